@@ -1,0 +1,49 @@
+"""roco: find radiology images in words.
+
+The public names are gathered here and imported at their first use, so that the command line starts at once.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .errors import RocoError
+    from .imaging import Frame, Window, open_image
+    from .library import Library
+    from .models import Encoder, load_encoder
+    from .search import Hit, search
+
+__version__ = "0.1.0"
+
+_ROOMS = {
+    "Encoder": "models",
+    "Frame": "imaging",
+    "Hit": "search",
+    "Library": "library",
+    "RocoError": "errors",
+    "Window": "imaging",
+    "load_encoder": "models",
+    "open_image": "imaging",
+    "search": "search",
+}
+
+__all__ = [
+    "Encoder",
+    "Frame",
+    "Hit",
+    "Library",
+    "RocoError",
+    "Window",
+    "__version__",
+    "load_encoder",
+    "open_image",
+    "search",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _ROOMS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_ROOMS[name]}", __name__), name)

@@ -1,0 +1,91 @@
+"""Everything that roco itself refuses, as one tree.
+
+    RocoError
+    ├── InputError              an argument that cannot be used: a missing path, an empty folder
+    ├── ImageError              one file that does not become pictures
+    │   ├── UnreadableImage         corrupt, truncated, too large, or its decoder is missing
+    │   └── NotAnImage              a DICOM object that holds no picture (a report, a segmentation, …)
+    ├── ModelError
+    │   ├── ModelNotFound           no such model on this disk
+    │   └── UnsupportedModel        a model is there, but not one that can be loaded safely
+    ├── LibraryError
+    │   ├── LibraryNotFound         no library at this place
+    │   ├── LibraryEmpty            a library without a single image
+    │   ├── LibraryBusy             another process is writing to it
+    │   ├── LibraryTooNew           written by a newer roco
+    │   ├── LibraryCorrupt          SQLite finds the store damaged
+    │   ├── ModelMismatch           its vectors come from another model
+    │   └── StorageFull             the disk is full, or a quota is reached
+    └── TrainingError           training data or settings that cannot work
+
+The message of each is one sentence, followed by what the user can do about it. Messages name paths and
+numbers; they never hold a value read from an image's header, because a header can name a patient.
+"""
+
+
+class RocoError(Exception):
+    """Base of everything that roco refuses. ``str(error)`` is meant for a person and ends in the remedy."""
+
+
+class InputError(RocoError):
+    """An argument that cannot be used."""
+
+
+class ImageError(RocoError):
+    """One file that does not become pictures. Its message is the reason, without the path."""
+
+
+class UnreadableImage(ImageError):
+    """An image that cannot be read: corrupt, truncated, too large, or without a decoder here."""
+
+
+class NotAnImage(ImageError):
+    """A DICOM object that holds no picture. Passing over it is not a failure."""
+
+
+class ModelError(RocoError):
+    """Something about a model."""
+
+
+class ModelNotFound(ModelError):
+    """No such model on this disk."""
+
+
+class UnsupportedModel(ModelError):
+    """A model is there, but not one that can be loaded, or loaded safely."""
+
+
+class LibraryError(RocoError):
+    """Something about a library on disk."""
+
+
+class LibraryNotFound(LibraryError):
+    """No library at this place."""
+
+
+class LibraryEmpty(LibraryError):
+    """The library holds no image that could be found."""
+
+
+class LibraryBusy(LibraryError):
+    """Another process is writing to the library."""
+
+
+class LibraryTooNew(LibraryError):
+    """The library was written by a newer roco."""
+
+
+class LibraryCorrupt(LibraryError):
+    """SQLite finds the store damaged."""
+
+
+class ModelMismatch(LibraryError):
+    """The library's vectors were made by another model."""
+
+
+class StorageFull(LibraryError):
+    """The disk that holds the library is full, or a quota is reached."""
+
+
+class TrainingError(RocoError):
+    """Training data or settings that cannot work."""

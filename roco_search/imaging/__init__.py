@@ -1,0 +1,63 @@
+"""A file becomes pictures: `open_image` reads any supported file, `sniff` tells which are worth opening."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from roco_search.errors import UnreadableImage
+from roco_search.imaging.frame import Frame, FrameChoice, Window
+from roco_search.imaging.sniff import sniff
+from roco_search.imaging.tags import Tags
+
+__all__ = ["Frame", "FrameChoice", "Tags", "Window", "open_image", "sniff"]
+
+
+def open_image(
+    path: str | os.PathLike[str], *, window: Window | None = None, frames: FrameChoice = "middle"
+) -> Iterator[Frame]:
+    """Yield frames of an image file, rendered for a human eye.
+
+    Reads PNG, JPEG, TIFF, WebP and BMP (8 and 16 bits and floating point, grey, colour, palette, alpha,
+    multi-page) and DICOM (rendered by PS3.3 C.11). What a file is, its content decides. Only the chosen
+    frames are decoded, one at a time, as they are asked for. May be called from several threads at once.
+
+    Parameters
+    ----------
+    path
+        The file.
+    window
+        Takes the place of the VOI window that a grey DICOM image brings along (in modality units, HU for CT),
+        and of the automatic range of a raster image of more than 8 bits (in its grey values). Colour and
+        8-bit raster images have no use for it.
+    frames
+        Of a file with several frames: ``"middle"``, ``"all"``, or so many, evenly spaced.
+
+    Yields
+    ------
+    Frame
+        Frames in ascending order of their index.
+
+    Raises
+    ------
+    NotAnImage
+        If the file is a DICOM object that holds no picture.
+    UnreadableImage
+        If the file is corrupt, cut short, too large, of no supported format, or its decoder is not installed.
+        No message ever holds a value from the file. Damage in a later frame shows when that frame is asked
+        for.
+    InputError
+        If `frames` is none of the choices.
+    """
+    path = Path(path)
+    match sniff(path):
+        case "dicom":
+            # Each kind's own libraries are imported on first use: `roco --help` needs neither.
+            from roco_search.imaging.dicom import open_dicom
+
+            yield from open_dicom(path, window, frames)
+        case "raster":
+            from roco_search.imaging.raster import open_raster
+
+            yield from open_raster(path, window, frames)
+        case None:
+            raise UnreadableImage("not a picture: PNG, JPEG, TIFF, WebP, BMP and DICOM are read; export it as one")

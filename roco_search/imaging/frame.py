@@ -1,0 +1,96 @@
+"""What a file becomes: frames for a human eye, and the words in which a caller asks for them."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from roco_search.errors import InputError, UnreadableImage
+from roco_search.imaging.tags import Tags
+
+FrameChoice = Literal["middle", "all"] | int
+"""Which frames of a file with several: the middle one, all, or so many, evenly spaced."""
+
+MAX_PIXELS = 178_956_970
+"""Pixels of one frame above which a file is refused before it is decoded.
+
+Twice Pillow's own warning limit, where Pillow itself begins to refuse. The largest radiographs and
+whole-slide overviews stay far below; what lies above is a damaged header or a decompression bomb.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A linear VOI window, in the units of the modality (HU for CT) or in the grey values of a raster file.
+
+    Raises
+    ------
+    InputError
+        If a value is not finite or the width is not positive.
+    """
+
+    center: float
+    width: float
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.center) and math.isfinite(self.width) and self.width > 0):
+            raise InputError("a window needs a finite centre and a width above zero, such as 40 and 400")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Frame:
+    """One picture of a file.
+
+    Attributes
+    ----------
+    pixels
+        uint8 ``(height, width, 3)``, C-contiguous RGB in 0..255, rendered for a human eye with square pixels.
+    tags
+        The allow-listed attributes of the file.
+    index
+        Number of the frame in the file, from 0.
+    count
+        Number of frames in the file.
+    """
+
+    pixels: npt.NDArray[np.uint8]
+    tags: Tags
+    index: int
+    count: int
+
+
+def choose_frames(count: int, choice: FrameChoice) -> list[int]:
+    """Return the indices of the chosen frames, ascending and without repeats.
+
+    N frames are the centres of N equal stretches of the file, so that 1 is the middle frame.
+
+    Raises
+    ------
+    InputError
+        If `choice` is neither "middle", "all" nor a positive int.
+    """
+    if choice == "all":
+        return list(range(count))
+    wanted = 1 if choice == "middle" else choice
+    if isinstance(wanted, bool) or not isinstance(wanted, int) or wanted < 1:
+        raise InputError('frames must be "middle", "all" or a positive number')
+    wanted = min(wanted, count)
+    return [(2 * part + 1) * count // (2 * wanted) for part in range(wanted)]
+
+
+def check_size(width: int, height: int) -> None:
+    """Refuse a frame that is too large to decode, by the size that its header declares.
+
+    Raises
+    ------
+    UnreadableImage
+        If the frame has more than `MAX_PIXELS` pixels, or none.
+    """
+    if width < 1 or height < 1:
+        raise UnreadableImage("its header declares a picture without pixels; export it again")
+    if width * height > MAX_PIXELS:
+        raise UnreadableImage(
+            f"too large: {width} × {height} pixels, where at most {MAX_PIXELS:,} are read; make it smaller"
+        )

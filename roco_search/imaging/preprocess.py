@@ -1,0 +1,165 @@
+"""Resize, crop and normalise, exactly as a checkpoint's own image processor does, without torch or transformers.
+
+A checkpoint in transformers' layout says in ``preprocessor_config.json`` how its images must be prepared. The
+reference for the arithmetic is transformers' PIL backend (``image_processing_backends.PilBackend``): resize on
+uint8 with Pillow, centre crop, rescale, normalise.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from roco_search.errors import UnsupportedModel
+
+# What a processor means when its file leaves a key out: the class defaults of transformers, by family.
+_CLIP_DEFAULTS: Mapping[str, Any] = {
+    "size": {"shortest_edge": 224},
+    "crop_size": {"height": 224, "width": 224},
+    "resample": Image.Resampling.BICUBIC,
+    "do_center_crop": True,
+    "image_mean": (0.48145466, 0.4578275, 0.40821073),
+    "image_std": (0.26862954, 0.26130258, 0.27577711),
+}
+_HALF_MEAN: Mapping[str, Any] = {
+    "size": {"height": 224, "width": 224},
+    "do_center_crop": False,
+    "image_mean": (0.5, 0.5, 0.5),
+    "image_std": (0.5, 0.5, 0.5),
+}
+_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
+    "CLIPImageProcessor": _CLIP_DEFAULTS,
+    "CLIPFeatureExtractor": _CLIP_DEFAULTS,
+    "SiglipImageProcessor": {**_HALF_MEAN, "resample": Image.Resampling.BICUBIC},
+    "ViTImageProcessor": {**_HALF_MEAN, "resample": Image.Resampling.BILINEAR},
+    "ViTFeatureExtractor": {**_HALF_MEAN, "resample": Image.Resampling.BILINEAR},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Preprocessing:
+    """One checkpoint's way from pixels to the input of its image tower.
+
+    Either ``shortest_edge`` (keep the aspect ratio) or ``resize_to`` (height, width; stretches) is set, or
+    neither, when the checkpoint does not resize. ``crop_to`` is the centre crop (height, width).
+    """
+
+    shortest_edge: int | None
+    resize_to: tuple[int, int] | None
+    crop_to: tuple[int, int] | None
+    resample: int
+    rescale: float | None
+    mean: tuple[float, ...] | None
+    std: tuple[float, ...] | None
+
+    @classmethod
+    def from_directory(cls, directory: Path) -> Preprocessing:
+        """Read ``preprocessor_config.json`` (or the image part of ``processor_config.json``).
+
+        Raises `UnsupportedModel` where it is missing or names steps that are not reproduced here.
+        """
+        file = directory / "preprocessor_config.json"
+        if file.is_file():
+            config = json.loads(file.read_text("utf-8"))
+        elif (nested := directory / "processor_config.json").is_file():
+            config = json.loads(nested.read_text("utf-8")).get("image_processor") or {}
+        else:
+            raise UnsupportedModel(
+                "the model's folder has no preprocessor_config.json, so it is unknown how its images are "
+                "prepared; copy that file from where the model comes from."
+            )
+        return cls.from_config(config)
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Preprocessing:
+        """Read a processor's configuration; keys that it leaves out take transformers' class defaults."""
+        kind = str(config.get("image_processor_type") or config.get("feature_extractor_type") or "")
+        family = kind.removesuffix("Fast").removesuffix("Pil")
+        if family not in _DEFAULTS:
+            raise UnsupportedModel(
+                f"images for this model are prepared by {kind or 'an unnamed processor'}, which is not "
+                f"reproduced here; the ones that are: {', '.join(sorted(_DEFAULTS))}."
+            )
+        merged: dict[str, Any] = {**_DEFAULTS[family], **config}
+
+        def wanted(step: str) -> bool:
+            return bool(merged.get(step, True))
+
+        shortest, resize_to = _size(merged["size"]) if wanted("do_resize") else (None, None)
+        crop = _size(merged["crop_size"], square=True)[1] if wanted("do_center_crop") else None
+        return cls(
+            shortest_edge=shortest,
+            resize_to=resize_to,
+            crop_to=crop,
+            resample=int(merged["resample"]),
+            rescale=float(merged.get("rescale_factor", 1 / 255)) if wanted("do_rescale") else None,
+            mean=_channels(merged["image_mean"]) if wanted("do_normalize") else None,
+            std=_channels(merged["image_std"]) if wanted("do_normalize") else None,
+        )
+
+    @property
+    def image_size(self) -> int | None:
+        """The side of the square that comes out, in pixels; None where it depends on the image."""
+        out = self.crop_to or self.resize_to
+        return max(out) if out else None
+
+    def __call__(self, images: Sequence[np.ndarray]) -> np.ndarray:
+        """Prepare uint8 ``(height, width, 3)`` images as one float32 ``(n, 3, height, width)`` array."""
+        return np.stack([self.prepare(image) for image in images])
+
+    def prepare(self, image: np.ndarray) -> np.ndarray:
+        """Prepare one uint8 ``(height, width, 3)`` image as float32 ``(3, height, width)``."""
+        size = self._target(image.shape[0], image.shape[1])
+        if size != image.shape[:2]:
+            # Pillow's resampling on uint8, as in the reference: the values are rounded here, not later.
+            resized = Image.fromarray(image).resize((size[1], size[0]), Image.Resampling(self.resample))
+            image = np.asarray(resized)
+        if self.crop_to:
+            image = _center_crop(image, *self.crop_to)
+        pixels: np.ndarray = image.astype(np.float32)
+        if self.rescale is not None:
+            pixels *= np.float32(self.rescale)
+        if self.mean is not None and self.std is not None:
+            pixels = (pixels - np.asarray(self.mean, np.float32)) / np.asarray(self.std, np.float32)
+        return np.ascontiguousarray(pixels.transpose(2, 0, 1))
+
+    def _target(self, height: int, width: int) -> tuple[int, int]:
+        if self.resize_to:
+            return self.resize_to
+        if self.shortest_edge is None:
+            return height, width
+        short, long = sorted((height, width))
+        scaled = max(1, int(self.shortest_edge * long / short))
+        return (scaled, self.shortest_edge) if height > width else (self.shortest_edge, scaled)
+
+
+def _size(size: int | Mapping[str, int], square: bool = False) -> tuple[int | None, tuple[int, int] | None]:
+    """Both spellings of a size, the bare number of older checkpoints included."""
+    if isinstance(size, int):
+        return (None, (size, size)) if square else (size, None)
+    if "shortest_edge" in size and "longest_edge" not in size:
+        return size["shortest_edge"], None
+    if "height" in size and "width" in size:
+        return None, (size["height"], size["width"])
+    raise UnsupportedModel(f"images for this model are resized by {sorted(size)}, which is not reproduced here.")
+
+
+def _channels(values: float | Sequence[float]) -> tuple[float, ...]:
+    return (float(values),) * 3 if isinstance(values, int | float) else tuple(float(v) for v in values)
+
+
+def _center_crop(image: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Cut the middle out; where the image is smaller it is set into zeros, as transformers does."""
+    top, left = (image.shape[0] - height) // 2, (image.shape[1] - width) // 2
+    if top >= 0 and left >= 0:
+        return image[top : top + height, left : left + width]
+    out = np.zeros((max(height, image.shape[0]), max(width, image.shape[1]), image.shape[2]), image.dtype)
+    y, x = -((image.shape[0] - out.shape[0]) // 2), -((image.shape[1] - out.shape[1]) // 2)
+    out[y : y + image.shape[0], x : x + image.shape[1]] = image
+    return _center_crop(out, height, width)

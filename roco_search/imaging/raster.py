@@ -1,0 +1,138 @@
+"""PNG, JPEG, TIFF, WebP and BMP become frames. None of their metadata is kept: EXIF can name a patient."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageFile, UnidentifiedImageError
+
+from roco_search.errors import ImageError, UnreadableImage
+from roco_search.imaging.frame import Frame, FrameChoice, Window, check_size, choose_frames
+from roco_search.imaging.quiet import silence
+from roco_search.imaging.render import apply_window, robust_range, stretch, to_picture
+from roco_search.imaging.sniff import cannot_open
+from roco_search.imaging.tags import Tags
+
+FORMATS = ("PNG", "JPEG", "TIFF", "WEBP", "BMP")
+MULTI_FRAME = frozenset({"PNG", "TIFF", "WEBP"})
+_ORIENTATION = 0x0112  # EXIF and TIFF 6.0
+_PHOTOMETRIC_INTERPRETATION = 262  # TIFF 6.0; 0 is WhiteIsZero
+_DEEP_MODES = frozenset({"I", "F", "I;16", "I;16L", "I;16B", "I;16N"})
+_ALPHA_MODES = frozenset({"LA", "La", "PA", "RGBA", "RGBa"})
+
+
+def open_raster(path: Path, window: Window | None, frames: FrameChoice) -> Iterator[Frame]:
+    """Yield the chosen frames of a picture file, each decoded when it is asked for.
+
+    Parameters
+    ----------
+    path
+        The file.
+    window
+        Window for grey images of more than 8 bits, in grey values; None for a range taken from the data.
+    frames
+        Which frames of a multi-page TIFF or an animated PNG or WebP.
+
+    Raises
+    ------
+    UnreadableImage
+        If the file is not such a picture, is damaged or cut short, or is too large.
+    """
+    silence()
+    # Another library in the process may have turned it on; half a radiograph in grey is worse than none.
+    ImageFile.LOAD_TRUNCATED_IMAGES = False
+    try:
+        with path.open("rb") as file:
+            _refuse_empty(path)
+            with Image.open(file, formats=FORMATS) as image:
+                check_size(*image.size)
+                count = getattr(image, "n_frames", 1) if image.format in MULTI_FRAME else 1
+                for index in choose_frames(count, frames):
+                    if count > 1:
+                        image.seek(index)
+                        check_size(*image.size)
+                    yield Frame(_render(image, window), _tags(image), index, count)
+    except (ImageError, MemoryError):
+        raise
+    except Image.DecompressionBombError:
+        raise UnreadableImage("too large: its header declares a picture that would not fit; make it smaller") from None
+    except UnidentifiedImageError:
+        raise UnreadableImage("not a picture, though its name or its first bytes say so; export it again") from None
+    except PermissionError as error:
+        raise cannot_open(error) from None
+    except Exception as error:  # Pillow raises SyntaxError, struct.error, ValueError … on damaged files.
+        raise UnreadableImage(_reason(error)) from None
+
+
+def _refuse_empty(path: Path) -> None:
+    if path.stat().st_size == 0:
+        raise UnreadableImage("the file is empty; copy or export it again")
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, OSError) and error.errno is not None:
+        return str(cannot_open(error))
+    if isinstance(error, EOFError) or "truncated" in str(error):
+        return "cut short: it ends before its pixels do; copy or export it again"
+    return "its data is damaged; copy or export it again"
+
+
+def _tags(image: Image.Image) -> Tags:
+    columns, rows = image.size
+    return Tags(rows=rows, columns=columns)
+
+
+def _render(image: Image.Image, window: Window | None) -> npt.NDArray[np.uint8]:
+    """Return the current frame as uint8 RGB ``(height, width, 3)``, upright."""
+    image.load()
+    picture = _render_deep(image, window) if image.mode in _DEEP_MODES else _render_shallow(image)
+    return np.ascontiguousarray(_upright(picture, _orientation(image)))
+
+
+def _render_deep(image: Image.Image, window: Window | None) -> npt.NDArray[np.uint8]:
+    """Render grey values of more than 8 bits.
+
+    They are shown over the range of the data, not of the format: a 16-bit PNG of a radiograph holds 10 to 14
+    bits, and over the full 16 it would be black.
+    """
+    values = np.asarray(image).astype(np.float32)
+    shown = apply_window(values, window) if window else stretch(values, *robust_range(values))
+    # Pillow inverts a WhiteIsZero TIFF of 8 bits by itself, one of 16 bits not.
+    white_is_zero = image.format == "TIFF" and _tiff_tag(image, _PHOTOMETRIC_INTERPRETATION) == 0
+    return to_picture(shown, inverted=white_is_zero)
+
+
+def _render_shallow(image: Image.Image) -> npt.NDArray[np.uint8]:
+    """Render bilevel, 8-bit grey, palette and colour images, what is transparent over black.
+
+    Black is the background of a radiograph; transparency over white would put a bright frame around it.
+    """
+    if image.mode in _ALPHA_MODES or "transparency" in image.info:
+        visible = image.convert("RGBA")
+        background = Image.new("RGBA", image.size, (0, 0, 0, 255))
+        return np.asarray(Image.alpha_composite(background, visible).convert("RGB"))
+    return np.asarray(image.convert("RGB"))
+
+
+def _orientation(image: Image.Image) -> int:
+    """Return the EXIF orientation, 1 to 8. Pillow applies and removes that of a TIFF when it loads it."""
+    try:
+        value = image.getexif().get(_ORIENTATION, 1)
+    except Exception:  # Damaged EXIF says nothing about the pixels.
+        return 1
+    return value if value in range(1, 9) else 1
+
+
+def _upright(picture: npt.NDArray[np.uint8], orientation: int) -> npt.NDArray[np.uint8]:
+    if orientation >= 5:
+        picture = picture.transpose(1, 0, 2)
+    if orientation in {2, 3, 6, 7}:
+        picture = picture[:, ::-1]
+    if orientation in {3, 4, 7, 8}:
+        picture = picture[::-1]
+    return picture
+
+
+def _tiff_tag(image: Image.Image, tag: int) -> object:
+    return getattr(image, "tag_v2", {}).get(tag)
