@@ -1,0 +1,43 @@
+"""The one model-loading core, shared by every command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from . import catalog
+from .encoder import Encoder
+
+Device = Literal["auto", "cpu", "cuda", "mps"]
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
+
+__all__ = ["Device", "Encoder", "Precision", "load_encoder", "register"]
+
+
+def load_encoder(
+    name_or_path: str | Path = catalog.DEFAULT, device: Device = "auto", precision: Precision = "auto"
+) -> Encoder:
+    """Find a model on this disk and return its encoder, without reading its weights yet.
+
+    Parameters
+    ----------
+    name_or_path : ``roco-mini``, another name of the catalogue, a folder that transformers'
+        ``save_pretrained`` wrote (CLIP, SigLIP, SigLIP 2, VisionTextDualEncoder), or ``org/name`` of a model in
+        the local Hugging Face cache. Never the network.
+    device : where it runs; ``auto`` takes CUDA, then MPS, then the processor.
+    precision : of the arithmetic; ``auto`` is bf16 or fp16 on CUDA and fp32 elsewhere. Embeddings are float32.
+
+    Raises
+    ------
+    ModelNotFound, UnsupportedModel
+    """
+    from .torch_encoder import TorchEncoder
+
+    return TorchEncoder(catalog.find(name_or_path), device, precision)
+
+
+def register() -> None:
+    """Make transformers' ``AutoConfig`` and ``AutoModel`` know roco-mini."""
+    from .roco_mini.modeling import register as register_roco_mini
+
+    register_roco_mini()

@@ -1,0 +1,225 @@
+"""A transformers directory on disk, read without torch: what it is, whether it is whole, and its fingerprint."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from roco_search.errors import ModelNotFound, UnsupportedModel
+
+# The tensor whose first dimension is the width of the shared space, for each family that can be loaded.
+_PROJECTIONS: Mapping[str, str] = {
+    "clip": "text_projection.weight",
+    "siglip": "text_model.head.weight",
+    "siglip2": "text_model.head.weight",
+    "vision-text-dual-encoder": "text_projection.weight",
+    "roco_mini": "text_projection.weight",
+}
+VOCABULARY_FILES = ("tokenizer.json", "vocab.json", "vocab.txt", "spiece.model", "tokenizer.model")
+_TOKENIZER_FILES = (*VOCABULARY_FILES, "merges.txt", "tokenizer_config.json", "special_tokens_map.json")
+_PREPROCESSOR_FILES = ("preprocessor_config.json", "processor_config.json")
+_REMEDY = "copy the folder again from where the model comes from."
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint in transformers' layout. ``name`` is what a person calls it.
+
+    Nothing is trusted that can be checked: weights are safetensors only, their sizes must add up, and code
+    that a checkpoint brings along is never run.
+    """
+
+    name: str
+    directory: Path
+
+    @classmethod
+    def open(cls, name: str, directory: Path) -> Checkpoint:
+        """Look at a directory. Raises `ModelNotFound` or `UnsupportedModel` with what to do."""
+        if not directory.is_dir():
+            raise ModelNotFound(f"{directory} is not a folder; give a model's folder or a catalogue name.")
+        checkpoint = cls(name, directory)
+        if checkpoint.family not in _PROJECTIONS:
+            raise UnsupportedModel(
+                f"{name} is a {checkpoint.family or 'nameless'!r} model, which cannot be loaded; the families that "
+                f"can: {', '.join(_PROJECTIONS)}."
+            )
+        if _PROJECTIONS[checkpoint.family] not in checkpoint._tensors:
+            raise UnsupportedModel(f"{name} has no {_PROJECTIONS[checkpoint.family]} among its weights; {_REMEDY}")
+        return checkpoint
+
+    @cached_property
+    def config(self) -> Mapping[str, Any]:
+        """``config.json``."""
+        file = self.directory / "config.json"
+        if not file.is_file():
+            found = " It looks like an open_clip checkpoint." if self._has("open_clip_config.json") else ""
+            raise UnsupportedModel(
+                f"{self.directory} has no config.json, so it is not a model in transformers' layout.{found} "
+                "Give the folder that holds config.json and model.safetensors."
+            )
+        config = read_json(file)
+        if "auto_map" in config:
+            raise UnsupportedModel(f"{self.name} brings code of its own, which is never run; use another model.")
+        return config
+
+    @property
+    def family(self) -> str:
+        """Transformers' ``model_type``."""
+        return str(self.config.get("model_type", ""))
+
+    @cached_property
+    def dim(self) -> int:
+        """Length of an embedding."""
+        return int(self._tensors[_PROJECTIONS[self.family]].shape[0])
+
+    @cached_property
+    def image_size(self) -> int:
+        """Side in pixels that the image tower was made for."""
+        return int(self.config.get("vision_config", {}).get("image_size", 224))
+
+    @cached_property
+    def logit_scale(self) -> float:
+        """Inverse temperature; stored as its logarithm."""
+        return math.exp(self._scalar("logit_scale"))
+
+    @cached_property
+    def logit_bias(self) -> float | None:
+        """SigLIP's bias, None for the others."""
+        return self._scalar("logit_bias") if "logit_bias" in self._tensors else None
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over the weights, the architecture, the preprocessing and the tokenizer, 64 hex digits.
+
+        The configuration counts by its values, so that a file which only names another folder or version of
+        transformers does not make a new model.
+        """
+        digest = hashlib.sha256(b"roco model 1\n")
+        digest.update(json.dumps(_architecture(self.config), sort_keys=True).encode())
+        for file in (*_PREPROCESSOR_FILES, *_TOKENIZER_FILES):
+            if self._has(file):
+                digest.update(file.encode() + hashlib.sha256((self.directory / file).read_bytes()).digest())
+        for path in self.weight_files:
+            with path.open("rb") as stream:
+                digest.update(hashlib.file_digest(stream, "sha256").digest())
+        return digest.hexdigest()
+
+    @cached_property
+    def weight_files(self) -> tuple[Path, ...]:
+        """The safetensors files, in the order of their names."""
+        index = self.directory / "model.safetensors.index.json"
+        if index.is_file():
+            names = sorted(set(read_json(index).get("weight_map", {}).values()))
+        else:
+            names = ["model.safetensors"]
+        files = tuple(self.directory / str(name) for name in names)
+        if missing := [file.name for file in files if not file.is_file()]:
+            pickled = self._has("pytorch_model.bin")
+            raise UnsupportedModel(
+                f"{self.directory} has no {missing[0]}"
+                + (
+                    ", only pytorch_model.bin, a pickle that can run code when it is opened; convert it with "
+                    "transformers' save_pretrained on a machine you trust."
+                    if pickled
+                    else f"; {_REMEDY}"
+                )
+            )
+        return files
+
+    @cached_property
+    def _tensors(self) -> Mapping[str, Tensor]:
+        tensors: dict[str, Tensor] = {}
+        for file in self.weight_files:
+            tensors.update(read_header(file))
+        return tensors
+
+    def _scalar(self, name: str) -> float:
+        if name not in self._tensors:
+            raise UnsupportedModel(f"{self.name} has no {name} among its weights; {_REMEDY}")
+        return self._tensors[name].scalar()
+
+    def _has(self, file: str) -> bool:
+        return (self.directory / file).is_file()
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """Where a tensor lies in a safetensors file."""
+
+    file: Path
+    dtype: str
+    shape: tuple[int, ...]
+    start: int
+    stop: int
+
+    def scalar(self) -> float:
+        """Read a tensor of one element."""
+        with self.file.open("rb") as stream:
+            stream.seek(self.start)
+            raw = stream.read(self.stop - self.start)
+        if self.dtype == "BF16":  # numpy has none: it is the upper half of a float32
+            return float(struct.unpack("<f", b"\0\0" + raw)[0])
+        kinds = {"F16": "<f2", "F32": "<f4", "F64": "<f8"}
+        if self.dtype not in kinds or math.prod(self.shape) != 1:
+            raise UnsupportedModel(f"{self.file} holds a {self.dtype} {self.shape} where one number belongs; {_REMEDY}")
+        return float(np.frombuffer(raw, kinds[self.dtype])[0])
+
+
+def read_header(file: Path) -> dict[str, Tensor]:
+    """Read the header of a safetensors file, and check that the file is as long as it says.
+
+    Format: 8 bytes little-endian length, a JSON header with offsets, the data (safetensors' own description).
+    """
+    size = file.stat().st_size
+    with file.open("rb") as stream:
+        length = int.from_bytes(stream.read(8), "little")
+        if not 2 <= length <= size - 8:
+            raise UnsupportedModel(f"{file} is not a whole safetensors file; {_REMEDY}")
+        try:
+            header = json.loads(stream.read(length))
+            header.pop("__metadata__", None)
+            tensors = {
+                name: Tensor(
+                    file,
+                    entry["dtype"],
+                    tuple(entry["shape"]),
+                    8 + length + entry["data_offsets"][0],
+                    8 + length + entry["data_offsets"][1],
+                )
+                for name, entry in header.items()
+            }
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise UnsupportedModel(f"{file} has a damaged header; {_REMEDY}") from None
+    if size != max((tensor.stop for tensor in tensors.values()), default=8 + length):
+        raise UnsupportedModel(f"{file} is {size:,} bytes long, which is not what its header says; {_REMEDY}")
+    return tensors
+
+
+def read_json(file: Path) -> dict[str, Any]:
+    """Read a JSON object. Raises `UnsupportedModel` where the file is not one."""
+    try:
+        value = json.loads(file.read_text("utf-8"))
+    except (ValueError, UnicodeDecodeError):
+        value = None
+    if not isinstance(value, dict):
+        raise UnsupportedModel(f"{file} is damaged; {_REMEDY}")
+    return value
+
+
+def _architecture(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a configuration without what names a place, a version or a storage type."""
+    incidental = {"_name_or_path", "transformers_version", "torch_dtype", "dtype", "architectures"}
+    return {
+        key: _architecture(value) if isinstance(value, dict) else value
+        for key, value in config.items()
+        if key not in incidental
+    }

@@ -1,0 +1,46 @@
+"""What every command expects of a model: images and texts into one space of unit vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+
+
+@runtime_checkable
+class Encoder(Protocol):
+    """A dual encoder. Preprocessing and tokenising are its own business.
+
+    Its attributes are cheap to read; weights are loaded at the first call that needs them.
+    """
+
+    @property
+    def name(self) -> str:
+        """The name by which a person asks for it: a catalogue name, or a directory."""
+
+    @property
+    def dim(self) -> int:
+        """Length of an embedding."""
+
+    @property
+    def image_size(self) -> int:
+        """Side in pixels of the square that the image tower sees."""
+
+    @property
+    def logit_scale(self) -> float:
+        """Multiplier of the cosine similarity in the model's own softmax or sigmoid (already exponentiated)."""
+
+    @property
+    def logit_bias(self) -> float | None:
+        """What the model's own sigmoid adds to the scaled similarity; None for a softmax model."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of weights, architecture, preprocessing and tokenizer: equal means comparable embeddings."""
+
+    def encode_images(self, images: Sequence[np.ndarray]) -> np.ndarray:
+        """Embed uint8 ``(height, width, 3)`` images of any size as float32 ``(n, dim)`` of unit norm."""
+
+    def encode_texts(self, texts: Sequence[str]) -> np.ndarray:
+        """Embed texts as float32 ``(n, dim)`` of unit norm; what exceeds the tower's length is cut off."""

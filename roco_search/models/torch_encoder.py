@@ -1,0 +1,236 @@
+"""A checkpoint run by torch. torch and transformers are imported at the first embedding, not before."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from roco_search.errors import UnsupportedModel
+from roco_search.imaging.preprocess import Preprocessing
+
+from .checkpoint import VOCABULARY_FILES, Checkpoint, read_json
+
+if TYPE_CHECKING:
+    import torch
+
+    from . import Device, Precision
+
+IMAGES_AT_ONCE = 32
+TEXTS_AT_ONCE = 64
+_SIGLIP = ("siglip", "siglip2")
+# RoBERTa counts positions from the padding index on, so that many of its positions are never used.
+_POSITIONS_UNUSED = {"roberta": 2, "xlm-roberta": 2, "camembert": 2}
+
+
+class TorchEncoder:
+    """An `Encoder` over a `Checkpoint`.
+
+    The results equal those of transformers' own processor and model on the same checkpoint in fp32.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, device: Device = "auto", precision: Precision = "auto") -> None:
+        self.checkpoint = checkpoint
+        self.name = checkpoint.name
+        self._device, self._precision = device, precision
+
+    @property
+    def dim(self) -> int:
+        """Length of an embedding."""
+        return self.checkpoint.dim
+
+    @property
+    def image_size(self) -> int:
+        """Side in pixels of the square that the image tower sees."""
+        return self.checkpoint.image_size
+
+    @property
+    def logit_scale(self) -> float:
+        """Multiplier of the cosine similarity in the model's own softmax or sigmoid."""
+        return self.checkpoint.logit_scale
+
+    @property
+    def logit_bias(self) -> float | None:
+        """SigLIP's bias; None for a softmax model."""
+        return self.checkpoint.logit_bias
+
+    @property
+    def fingerprint(self) -> str:
+        """See `Checkpoint.fingerprint`."""
+        return self.checkpoint.fingerprint
+
+    def encode_images(self, images: Sequence[np.ndarray]) -> np.ndarray:
+        """Embed uint8 ``(height, width, 3)`` images as float32 ``(n, dim)`` of unit norm."""
+        return self._encode(
+            images,
+            IMAGES_AT_ONCE,
+            self._prepare_images,
+            lambda inputs: self._model.get_image_features(**inputs),
+        )
+
+    def encode_texts(self, texts: Sequence[str]) -> np.ndarray:
+        """Embed texts as float32 ``(n, dim)`` of unit norm."""
+        return self._encode(
+            texts, TEXTS_AT_ONCE, self._prepare_texts, lambda inputs: self._model.get_text_features(**inputs)
+        )
+
+    def _encode(self, items: Sequence[Any], at_once: int, prepare: Any, run: Any) -> np.ndarray:
+        import torch
+
+        out = np.empty((len(items), self.dim), np.float32)
+        for start in range(0, len(items), at_once):
+            arrays = prepare(items[start : start + at_once])
+            inputs = {name: torch.from_numpy(array).to(self.device) for name, array in arrays.items()}
+            with torch.inference_mode(), self._autocast():
+                # transformers 5 returns an output whose pooler_output is the projected vector.
+                features = run(inputs).pooler_output
+            features = torch.nn.functional.normalize(features.float(), dim=-1)
+            out[start : start + at_once] = features.cpu().numpy()
+        return out
+
+    @cached_property
+    def device(self) -> torch.device:
+        """The device that ``auto`` came to."""
+        import torch
+
+        if self._device != "auto":
+            return torch.device(self._device)
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+    @cached_property
+    def _model(self) -> Any:
+        import torch
+        from transformers import AutoModel
+
+        if self.checkpoint.family == "roco_mini":
+            from .roco_mini.modeling import register
+
+            register()
+        with quiet():
+            model, info = AutoModel.from_pretrained(
+                self.checkpoint.directory,
+                dtype=torch.float32,
+                local_files_only=True,
+                use_safetensors=True,
+                output_loading_info=True,
+            )
+        if info["missing_keys"] or info["mismatched_keys"]:
+            raise UnsupportedModel(
+                f"{self.name} lacks {len(info['missing_keys']) + len(info['mismatched_keys'])} of the weights that its "
+                "config.json asks for; copy the folder again from where the model comes from."
+            )
+        return model.eval().to(self.device)
+
+    def _autocast(self) -> contextlib.AbstractContextManager[Any]:
+        import torch
+
+        precision = self._precision
+        if precision == "auto":
+            on_cuda = self.device.type == "cuda"
+            precision = ("bf16" if torch.cuda.is_bf16_supported() else "fp16") if on_cuda else "fp32"
+        if precision == "fp32":
+            return contextlib.nullcontext()
+        dtype = torch.bfloat16 if precision == "bf16" else torch.float16
+        return torch.autocast(self.device.type, dtype=dtype)
+
+    @cached_property
+    def _preprocessing(self) -> Preprocessing | None:
+        """The image preprocessing without transformers; None where only transformers' own will do."""
+        try:
+            return Preprocessing.from_directory(self.checkpoint.directory)
+        except UnsupportedModel:
+            return None
+
+    @cached_property
+    def _image_processor(self) -> Any:
+        from transformers import AutoImageProcessor
+
+        try:
+            with quiet():
+                return AutoImageProcessor.from_pretrained(
+                    self.checkpoint.directory, local_files_only=True, backend="pil"
+                )
+        except (OSError, ValueError, ImportError) as error:
+            raise UnsupportedModel(
+                f"{self.name} does not say how its images are prepared in a way that transformers understands here; "
+                "copy its preprocessor_config.json from where the model comes from."
+            ) from error
+
+    @cached_property
+    def _tokenizer(self) -> Any:
+        if self.checkpoint.family == "roco_mini":
+            from .tokenization import TextTokenizer
+
+            directory = self.checkpoint.directory
+            length = int(read_json(directory / "tokenizer_config.json")["model_max_length"])
+            return TextTokenizer.from_file(directory / "tokenizer.json", max_length=length)
+        return _TransformersTokenizer(self.checkpoint)
+
+    def _prepare_images(self, images: Sequence[np.ndarray]) -> Mapping[str, np.ndarray]:
+        if self._preprocessing is not None:
+            return {"pixel_values": self._preprocessing(images)}
+        prepared = self._image_processor(list(images), return_tensors="np", input_data_format="channels_last")
+        return {name: np.asarray(array) for name, array in prepared.items()}
+
+    def _prepare_texts(self, texts: Sequence[str]) -> Mapping[str, np.ndarray]:
+        ids, mask = self._tokenizer(texts)
+        return {"input_ids": ids} if mask is None else {"input_ids": ids, "attention_mask": mask}
+
+
+class _TransformersTokenizer:
+    """The checkpoint's tokenizer as transformers builds it, with the padding that its text tower expects."""
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        from transformers import AutoTokenizer
+
+        refusal = UnsupportedModel(
+            f"{checkpoint.name} has no tokenizer that transformers can load here; copy its tokenizer files from "
+            "where the model comes from."
+        )
+        # Without a vocabulary transformers returns an empty tokenizer, and every text would embed alike.
+        if not any((checkpoint.directory / name).is_file() for name in VOCABULARY_FILES):
+            raise refusal
+        try:
+            with quiet():
+                self.tokenizer = AutoTokenizer.from_pretrained(checkpoint.directory, local_files_only=True)
+        except (OSError, ValueError, ImportError) as error:
+            raise refusal from error
+        text = checkpoint.config.get("text_config", {})
+        kind = text.get("model_type", "")
+        default = 64 if checkpoint.family in _SIGLIP else 77
+        positions = int(text.get("max_position_embeddings", default)) - _POSITIONS_UNUSED.get(kind, 0)
+        self.max_length = min(positions, int(self.tokenizer.model_max_length))
+        # SigLIP pools the last position, so every text must fill all of them.
+        self.padding: str | bool = "max_length" if checkpoint.family in _SIGLIP else True
+
+    def __call__(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray | None]:
+        encoded = self.tokenizer(
+            list(texts),
+            padding=self.padding,
+            truncation=True,
+            max_length=self.max_length,
+            return_tensors="np",
+        )
+        mask = encoded.get("attention_mask")
+        return encoded["input_ids"].astype(np.int64), None if mask is None else mask.astype(np.int64)
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keep transformers' progress bars and notes off the console while it loads."""
+    from transformers.utils import logging
+
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()

@@ -1,0 +1,1 @@
+"""Contrastive training of a dual encoder on pairs of images and captions."""

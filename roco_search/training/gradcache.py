@@ -1,0 +1,120 @@
+"""The gradient of a large contrastive batch in the memory of a small one.
+
+A contrastive loss compares every image of a batch with every text, so its gradient cannot be summed over smaller
+batches: each would see fewer negatives, and the sum would be the gradient of another objective. GradCache (Gao,
+Zhang, Han and Callan 2021, arXiv:2101.06983, section 3) is exact instead:
+
+1. embed all chunks without a graph;
+2. compute the loss of the whole batch on those embeddings, and its gradient with respect to each of them;
+3. embed each chunk again, now with a graph, and push its cached gradient through.
+
+It holds as long as an example's embedding does not depend on its neighbours. Batch normalisation on batch
+statistics breaks that, which `refuse_batch_statistics` says; dropout does not, because step 3 replays the random
+state of step 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from ..errors import TrainingError
+
+Encode = Callable[[], torch.Tensor]
+Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+Backward = Callable[[torch.Tensor], None]
+
+
+def cached_backward(
+    images: Sequence[Encode],
+    texts: Sequence[Encode],
+    loss: Loss,
+    *,
+    backward: Backward = torch.Tensor.backward,
+) -> torch.Tensor:
+    """Accumulate the gradient of ``loss(all images, all texts)`` into the parameters, chunk by chunk.
+
+    Parameters
+    ----------
+    images, texts : one function a chunk; each call embeds the chunk, float ``(chunk, dim)``, with the graph if
+        gradients are enabled. Each is called twice.
+    loss : takes the embeddings of the whole batch in order, returns a scalar. Parameters that it uses itself,
+        such as the logit scale, get their gradient here, once.
+    backward : runs the backward pass of the loss, where it has to be scaled first (fp16).
+
+    Returns
+    -------
+    The loss, detached.
+    """
+    towers = [[_Chunk.embed(encode) for encode in tower] for tower in (images, texts)]
+    leaves = [torch.cat([chunk.features for chunk in tower]).requires_grad_() for tower in towers]
+    value = loss(*leaves)
+    backward(value)
+    for tower, leaf in zip(towers, leaves, strict=True):
+        assert leaf.grad is not None
+        for chunk, gradient in zip(tower, leaf.grad.split([len(c.features) for c in tower]), strict=True):
+            chunk.replay(gradient)
+    return value.detach()
+
+
+def refuse_batch_statistics(model: nn.Module) -> None:
+    """Raise `TrainingError` where a layer would normalise by its batch: chunks would then change the result."""
+    for name, module in model.named_modules():
+        uses_batch = module.training or getattr(module, "running_mean", None) is None
+        if isinstance(module, nn.modules.batchnorm._BatchNorm) and uses_batch:
+            raise TrainingError(
+                f"The layer {name} normalises by the statistics of its batch, so a batch cannot be processed in parts "
+                "without changing the result; freeze the statistics (module.eval()) or train with --micro-batch "
+                "equal to --batch-size."
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class _Chunk:
+    encode: Encode
+    features: torch.Tensor
+    state: _RandomState
+
+    @classmethod
+    def embed(cls, encode: Encode) -> _Chunk:
+        state = _RandomState.now()
+        with torch.no_grad():
+            return cls(encode, encode(), state)
+
+    def replay(self, gradient: torch.Tensor) -> None:
+        with self.state.restored():
+            features = self.encode()
+        if features.requires_grad:  # a locked tower has nothing to learn
+            torch.autograd.backward(features, gradient.to(features.dtype))
+
+
+@dataclass(frozen=True, slots=True)
+class _RandomState:
+    """torch's random state, on the processor and on the current CUDA device."""
+
+    cpu: torch.Tensor
+    cuda: torch.Tensor | None
+
+    @classmethod
+    def now(cls) -> _RandomState:
+        cuda = torch.cuda.get_rng_state() if torch.cuda.is_available() else None
+        return cls(torch.get_rng_state(), cuda)
+
+    @contextmanager
+    def restored(self) -> Iterator[None]:
+        """Go back to this state, and afterwards to where things were."""
+        later = _RandomState.now()
+        self._set()
+        try:
+            yield
+        finally:
+            later._set()
+
+    def _set(self) -> None:
+        torch.set_rng_state(self.cpu)
+        if self.cuda is not None:
+            torch.cuda.set_rng_state(self.cuda)

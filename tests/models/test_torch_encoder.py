@@ -1,0 +1,95 @@
+"""What an encoder returns equals what transformers itself returns on the same checkpoint."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import transformers as tf
+from PIL import Image
+
+from roco_search.models import Encoder, load_encoder
+
+from .checkpoints import FAMILIES
+
+TEXTS = [
+    "chest x-ray",
+    "brain mri of the chest",
+    "pleural effusion, pleural effusions of the brain ct x ray e e e e",
+]
+
+
+@pytest.fixture(scope="module", params=FAMILIES)
+def checkpoint(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return FAMILIES[request.param](tmp_path_factory.mktemp(request.param))
+
+
+@pytest.fixture(scope="module")
+def images() -> list[np.ndarray]:
+    """Square, tall, wide, tiny and of odd sides: everything that a resize or a crop can get wrong."""
+    random = np.random.default_rng(0)
+    sizes = [(32, 32), (77, 41), (40, 200), (9, 13), (33, 32), (301, 299)]
+    return [random.integers(0, 256, (*size, 3), dtype=np.uint8) for size in sizes]
+
+
+def unit(output: object) -> np.ndarray:
+    return torch.nn.functional.normalize(output.pooler_output, dim=-1).numpy()  # type: ignore[attr-defined]
+
+
+def test_images_equal_transformers_own(checkpoint: Path, images: list[np.ndarray]) -> None:
+    processor = tf.AutoImageProcessor.from_pretrained(checkpoint, backend="pil")
+    model = tf.AutoModel.from_pretrained(checkpoint).eval()
+    with torch.no_grad():
+        inputs = processor([Image.fromarray(image) for image in images], return_tensors="pt")
+        expected = unit(model.get_image_features(**inputs))
+    found = load_encoder(checkpoint, device="cpu").encode_images(images)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, expected, atol=1e-5, rtol=0)
+
+
+def test_texts_equal_transformers_own(checkpoint: Path) -> None:
+    tokenizer = tf.AutoTokenizer.from_pretrained(checkpoint)
+    model = tf.AutoModel.from_pretrained(checkpoint).eval()
+    siglip = "siglip" in model.config.model_type
+    length = model.config.text_config.max_position_embeddings
+    with torch.no_grad():
+        inputs = tokenizer(
+            TEXTS,
+            padding="max_length" if siglip else True,
+            truncation=True,
+            max_length=min(length, tokenizer.model_max_length),
+            return_tensors="pt",
+        )
+        inputs = {name: inputs[name] for name in ("input_ids", "attention_mask") if name in inputs}
+        expected = unit(model.get_text_features(**inputs))
+    encoder = load_encoder(checkpoint, device="cpu")
+    np.testing.assert_allclose(encoder.encode_texts(TEXTS), expected, atol=1e-5, rtol=0)
+    alone = np.concatenate([encoder.encode_texts([text]) for text in TEXTS])
+    np.testing.assert_allclose(alone, expected, atol=1e-5, rtol=0, err_msg="a text's neighbours changed it")
+
+
+def test_reports_what_the_model_is(checkpoint: Path) -> None:
+    encoder = load_encoder(checkpoint, device="cpu")
+    model = tf.AutoModel.from_pretrained(checkpoint)
+    assert isinstance(encoder, Encoder)
+    assert encoder.encode_texts(TEXTS[:1]).shape == (1, encoder.dim)
+    assert encoder.logit_scale == pytest.approx(model.logit_scale.exp().item(), rel=1e-6)
+    bias = getattr(model, "logit_bias", None)
+    assert encoder.logit_bias == (None if bias is None else pytest.approx(bias.item()))
+    assert len(encoder.fingerprint) == 64
+
+
+def test_embeddings_are_of_unit_norm_and_empty_input_is_empty(checkpoint: Path, images: list[np.ndarray]) -> None:
+    encoder = load_encoder(checkpoint, device="cpu")
+    np.testing.assert_allclose(np.linalg.norm(encoder.encode_images(images), axis=1), 1, atol=1e-5)
+    assert encoder.encode_images([]).shape == (0, encoder.dim)
+    assert encoder.encode_texts([]).shape == (0, encoder.dim)
+
+
+def test_reduced_precision_stays_close(checkpoint: Path, images: list[np.ndarray]) -> None:
+    exact = load_encoder(checkpoint, device="cpu").encode_images(images)
+    reduced = load_encoder(checkpoint, device="cpu", precision="bf16").encode_images(images)
+    assert reduced.dtype == np.float32
+    assert (exact * reduced).sum(1).min() > 0.99
