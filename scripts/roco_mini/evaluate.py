@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from roco_search import load_encoder, open_image
+from roco_search.evaluation import ranks, shuffled_32
 from roco_search.models import Encoder
 from roco_search.models.allocator import keep_freed_memory
 from roco_search.training.pairs import Pair, read_imagefolder
@@ -114,30 +115,13 @@ def classify(encoder: Encoder, labels: Mapping[str, Sequence[str]], images: np.n
 
 
 def retrieval(encoder: Encoder, captions: Sequence[str], images: np.ndarray) -> dict[str, float]:
+    """Recall in both directions over the pool, and among 32; an identical caption counts as found."""
     texts = encoder.encode_texts(captions)
-    same = np.array([[a == b for b in captions] for a in captions])
-    scores = images @ texts.T
     out = {"n": float(len(captions))}
-    for name, matrix in (("image_to_text", scores), ("text_to_image", scores.T)):
-        for k in (1, 5, 10):
-            out[f"{name}_recall@{k}"] = float((ranks(matrix, same) <= k).mean())
-    random = np.random.default_rng(0)
-    shuffled: dict[int, list[float]] = {1: [], 5: []}
-    for _ in range(20):
-        order = random.permutation(len(captions))
-        for start in range(0, len(order) - 31, 32):
-            block = np.ix_(order[start : start + 32], order[start : start + 32])
-            for k, values in shuffled.items():
-                values.append(float((ranks(scores[block], same[block]) <= k).mean()))
-    for k, values in shuffled.items():
-        out[f"shuffled_32_recall@{k}"] = float(np.mean(values))
-    return out
-
-
-def ranks(scores: np.ndarray, same: np.ndarray) -> np.ndarray:
-    """Rank of the best right answer in each row: 1 plus the wrong answers that score as high or higher."""
-    best = np.where(same, scores, -np.inf).max(1, keepdims=True)
-    return 1 + ((scores >= best) & ~same).sum(1)
+    for name, queries, candidates in (("image_to_text", images, texts), ("text_to_image", texts, images)):
+        found = ranks(queries, candidates, captions, "any")
+        out |= {f"{name}_recall@{k}": float((found <= k).mean()) for k in (1, 5, 10)}
+    return out | shuffled_32(images, texts, captions)
 
 
 if __name__ == "__main__":

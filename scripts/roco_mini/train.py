@@ -100,8 +100,7 @@ def main() -> None:
 def from_towers() -> RocoMiniModel:
     """Both towers with their published weights, and fresh projections."""
     text = BertModel.from_pretrained(MINILM, add_pooling_layer=False, dtype=torch.float32)
-    # The configuration without the folder that it was read from.
-    model = RocoMiniModel(RocoMiniConfig(text_config={**text.config.to_dict(), "_name_or_path": ""}))
+    model = RocoMiniModel(RocoMiniConfig(text_config=text.config.to_dict()))
     model.text_model.load_state_dict(text.state_dict())
     state = torch.load(LITE0, map_location="cpu", weights_only=True)
     model.vision_model.load_state_dict(from_imagenet(state).state_dict())
@@ -122,7 +121,9 @@ def frequencies(pairs: list[Pair]) -> np.ndarray:
 def save(model: nn.Module, directory: Path) -> None:
     """Write a transformers directory, weights in half precision."""
     directory.mkdir(parents=True, exist_ok=True)
-    copy.deepcopy(model).half().save_pretrained(directory)
+    saved = copy.deepcopy(model).half()
+    saved.config.text_config._name_or_path = ""  # the folder on this machine is nobody's business
+    saved.save_pretrained(directory)
     (directory / "preprocessor_config.json").write_text(json.dumps(PREPROCESSOR, indent=2) + "\n")
     shutil.copy(MINILM / "tokenizer.json", directory / "tokenizer.json")
     tokenizer_config = {

@@ -1,0 +1,5 @@
+"""``python -m roco_search`` is ``roco``."""
+
+from roco_search.cli import main
+
+main()

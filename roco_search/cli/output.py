@@ -1,0 +1,159 @@
+"""What every command prints with: results to stdout, narration to stderr, and the exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, is_dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
+
+import typer
+
+from roco_search.models import Device
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress as Bar
+    from rich.progress import TaskID
+
+DONE, FAILED, USAGE, PARTIAL = 0, 1, 2, 3
+
+LibraryOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--library",
+        envvar="ROCO_LIBRARY",
+        metavar="DIR",
+        help="The library's folder; without it, the one in your data directory.",
+        show_default=False,
+    ),
+]
+DeviceOption = Annotated[str, typer.Option(metavar="auto|cpu|cuda|mps", help="Where the model runs.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+
+
+def checked_device(device: str) -> Device:
+    """Read ``--device``."""
+    if device not in get_args(Device):
+        raise typer.BadParameter(f"{device!r} is none of {', '.join(get_args(Device))}.", param_hint="--device")
+    return cast("Device", device)
+
+
+def out() -> Console:
+    """Return the console for results. A pipe gets plain lines that are never folded."""
+    from rich.console import Console
+
+    return Console(width=None if sys.stdout.isatty() else 10_000, highlight=False, soft_wrap=False)
+
+
+def err() -> Console:
+    """Return the console for narration."""
+    from rich.console import Console
+
+    return Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def say(message: str) -> None:
+    """Tell the person something that is not a result."""
+    err().print(printable(message), markup=False)
+
+
+def say_error(message: str) -> None:
+    """Tell the person what failed."""
+    from rich.text import Text
+
+    err().print(Text.assemble(("Error: ", "bold red"), printable(message)))
+
+
+def print_json(value: Any) -> None:
+    """Print dataclasses, lists and dicts as JSON."""
+    sys.stdout.write(json.dumps(value, indent=2, default=_plain) + "\n")
+
+
+def print_rows(columns: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str] = ()) -> None:
+    """Print a table; a terminal folds its last column, a pipe gets it whole. ``right`` names number columns."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        last = column == columns[-1]
+        table.add_column(column, justify="right" if column in right else "left", overflow="fold", no_wrap=not last)
+    for row in rows:
+        table.add_row(*(Text(printable(cell)) for cell in row))
+    console = out()
+    if console.is_terminal:
+        console.print(table)
+        return
+    with console.capture() as captured:
+        console.print(table)
+    sys.stdout.write("".join(f"{line.rstrip()}\n" for line in captured.get().splitlines()))
+
+
+def printable(text: str) -> str:
+    """Make a file name safe for a terminal: control characters and undecodable bytes are shown escaped."""
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape", "surrogatepass").decode("ascii") for char in text
+    )
+
+
+def short_path(path: str | Path) -> str:
+    """Return a path as seen from here when it lies below, else whole."""
+    try:
+        return os.fspath(Path(path).relative_to(Path.cwd()))
+    except (ValueError, OSError):
+        return os.fspath(path)
+
+
+class ProgressBar:
+    """The library's progress, drawn on stderr when that is a terminal and nobody asked for quiet."""
+
+    def __init__(self, label: str, quiet: bool = False) -> None:
+        self._label, self._shown = label, sys.stderr.isatty() and not quiet
+        self._frames = 0
+        self._bar: Bar | None = None
+        self._task: TaskID | None = None
+
+    def start(self, total_files: int) -> None:
+        """Begin; so many files have to be read."""
+        if not self._shown:
+            return
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}"),
+            TimeRemainingColumn(),
+            console=err(),
+            transient=True,
+        )
+        self._bar.start()
+        self._task = self._bar.add_task(self._label, total=total_files, rate="")
+
+    def advance(self, files: int, frames: int) -> None:
+        """Count files and frames that are done and stored."""
+        if self._bar is None or self._task is None:
+            return
+        self._frames += frames
+        elapsed = self._bar.tasks[0].elapsed or 0.0
+        rate = f"{self._frames / elapsed:.1f} images/s" if elapsed > 1 else ""
+        self._bar.update(self._task, advance=files, rate=rate)
+
+    def stop(self) -> None:
+        """Take the bar away."""
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+
+def _plain(value: Any) -> Any:
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
+    if isinstance(value, Path):
+        return os.fspath(value)
+    raise TypeError(f"{type(value).__name__} is not for JSON")
