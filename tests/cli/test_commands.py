@@ -197,9 +197,7 @@ def test_version_and_completion(roco: Roco) -> None:
     assert "_ROCO_COMPLETE" in script.stdout or "complete" in script.stdout
 
 
-def test_an_unexpected_error_is_one_sentence_too(
-    roco: Roco, scans: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_unexpected_error_is_one_sentence_too(roco: Roco, scans: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A bug must not print the traceback, whose values may come from a header."""
     roco("index", scans)
 

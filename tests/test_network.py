@@ -1,0 +1,54 @@
+"""Nothing of what a person does every day opens a network connection."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+# An audit hook sees every socket operation of the interpreter, whatever library asks for it, and cannot be undone.
+# Local sockets between a process and its own threads or children (AF_UNIX) are no network.
+PROGRAM = """
+import os, socket, sys
+
+def forbid(event, arguments):
+    if event in ("socket.connect", "socket.bind", "socket.sendto", "socket.getaddrinfo", "socket.gethostbyname"):
+        family = getattr(arguments[0], "family", None)
+        if family != getattr(socket, "AF_UNIX", object()):
+            os.write(2, f"NETWORK {event}\\n".encode())
+            os._exit(99)
+
+sys.addaudithook(forbid)
+if sys.argv[1] == "prove":
+    socket.create_connection(("127.0.0.1", 9))
+from roco_search.cli import main
+main()
+"""
+
+
+def run(library: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", PROGRAM, *map(str, arguments), "--library", str(library)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+
+def test_the_hook_catches_a_connection(tmp_path: Path) -> None:
+    assert run(tmp_path, "prove").returncode == 99
+
+
+@pytest.mark.slow
+def test_index_query_status_and_doctor_stay_on_this_machine(tmp_path: Path) -> None:
+    scans, library = tmp_path / "scans", tmp_path / "library"
+    scans.mkdir()
+    Image.linear_gradient("L").save(scans / "ramp.png")
+    for arguments in (("index", scans), ("query", "chest X-ray"), ("status",), ("doctor",)):
+        done = run(library, *arguments)
+        assert "NETWORK" not in done.stderr
+        assert done.returncode == 0, done.stderr
