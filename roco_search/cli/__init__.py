@@ -49,7 +49,7 @@ app.command("doctor")(doctor.doctor)
 def main() -> None:
     """Run the command line. Whatever goes wrong ends in one sentence, never in a traceback."""
     try:
-        app()
+        app(prog_name="roco")
     except RocoError as error:
         say_error(str(error))
     except BrokenPipeError:

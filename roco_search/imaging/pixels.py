@@ -193,7 +193,7 @@ class FrameDecoder:
         if not usable:
             raise UnreadableImage(
                 f"no decoder for {self.layout.bits_stored}-bit {decoders.syntax_name(uid)} is installed; "
-                f"install one: {decoders.remedy_for(uid)}"
+                f"convert the file to another transfer syntax, or: {decoders.remedy_for(uid)}"
             )
         return usable
 

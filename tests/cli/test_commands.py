@@ -162,7 +162,7 @@ def test_bad_input_is_one_sentence(
 
 
 def test_a_library_of_another_model_names_the_command(roco: Roco, scans: Path, tmp_path: Path) -> None:
-    from ..models.checkpoints import clip
+    from tests.models.checkpoints import clip
 
     other = clip(tmp_path / "other-model")
     roco("index", scans)
@@ -190,11 +190,14 @@ def test_a_library_of_a_newer_roco_is_left_alone(roco: Roco, scans: Path, tmp_pa
 
 def test_version_and_completion(roco: Roco) -> None:
     assert roco("--version").out == f"roco {roco_search.__version__}\n"
-    script = subprocess.run(
-        [sys.executable, "-m", "roco_search", "--show-completion", "bash"],
-        capture_output=True, text=True, check=True, env={**os.environ, "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"},
-    )  # fmt: skip
-    assert "_ROCO_COMPLETE" in script.stdout or "complete" in script.stdout
+    completed = subprocess.run(
+        [sys.executable, "-m", "roco_search"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "_ROCO_COMPLETE": "complete_bash", "COMP_WORDS": "roco que", "COMP_CWORD": "1"},
+    )
+    assert completed.stdout.split() == ["query"]
 
 
 def test_an_unexpected_error_is_one_sentence_too(roco: Roco, scans: Path, monkeypatch: pytest.MonkeyPatch) -> None:
