@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from .imaging import Frame, Window, open_image
     from .library import Library
     from .models import Encoder, load_encoder
-    from .search import Hit, search
+    from .search import Hit
 
 __version__ = "0.1.0"
 
@@ -26,7 +26,6 @@ _ROOMS = {
     "Window": "imaging",
     "load_encoder": "models",
     "open_image": "imaging",
-    "search": "search",
 }
 
 __all__ = [
@@ -39,7 +38,6 @@ __all__ = [
     "__version__",
     "load_encoder",
     "open_image",
-    "search",
 ]
 
 

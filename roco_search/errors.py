@@ -7,7 +7,8 @@
     │   └── NotAnImage              a DICOM object that holds no picture (a report, a segmentation, …)
     ├── ModelError
     │   ├── ModelNotFound           no such model on this disk
-    │   └── UnsupportedModel        a model is there, but not one that can be loaded safely
+    │   ├── UnsupportedModel        a model is there, but not one that can be loaded safely
+    │   └── HubError                the model hub cannot be reached, or does not hand the model out
     ├── LibraryError
     │   ├── LibraryNotFound         no library at this place
     │   ├── LibraryEmpty            a library without a single image
@@ -55,6 +56,10 @@ class UnsupportedModel(ModelError):
     """A model is there, but not one that can be loaded, or loaded safely."""
 
 
+class HubError(ModelError):
+    """The model hub cannot be reached, does not hand the model out, or sent something else than it announced."""
+
+
 class LibraryError(RocoError):
     """Something about a library on disk."""
 
@@ -84,7 +89,7 @@ class ModelMismatch(LibraryError):
 
 
 class StorageFull(LibraryError):
-    """The disk that holds the library is full, or a quota is reached."""
+    """The disk that holds the library, or a model, is full, or a quota is reached."""
 
 
 class TrainingError(RocoError):

@@ -8,10 +8,11 @@ import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
-import typer
 from pydicom.data import get_testdata_file
 
 from roco_search.cli import app
@@ -30,13 +31,19 @@ def blocks(language: str) -> list[str]:
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("readme")
     (folder / "scans").mkdir()
-    for name in ("CT_small.dcm", "MR_small.dcm", "emri_small.dcm"):
+    for name in ("CT_small.dcm", "MR_small.dcm", "SC_rgb_rle_2frame.dcm"):
         shutil.copy(str(get_testdata_file(name, download=False)), folder / "scans" / name)
     return folder
 
 
 def environment(place: Path) -> dict[str, str]:
-    return {**os.environ, "ROCO_LIBRARY": str(place / "library")}
+    own = {"ROCO_LIBRARY": "library", "ROCO_MODELS": "models", "ROCO_CONFIG": "config.json"}
+    return {**os.environ, **{name: str(place / value) for name, value in own.items()}}
+
+
+def run(place: Path, arguments: list[str]) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "roco_search", *arguments]
+    return subprocess.run(command, cwd=place, env=environment(place), capture_output=True, text=True, check=False)
 
 
 @pytest.mark.slow
@@ -46,8 +53,7 @@ def test_every_shell_command_runs(place: Path) -> None:
     assert len(commands) >= 8
     assert all(command[0] == "roco" for command in commands)
     for command in commands:
-        arguments = [sys.executable, "-m", "roco_search", *command[1:]]
-        done = subprocess.run(arguments, cwd=place, env=environment(place), capture_output=True, text=True, check=False)
+        done = run(place, command[1:])
         assert done.returncode == 0, f"{command}: {done.stderr}"
 
 
@@ -59,24 +65,35 @@ def test_every_python_example_runs(place: Path) -> None:
     assert len(done.stdout.splitlines()) == 3
 
 
-def commands() -> dict[str, typer.models.CommandInfo]:
-    return {str(command.name): command for command in app.registered_commands}
+def commands() -> dict[str, Callable[..., Any]]:
+    """Every command, those of a group by both names: "model list"."""
+    found = {str(command.name): command.callback for command in app.registered_commands}
+    for group in app.registered_groups:
+        assert group.typer_instance is not None
+        for command in group.typer_instance.registered_commands:
+            name = group.name or group.typer_instance.info.name
+            found[f"{name} {command.name or getattr(command.callback, '__name__', '')}"] = command.callback
+    return {name: callback for name, callback in found.items() if callback is not None}
+
+
+def examples(name: str) -> list[str]:
+    return re.findall(r"^\s*Example: `(roco .*)`$", commands()[name].__doc__ or "", re.MULTILINE)
 
 
 @pytest.mark.parametrize("name", commands())
 def test_every_command_is_documented_and_has_an_example(name: str) -> None:
-    assert re.search(rf"^roco {name}\b", "\n".join(blocks("sh")), re.MULTILINE), f"the README does not show roco {name}"
-    text = commands()[name].callback.__doc__ or ""
-    examples = re.findall(r"^\s*Example: `(roco .*)`$", text, re.MULTILINE)
-    assert [shlex.split(example)[1] for example in examples] == [name]
+    words = name.split()
+    assert [shlex.split(example)[1 : 1 + len(words)] for example in examples(name)] == [words]
+    assert re.search(rf"^roco {words[0]}\b", "\n".join(blocks("sh")), re.MULTILINE), (
+        f"roco {words[0]} is not in the README"
+    )
 
 
 @pytest.mark.slow
 def test_the_examples_of_help_run(place: Path) -> None:
-    for name in ("index", "query", "status", "doctor"):
-        (example,) = re.findall(r"Example: `(roco .*)`", commands()[name].callback.__doc__ or "")
-        arguments = [sys.executable, "-m", "roco_search", *shlex.split(example)[1:]]
-        done = subprocess.run(arguments, cwd=place, env=environment(place), capture_output=True, text=True, check=False)
+    for name in (str(command.name) for command in app.registered_commands):
+        (example,) = examples(name)
+        done = run(place, shlex.split(example)[1:])
         assert done.returncode == 0, f"{example}: {done.stderr}"
 
 

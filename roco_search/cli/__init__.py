@@ -11,7 +11,7 @@ import typer
 from roco_search import __version__
 from roco_search.errors import RocoError
 
-from . import doctor, index, query, status
+from . import classify, doctor, duplicates, export, index, library, model, outliers, query, similar, status
 from .output import FAILED, say_error
 
 app = typer.Typer(
@@ -42,6 +42,13 @@ def roco(
 
 app.command("index")(index.index)
 app.command("query")(query.query)
+app.command("classify")(classify.classify)
+app.add_typer(model.model_app)
+app.command("similar")(similar.similar)
+app.command("duplicates")(duplicates.duplicates)
+app.command("outliers")(outliers.outliers)
+app.command("export")(export.export)
+app.add_typer(library.app, name="library")
 app.command("status")(status.status)
 app.command("doctor")(doctor.doctor)
 

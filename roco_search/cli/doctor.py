@@ -44,7 +44,9 @@ class Check:
 
 def doctor(
     library: LibraryOption = None,
-    model: Annotated[str, typer.Option(metavar="NAME|DIR", help="The model to check.")] = "roco-mini",
+    model: Annotated[
+        str | None, typer.Option(metavar="NAME|DIR", help="The model to check.", show_default=False)
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Check this installation: versions, decoders, device, model, and the library's health.
@@ -55,13 +57,14 @@ def doctor(
     """
     from roco_search.imaging.decoders import decoder_table
     from roco_search.library import default_library_path
+    from roco_search.models.catalog import default
 
     decoders = decoder_table()
     checks = [
         Check("python", f"{platform.python_version()} on {platform.system()} {platform.machine()}"),
         *(check_package(name) for name in PACKAGES),
         check_device(),
-        check_model(model),
+        check_model(model or default()),
         check_library(library or default_library_path()),
     ]
     problems = [check.problem for check in checks if check.problem]

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from roco_search.errors import RocoError
-from roco_search.library.place import DATABASE
-from roco_search.models.catalog import DEFAULT
+from roco_search.errors import LibraryNotFound, RocoError
+from roco_search.models.catalog import default
 
 from .output import (
     PARTIAL,
@@ -43,7 +42,9 @@ def index(
     ] = None,
     model: Annotated[
         str | None,
-        typer.Option(metavar="NAME|DIR", help="Model of a new library; without it, roco-mini.", show_default=False),
+        typer.Option(
+            metavar="NAME|DIR", help="Model of a new library; without it, see 'roco model use'.", show_default=False
+        ),
     ] = None,
     frames: Annotated[
         str | None,
@@ -86,7 +87,7 @@ def index(
     if not paths and not reembed:
         paths = known_folders(place)
     with Library.create_or_open(place) as opened:
-        encoder = load_encoder(model or (opened.model.model if opened.model else DEFAULT), where)
+        encoder = load_encoder(model or (opened.model.model if opened.model else default()), where)
         progress = ProgressBar("Indexing", quiet)
         if reembed:
             again = opened.reembed(encoder, prune_missing=prune_missing, progress=progress)
@@ -119,10 +120,11 @@ def known_folders(place: Path) -> list[Path]:
     """Return the folders that the library was made from."""
     from roco_search.library import Library
 
-    if not (place / DATABASE).exists():
-        raise typer.BadParameter("there is no library yet; give a folder of images, such as ./scans.")
-    with Library.open(place) as opened:
-        return [Path(root.path) for root in opened.status().roots]
+    try:
+        with Library.open(place) as opened:
+            return [Path(root.path) for root in opened.status().roots]
+    except LibraryNotFound:
+        raise typer.BadParameter("there is no library yet; give a folder of images, such as ./scans.") from None
 
 
 def unfinished(again: ReembedReport, json: bool) -> NoReturn:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
@@ -33,6 +34,10 @@ LibraryOption = Annotated[
 ]
 DeviceOption = Annotated[str, typer.Option(metavar="auto|cpu|cuda|mps", help="Where the model runs.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+JsonlOption = Annotated[bool, typer.Option("--jsonl", help="Print JSON Lines: one object a line.")]
+CsvOption = Annotated[bool, typer.Option("--csv", help="Print CSV with a header line.")]
+PathsOption = Annotated[bool, typer.Option("--paths", help="Print paths only, one a line.")]
+Print0Option = Annotated[bool, typer.Option("--print0", "-0", help="Print paths only, each ended by a NUL byte.")]
 
 
 def checked_device(device: str) -> Device:
@@ -40,6 +45,15 @@ def checked_device(device: str) -> Device:
     if device not in get_args(Device):
         raise typer.BadParameter(f"{device!r} is none of {', '.join(get_args(Device))}.", param_hint="--device")
     return cast("Device", device)
+
+
+def one_format(**asked: bool) -> str:
+    """Return the one output format that was asked for, by the name of its option; "table" where none was."""
+    chosen = [name for name, wanted in asked.items() if wanted]
+    if len(chosen) > 1:
+        options = [f"--{name}" for name in chosen]
+        raise typer.BadParameter(f"{' and '.join(options)} are different outputs; choose one of them.")
+    return chosen[0] if chosen else "table"
 
 
 def out() -> Console:
@@ -71,6 +85,35 @@ def say_error(message: str) -> None:
 def print_json(value: Any) -> None:
     """Print dataclasses, lists and dicts as JSON."""
     sys.stdout.write(json.dumps(value, indent=2, default=_plain) + "\n")
+
+
+def print_jsonl(value: Any) -> None:
+    """Print a dataclass, list or dict as one line of JSON, at once: a reader may be waiting for it."""
+    sys.stdout.write(json.dumps(value, default=_plain) + "\n")
+    sys.stdout.flush()
+
+
+def print_csv(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Print CSV (RFC 4180, but with plain line feeds); None is empty, and file names keep their bytes."""
+    import csv
+
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(rows)
+    print_bytes(text.getvalue().encode("utf-8", "surrogateescape"))
+
+
+def print_paths(paths: Iterable[str | Path], end: bytes = b"\n") -> None:
+    """Print each path once, in its own bytes, as another program needs it."""
+    print_bytes(b"".join(os.fsencode(path) + end for path in dict.fromkeys(paths)))
+
+
+def print_bytes(data: bytes) -> None:
+    """Print bytes that need not be text: a file name is any bytes."""
+    sys.stdout.flush()
+    sys.stdout.buffer.write(data)
+    sys.stdout.buffer.flush()
 
 
 def print_rows(columns: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str] = ()) -> None:

@@ -5,15 +5,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from roco_search.errors import UnreadableImage
-from roco_search.imaging.frame import Frame, FrameChoice, Window
+from roco_search.imaging.frame import Frame, FrameChoice, FrameNumbers, Window
 from roco_search.imaging.sniff import sniff
 from roco_search.imaging.tags import Tags
 
-__all__ = ["Frame", "FrameChoice", "Tags", "Window", "open_image", "sniff"]
+__all__ = ["Frame", "FrameChoice", "FrameNumbers", "Tags", "Window", "open_image", "sniff"]
 
 
 def open_image(
-    path: str | os.PathLike[str], *, window: Window | None = None, frames: FrameChoice = "middle"
+    path: str | os.PathLike[str], *, window: Window | None = None, frames: FrameChoice | FrameNumbers = "middle"
 ) -> Iterator[Frame]:
     """Yield frames of an image file, rendered for a human eye.
 
@@ -30,7 +30,7 @@ def open_image(
         and of the automatic range of a raster image of more than 8 bits (in its grey values). Colour and
         8-bit raster images have no use for it.
     frames
-        Of a file with several frames: ``"middle"``, ``"all"``, or so many, evenly spaced.
+        Of a file with several frames: ``"middle"``, ``"all"``, so many, evenly spaced, or a tuple of numbers from 0.
 
     Yields
     ------

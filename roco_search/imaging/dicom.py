@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from roco_search.errors import ImageError, UnreadableImage
 from roco_search.imaging import display, render
-from roco_search.imaging.frame import Frame, FrameChoice, Window, choose_frames
+from roco_search.imaging.frame import Frame, FrameChoice, FrameNumbers, Window, choose_frames
 from roco_search.imaging.header import read_header
 from roco_search.imaging.objects import refuse_unless_picture
 from roco_search.imaging.pixels import DAMAGED, FrameDecoder, Layout
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 SOFT_TISSUE = Window(40, 400)
 
 
-def open_dicom(path: Path, window: Window | None, frames: FrameChoice) -> Iterator[Frame]:
+def open_dicom(path: Path, window: Window | None, frames: FrameChoice | FrameNumbers) -> Iterator[Frame]:
     """Yield the chosen frames of a DICOM file, each decoded and rendered when it is asked for.
 
     Parameters

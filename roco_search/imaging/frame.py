@@ -13,6 +13,9 @@ from roco_search.imaging.tags import Tags
 FrameChoice = Literal["middle", "all"] | int
 """Which frames of a file with several: the middle one, all, or so many, evenly spaced."""
 
+FrameNumbers = tuple[int, ...]
+"""Exactly these frames, by their numbers from 0."""
+
 MAX_PIXELS = 178_956_970
 """Pixels of one frame above which a file is refused before it is decoded.
 
@@ -61,7 +64,7 @@ class Frame:
     count: int
 
 
-def choose_frames(count: int, choice: FrameChoice) -> list[int]:
+def choose_frames(count: int, choice: FrameChoice | FrameNumbers) -> list[int]:
     """Return the indices of the chosen frames, ascending and without repeats.
 
     N frames are the centres of N equal stretches of the file, so that 1 is the middle frame.
@@ -69,8 +72,14 @@ def choose_frames(count: int, choice: FrameChoice) -> list[int]:
     Raises
     ------
     InputError
-        If `choice` is neither "middle", "all" nor a positive int.
+        If `choice` is neither "middle", "all", a positive int nor numbers of frames.
+    UnreadableImage
+        If the file has no frame of a given number: it has changed.
     """
+    if isinstance(choice, tuple):
+        if not all(0 <= number < count for number in choice):
+            raise UnreadableImage(f"it has {count} frames by now, and another one was asked for; index it again")
+        return sorted(set(choice))
     if choice == "all":
         return list(range(count))
     wanted = 1 if choice == "middle" else choice

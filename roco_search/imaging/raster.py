@@ -8,7 +8,7 @@ import numpy.typing as npt
 from PIL import Image, ImageFile, UnidentifiedImageError
 
 from roco_search.errors import ImageError, UnreadableImage
-from roco_search.imaging.frame import Frame, FrameChoice, Window, check_size, choose_frames
+from roco_search.imaging.frame import Frame, FrameChoice, FrameNumbers, Window, check_size, choose_frames
 from roco_search.imaging.quiet import silence
 from roco_search.imaging.render import apply_window, robust_range, stretch, to_picture
 from roco_search.imaging.sniff import cannot_open
@@ -22,7 +22,7 @@ _DEEP_MODES = frozenset({"I", "F", "I;16", "I;16L", "I;16B", "I;16N"})
 _ALPHA_MODES = frozenset({"LA", "La", "PA", "RGBA", "RGBa"})
 
 
-def open_raster(path: Path, window: Window | None, frames: FrameChoice) -> Iterator[Frame]:
+def open_raster(path: Path, window: Window | None, frames: FrameChoice | FrameNumbers) -> Iterator[Frame]:
     """Yield the chosen frames of a picture file, each decoded when it is asked for.
 
     Parameters

@@ -1,7 +1,7 @@
 """A searchable collection of images on disk. `Library` is the whole engine; a command only parses, calls, renders."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from roco_search.errors import InputError, LibraryEmpty
 from roco_search.imaging.frame import FrameChoice
+from roco_search.library.listing import Listing, real_folder
 from roco_search.library.place import default_library_path, discard_caches, prepare, sweep_temporary, writer_lock
 from roco_search.library.records import (
     EmbeddingSet,
@@ -24,10 +25,12 @@ from roco_search.library.records import (
     Skipped,
     StoredFrame,
 )
+from roco_search.library.selection import Belonging, Selection, Term, count_terms, members, same_file, select
 from roco_search.library.store import Store
 from roco_search.library.vectors import Generation, Mode, VectorIndex
 
 if TYPE_CHECKING:
+    from roco_search.library.upkeep import Vacuumed
     from roco_search.models.encoder import Encoder
 
 __all__ = [
@@ -40,6 +43,7 @@ __all__ = [
     "Progress",
     "ReembedReport",
     "RootStatus",
+    "Selection",
     "Skipped",
     "StoredFrame",
     "default_library_path",
@@ -181,7 +185,7 @@ class Library:
     def remove(self, path: str | os.PathLike[str]) -> int:
         """Forget a folder or a file and everything below it; return the number of images forgotten.
 
-        The files themselves are not touched.
+        The files themselves are not touched. Nothing of what is forgotten stays in the database or the caches.
 
         Raises
         ------
@@ -192,7 +196,8 @@ class Library:
         from roco_search.library.upkeep import remove
 
         with writer_lock(self.directory):
-            count = remove(self._store, os.path.realpath(path))
+            self._index = None
+            count = remove(self._store, real_folder(path))
         self._refresh()
         return count
 
@@ -208,6 +213,42 @@ class Library:
 
         self._index = None
         return verify(self._store)
+
+    def recall(self) -> float | None:
+        """Return the share of the ten nearest that the graph finds; None without one. See `upkeep.recall`."""
+        from roco_search.library.upkeep import recall
+
+        return recall(self._store, self.vectors()) if self.model and self.model.count else None
+
+    def vacuum(self) -> "Vacuumed":
+        """Give the disk back what is no longer needed; see `roco_search.library.upkeep.vacuum`.
+
+        Raises
+        ------
+        LibraryBusy, StorageFull, LibraryError
+        """
+        from roco_search.library.upkeep import vacuum
+
+        with writer_lock(self.directory):
+            self._index = None
+            return vacuum(self._store)
+
+    def relocate(self, old: str | os.PathLike[str], new: str | os.PathLike[str]) -> int:
+        """Note that images have moved from one folder to another; see `roco_search.library.moving.relocate`.
+
+        Raises
+        ------
+        InputError, LibraryBusy, StorageFull, LibraryError
+        """
+        from roco_search.library.moving import relocate
+
+        with writer_lock(self.directory):
+            return relocate(self._store, real_folder(old), real_folder(new))
+
+    @property
+    def listing(self) -> Listing:
+        """Everything that is stored, to go through."""
+        return Listing(self._store)
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:
@@ -234,7 +275,11 @@ class Library:
             return self._index
 
     def search(
-        self, queries: npt.NDArray[np.float32], k: int, mode: Mode = "auto"
+        self,
+        queries: npt.NDArray[np.float32],
+        k: int,
+        mode: Mode = "auto",
+        among: npt.NDArray[np.int64] | None = None,
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
         """Find the frames nearest to query vectors.
 
@@ -243,9 +288,11 @@ class Library:
         queries
             float32 ``(q, dim)`` of unit norm.
         k
-            How many a query, at least 1; limited to the number of frames.
+            How many a query, at least 1; limited to the number of frames that are looked at.
         mode
             "exact", "approximate", or "auto": see `VectorIndex.search`.
+        among
+            Only these frames, by id, such as `select` returns; None for all.
 
         Returns
         -------
@@ -264,11 +311,31 @@ class Library:
             )
         if k < 1:
             raise InputError("The number of hits has to be at least 1; give another with --top.")
-        return index.search(queries, k, mode)
+        return index.search(queries, k, mode, among)
 
     def frames(self, ids: Iterable[int]) -> dict[int, StoredFrame]:
         """Return what is stored of these frames, by id; an unknown id is left out."""
         return self._store.frames(ids)
+
+    def select(self, selection: Selection) -> npt.NDArray[np.int64]:
+        """Return the ids of the frames that fulfil a selection, int64, ascending."""
+        return select(self._store, selection)
+
+    def count_terms(self, term: Term) -> dict[str, int]:
+        """Return how many frames have each "modality", "body_part" or "view"."""
+        return count_terms(self._store, term)
+
+    def members(self, ids: Sequence[int], belonging: Belonging) -> dict[int, npt.NDArray[np.int64]]:
+        """Return, for each of these frames, all frames of its series, study or file; see `selection.members`."""
+        return members(self._store, ids, belonging)
+
+    def same_file(self, content_hash: bytes, path: str | None = None) -> npt.NDArray[np.int64]:
+        """Return the ids of the frames of every file with a content (SHA-256) or at a real path, ascending."""
+        return same_file(self._store, content_hash, path)
+
+    def roots(self) -> list[str]:
+        """Return the folders and files that were indexed, by their real paths."""
+        return [path for (path,) in self._store.read("SELECT path FROM roots ORDER BY path")]
 
     def _refresh(self) -> None:
         """Bring the matrix up to date now, so that the next query need not."""

@@ -3,7 +3,7 @@
 import fcntl
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -17,7 +17,8 @@ GRAPH = "vectors.graph"
 GRAPH_MANIFEST = "vectors.graph.json"
 TEMPORARY = ".tmp-"
 
-_OWN_NAMES = frozenset({DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm", f"{DATABASE}-journal", LOCK})
+_BEGINNINGS = frozenset({DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm", f"{DATABASE}-journal", LOCK})
+OWN_NAMES = _BEGINNINGS | {MATRIX, GRAPH, GRAPH_MANIFEST}
 
 
 def default_library_path() -> Path:
@@ -27,6 +28,16 @@ def default_library_path() -> Path:
     from platformdirs import user_data_dir
 
     return Path(user_data_dir("roco")) / "library"
+
+
+def known_libraries() -> list[Path]:
+    """Return the places where a library may be: the default one, the first, and those beside the data folder's own."""
+    from platformdirs import user_data_dir
+
+    home = Path(user_data_dir("roco"))
+    beside = sorted(path.parent for path in home.glob(f"*/{DATABASE}"))
+    places = [default_library_path().absolute(), home / "library", *beside]
+    return list(dict.fromkeys(path for path in places if (path / DATABASE).exists()))
 
 
 def prepare(directory: Path) -> None:
@@ -44,7 +55,7 @@ def prepare(directory: Path) -> None:
             raise InputError(f"{directory} is a file; name a new or empty folder with --library.")
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         names = set(os.listdir(directory))  # noqa: PTH208 - names alone are wanted
-        if DATABASE not in names and names - _OWN_NAMES:
+        if DATABASE not in names and names - _BEGINNINGS:
             raise InputError(
                 f"{directory} holds other files and no library; name a new or empty folder with --library."
             )
@@ -119,20 +130,25 @@ def replace_file(path: Path, write: Callable[[Path], int]) -> None:
         if size != expected:
             raise OSError(f"{size} of {expected} bytes were written")
         temporary.replace(path)
-        descriptor = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        sync_folder(path.parent)
     except BaseException:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
         raise
 
 
-def discard_caches(directory: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Bring to the disk which names a folder has."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def discard_caches(directory: Path, names: Iterable[str] = (MATRIX, GRAPH, GRAPH_MANIFEST)) -> None:
     """Remove what can be built again."""
-    for name in (MATRIX, GRAPH, GRAPH_MANIFEST):
+    for name in names:
         with suppress(OSError):
             (directory / name).unlink(missing_ok=True)
 

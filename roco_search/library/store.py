@@ -35,7 +35,7 @@ BUSY_SECONDS = 10.0
 RETIRE_CHUNK = 20_000  # Vectors deleted in one transaction: enough to be fast, little enough for a small journal.
 
 _SET_COLUMNS = "id, model, fingerprint, dim, image_size, logit_scale, state, count, last_id"
-_FRAME_COLUMNS = (
+FRAME_COLUMNS = (
     "frames.id, files.path, number, count, modality, body_part, view, laterality, rows, columns, series, study, "
     "series_number, instance_number, localizer"
 )
@@ -160,6 +160,13 @@ class Store:
         with storage_faults(self.directory):
             return self.connection.execute(sql, parameters).fetchall()
 
+    def stream(self, sql: str, parameters: Sequence[Any] = ()) -> Iterator[Any]:
+        """Yield the rows of a query, holding one at a time."""
+        try:
+            yield from self.connection.execute(sql, parameters)
+        except sqlite3.Error as error:
+            raise from_sqlite(error, self.directory) from error
+
     def write(self, sql: str, parameters: Sequence[Any] = ()) -> int:
         """Run one statement inside a `transaction`; return the id of the row that it inserted, if it did."""
         with storage_faults(self.directory):
@@ -170,12 +177,12 @@ class Store:
         """The library's id, salt, and time of creation."""
         return dict(self.read("SELECT key, value FROM settings"))
 
-    def keyed_hash(self, uid: str | None, kind: str) -> str | None:
-        """Return what stands for a series or study UID here: useless without this library's salt, and elsewhere."""
-        if uid is None:
+    def keyed_hash(self, secret: str | None, kind: str) -> str | None:
+        """Return what stands for a UID or a path here: useless without this library's salt, and elsewhere."""
+        if secret is None:
             return None
         key = bytes.fromhex(self.settings["salt"])
-        return hashlib.blake2b(uid.encode(), key=key, digest_size=16, person=kind.encode()).hexdigest()
+        return hashlib.blake2b(raw(secret), key=key, digest_size=16, person=kind.encode()).hexdigest()
 
     # Embedding sets.
 
@@ -233,9 +240,9 @@ class Store:
 
     def frames(self, ids: Iterable[int]) -> dict[int, StoredFrame]:
         """Return the frames with these ids; an unknown id is left out."""
-        sql = f"SELECT {_FRAME_COLUMNS} FROM frames JOIN files ON files.id = file_id WHERE frames.id = ?"
+        sql = f"SELECT {FRAME_COLUMNS} FROM frames JOIN files ON files.id = file_id WHERE frames.id = ?"
         rows = (row for frame_id in ids for row in self.read(sql, [int(frame_id)]))
-        return {row[0]: _stored_frame(row) for row in rows}
+        return {row[0]: stored_frame(row) for row in rows}
 
     def refused(self, status: str, folders: Iterable[str] | None = None) -> list[Skipped]:
         """Return the files of a status (``"unreadable"``, ``"not_image"``), all or only those at or below `folders`."""
@@ -272,7 +279,8 @@ def to_blob(vector: npt.NDArray[np.float32]) -> bytes:
     return np.ascontiguousarray(vector, dtype="<f4").tobytes()
 
 
-def _stored_frame(row: Sequence[Any]) -> StoredFrame:
+def stored_frame(row: Sequence[Any]) -> StoredFrame:
+    """Return a row of `FRAME_COLUMNS` as a frame."""
     values = list(row)
     values[-1] = None if row[-1] is None else bool(row[-1])
     return StoredFrame(*values)
@@ -291,6 +299,8 @@ def _connect(uri: str) -> sqlite3.Connection:
     connection.text_factory = os.fsdecode
     connection.execute("PRAGMA foreign_keys = ON")
     connection.execute("PRAGMA synchronous = NORMAL")
+    # What is forgotten (a path can name a patient) is overwritten, not only unlinked from its page.
+    connection.execute("PRAGMA secure_delete = ON")
     return connection
 
 

@@ -31,6 +31,7 @@ graph of 100,000 takes 436 ms. A single query therefore never loads one by itsel
 """
 QUERIES_AT_ONCE = 8  # Scores of so many queries are held at once: 32 MB at a million vectors.
 RESCORED = 8192  # Rows scored in float64 at once: a library full of equal pictures is one long tie.
+FEW = 16  # Picking out one row in so many costs less than multiplying all of them where they lie.
 TIE = 1e-5  # Above the rounding of a float32 product of unit vectors; what is nearer to the k-th score is looked at.
 
 Mode = Literal["auto", "exact", "approximate"]
@@ -101,7 +102,25 @@ class VectorIndex:
             self._graph = Graph.load(path, described) or Graph.build(path, described, self.ids, self.matrix)
         return self._graph
 
-    def search(self, queries: Vectors, k: int, mode: Mode = "auto") -> tuple[Ids, Vectors]:
+    def rows(self, ids: Ids) -> Ids:
+        """Return the rows of frame ids, ascending; an id without a vector is left out."""
+        wanted = np.unique(ids)
+        places = np.searchsorted(self.ids, wanted)
+        there = places < len(self.ids)
+        there[there] = self.ids[places[there]] == wanted[there]
+        return places[there]
+
+    def scores(self, query: Vectors, rows: Ids) -> Vectors:
+        """Return the cosine similarities of rows to one query of unit norm, float32 as long as `rows`.
+
+        A product of matrices rounds differently from row to row, so equal vectors can differ in the last bit. Summed
+        in float64, row by row, equal vectors score the same wherever they stand.
+        """
+        parts = np.split(rows, range(RESCORED, len(rows), RESCORED))
+        wide = query.astype(np.float64)
+        return np.concatenate([(self.matrix[part] * wide).sum(axis=1) for part in parts]).astype(np.float32)
+
+    def search(self, queries: Vectors, k: int, mode: Mode = "auto", among: Ids | None = None) -> tuple[Ids, Vectors]:
         """Find the nearest vectors by cosine similarity.
 
         Parameters
@@ -113,17 +132,22 @@ class VectorIndex:
         mode
             ``"exact"`` compares with every vector. ``"approximate"`` asks the graph and computes the scores of what
             it names exactly. ``"auto"`` takes the graph if it is loaded already and there are `GRAPH_FROM` vectors.
+        among
+            Only these frames, by id; None for all. A chosen few are always compared one by one: hnswlib can filter
+            only by calling back into Python at every node, and finds too few where few are left.
 
         Returns
         -------
         ids, scores
             int64 and float32 ``(q, k)``, best first, and by ascending id where scores are equal.
         """
-        k = min(k, len(self.ids))
+        chosen = None if among is None else self.rows(among)
+        k = min(k, len(self.ids) if chosen is None else len(chosen))
         use_graph = mode == "approximate" or (
             mode == "auto" and self._graph is not None and len(self.ids) >= GRAPH_FROM
         )
-        candidates = self._approximate(queries, k) if use_graph else self._exact(queries, k)
+        approximate = use_graph and chosen is None
+        candidates = self._approximate(queries, k) if approximate else self._exact(queries, k, chosen)
         ids = np.empty((len(queries), k), np.int64)
         scores = np.empty((len(queries), k), np.float32)
         for number, (query, rows) in enumerate(zip(queries, candidates, strict=True)):
@@ -131,21 +155,22 @@ class VectorIndex:
         return ids, scores
 
     def _ranked(self, query: Vectors, rows: Ids, k: int) -> tuple[Ids, Vectors]:
-        # A product of matrices rounds differently from row to row, so equal vectors can differ in the last bit.
-        # Summed in float64, row by row, equal vectors score the same on both paths, and ties are decided by the id.
-        parts = np.split(rows, range(RESCORED, len(rows), RESCORED))
-        wide = query.astype(np.float64)
-        scores = np.concatenate([(self.matrix[part] * wide).sum(axis=1) for part in parts]).astype(np.float32)
+        # Exact scores on both paths, so that ties are ties, and decided by the id.
+        scores = self.scores(query, rows)
         best = np.lexsort((rows, -scores))[:k]
         return self.ids[rows[best]], scores[best]
 
-    def _exact(self, queries: Vectors, k: int) -> list[Ids]:
+    def _exact(self, queries: Vectors, k: int, chosen: Ids | None = None) -> list[Ids]:
         """Return for each query the rows among which its k best are, ties at the end included."""
         found: list[Ids] = []
+        few = chosen is not None and len(chosen) * FEW <= len(self.ids)
+        matrix = self.matrix[chosen] if few else self.matrix
         for start in range(0, len(queries), QUERIES_AT_ONCE):
-            for scores in (self.matrix @ queries[start : start + QUERIES_AT_ONCE].T).T:
+            for all_scores in (matrix @ queries[start : start + QUERIES_AT_ONCE].T).T:
+                scores = all_scores if few or chosen is None else all_scores[chosen]
                 last = np.partition(scores, len(scores) - k)[len(scores) - k] if k else np.inf
-                found.append(np.flatnonzero(scores >= last - TIE))
+                near = np.flatnonzero(scores >= last - TIE)
+                found.append(near if chosen is None else chosen[near])
         return found
 
     def _approximate(self, queries: Vectors, k: int) -> list[Ids]:

@@ -15,7 +15,7 @@ __all__ = ["Device", "Encoder", "Precision", "load_encoder", "register"]
 
 
 def load_encoder(
-    name_or_path: str | Path = catalog.DEFAULT, device: Device = "auto", precision: Precision = "auto"
+    name_or_path: str | Path | None = None, device: Device = "auto", precision: Precision = "auto"
 ) -> Encoder:
     """Find a model on this disk and return its encoder, without reading its weights yet.
 
@@ -23,7 +23,7 @@ def load_encoder(
     ----------
     name_or_path : ``roco-mini``, another name of the catalogue, a folder that transformers'
         ``save_pretrained`` wrote (CLIP, SigLIP, SigLIP 2, VisionTextDualEncoder), or ``org/name`` of a model in
-        the local Hugging Face cache. Never the network.
+        the local Hugging Face cache. Never the network. Without it, the model that ``roco model use`` has set.
     device : where it runs; ``auto`` takes CUDA, then MPS, then the processor.
     precision : of the arithmetic; ``auto`` is bf16 or fp16 on CUDA and fp32 elsewhere. Embeddings are float32.
 
@@ -31,9 +31,14 @@ def load_encoder(
     ------
     ModelNotFound, UnsupportedModel
     """
+    from .onnx_encoder import OnnxEncoder, compiled
+
+    checkpoint = catalog.find(name_or_path or catalog.default())
+    if device in ("auto", "cpu") and precision in ("auto", "fp32") and compiled(checkpoint):
+        return OnnxEncoder(checkpoint, device)
     from .torch_encoder import TorchEncoder
 
-    return TorchEncoder(catalog.find(name_or_path), device, precision)
+    return TorchEncoder(checkpoint, device, precision)
 
 
 def register() -> None:

@@ -12,12 +12,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from roco_search.errors import ModelNotFound, UnsupportedModel
 
 # The tensor whose first dimension is the width of the shared space, for each family that can be loaded.
-_PROJECTIONS: Mapping[str, str] = {
+PROJECTIONS: Mapping[str, str] = {
     "clip": "text_projection.weight",
     "siglip": "text_model.head.weight",
     "siglip2": "text_model.head.weight",
@@ -25,8 +23,8 @@ _PROJECTIONS: Mapping[str, str] = {
     "roco_mini": "text_projection.weight",
 }
 VOCABULARY_FILES = ("tokenizer.json", "vocab.json", "vocab.txt", "spiece.model", "tokenizer.model")
-_TOKENIZER_FILES = (*VOCABULARY_FILES, "merges.txt", "tokenizer_config.json", "special_tokens_map.json")
-_PREPROCESSOR_FILES = ("preprocessor_config.json", "processor_config.json")
+TOKENIZER_FILES = (*VOCABULARY_FILES, "merges.txt", "tokenizer_config.json", "special_tokens_map.json")
+PREPROCESSOR_FILES = ("preprocessor_config.json", "processor_config.json")
 _REMEDY = "copy the folder again from where the model comes from."
 
 
@@ -47,13 +45,13 @@ class Checkpoint:
         if not directory.is_dir():
             raise ModelNotFound(f"{directory} is not a folder; give a model's folder or a catalogue name.")
         checkpoint = cls(name, directory)
-        if checkpoint.family not in _PROJECTIONS:
+        if checkpoint.family not in PROJECTIONS:
             raise UnsupportedModel(
                 f"{name} is a {checkpoint.family or 'nameless'!r} model, which cannot be loaded; the families that "
-                f"can: {', '.join(_PROJECTIONS)}."
+                f"can: {', '.join(PROJECTIONS)}."
             )
-        if _PROJECTIONS[checkpoint.family] not in checkpoint._tensors:
-            raise UnsupportedModel(f"{name} has no {_PROJECTIONS[checkpoint.family]} among its weights; {_REMEDY}")
+        if PROJECTIONS[checkpoint.family] not in checkpoint._tensors:
+            raise UnsupportedModel(f"{name} has no {PROJECTIONS[checkpoint.family]} among its weights; {_REMEDY}")
         return checkpoint
 
     @cached_property
@@ -79,7 +77,7 @@ class Checkpoint:
     @cached_property
     def dim(self) -> int:
         """Length of an embedding."""
-        return int(self._tensors[_PROJECTIONS[self.family]].shape[0])
+        return int(self._tensors[PROJECTIONS[self.family]].shape[0])
 
     @cached_property
     def image_size(self) -> int:
@@ -105,7 +103,7 @@ class Checkpoint:
         """
         digest = hashlib.sha256(b"roco model 1\n")
         digest.update(json.dumps(_architecture(self.config), sort_keys=True).encode())
-        for file in (*_PREPROCESSOR_FILES, *_TOKENIZER_FILES):
+        for file in (*PREPROCESSOR_FILES, *TOKENIZER_FILES):
             if self._has(file):
                 digest.update(file.encode() + hashlib.sha256((self.directory / file).read_bytes()).digest())
         for path in self.weight_files:
@@ -166,12 +164,12 @@ class Tensor:
         with self.file.open("rb") as stream:
             stream.seek(self.start)
             raw = stream.read(self.stop - self.start)
-        if self.dtype == "BF16":  # numpy has none: it is the upper half of a float32
+        if self.dtype == "BF16":  # the upper half of a float32
             return float(struct.unpack("<f", b"\0\0" + raw)[0])
-        kinds = {"F16": "<f2", "F32": "<f4", "F64": "<f8"}
+        kinds = {"F16": "<e", "F32": "<f", "F64": "<d"}
         if self.dtype not in kinds or math.prod(self.shape) != 1:
             raise UnsupportedModel(f"{self.file} holds a {self.dtype} {self.shape} where one number belongs; {_REMEDY}")
-        return float(np.frombuffer(raw, kinds[self.dtype])[0])
+        return float(struct.unpack(kinds[self.dtype], raw)[0])
 
 
 def read_header(file: Path) -> dict[str, Tensor]:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-import numpy as np
+if TYPE_CHECKING:
+    import numpy as np
+
+    from .checkpoint import Checkpoint
 
 
 @runtime_checkable
@@ -44,3 +47,40 @@ class Encoder(Protocol):
 
     def encode_texts(self, texts: Sequence[str]) -> np.ndarray:
         """Embed texts as float32 ``(n, dim)`` of unit norm; what exceeds the tower's length is cut off."""
+
+
+class CheckpointEncoder:
+    """What every encoder over a `Checkpoint` says of itself."""
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        self.checkpoint = checkpoint
+
+    @property
+    def name(self) -> str:
+        """The name by which a person asked for it."""
+        return self.checkpoint.name
+
+    @property
+    def dim(self) -> int:
+        """Length of an embedding."""
+        return self.checkpoint.dim
+
+    @property
+    def image_size(self) -> int:
+        """Side in pixels of the square that the image tower sees."""
+        return self.checkpoint.image_size
+
+    @property
+    def logit_scale(self) -> float:
+        """Multiplier of the cosine similarity in the model's own softmax or sigmoid."""
+        return self.checkpoint.logit_scale
+
+    @property
+    def logit_bias(self) -> float | None:
+        """SigLIP's bias; None for a softmax model."""
+        return self.checkpoint.logit_bias
+
+    @property
+    def fingerprint(self) -> str:
+        """See `Checkpoint.fingerprint`."""
+        return self.checkpoint.fingerprint

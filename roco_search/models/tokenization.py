@@ -11,6 +11,8 @@ from tokenizers import Tokenizer
 
 from roco_search.errors import UnsupportedModel
 
+from .checkpoint import read_json
+
 
 @dataclass(frozen=True, slots=True)
 class TextTokenizer:
@@ -38,6 +40,12 @@ class TextTokenizer:
         tokenizer.no_padding()
         tokenizer.enable_truncation(max_length)
         return cls(tokenizer, max_length, pad_id, pad_to_max)
+
+    @classmethod
+    def from_directory(cls, directory: Path) -> TextTokenizer:
+        """Read ``tokenizer.json``, and the length in tokens from ``tokenizer_config.json``."""
+        length = int(read_json(directory / "tokenizer_config.json")["model_max_length"])
+        return cls.from_file(directory / "tokenizer.json", max_length=length)
 
     def __call__(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         """Return ``(input_ids, attention_mask)``, both int64 ``(len(texts), tokens)``, padded on the right."""

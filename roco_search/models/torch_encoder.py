@@ -12,7 +12,8 @@ import numpy as np
 from roco_search.errors import UnsupportedModel
 from roco_search.imaging.preprocess import Preprocessing
 
-from .checkpoint import VOCABULARY_FILES, Checkpoint, read_json
+from .checkpoint import VOCABULARY_FILES, Checkpoint
+from .encoder import CheckpointEncoder
 
 if TYPE_CHECKING:
     import torch
@@ -26,41 +27,15 @@ _SIGLIP = ("siglip", "siglip2")
 _POSITIONS_UNUSED = {"roberta": 2, "xlm-roberta": 2, "camembert": 2}
 
 
-class TorchEncoder:
+class TorchEncoder(CheckpointEncoder):
     """An `Encoder` over a `Checkpoint`.
 
     The results equal those of transformers' own processor and model on the same checkpoint in fp32.
     """
 
     def __init__(self, checkpoint: Checkpoint, device: Device = "auto", precision: Precision = "auto") -> None:
-        self.checkpoint = checkpoint
-        self.name = checkpoint.name
+        super().__init__(checkpoint)
         self._device, self._precision = device, precision
-
-    @property
-    def dim(self) -> int:
-        """Length of an embedding."""
-        return self.checkpoint.dim
-
-    @property
-    def image_size(self) -> int:
-        """Side in pixels of the square that the image tower sees."""
-        return self.checkpoint.image_size
-
-    @property
-    def logit_scale(self) -> float:
-        """Multiplier of the cosine similarity in the model's own softmax or sigmoid."""
-        return self.checkpoint.logit_scale
-
-    @property
-    def logit_bias(self) -> float | None:
-        """SigLIP's bias; None for a softmax model."""
-        return self.checkpoint.logit_bias
-
-    @property
-    def fingerprint(self) -> str:
-        """See `Checkpoint.fingerprint`."""
-        return self.checkpoint.fingerprint
 
     def encode_images(self, images: Sequence[np.ndarray]) -> np.ndarray:
         """Embed uint8 ``(height, width, 3)`` images as float32 ``(n, dim)`` of unit norm."""
@@ -166,9 +141,7 @@ class TorchEncoder:
         if self.checkpoint.family == "roco_mini":
             from .tokenization import TextTokenizer
 
-            directory = self.checkpoint.directory
-            length = int(read_json(directory / "tokenizer_config.json")["model_max_length"])
-            return TextTokenizer.from_file(directory / "tokenizer.json", max_length=length)
+            return TextTokenizer.from_directory(self.checkpoint.directory)
         return _TransformersTokenizer(self.checkpoint)
 
     def _prepare_images(self, images: Sequence[np.ndarray]) -> Mapping[str, np.ndarray]:

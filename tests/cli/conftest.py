@@ -35,6 +35,9 @@ Roco = Callable[..., Result]
 def roco(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Roco:
     """Run ``roco …`` in this process, with a library of the test's own."""
     monkeypatch.setenv("ROCO_LIBRARY", str(tmp_path / "library"))
+    monkeypatch.setenv("ROCO_MODELS", str(tmp_path / "models"))
+    monkeypatch.setenv("ROCO_CONFIG", str(tmp_path / "config.json"))
+    monkeypatch.delenv("ROCO_MODEL", raising=False)
     monkeypatch.setenv("COLUMNS", "100")
 
     def run(*arguments: object) -> Result:

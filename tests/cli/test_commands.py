@@ -42,7 +42,7 @@ def test_query_ranks_every_image_and_says_what_is_known_of_it(roco: Roco, scans:
     hits = roco("query", "CT of the abdomen", "-n", 50, "--json").json
     assert [hit["rank"] for hit in hits] == [1, 2, 3]
     assert [hit["score"] for hit in hits] == sorted((hit["score"] for hit in hits), reverse=True)
-    assert list(hits[0]) == [
+    assert list(hits[0])[:11] == [
         "rank", "score", "path", "frame", "frames", "modality", "body_part", "view", "series", "rows", "columns",
     ]  # fmt: skip
     ct = next(hit for hit in hits if hit["path"].endswith("CT_small.dcm"))

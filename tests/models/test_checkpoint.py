@@ -122,7 +122,7 @@ def test_the_logit_scale_is_read_in_whatever_type_it_was_saved(folder: Path, dty
 def test_a_model_that_is_not_here_is_said_so_with_what_is() -> None:
     with pytest.raises(ModelNotFound, match="roco-mini"):
         load_encoder("no-such-model")
-    with pytest.raises(ModelNotFound, match="hf download spicy03/CLIP-ROCO-v1"):
+    with pytest.raises(ModelNotFound, match="roco model pull clip-roco"):
         load_encoder("clip-roco")
 
 

@@ -100,5 +100,5 @@ def test_a_batch_says_which_captions_are_true_of_which_images(pairs: list[Pair])
 def test_the_learning_rate_warms_up_and_comes_down() -> None:
     factors = [learning_rate_factor(step, SETTINGS) for step in range(SETTINGS.steps)]
     assert factors[:3] == [0.5, 1.0, 1.0]
-    assert all(a >= b for a, b in itertools.pairwise(factors))
+    assert all(a >= b for a, b in itertools.pairwise(factors[1:]))
     assert 0.01 <= factors[-1] < 0.05

@@ -1,0 +1,145 @@
+"""Zero-shot classification: which of some labels an image deserves, by the model's own comparison with texts."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+import numpy as np
+
+from roco_search.errors import InputError
+from roco_search.imaging import Frame, FrameChoice
+from roco_search.models.encoder import Encoder
+
+from .engine import Classifier, LabelScore, Prediction, Share, named
+from .labels import Kind, Label, Mode, meaning, split_labels
+from .labels_file import read_labels
+from .reading import Picture, Unreadable, find_images, read_pictures
+
+__all__ = [
+    "Classifier",
+    "Kind",
+    "Label",
+    "LabelScore",
+    "Mode",
+    "Picture",
+    "Prediction",
+    "Share",
+    "Unreadable",
+    "classify",
+    "classify_files",
+    "meaning",
+    "read_labels",
+    "split_labels",
+]
+
+BATCH_SIZE = 32
+MAX_BYTES = 256 * 2**20  # of pixels in a batch: 32 radiographs would be more than a gigabyte
+NO_EMBEDDING = "the model gives no usable embedding for it; look at the picture, or try another model"
+
+
+def classify(
+    encoder: Encoder,
+    images: Sequence[np.ndarray | Frame],
+    labels: Iterable[str | Label],
+    *,
+    mode: Mode = "exclusive",
+    templates: Sequence[str] = (),
+    shares: bool = False,
+) -> list[Prediction]:
+    """Classify images that are already in memory.
+
+    Parameters
+    ----------
+    encoder
+        The model.
+    images
+        Frames of `open_image`, whose tags choose the prompts, or uint8 ``(height, width, 3)`` arrays.
+    labels
+        Names, or `Label` with prompts.
+    mode
+        "exclusive": one softmax over all labels. "multi-label": each label against its opposite.
+    templates
+        Instead of the prompt sets that come with roco, such as ``["a chest x-ray of {}"]``.
+    shares
+        Whether to tell what each prompt contributed.
+
+    Returns
+    -------
+    list of Prediction
+        One for each image, in order. The probabilities are the model's, not clinical ones.
+
+    Raises
+    ------
+    InputError
+        If labels or templates cannot be used, or an image has no usable embedding.
+    """
+    classifier = Classifier(encoder, named(labels), mode, templates)
+    pixels = [image.pixels if isinstance(image, Frame) else image for image in images]
+    if not pixels:
+        return []
+    vectors = encoder.encode_images(pixels)
+    if not np.isfinite(vectors).all():
+        raise InputError(f"An image cannot be classified: {NO_EMBEDDING}.")
+    tags = [image.tags if isinstance(image, Frame) else None for image in images]
+    return classifier.predict(vectors, tags, shares=shares)
+
+
+def classify_files(
+    classifier: Classifier,
+    paths: Iterable[str | os.PathLike[str]],
+    *,
+    frames: FrameChoice = "middle",
+    shares: bool = False,
+    seen: Callable[[Picture, Prediction], None] | None = None,
+) -> Iterator[Prediction | Unreadable]:
+    """Classify files and folders, in order; what cannot be read comes out as `Unreadable` in its place.
+
+    Parameters
+    ----------
+    classifier
+        The labels, made ready for a model.
+    paths
+        Files and folders. In a folder, what is no image is passed over.
+    frames
+        Of a file with several: "middle", "all", or so many, evenly spaced.
+    shares
+        Whether to tell what each prompt contributed.
+    seen
+        Called with each picture while its pixels are at hand.
+
+    Raises
+    ------
+    InputError
+        If a path does not exist.
+    """
+    for batch in _batches(read_pictures(find_images(paths), frames)):
+        pictures = [entry for entry in batch if isinstance(entry, Picture)]
+        vectors = classifier.encoder.encode_images([picture.pixels for picture in pictures]) if pictures else ()
+        embedded = dict(zip(map(id, pictures), vectors, strict=True))
+        for entry in batch:
+            if isinstance(entry, Unreadable):
+                yield entry
+                continue
+            vector = embedded[id(entry)]
+            if not np.isfinite(vector).all():
+                yield Unreadable(entry.path, NO_EMBEDDING)
+                continue
+            place = (entry.path, entry.frame)
+            (prediction,) = classifier.predict(vector[None], [entry.tags], places=[place], shares=shares)
+            if seen is not None:
+                seen(entry, prediction)
+            yield prediction
+
+
+def _batches(entries: Iterable[Picture | Unreadable]) -> Iterator[list[Picture | Unreadable]]:
+    batch: list[Picture | Unreadable] = []
+    held = 0
+    for entry in entries:
+        batch.append(entry)
+        held += entry.pixels.nbytes if isinstance(entry, Picture) else 0
+        if len(batch) >= BATCH_SIZE or held >= MAX_BYTES:
+            yield batch
+            batch, held = [], 0
+    if batch:
+        yield batch

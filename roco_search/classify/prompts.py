@@ -1,0 +1,106 @@
+"""Which prompts stand for a label on which image."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from roco_search.errors import InputError
+from roco_search.imaging import Tags
+
+from .data import GENERAL, PromptSet, prompt_sets, subject_prompts
+from .labels import Label, meaning
+
+OWN = "own"
+"""Name of the prompt set where no prompt depends on the kind of image: all are general or the person's own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prompts:
+    """The texts that stand for a label, and those for its opposite."""
+
+    positive: tuple[str, ...]
+    negative: tuple[str, ...]
+
+
+def check_templates(templates: Sequence[str]) -> None:
+    """Refuse a template in which the label has no place.
+
+    Raises
+    ------
+    InputError
+    """
+    for template in templates:
+        if "{}" not in template:
+            raise InputError(
+                f"The template {template!r} has no {{}} for the label; write it such as 'a chest x-ray of {{}}'."
+            )
+
+
+def prompts_for(label: Label, chosen: PromptSet, templates: Sequence[str] = ()) -> Prompts:
+    """Return the prompts of a label on images of one kind.
+
+    The person's own prompts come first; then `templates`, filled with the label and with its opposite; then those
+    of the prompt set. The opposite of a finding is its absence, of an absence its presence, of a normal image an
+    abnormal one.
+    """
+    default = _from_templates(label, templates) if templates else _from_set(label, chosen)
+    return Prompts(label.positive or default.positive, label.negative or default.negative)
+
+
+def _from_templates(label: Label, templates: Sequence[str]) -> Prompts:
+    said = meaning(label.name)
+    opposite = {
+        "finding": f"no {said.of}",
+        "absence": said.of,
+        "normal": "abnormality",
+        "abnormal": "no abnormality",
+        "subject": f"no {said.of}",
+    }[said.kind]
+    return Prompts(_fill(templates, label.name), _fill(templates, opposite))
+
+
+def _from_set(label: Label, chosen: PromptSet) -> Prompts:
+    said = meaning(label.name)
+    if said.kind == "subject":
+        pair = subject_prompts()
+        return Prompts(_fill(pair.present, label.name), _fill(pair.absent, label.name))
+    if said.kind in {"normal", "abnormal"}:
+        pair = chosen.normal
+        sides = (pair.present, pair.absent) if said.kind == "normal" else (pair.absent, pair.present)
+        # Only the side that the label names repeats its own words: "Chest X-ray, normal." says nothing of "abnormal".
+        return Prompts(_fill(sides[0], label.name), tuple(text for text in sides[1] if "{}" not in text))
+    pair = chosen.finding
+    if said.kind == "finding":
+        return Prompts(_fill(pair.present, said.of), _fill(pair.absent, said.of))
+    # "Chest X-ray." may stand against a finding, but it does not say that the finding is absent.
+    absent = [text for text in pair.absent if "{}" in text]
+    return Prompts(_fill(absent, said.of), _fill(pair.present, said.of))
+
+
+def _fill(templates: Sequence[str], text: str) -> tuple[str, ...]:
+    # Not str.format: a label or a template may hold other braces.
+    return tuple(template.replace("{}", text) for template in templates)
+
+
+def depends_on_image(labels: Sequence[Label], templates: Sequence[str], both_sides: bool) -> bool:
+    """Tell whether any prompt depends on the kind of image, so that the kind has to be known."""
+    return not templates and any(
+        not (label.positive and (label.negative or not both_sides)) and meaning(label.name).kind != "subject"
+        for label in labels
+    )
+
+
+def candidates(tags: Tags | None) -> list[PromptSet]:
+    """Return the prompt sets that an image's header leaves possible; with one alone the header has decided.
+
+    A modality without a set of its own gets the general one.
+    """
+    special = [entry for entry in prompt_sets().values() if entry.guess]
+    if tags is None or tags.modality in {None, "OT"}:  # "other" says nothing
+        return special
+    fitting = [entry for entry in special if tags.modality in entry.modalities]
+    if tags.body_part is not None:
+        exact = [entry for entry in fitting if tags.body_part in entry.body_parts]
+        fitting = exact or [entry for entry in fitting if not entry.body_parts]
+    return fitting or [prompt_sets()[GENERAL]]

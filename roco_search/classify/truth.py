@@ -1,0 +1,296 @@
+"""What images really show, from a table: CSV, TSV, or the JSON Lines of Hugging Face's ``imagefolder``."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from roco_search.errors import InputError
+
+from .labels import Label, Mode, fold
+
+PATH_COLUMNS = ("path", "file_name")
+LABEL_COLUMNS = ("label", "labels")
+_YES, _NO = frozenset({"1", "1.0", "true", "yes"}), frozenset({"0", "0.0", "false", "no"})
+_UNKNOWN = frozenset({"", "-1", "-1.0", "nan", "none", "na", "n/a", "unknown"})
+_NAMED = 6  # other truths named in a message
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A line of the table."""
+
+    line: int
+    path: str
+    cells: Mapping[str, Any]
+
+
+@dataclass(slots=True)
+class Matched:
+    """The truth of some images.
+
+    Attributes
+    ----------
+    values
+        By real path, float ``(labels,)``: 1, 0, or NaN where the table does not say.
+    other
+        What else the table says of these images, and of how many: values that are none of the labels.
+    left_out
+        Images of which the table says nothing that is among the labels.
+    """
+
+    values: dict[str, npt.NDArray[np.float64]] = field(default_factory=dict)
+    other: Counter[str] = field(default_factory=Counter)
+    left_out: list[str] = field(default_factory=list)
+
+
+class Truth:
+    """A table of truth for some labels.
+
+    Parameters
+    ----------
+    path
+        The table. It needs a column ``path`` or ``file_name``.
+    labels
+        The labels; their aliases count as they do.
+    mode
+        "exclusive": one label for each image. "multi-label": several values in a cell, between ``;`` or ``|`` or as
+        a JSON list, or one column of 0 and 1 for each label.
+    column
+        Where the labels are; ``label`` or ``labels`` without.
+
+    Raises
+    ------
+    InputError
+        If the table cannot be read, or lacks its columns.
+    """
+
+    def __init__(self, path: Path, labels: Sequence[Label], mode: Mode, column: str | None = None) -> None:
+        self.path, self._labels, self._mode = path, labels, mode
+        self._index = {fold(name): i for i, label in enumerate(labels) for name in (label.name, *label.aliases)}
+        self.rows, columns = _read(path)
+        self._column, self._own_columns = self._find_columns(columns, column)
+
+    def _find_columns(self, columns: list[str], wanted: str | None) -> tuple[str | None, list[str]]:
+        has = f"it has {', '.join(columns)}"
+        if wanted is not None:
+            if wanted not in columns:
+                raise InputError(
+                    f"The truth {self.path} has no column {wanted!r}; {has}. Name one with --truth-column."
+                )
+            return wanted, []
+        for name in LABEL_COLUMNS:
+            if name in columns:
+                return name, []
+        folded = {fold(name): name for name in columns}
+        own = [
+            next((folded[fold(name)] for name in (label.name, *label.aliases) if fold(name) in folded), None)
+            for label in self._labels
+        ]
+        if self._mode == "multi-label" and any(own):
+            if missing := [label.name for label, name in zip(self._labels, own, strict=True) if name is None]:
+                raise InputError(
+                    f"The truth {self.path} has no column for {', '.join(map(repr, missing))}; {has}. Add it, or leave "
+                    "that label out."
+                )
+            return None, [name for name in own if name is not None]
+        raise InputError(f"The truth {self.path} has no column 'label'; {has}. Name one of them with --truth-column.")
+
+    def files(self) -> list[str]:
+        """Return the files of the table as paths; those that do not exist are relative to the table."""
+        return [
+            next((path for path in self._places(row, ()) if Path(path).exists()), self._places(row, ())[0])
+            for row in self.rows
+        ]
+
+    def match(self, images: Iterable[str], folders: Sequence[Path] = (), *, ignore_other: bool = False) -> Matched:
+        """Find the truth of images.
+
+        Parameters
+        ----------
+        images
+            Real paths.
+        folders
+            To which the table's paths may be relative, besides its own folder and the current one.
+        ignore_other
+            Leave out images whose truth is none of the labels, instead of refusing them.
+
+        Raises
+        ------
+        InputError
+            If the table says nothing of any image, or something that is none of the labels.
+        """
+        wanted = set(images)
+        found: dict[str, Row] = {}
+        result = Matched()
+        refused: Counter[str] = Counter()
+        for row in self.rows:
+            image = next((path for path in self._places(row, folders) if path in wanted), None)
+            if image is None:
+                continue
+            value, other = self._value(row)
+            if image in found:
+                self._check_repeated(row, found[image], value, result.values.get(image))
+                continue
+            found[image] = row
+            result.other.update(other)
+            if value is None:
+                result.left_out.append(image)
+                refused.update(other)
+            else:
+                result.values[image] = value
+        self._check(found, result, refused, ignore_other)
+        return result
+
+    def _check_repeated(
+        self, row: Row, first: Row, value: npt.NDArray[np.float64] | None, before: npt.NDArray[np.float64] | None
+    ) -> None:
+        same = value is before if value is None or before is None else np.array_equal(value, before, equal_nan=True)
+        if not same:
+            raise InputError(
+                f"{self.path}, line {row.line}: {row.path} was in line {first.line} already, with something else; "
+                "remove one of them."
+            )
+
+    def _check(self, found: Mapping[str, Row], result: Matched, refused: Counter[str], ignore_other: bool) -> None:
+        if not found:
+            raise InputError(
+                f"The truth {self.path} says nothing of these images; its paths must be absolute, or relative to "
+                "itself or to a given folder."
+            )
+        if refused and not ignore_other:
+            raise InputError(
+                f"The truth {self.path} has {named_counts(refused)}, none of which is among the labels; add them to "
+                "the labels, or leave such images out with --ignore-other-truth."
+            )
+        if self._mode == "multi-label" and result.other and not any((v == 1).any() for v in result.values.values()):
+            raise InputError(
+                f"The truth {self.path} has {named_counts(result.other)}, none of which is among the labels; write the "
+                "labels as it does, or choose another column with --truth-column."
+            )
+        if not result.values:
+            raise InputError(
+                f"The truth {self.path} has none of the labels for any of these images; check the labels and "
+                "--truth-column."
+            )
+
+    def _places(self, row: Row, folders: Sequence[Path]) -> list[str]:
+        path = Path(row.path)
+        if path.is_absolute():
+            return [os.path.realpath(path)]
+        return [os.path.realpath(base / path) for base in (self.path.parent, *folders, Path())]
+
+    def _value(self, row: Row) -> tuple[npt.NDArray[np.float64] | None, list[str]]:
+        """Return the truth of a row, or None where it has none of the labels, and what else it says."""
+        if self._column is None:
+            value = np.array([self._zero_or_one(row, name) for name in self._own_columns])
+            return (None if np.isnan(value).all() else value), []
+        said = self._said(row.cells.get(self._column))
+        known = {self._index[fold(text)] for text in said if fold(text) in self._index}
+        other = [text for text in said if fold(text) not in self._index]
+        if not said or (not known and self._mode == "exclusive"):
+            return None, other
+        if len(known) > 1 and self._mode == "exclusive":
+            names = " and ".join(repr(self._labels[i].name) for i in sorted(known))
+            raise InputError(
+                f"{self.path}, line {row.line}: {names} both, but labels exclude each other here; use --multi-label."
+            )
+        value = np.zeros(len(self._labels))
+        value[list(known)] = 1
+        return value, other
+
+    def _said(self, cell: Any) -> list[str]:
+        if isinstance(cell, list):
+            texts = [str(entry) for entry in cell]
+        else:
+            text = "" if cell is None else str(cell)
+            texts = [text] if fold(text) in self._index else re.split(r"[;|]", text)
+        return list(dict.fromkeys(" ".join(text.split()) for text in texts if text.strip()))
+
+    def _zero_or_one(self, row: Row, column: str) -> float:
+        cell = str(row.cells.get(column) if row.cells.get(column) is not None else "").strip().lower()
+        if cell in _YES:
+            return 1.0
+        if cell in _NO:
+            return 0.0
+        if cell in _UNKNOWN:
+            return float("nan")
+        raise InputError(f"{self.path}, line {row.line}: column {column!r} is neither 0 nor 1 nor empty; write one.")
+
+
+def named_counts(counts: Counter[str]) -> str:
+    """Return "'glioma' (35), 'meningioma' (36) and 2 more"."""
+    shown = ", ".join(f"{name!r} ({count:,})" for name, count in counts.most_common(_NAMED))
+    return shown + (f" and {len(counts) - _NAMED:,} more" if len(counts) > _NAMED else "")
+
+
+def _read(path: Path) -> tuple[list[Row], list[str]]:
+    try:
+        text = path.read_text("utf-8-sig")
+    except FileNotFoundError:
+        raise InputError(f"There is no truth file {path}; check the path.") from None
+    except (OSError, UnicodeDecodeError):
+        raise InputError(f"The truth file {path} cannot be read as text; save it as UTF-8.") from None
+    json_lines = path.suffix.lower() in {".jsonl", ".ndjson"} or text.lstrip().startswith("{")
+    records: list[tuple[int, Mapping[str, Any]]] = _json_lines(path, text) if json_lines else _table(path, text)
+    if not records:
+        raise InputError(f"The truth {path} is empty; it needs a line for each image.")
+    columns = list(dict.fromkeys(name for _, record in records for name in record))
+    name = next((name for name in PATH_COLUMNS if name in columns), None)
+    if name is None:
+        raise InputError(
+            f"The truth {path} has no column 'path' or 'file_name'; it has {', '.join(columns)}. Rename the one with "
+            "the files."
+        )
+    rows = []
+    for line, record in records:
+        file = str(record.get(name) or "").strip()
+        if not file:
+            raise InputError(f"{path}, line {line}: no file in column {name!r}; name one or remove the line.")
+        rows.append(Row(line, file, record))
+    return rows, [column for column in columns if column != name]
+
+
+def _json_lines(path: Path, text: str) -> list[tuple[int, Mapping[str, Any]]]:
+    records: list[tuple[int, Mapping[str, Any]]] = []
+    for number, line in enumerate(text.split("\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            record = json.loads(line)
+        except ValueError:
+            record = None
+        if not isinstance(record, dict):
+            raise InputError(f"{path}, line {number}: not a JSON object; each line must be one.")
+        records.append((number, record))
+    return records
+
+
+def _table(path: Path, text: str) -> list[tuple[int, Mapping[str, Any]]]:
+    header = text.split("\n", 1)[0]
+    delimiter = "\t" if path.suffix.lower() == ".tsv" else max(",\t;", key=header.count)
+    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, restkey="")
+    records: list[tuple[int, Mapping[str, Any]]] = []
+    try:
+        for record in reader:
+            if "" in record and any(str(cell).strip() for cell in record[""] or ()):
+                raise InputError(
+                    f"{path}, line {reader.line_num}: more cells than columns; put a cell that holds {delimiter!r} in "
+                    "quotes."
+                )
+            cells = {str(key).strip(): cell for key, cell in record.items() if key}
+            records.append((reader.line_num, cells))
+    except csv.Error:
+        raise InputError(f"{path}, line {reader.line_num}: this is not a table; save it as CSV in UTF-8.") from None
+    return records

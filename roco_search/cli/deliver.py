@@ -1,0 +1,74 @@
+"""What can be done with hits beside printing them: copy their files, open one."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from roco_search.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from roco_search.search import Hit
+
+PATIENCE = 3.0  # Seconds after which an opener that still runs is taken for the viewer itself.
+
+
+def copy_files(hits: Sequence[Hit], folder: Path) -> int:
+    """Copy the file of each hit, once, as ``RANK_NAME``; return how many were copied. Nothing is ever overwritten.
+
+    Raises
+    ------
+    InputError
+        If the folder holds a file of such a name already, or a file cannot be copied.
+    """
+    digits = max((len(str(hit.rank)) for hit in hits), default=1)
+    targets: dict[str, Path] = {}
+    for hit in hits:
+        targets.setdefault(hit.path, folder / f"{hit.rank:0{max(digits, 2)}}_{Path(hit.path).name}")
+    for target in targets.values():
+        if target.exists() or target.is_symlink():
+            raise InputError(f"{target} exists, and nothing is overwritten; give another folder.")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"The folder {folder} cannot be made ({error.strerror}); give another.") from None
+    for source, target in targets.items():
+        _copy(Path(source), target)
+    return len(targets)
+
+
+def _copy(source: Path, target: Path) -> None:
+    try:
+        with source.open("rb") as file, target.open("xb") as copy:
+            shutil.copyfileobj(file, copy)
+        shutil.copystat(source, target)
+    except OSError as error:
+        raise InputError(
+            f"{source} cannot be copied to {target} ({error.strerror}); those before it are there."
+        ) from None
+
+
+def open_file(path: str) -> None:
+    """Open a file in the viewer that the system has for it.
+
+    Raises
+    ------
+    InputError
+        If there is no program that opens files, or it says that it could not.
+    """
+    opener = shutil.which("open" if sys.platform == "darwin" else "xdg-open")
+    if opener is None:
+        raise InputError(f"There is no program here that opens files (xdg-open); open {path} yourself.")
+    quiet = subprocess.DEVNULL
+    started = subprocess.Popen([opener, path], stdin=quiet, stdout=quiet, stderr=quiet, start_new_session=True)
+    try:
+        code = started.wait(PATIENCE)
+    except subprocess.TimeoutExpired:
+        return
+    if code:
+        raise InputError(f"{Path(opener).name} found no program to open {path} with; open it yourself.")

@@ -1,0 +1,16 @@
+"""The three questions of a person who curates a data set: what is like this, what is there twice, what is odd here."""
+
+from roco_search.curation.duplicates import Copy, Duplicates, Group, find_duplicates
+from roco_search.curation.outliers import Outlier, Outliers, find_outliers
+from roco_search.curation.similar import find_similar
+
+__all__ = [
+    "Copy",
+    "Duplicates",
+    "Group",
+    "Outlier",
+    "Outliers",
+    "find_duplicates",
+    "find_outliers",
+    "find_similar",
+]

@@ -1,0 +1,122 @@
+"""Conditions of a query in a person's words, checked against what the library has."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from roco_search.errors import InputError
+from roco_search.imaging.tags import body_part, view_position
+from roco_search.library import Library, Selection
+from roco_search.library.selection import Term
+from roco_search.search.guesses import Attribute, Guesses
+
+Ids = npt.NDArray[np.int64]
+
+NAMES: dict[Term, str] = {"modality": "modality", "body_part": "body part", "view": "view"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filters:
+    """Which pictures to look at. Values of one kind are alternatives; every kind that is given has to hold.
+
+    Attributes
+    ----------
+    modality, body_part, view
+        DICOM's terms or what is commonly written for them, in any case, such as "CT", "chest", "lateral".
+    under
+        Folders and files.
+    path
+        Patterns of the whole path, as a shell's; ``*`` stands for ``/`` too.
+    """
+
+    modality: tuple[str, ...] = ()
+    body_part: tuple[str, ...] = ()
+    view: tuple[str, ...] = ()
+    under: tuple[str | os.PathLike[str], ...] = ()
+    path: tuple[str, ...] = ()
+
+
+def resolve(library: Library, filters: Filters, guesses: Guesses | None = None) -> Ids | None:
+    """Return the ids of the frames that pass, int64, ascending; None if there is no filter.
+
+    Parameters
+    ----------
+    library
+        Inside a snapshot, so that everything speaks of the same state.
+    filters
+        The conditions.
+    guesses
+        Supplies modality and body part of frames whose header says nothing; None to pass these over.
+
+    Raises
+    ------
+    InputError
+        If the library has no picture of a value, with the values that it has.
+    """
+    if filters == Filters():
+        return None
+    view = _terms(library, "view", filters.view, lambda text: view_position(text) or text.upper(), None)
+    under = tuple(_under(library, folder) for folder in filters.under)
+    passing = library.select(Selection(view=view, under=under, path=filters.path))
+    if filters.modality:
+        terms = _terms(library, "modality", filters.modality, lambda text: text.strip().upper(), guesses)
+        said, silent = Selection(modality=terms), Selection(modality=(None,))
+        passing = np.intersect1d(passing, _either(library, "modality", terms, said, silent, guesses))
+    if filters.body_part:
+        terms = _terms(library, "body_part", filters.body_part, lambda text: body_part(text) or text.upper(), guesses)
+        said, silent = Selection(body_part=terms), Selection(body_part=(None,))
+        passing = np.intersect1d(passing, _either(library, "body_part", terms, said, silent, guesses))
+    return passing
+
+
+def _either(
+    library: Library,
+    attribute: Attribute,
+    terms: tuple[str, ...],
+    said: Selection,
+    silent: Selection,
+    guesses: Guesses | None,
+) -> Ids:
+    """Return the frames whose header says one of `terms`, or says nothing and is guessed to be one."""
+    ids = library.select(said)
+    if guesses is None:
+        return ids
+    index = library.vectors()
+    rows = index.rows(library.select(silent))
+    fitting = guesses.fit(attribute, index.matrix[rows], terms)
+    return np.union1d(ids, index.ids[rows[fitting]])
+
+
+def _terms(
+    library: Library, term: Term, written: tuple[str, ...], normal: Callable[[str], str], guesses: Guesses | None
+) -> tuple[str, ...]:
+    if not written:
+        return ()
+    known = library.count_terms(term)
+    guessable = guesses.terms(term) if guesses is not None and term != "view" else frozenset()
+    wanted = tuple(normal(text) for text in written)
+    for text, value in zip(written, wanted, strict=True):
+        if value not in known and value not in guessable:
+            raise InputError(_unknown(term, text, known, guessed=guesses is not None))
+    return wanted
+
+
+def _unknown(term: Term, text: str, known: dict[str, int], *, guessed: bool) -> str:
+    has = ", ".join(f"{value} ({count})" for value, count in known.items()) or "none: no header says one"
+    remedy = "Give one of these" if known else "Leave this filter out"
+    if term != "view" and not guessed:
+        remedy += ", or add --guess to let the model say what headers do not"
+    return f"No image of this library has the {NAMES[term]} '{text}'; it has {has}. {remedy}."
+
+
+def _under(library: Library, folder: str | os.PathLike[str]) -> str:
+    real = os.path.realpath(folder)
+    if not len(library.select(Selection(under=(real,)))):
+        raise InputError(
+            f"The library has no image under {real}; it was made from {', '.join(library.roots())}. Give a folder of "
+            f"these, or index it with `roco index {os.fspath(folder)}`."
+        )
+    return real

@@ -1,0 +1,147 @@
+"""``roco library``: what it says, how it exits, and that its examples run."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from roco_search.cli.library import app
+from tests.library.toy import Opened, ToyEncoder, draw
+
+from .conftest import Roco
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with ./scans indexed into ./library, and nothing in the user's own data folder."""
+    for number, name in enumerate(("CT_small.dcm", "MR_small.dcm", "emri_small.dcm")):
+        draw(tmp_path / "scans" / name, number)
+    with Opened(tmp_path / "library", ToyEncoder()) as opened:
+        opened.index(tmp_path / "scans")
+    monkeypatch.setattr("platformdirs.user_data_dir", lambda name: str(tmp_path / "data" / name))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def examples() -> dict[str, str]:
+    found = {}
+    for command in app.registered_commands:
+        assert command.callback is not None
+        (example,) = re.findall(r"^\s*Example: `roco (.*)`$", command.callback.__doc__ or "", re.MULTILINE)
+        found[command.name or command.callback.__name__] = example
+    return found
+
+
+@pytest.mark.parametrize("name", ["list", "remove", "verify", "vacuum", "move", "relocate"])
+def test_every_example_runs(roco: Roco, place: Path, name: str) -> None:
+    assert set(examples()) == {"list", "remove", "verify", "vacuum", "move", "relocate"}
+    if name == "relocate":
+        (place / "scans").rename(place / "archive")
+    done = roco(*shlex.split(examples()[name]))
+    assert done.code == 0, done.err
+    assert examples()[name].split()[:2] == ["library", name]
+
+
+def test_list(roco: Roco, place: Path) -> None:
+    with Opened(place / "data" / "roco" / "chest", ToyEncoder()) as opened:
+        opened.index(place / "scans" / "CT_small.dcm")
+    broken = place / "data" / "roco" / "broken"
+    broken.mkdir()
+    (broken / "library.db").write_bytes(b"no database at all, but long enough to be taken for one" * 40)
+    found = roco("library", "list", "--json").json
+    assert [(Path(e["library"]).name, e["in_use"], e["images"], e["model"]) for e in found] == [
+        ("library", True, 3, "toy"),
+        ("broken", False, 0, None),
+        ("chest", False, 1, "toy"),
+    ]
+    assert found[0]["bytes"] >= (place / "library" / "library.db").stat().st_size
+    assert "is damaged" in found[1]["problem"]
+    table = roco("library", "list").out
+    assert table.splitlines()[1].split()[:2] == ["*", "3"]
+    nothing = roco("library", "list", "--library", place / "nowhere")
+    assert nothing.code == 0 and "nowhere" not in nothing.out
+
+
+def test_list_of_nothing(roco: Roco, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("platformdirs.user_data_dir", lambda name: str(tmp_path / "data" / name))
+    empty = roco("library", "list")
+    assert (empty.code, empty.out) == (0, "") and "roco index PATH" in empty.err
+    assert roco("library", "list", "--json").json == []
+
+
+def test_remove_says_what_it_means(roco: Roco, place: Path) -> None:
+    done = roco("library", "remove", "scans/CT_small.dcm")
+    assert done.code == 0
+    assert "1 image file is forgotten" in done.err
+    assert "it lies in scans, so 'roco index' would add it again" in done.err
+    assert (place / "scans" / "CT_small.dcm").exists()
+    done = roco("library", "remove", "scans", "--json")
+    assert done.json == {"path": str(place / "scans"), "removed": 2, "indexed_again_with": []}
+    assert roco("status", "--json").json["frames"] == 0
+    again = roco("library", "remove", "scans")
+    assert again.code == 1 and "knows nothing at" in again.err
+
+
+def test_verify(roco: Roco, place: Path) -> None:
+    sound = roco("library", "verify", "--json")
+    assert sound.code == 0
+    assert (sound.json["problems"], sound.json["vectors"], sound.json["recall_at_10"]) == ([], 3, None)
+    with Opened(place / "library", ToyEncoder()) as opened:
+        opened.library.vectors().graph()
+    assert roco("library", "verify", "--json").json["recall_at_10"] == 1.0
+    assert "recall@10 1.000 against the exact search" in roco("library", "verify").out
+    connection = sqlite3.connect(place / "library" / "library.db")
+    connection.execute("DELETE FROM vectors WHERE id = 1")
+    connection.commit()
+    connection.close()
+    bad = roco("library", "verify")
+    assert bad.code == 1 and "do not fit its images" in bad.err
+    bad = roco("library", "verify", "--json")
+    assert bad.code == 1 and len(bad.json["problems"]) == 1
+
+
+def test_vacuum(roco: Roco, place: Path) -> None:
+    done = roco("library", "vacuum", "--json").json
+    assert done["complete"] and done["freed"] == done["before"] - done["after"]
+    assert 0 < (place / "library" / "library.db").stat().st_size <= done["after"]
+    assert "the library has" in roco("library", "vacuum").err
+
+
+def test_move_and_relocate(roco: Roco, place: Path) -> None:
+    done = roco("library", "move", "moved", "--json").json
+    assert done == {"source": str(place / "library"), "target": str(place / "moved"), "copied": False}
+    gone = roco("status")
+    assert gone.code == 1 and "roco index PATH" in gone.err
+    (place / "scans").rename(place / "archive")
+    moved = roco("library", "relocate", "scans", "archive", "--library", "moved", "--json")
+    assert moved.json["files"] == 3
+    roots = roco("status", "--library", "moved", "--json").json["roots"]
+    assert [(root["path"], root["present"], root["files"]) for root in roots] == [(str(place / "archive"), True, 3)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (["remove", "elsewhere"], 1, "roco status"),
+        (["remove", ""], 1, "empty path"),
+        (["remove"], 2, "Missing argument"),
+        (["move", "scans"], 1, "name a new place"),
+        (["move", "library/inside"], 1, "one inside the other"),
+        (["move", "moved", "--library", "nowhere"], 1, "roco index PATH"),
+        (["relocate", "scans", "elsewhere"], 1, "3 of 3 files are not"),
+        (["relocate", "elsewhere", "scans"], 1, "knows no file"),
+        (["verify", "--library", "nowhere"], 1, "roco index PATH"),
+        (["vacuum", "--library", "nowhere"], 1, "roco index PATH"),
+        (["look"], 2, "No such command"),
+    ],
+)
+def test_bad_input_is_one_sentence(roco: Roco, place: Path, arguments: list[str], code: int, says: str) -> None:
+    result = roco("library", *arguments)
+    assert (result.code, result.out) == (code, "")
+    assert says in " ".join(result.err.replace("│", " ").split())
+    if code == 1:
+        assert len(result.err.splitlines()) == 1 and result.err.startswith("Error: ")

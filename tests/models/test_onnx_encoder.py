@@ -1,0 +1,82 @@
+"""The embedded model without torch: the same embeddings, and nothing heavy imported for them."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from roco_search.models import load_encoder
+from roco_search.models.catalog import EMBEDDED, find
+from roco_search.models.onnx_encoder import OnnxEncoder
+from roco_search.models.torch_encoder import TorchEncoder
+
+TEXTS = ["ct", "chest X-ray with a small pleural effusion on the left", "brain MRI", "", "axial " * 100]
+
+
+@pytest.fixture(scope="module")
+def images() -> list[np.ndarray]:
+    random = np.random.default_rng(0)
+    return [random.integers(0, 256, (*size, 3), dtype=np.uint8) for size in ((224, 224), (90, 300), (512, 301))]
+
+
+@pytest.fixture(scope="module")
+def torch_encoder() -> TorchEncoder:
+    return TorchEncoder(find("roco-mini"), "cpu")
+
+
+def test_it_is_what_loads_on_a_processor() -> None:
+    assert isinstance(load_encoder("roco-mini", device="cpu"), OnnxEncoder)
+    assert isinstance(load_encoder("roco-mini", device="cpu", precision="bf16"), TorchEncoder)
+
+
+def test_both_towers_equal_torch(torch_encoder: TorchEncoder, images: list[np.ndarray]) -> None:
+    encoder = load_encoder("roco-mini", device="cpu")
+    np.testing.assert_allclose(encoder.encode_texts(TEXTS), torch_encoder.encode_texts(TEXTS), atol=1e-5)
+    np.testing.assert_allclose(encoder.encode_images(images), torch_encoder.encode_images(images), atol=1e-5)
+    assert encoder.encode_images(images * 7).shape == (21, 384)
+    assert encoder.encode_texts([]).shape == encoder.encode_images([]).shape == (0, 384)
+
+
+def test_a_text_alone_or_among_longer_ones_is_the_same() -> None:
+    encoder = load_encoder("roco-mini", device="cpu")
+    alone = np.concatenate([encoder.encode_texts([text]) for text in TEXTS])
+    np.testing.assert_allclose(encoder.encode_texts(TEXTS), alone, atol=1e-5)
+
+
+def test_a_text_needs_neither_torch_nor_the_image_tower() -> None:
+    program = (
+        "import sys; from roco_search import load_encoder\n"
+        "encoder = load_encoder('roco-mini', device='cpu'); encoder.encode_texts(['chest'])\n"
+        "assert not {'torch', 'transformers', 'pydicom', 'PIL.Image'} & set(sys.modules), 'heavy'\n"
+        "assert '_image' not in vars(encoder)"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_the_graphs_hold_no_weights_and_no_place() -> None:
+    for tower in ("text", "image"):
+        graph = onnx.load(EMBEDDED / f"{tower}.onnx", load_external_data=False)
+        inline = sum(i.ByteSize() for i in graph.graph.initializer if i.data_location != onnx.TensorProto.EXTERNAL)
+        assert inline < 20_000
+        raw = (EMBEDDED / f"{tower}.onnx").read_bytes()
+        assert b".py" not in raw
+        assert len(raw) < 500_000
+
+
+def test_a_graph_that_does_not_run_leaves_the_work_to_torch(
+    tmp_path: Path, torch_encoder: TorchEncoder, images: list[np.ndarray], caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = Path(shutil.copytree(EMBEDDED, tmp_path / "model"))
+    for tower in ("text", "image"):
+        graph = folder / f"{tower}.onnx"
+        graph.write_bytes(graph.read_bytes()[:1000])
+    encoder = load_encoder(folder, device="cpu")
+    np.testing.assert_allclose(encoder.encode_texts(TEXTS), torch_encoder.encode_texts(TEXTS), atol=1e-6)
+    np.testing.assert_allclose(encoder.encode_images(images), torch_encoder.encode_images(images), atol=1e-6)
+    assert [record.levelname for record in caplog.records] == ["WARNING", "WARNING"], "one line a tower"
