@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     Find = Callable[[Sequence[Term]], list[Hit]]
 
+LISTING = 200  # hits; where this many are asked for and the library has no more, nothing is grouped or folded
 WHAT, WHERE, WHICH, ALSO = "What to look for", "Where to look", "Which hits", "What to do with them"
 
 
@@ -89,7 +90,7 @@ Group = Annotated[
     typer.Option(
         "--group-by",
         metavar="series|study|file|none",
-        help="One hit for each, its best. Default: series; none where -n asks for all there are.",
+        help="One hit for each, its best. Default: series.",
         show_default=False,
         rich_help_panel=WHICH,
     ),
@@ -164,8 +165,9 @@ def query(
         path=tuple(path or ()),
     )
     with Library.open(library or default_library_path()) as opened:
-        # Whoever asks for as many as there are wants to see each of them.
-        everything = group_by is None and opened.model is not None and top >= opened.model.count
+        # A long list of all there is is an inventory, not a search: each image is in it.
+        images = opened.model.count if opened.model else 0
+        everything = group_by is None and top >= max(images, LISTING)
         find: Find = partial(
             search,
             opened,

@@ -139,6 +139,11 @@ def test_filters_hold(query: Query, place: Path) -> None:
     assert (nothing.code, nothing.json) == (0, []) and "leave out a filter" in nothing.err
 
 
+def test_asking_for_all_there_is_lists_each_image(query: Query) -> None:
+    assert len(query("CT", "-n", 100_000, "--json").json) == 18
+    assert len(query("CT", "-n", 100_000, "--group-by", "series", "--no-fold", "--json").json) == 7
+
+
 def test_image_text_and_sums(query: Query, place: Path, encoder: Encoder) -> None:
     like = query("scans/ramp.png", "--json", "--no-fold", "-n", 50).json
     assert {Path(hit["path"]).name for hit in like}.isdisjoint({"ramp.png", "ramp-copy.png"}) and len(like) == 5
