@@ -1,8 +1,8 @@
 """Ask the C library to keep the memory that is freed, because asking the kernel again costs more than the sums.
 
 glibc serves every large block by ``mmap`` and gives it back at once. A convolutional network allocates and frees
-tens of megabytes a layer, so each forward pass faults all of its pages in again: on two cores an EfficientNet
-step spent two thirds of its time in the kernel. The same setting exists as environment variables
+tens of megabytes a layer, so each pass faults all of its pages in again: on two cores a training step of
+EfficientNet-Lite0 on 64 images took 4.7 s, and 2.2 s with the memory kept. The same setting exists as environment variables
 (``MALLOC_MMAP_MAX_`` and friends), but a user should not have to know them.
 """
 
