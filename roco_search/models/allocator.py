@@ -2,8 +2,8 @@
 
 glibc serves every large block by ``mmap`` and gives it back at once. A convolutional network allocates and frees
 tens of megabytes a layer, so each pass faults all of its pages in again: on two cores a training step of
-EfficientNet-Lite0 on 64 images took 4.7 s, and 2.2 s with the memory kept. The same setting exists as environment variables
-(``MALLOC_MMAP_MAX_`` and friends), but a user should not have to know them.
+EfficientNet-Lite0 on 64 images took 4.7 s, and 2.2 s with the memory kept. The same setting exists as
+environment variables (``MALLOC_MMAP_MAX_`` and friends), but a user should not have to know them.
 """
 
 from __future__ import annotations
