@@ -1,4 +1,4 @@
-"""The contrastive objective: InfoNCE, where an image may have several true captions in a batch."""
+"""InfoNCE, CLIP's objective, where an image may have several true captions in a batch."""
 
 from __future__ import annotations
 
@@ -13,12 +13,14 @@ def info_nce(
 
     Parameters
     ----------
-    images, texts : float ``(n, dim)`` of unit norm.
-    logit_scale : the multiplier of the cosine similarities (already exponentiated).
-    positives : bool ``(n, n)``; ``[i, j]`` says that text *j* is true of image *i*. The diagonal must be set.
-        With the identity this is CLIP's loss; with more, the target of a row is uniform over its positives
-        (as in UniCL; Yang et al. 2022, arXiv:2204.03610), so that a caption that several images of the batch
-        share is not pushed away from any of them.
+    images, texts
+        float ``(n, dim)`` of unit norm.
+    logit_scale
+        The multiplier of the cosine similarities (already exponentiated).
+    positives
+        bool ``(n, n)``; ``[i, j]`` says that text *j* is true of image *i*. The diagonal must be set. With the identity
+        this is CLIP's loss; with more, the target of a row is uniform over its positives (as in UniCL; Yang et al.
+        2022, arXiv:2204.03610), so that a caption that several images of the batch share is not pushed away from any.
 
     Returns
     -------
