@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from roco_search.errors import HubError
@@ -25,7 +26,8 @@ def push(directory: Path, repository: str) -> str:
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
     files = sorted(path.name for path in directory.iterdir() if goes(path.name))
-    api = HfApi()
+    # The variable is read now, not when the client's module was first imported.
+    api = HfApi(endpoint=os.environ.get("HF_ENDPOINT", "").rstrip("/") or None)
     try:
         url = api.create_repo(repository, private=True, exist_ok=True)
         api.upload_folder(
