@@ -4,25 +4,30 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from roco_search import __version__
 from roco_search.errors import RocoError
 
-from . import classify, doctor, duplicates, export, index, library, model, outliers, query, similar, status
+from .commands import COMMANDS, add_commands, add_summaries, named
 from .output import FAILED, say_error
 
-app = typer.Typer(
-    name="roco",
-    help="Find radiology images in words, on this computer, with no network.",
-    epilog="For research, not for clinical use.",
-    no_args_is_help=True,
-    rich_markup_mode="markdown",
-    pretty_exceptions_enable=False,  # a traceback with locals could show what a header holds
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+
+def application() -> typer.Typer:
+    """Return ``roco`` with nothing but its own options."""
+    made = typer.Typer(
+        name="roco",
+        help="Find radiology images in words, on this computer, with no network.",
+        epilog="For research, not for clinical use.",
+        no_args_is_help=True,
+        rich_markup_mode="markdown",
+        pretty_exceptions_enable=False,  # a traceback with locals could show what a header holds
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    made.callback()(roco)
+    return made
 
 
 def _version(wanted: bool) -> None:
@@ -31,7 +36,6 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def roco(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and leave.")
@@ -40,23 +44,35 @@ def roco(
     """Find radiology images in words, on this computer, with no network."""
 
 
-app.command("index")(index.index)
-app.command("query")(query.query)
-app.command("classify")(classify.classify)
-app.add_typer(model.model_app)
-app.command("similar")(similar.similar)
-app.command("duplicates")(duplicates.duplicates)
-app.command("outliers")(outliers.outliers)
-app.command("export")(export.export)
-app.add_typer(library.app, name="library")
-app.command("status")(status.status)
-app.command("doctor")(doctor.doctor)
+def whole() -> typer.Typer:
+    """Return ``roco`` with every command, all of them imported."""
+    made = application()
+    add_commands(made, COMMANDS)
+    return made
+
+
+def chosen(arguments: list[str]) -> typer.Typer:
+    """Return ``roco`` with what these arguments need: one command, or the list of all."""
+    if any(name.endswith("_COMPLETE") and name.startswith("_ROCO") for name in os.environ):
+        return whole()
+    made = application()
+    if (name := named(arguments)) is None:
+        add_summaries(made)
+    else:
+        add_commands(made, [name])
+    return made
+
+
+def __getattr__(name: str) -> Any:
+    if name == "app":
+        return whole()
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def main() -> None:
     """Run the command line. Whatever goes wrong ends in one sentence, never in a traceback."""
     try:
-        app(prog_name="roco")
+        chosen(sys.argv[1:])(prog_name="roco")
     except RocoError as error:
         say_error(str(error))
     except BrokenPipeError:

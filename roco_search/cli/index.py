@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from roco_search.errors import LibraryNotFound, RocoError
-from roco_search.models.catalog import default
 
 from .output import (
     PARTIAL,
@@ -79,6 +78,7 @@ def index(
     from roco_search.library import Library, default_library_path
     from roco_search.models import load_encoder
     from roco_search.models.allocator import keep_freed_memory
+    from roco_search.models.catalog import default
 
     choice = frame_choice(frames)
     where = checked_device(device)

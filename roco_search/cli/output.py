@@ -72,14 +72,16 @@ def err() -> Console:
 
 def say(message: str) -> None:
     """Tell the person something that is not a result."""
-    err().print(printable(message), markup=False)
+    sys.stderr.write(f"{printable(message)}\n")
+    sys.stderr.flush()
 
 
 def say_error(message: str) -> None:
     """Tell the person what failed."""
-    from rich.text import Text
+    from .tables import bold
 
-    err().print(Text.assemble(("Error: ", "bold red"), printable(message)))
+    sys.stderr.write(f"{bold('Error:', sys.stderr, '31')} {printable(message)}\n")
+    sys.stderr.flush()
 
 
 def print_json(value: Any) -> None:
@@ -118,22 +120,12 @@ def print_bytes(data: bytes) -> None:
 
 def print_rows(columns: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str] = ()) -> None:
     """Print a table; a terminal folds its last column, a pipe gets it whole. ``right`` names number columns."""
-    from rich.table import Table
-    from rich.text import Text
+    from .tables import bold, draw_table, terminal_width
 
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in columns:
-        last = column == columns[-1]
-        table.add_column(column, justify="right" if column in right else "left", overflow="fold", no_wrap=not last)
-    for row in rows:
-        table.add_row(*(Text(printable(cell)) for cell in row))
-    console = out()
-    if console.is_terminal:
-        console.print(table)
-        return
-    with console.capture() as captured:
-        console.print(table)
-    sys.stdout.write("".join(f"{line.rstrip()}\n" for line in captured.get().splitlines()))
+    shown = [[printable(cell) for cell in row] for row in rows]
+    lines = draw_table(columns, shown, right=right, width=terminal_width())
+    sys.stdout.write(f"{bold(next(lines), sys.stdout)}\n" + "".join(f"{line}\n" for line in lines))
+    sys.stdout.flush()
 
 
 def printable(text: str) -> str:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, cast, get_args
 import typer
 
 from roco_search.errors import InputError
-from roco_search.models.catalog import default
 
 from .hits import show
 from .output import (
@@ -146,6 +145,7 @@ def query(
     """
     from roco_search.library import Library, default_library_path
     from roco_search.models import load_encoder
+    from roco_search.models.catalog import default
     from roco_search.search import Filters, GroupBy, read_query, search
 
     shape = one_format(preview=preview, json=json, jsonl=jsonl, csv=csv, paths=paths, print0=print0)

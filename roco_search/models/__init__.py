@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from . import catalog
 from .encoder import Encoder
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
@@ -31,6 +30,7 @@ def load_encoder(
     ------
     ModelNotFound, UnsupportedModel
     """
+    from . import catalog
     from .onnx_encoder import OnnxEncoder, compiled
 
     checkpoint = catalog.find(name_or_path or catalog.default())
