@@ -78,7 +78,8 @@ def index(
     from roco_search.library import Library, default_library_path
     from roco_search.models import load_encoder
     from roco_search.models.allocator import keep_freed_memory
-    from roco_search.models.catalog import default
+    from roco_search.models.catalog import default, find
+    from roco_search.models.compile import prepare
 
     choice = frame_choice(frames)
     where = checked_device(device)
@@ -87,7 +88,9 @@ def index(
     if not paths and not reembed:
         paths = known_folders(place)
     with Library.create_or_open(place) as opened:
-        encoder = load_encoder(model or (opened.model.model if opened.model else default()), where)
+        name = model or (opened.model.model if opened.model else default())
+        prepare(find(name), say)
+        encoder = load_encoder(name, where, "fast")
         progress = ProgressBar("Indexing", quiet)
         if reembed:
             again = opened.reembed(encoder, prune_missing=prune_missing, progress=progress)

@@ -171,7 +171,7 @@ def query(
         find: Find = partial(
             search,
             opened,
-            load_encoder(opened.model.model if opened.model else default(), where),
+            load_encoder(opened.model.model if opened.model else default(), where, "fast"),
             n=top,
             offset=offset,
             filters=filters,

@@ -14,6 +14,8 @@ from typing import Any
 
 from roco_search.errors import ModelNotFound, UnsupportedModel
 
+from .cache import remembered
+
 # The tensor whose first dimension is the width of the shared space, for each family that can be loaded.
 PROJECTIONS: Mapping[str, str] = {
     "clip": "text_projection.weight",
@@ -50,7 +52,7 @@ class Checkpoint:
                 f"{name} is a {checkpoint.family or 'nameless'!r} model, which cannot be loaded; the families that "
                 f"can: {', '.join(PROJECTIONS)}."
             )
-        if PROJECTIONS[checkpoint.family] not in checkpoint._tensors:
+        if PROJECTIONS[checkpoint.family] not in checkpoint.tensors:
             raise UnsupportedModel(f"{name} has no {PROJECTIONS[checkpoint.family]} among its weights; {_REMEDY}")
         return checkpoint
 
@@ -77,7 +79,7 @@ class Checkpoint:
     @cached_property
     def dim(self) -> int:
         """Length of an embedding."""
-        return int(self._tensors[PROJECTIONS[self.family]].shape[0])
+        return int(self.tensors[PROJECTIONS[self.family]].shape[0])
 
     @cached_property
     def image_size(self) -> int:
@@ -92,15 +94,19 @@ class Checkpoint:
     @cached_property
     def logit_bias(self) -> float | None:
         """SigLIP's bias, None for the others."""
-        return self._scalar("logit_bias") if "logit_bias" in self._tensors else None
+        return self._scalar("logit_bias") if "logit_bias" in self.tensors else None
 
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 over the weights, the architecture, the preprocessing and the tokenizer, 64 hex digits.
 
         The configuration counts by its values, so that a file which only names another folder or version of
-        transformers does not make a new model.
+        transformers does not make a new model. What was hashed once is remembered as long as no file changes.
         """
+        small = [self.directory / file for file in ("config.json", *PREPROCESSOR_FILES, *TOKENIZER_FILES)]
+        return remembered(self.directory, [*small, *self.weight_files], self._hash)
+
+    def _hash(self) -> str:
         digest = hashlib.sha256(b"roco model 1\n")
         digest.update(json.dumps(_architecture(self.config), sort_keys=True).encode())
         for file in (*PREPROCESSOR_FILES, *TOKENIZER_FILES):
@@ -134,16 +140,17 @@ class Checkpoint:
         return files
 
     @cached_property
-    def _tensors(self) -> Mapping[str, Tensor]:
+    def tensors(self) -> Mapping[str, Tensor]:
+        """Where each weight lies, by its name."""
         tensors: dict[str, Tensor] = {}
         for file in self.weight_files:
             tensors.update(read_header(file))
         return tensors
 
     def _scalar(self, name: str) -> float:
-        if name not in self._tensors:
+        if name not in self.tensors:
             raise UnsupportedModel(f"{self.name} has no {name} among its weights; {_REMEDY}")
-        return self._tensors[name].scalar()
+        return self.tensors[name].scalar()
 
     def _has(self, file: str) -> bool:
         return (self.directory / file).is_file()

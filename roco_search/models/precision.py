@@ -21,7 +21,7 @@ def resolve(precision: Precision, device: torch.device) -> Arithmetic:
     """
     import torch
 
-    if precision != "auto":
+    if precision not in ("auto", "fast"):
         return precision
     if device.type != "cuda":
         return "fp32"

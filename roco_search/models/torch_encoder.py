@@ -67,6 +67,18 @@ class TorchEncoder(CheckpointEncoder):
             out[start : start + at_once] = features.cpu().numpy()
         return out
 
+    def encode_prepared(self, pixels: np.ndarray) -> np.ndarray:
+        """Embed what `preprocessing` made, float32 ``(n, 3, height, width)``, as float32 ``(n, dim)`` of unit norm.
+
+        In bf16 on a processor the channels come last: a convolution then takes a quarter less time.
+        """
+        import torch
+
+        given = torch.from_numpy(pixels).to(memory_format=torch.channels_last)
+        with torch.inference_mode(), autocast(self.device, self.precision):
+            features = self.model.get_image_features(pixel_values=given).pooler_output
+        return np.asarray(torch.nn.functional.normalize(features.float(), dim=-1))
+
     @cached_property
     def device(self) -> torch.device:
         """The device that ``auto`` came to."""
