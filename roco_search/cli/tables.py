@@ -71,9 +71,10 @@ def bold(text: str, stream: IO[str], colour: str = "") -> str:
 
 def terminal_width() -> int | None:
     """Return the columns of the terminal that standard output is, or None where it is none."""
-    import shutil
-
-    return shutil.get_terminal_size((80, 24)).columns if sys.stdout.isatty() else None
+    if not sys.stdout.isatty():
+        return None
+    told = os.environ.get("COLUMNS", "")
+    return int(told) if told.isdecimal() else os.get_terminal_size(sys.stdout.fileno()).columns or 80
 
 
 def _cells_of(char: str) -> int:

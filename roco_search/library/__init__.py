@@ -11,8 +11,6 @@ import numpy as np
 import numpy.typing as npt
 
 from roco_search.errors import InputError, LibraryEmpty
-from roco_search.imaging.frame import FrameChoice
-from roco_search.library.listing import Listing, real_folder
 from roco_search.library.place import default_library_path, discard_caches, prepare, sweep_temporary, writer_lock
 from roco_search.library.records import (
     EmbeddingSet,
@@ -30,6 +28,8 @@ from roco_search.library.store import Store
 from roco_search.library.vectors import Generation, Mode, VectorIndex
 
 if TYPE_CHECKING:
+    from roco_search.imaging.frame import FrameChoice
+    from roco_search.library.listing import Listing
     from roco_search.library.upkeep import Vacuumed
     from roco_search.models.encoder import Encoder
 
@@ -114,7 +114,7 @@ class Library:
         paths: Iterable[str | os.PathLike[str]],
         encoder: "Encoder",
         *,
-        frames: FrameChoice | None = None,
+        frames: "FrameChoice | None" = None,
         prune_missing: bool = False,
         retry_failed: bool = False,
         progress: Progress | None = None,
@@ -193,6 +193,7 @@ class Library:
             If the library knows nothing there.
         LibraryBusy, StorageFull, LibraryError
         """
+        from roco_search.library.listing import real_folder
         from roco_search.library.upkeep import remove
 
         with writer_lock(self.directory):
@@ -240,14 +241,17 @@ class Library:
         ------
         InputError, LibraryBusy, StorageFull, LibraryError
         """
+        from roco_search.library.listing import real_folder
         from roco_search.library.moving import relocate
 
         with writer_lock(self.directory):
             return relocate(self._store, real_folder(old), real_folder(new))
 
     @property
-    def listing(self) -> Listing:
+    def listing(self) -> "Listing":
         """Everything that is stored, to go through."""
+        from roco_search.library.listing import Listing
+
         return Listing(self._store)
 
     @contextmanager

@@ -5,8 +5,9 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from roco_search.errors import InputError, ModelMismatch
+from roco_search.errors import InputError
 from roco_search.imaging.frame import FrameChoice
+from roco_search.library.matching import check_model
 from roco_search.library.pipeline import BATCH_SIZE, FinishedFile, embed_files
 from roco_search.library.plan import Candidate, Known, Plan, Roots, make_plan, real_roots
 from roco_search.library.records import EmbeddingSet, IndexReport, Progress, Skipped
@@ -153,22 +154,6 @@ class IndexRun:
         folders = {Skipped(path, reason) for path, reason in walk.unreadable.items()}
         self.report.skipped = sorted({*folders, *self.store.refused("unreadable", affected)})
         self.report.not_images = self.store.refused("not_image", affected)
-
-
-def check_model(active: EmbeddingSet, encoder: "Encoder") -> None:
-    """Refuse an encoder whose embeddings cannot be compared with those of the library.
-
-    Raises
-    ------
-    ModelMismatch
-    """
-    if active.fingerprint == encoder.fingerprint:
-        return
-    other = "another version of it" if active.model == encoder.name else encoder.name
-    raise ModelMismatch(
-        f"This library was made with the model {active.model}, and {other} was asked for; use --model "
-        f"{active.model}, or embed the library again with `roco index --reembed --model {encoder.name}`."
-    )
 
 
 def no_images(roots: list[str]) -> InputError:

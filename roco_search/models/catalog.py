@@ -12,7 +12,6 @@ from typing import Any
 
 from roco_search.errors import ModelNotFound, UnsupportedModel
 
-from . import place, settings
 from .checkpoint import Checkpoint
 
 DEFAULT = "roco-mini"
@@ -62,6 +61,8 @@ def refused() -> Mapping[str, Refused]:
 
 def default() -> str:
     """Return the model of new libraries: ``ROCO_MODEL``, else what `use` has set, else the embedded one."""
+    from . import settings
+
     return os.environ.get("ROCO_MODEL") or str(settings.read_settings().get("model") or DEFAULT)
 
 
@@ -70,6 +71,8 @@ def use(name_or_path: str | Path) -> str:
 
     Raises `ModelNotFound` and `UnsupportedModel`, and `InputError` where the settings cannot be written.
     """
+    from . import settings
+
     name = find(name_or_path).name
     kept = {key: value for key, value in settings.read_settings().items() if key != "model"}
     settings.write_settings(kept if name == DEFAULT else {**kept, "model": name})
@@ -97,6 +100,8 @@ def find(name_or_path: str | Path) -> Checkpoint:
     given = str(name_or_path)
     if given == DEFAULT:
         return Checkpoint.open(DEFAULT, EMBEDDED)
+    from . import place
+
     name = canonical(given)
     if directory := place.installed(name):
         return Checkpoint.open(name, directory)

@@ -9,7 +9,7 @@ import logging
 import os
 import shutil
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -147,6 +147,7 @@ def _small_text(checkpoint: Checkpoint, source: tuple[Path, dict[str, str]], tex
     """Make the text tower in 8 bits, and keep it if it is faithful."""
     from .quantise import optimised, quantise
     from .tokenization import TextTokenizer
+    from .word_pieces import WORDS, write_table
 
     graph, weights = source
     folder = folder_of(checkpoint.fingerprint)
@@ -164,7 +165,8 @@ def _small_text(checkpoint: Checkpoint, source: tuple[Path, dict[str, str]], tex
         if cosine < FAITHFUL["int8"]:
             write_whole(folder / "text-int8.refused", f"{cosine}\n".encode())
             return
-        _keep(checkpoint, "text", "int8", cosine, small, {}, texts)
+        words = [staged / WORDS] if write_table(folder / "tokenizer.json", staged / WORDS) else []
+        _keep(checkpoint, "text", "int8", cosine, small, {}, texts, words)
 
 
 def small_image(checkpoint: Checkpoint) -> Any:
@@ -236,10 +238,11 @@ def _keep(
     graph: Path,
     weights: dict[str, str],
     texts: Texts | None,
+    beside: Sequence[Path] = (),
 ) -> None:
     """Move a finished tower from the staging folder into its place; the manifest comes last."""
     folder = folder_of(checkpoint.fingerprint)
-    files = [file for file in (graph, graph.with_name(f"{graph.name}.data")) if file.exists()]
+    files = [file for file in (graph, graph.with_name(f"{graph.name}.data"), *beside) if file.exists()]
     sizes = {file.name: file.stat().st_size for file in files}
     hashes = {file.name: sha256(file) for file in files}
     entry = Compiled(folder, checkpoint.fingerprint, tower, form, cosine, sizes, hashes, weights, texts)

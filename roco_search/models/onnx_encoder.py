@@ -21,6 +21,7 @@ from .checkpoint import Checkpoint
 from .compiled import Compiled, Form, Texts, Tower
 from .encoder import CheckpointEncoder
 from .session import options, session
+from .word_pieces import WORDS, WordPieces
 
 if TYPE_CHECKING:
     from roco_search.imaging.preprocess import Preprocessing
@@ -64,10 +65,10 @@ class OnnxEncoder(CheckpointEncoder):
         """Embed texts as float32 ``(n, dim)`` of unit norm."""
         if self._text is None:
             return self._torch.encode_texts(texts)
-        run, prepared = self._text
+        run, prepared, _ = self._text
         out = np.empty((len(texts), self.dim), np.float32)
         for start in range(0, len(texts), TEXTS_AT_ONCE):
-            ids, mask = self._tokenizer(texts[start : start + TEXTS_AT_ONCE])
+            ids, mask = self._tokens(texts[start : start + TEXTS_AT_ONCE])
             given = {"input_ids": ids, "attention_mask": mask} if prepared.masked else {"input_ids": ids}
             out[start : start + len(ids)] = run.run(None, given)[0]
         return out
@@ -96,13 +97,13 @@ class OnnxEncoder(CheckpointEncoder):
         return ImagePlan(self)
 
     @cached_property
-    def _text(self) -> tuple[Any, Texts] | None:
-        """The text tower and how its texts are prepared."""
+    def _text(self) -> tuple[Any, Texts, Compiled | None] | None:
+        """The text tower, how its texts are prepared, and where it comes from if that is the cache."""
         forms: tuple[Form, ...] = ("int8", "fp32") if self._fast else ("fp32",)
         # A text alone is too little work for two threads; making them takes longer than they save.
         threads = 1 if self._fast else None
         for opened, entry in self._towers("text", forms, threads):
-            return opened, entry.texts if entry and entry.texts else Texts(self._own_length, 0, False, True)
+            return opened, entry.texts if entry and entry.texts else Texts(self._own_length, 0, False, True), entry
         return None
 
     @cached_property
@@ -154,12 +155,22 @@ class OnnxEncoder(CheckpointEncoder):
 
         return int(read_json(self.checkpoint.directory / "tokenizer_config.json")["model_max_length"])
 
+    def _tokens(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """Return ids and mask, int64 ``(len(texts), tokens)``: of one plain text without loading the tokenizer."""
+        assert self._text is not None
+        _, prepared, entry = self._text
+        if len(texts) == 1 and entry is not None and WORDS in entry.sizes and not prepared.pad_to_max:
+            ids = WordPieces(entry.folder / WORDS).encode(texts[0], prepared.max_length)
+            if ids is not None:
+                return np.array([ids], np.int64), np.ones((1, len(ids)), np.int64)
+        return self._tokenizer(texts)
+
     @cached_property
     def _tokenizer(self) -> TextTokenizer:
         from .tokenization import TextTokenizer
 
         assert self._text is not None
-        _, texts = self._text
+        _, texts, _ = self._text
         kept = compiled.folder_of(self.fingerprint) / "tokenizer.json"
         own = self.checkpoint.directory / "tokenizer.json"
         return TextTokenizer.from_file(

@@ -6,21 +6,24 @@ The rooms inside: `terms` (what a query is made of), `embedding` (one vector of 
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from roco_search.errors import InputError, LibraryEmpty
 from roco_search.library import Library, Mode
-from roco_search.library.indexing import check_model
+from roco_search.library.matching import check_model
 from roco_search.library.selection import Belonging
 from roco_search.models.encoder import Encoder
 from roco_search.search.embedding import embed, unit
 from roco_search.search.filters import Filters, resolve
 from roco_search.search.grouping import NEAR, GroupBy, Row, Rows
-from roco_search.search.guesses import Guesses
 from roco_search.search.hits import Hit
 from roco_search.search.terms import Term, read_query
+
+if TYPE_CHECKING:
+    from roco_search.search.guesses import Guesses
 
 __all__ = ["NEAR", "Filters", "GroupBy", "Hit", "Term", "read_query", "search"]
 
@@ -102,7 +105,7 @@ def search(
         query, own = embed(library, encoder, _read(terms))
     else:
         query = unit(vector)
-    guesses = Guesses(encoder) if guess else None
+    guesses = _guesses(encoder) if guess else None
     with library.snapshot():
         among = None if filters is None else resolve(library, filters, guesses)
         pool = _Pool(library, query, among, own, min_score, mode)
@@ -173,7 +176,13 @@ def _read(terms: Sequence[str | Path | Term]) -> list[Term]:
     return [term if isinstance(term, Term) else Term(term) for term in terms]
 
 
-def _supposed(library: Library, rows: Sequence[Row], guesses: Guesses | None) -> list[dict[str, str]]:
+def _guesses(encoder: Encoder) -> "Guesses":
+    from roco_search.search.guesses import Guesses
+
+    return Guesses(encoder)
+
+
+def _supposed(library: Library, rows: Sequence[Row], guesses: "Guesses | None") -> list[dict[str, str]]:
     """Return what the model supposes of each row's picture, by attribute, where the header says nothing."""
     if guesses is None or not rows:
         return [{} for _ in rows]

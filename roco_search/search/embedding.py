@@ -9,8 +9,6 @@ import numpy as np
 import numpy.typing as npt
 
 from roco_search.errors import ImageError, InputError
-from roco_search.imaging import open_image
-from roco_search.imaging.frame import choose_frames
 from roco_search.library import Library
 from roco_search.models.encoder import Encoder
 from roco_search.search.terms import Term
@@ -41,7 +39,7 @@ def embed(library: Library, encoder: Encoder, terms: Sequence[Term]) -> tuple[Ve
         raise InputError('Say what to look for, such as `roco query "pleural effusion"`.')
     texts = [term for term in terms if isinstance(term.content, str)]
     parts = [(term.weight, vector) for term, vector in zip(texts, _texts(encoder, texts), strict=True)]
-    own = [np.empty(0, np.int64)]
+    own: list[Ids] = []
     for term in terms:
         if isinstance(term.content, Path):
             vector, same = _image(library, encoder, term.content)
@@ -51,7 +49,7 @@ def embed(library: Library, encoder: Encoder, terms: Sequence[Term]) -> tuple[Ve
     most = sum(abs(weight) * float(np.linalg.norm(vector)) for weight, vector in parts)
     if len(parts) > 1 and np.linalg.norm(total) < CANCELLED * most:
         raise InputError("The terms cancel out, so nothing is left to look for; change a weight or a term.")
-    return unit(total), np.unique(np.concatenate(own))
+    return unit(total), np.unique(np.concatenate(own)) if own else np.empty(0, np.int64)
 
 
 def unit(vector: npt.NDArray[np.floating]) -> Vector:
@@ -81,6 +79,8 @@ def _image(library: Library, encoder: Encoder, path: Path) -> tuple[Vector, Ids]
             digest = hashlib.file_digest(file, "sha256").digest()
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror}); check the path and its permissions.") from None
+    from roco_search.imaging import open_image
+
     own = library.same_file(digest, os.path.realpath(path))
     if (stored := _stored(library, digest)) is not None:
         return stored, own
@@ -93,6 +93,8 @@ def _image(library: Library, encoder: Encoder, path: Path) -> tuple[Vector, Ids]
 
 def _stored(library: Library, digest: bytes) -> Vector | None:
     """Return the embedding of the middle frame of a content that the library holds."""
+    from roco_search.imaging.frame import choose_frames
+
     copies = library.frames(library.same_file(digest).tolist())
     middle = [found.id for found in copies.values() if choose_frames(found.frames, "middle") == [found.frame]]
     index = library.vectors()

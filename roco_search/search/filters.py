@@ -3,15 +3,17 @@
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from roco_search.errors import InputError
-from roco_search.imaging.tags import body_part, view_position
 from roco_search.library import Library, Selection
 from roco_search.library.selection import Term
-from roco_search.search.guesses import Attribute, Guesses
+
+if TYPE_CHECKING:
+    from roco_search.search.guesses import Attribute, Guesses
 
 Ids = npt.NDArray[np.int64]
 
@@ -39,7 +41,7 @@ class Filters:
     path: tuple[str, ...] = ()
 
 
-def resolve(library: Library, filters: Filters, guesses: Guesses | None = None) -> Ids | None:
+def resolve(library: Library, filters: Filters, guesses: "Guesses | None" = None) -> Ids | None:
     """Return the ids of the frames that pass, int64, ascending; None if there is no filter.
 
     Parameters
@@ -58,6 +60,8 @@ def resolve(library: Library, filters: Filters, guesses: Guesses | None = None) 
     """
     if filters == Filters():
         return None
+    from roco_search.imaging.tags import body_part, view_position
+
     view = _terms(library, "view", filters.view, lambda text: view_position(text) or text.upper(), None)
     under = tuple(_under(library, folder) for folder in filters.under)
     passing = library.select(Selection(view=view, under=under, path=filters.path))
@@ -74,11 +78,11 @@ def resolve(library: Library, filters: Filters, guesses: Guesses | None = None) 
 
 def _either(
     library: Library,
-    attribute: Attribute,
+    attribute: "Attribute",
     terms: tuple[str, ...],
     said: Selection,
     silent: Selection,
-    guesses: Guesses | None,
+    guesses: "Guesses | None",
 ) -> Ids:
     """Return the frames whose header says one of `terms`, or says nothing and is guessed to be one."""
     ids = library.select(said)
@@ -91,7 +95,7 @@ def _either(
 
 
 def _terms(
-    library: Library, term: Term, written: tuple[str, ...], normal: Callable[[str], str], guesses: Guesses | None
+    library: Library, term: Term, written: tuple[str, ...], normal: Callable[[str], str], guesses: "Guesses | None"
 ) -> tuple[str, ...]:
     if not written:
         return ()
