@@ -13,12 +13,15 @@ from roco_search.library.faults import storage_faults
 DATABASE = "library.db"
 LOCK = "writer.lock"
 MATRIX = "vectors.matrix"
+IDS = "vectors.ids"
+MATRIX_MANIFEST = "vectors.json"
 GRAPH = "vectors.graph"
 GRAPH_MANIFEST = "vectors.graph.json"
 TEMPORARY = ".tmp-"
 
 _BEGINNINGS = frozenset({DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm", f"{DATABASE}-journal", LOCK})
-OWN_NAMES = _BEGINNINGS | {MATRIX, GRAPH, GRAPH_MANIFEST}
+CACHES = (MATRIX, IDS, MATRIX_MANIFEST, GRAPH, GRAPH_MANIFEST)
+OWN_NAMES = _BEGINNINGS | {*CACHES}
 
 
 def default_library_path() -> Path:
@@ -146,7 +149,7 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def discard_caches(directory: Path, names: Iterable[str] = (MATRIX, GRAPH, GRAPH_MANIFEST)) -> None:
+def discard_caches(directory: Path, names: Iterable[str] = CACHES) -> None:
     """Remove what can be built again."""
     for name in names:
         with suppress(OSError):

@@ -233,6 +233,20 @@ class Store:
         except sqlite3.Error as error:
             raise from_sqlite(error, self.directory) from error
 
+    def added_since(self, chosen: EmbeddingSet, last_id: int) -> list[tuple[int, bytes]]:
+        """Return (frame id, vector) of what came into a set after a state, ascending by frame id.
+
+        Raises
+        ------
+        LibraryCorrupt
+            If a vector has not the length of the set's dimension.
+        """
+        sql = "SELECT frame_id, vector FROM vectors WHERE set_id = ? AND id > ? ORDER BY frame_id"
+        rows = self.read(sql, [chosen.id, last_id])
+        if any(len(vector) != 4 * chosen.dim for _, vector in rows):
+            raise corrupt(self.directory)
+        return rows
+
     def vector(self, chosen: EmbeddingSet, frame_id: int) -> bytes | None:
         """Return the vector of one frame as float32 little-endian."""
         rows = self.read("SELECT vector FROM vectors WHERE set_id = ? AND frame_id = ?", [chosen.id, frame_id])

@@ -1,14 +1,23 @@
 """Look after a library: tell what it holds, check it, forget a part of it, give back what is no longer needed."""
 
 import os
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 
 import numpy as np
 
 from roco_search.errors import InputError, LibraryCorrupt
-from roco_search.library.graph import graph_state, manifest_path, verify_graph
-from roco_search.library.place import DATABASE, GRAPH, GRAPH_MANIFEST, MATRIX, discard_caches, sweep_temporary
+from roco_search.library.graph import graph_state, verify_graph
+from roco_search.library.place import (
+    CACHES,
+    DATABASE,
+    GRAPH,
+    GRAPH_MANIFEST,
+    IDS,
+    MATRIX,
+    MATRIX_MANIFEST,
+    discard_caches,
+    sweep_temporary,
+)
 from roco_search.library.records import EmbeddingSet, LibraryHealth, LibraryStatus, RootStatus
 from roco_search.library.store import AT_OR_BELOW, Store, at_or_below
 from roco_search.library.vectors import Generation, VectorIndex, matrix_state, verify_matrix
@@ -45,7 +54,7 @@ def status(store: Store) -> LibraryStatus:
             skipped=store.refused("unreadable"),
             not_images=store.refused("not_image"),
             database_bytes=_size(store, DATABASE, f"{DATABASE}-wal"),
-            cache_bytes=_size(store, MATRIX, GRAPH, GRAPH_MANIFEST),
+            cache_bytes=_size(store, *CACHES),
             matrix=matrix_state(store, active) if active else "absent",
             graph=graph_state(store.directory / GRAPH, asdict(Generation.of(store, active))) if active else "absent",
         )
@@ -63,12 +72,10 @@ def verify(store: Store) -> LibraryHealth:
         files, frames, vectors = (
             _number(store, f"SELECT COUNT(*) FROM {name}") for name in ("files", "frames", "vectors")
         )
-    for state, name in ((matrix, MATRIX), (graph, GRAPH)):
+    for state, names in ((matrix, (MATRIX, IDS, MATRIX_MANIFEST)), (graph, (GRAPH, GRAPH_MANIFEST))):
         if state == "damaged":
-            path = store.directory / name
-            with suppress(OSError):
-                path.unlink(missing_ok=True)
-                manifest_path(path).unlink(missing_ok=True)
+            path = store.directory / names[0]
+            discard_caches(store.directory, names)
             problems.append(f"{path} was damaged; it is built again from the database when it is next needed.")
     return LibraryHealth(str(store.directory), problems, files, frames, vectors, matrix, graph)
 

@@ -1,30 +1,35 @@
-"""The vectors of a library as a flat matrix in a mapped file, and the choice between it and the graph.
+"""Searching the vectors of a library, in a mapped matrix or in a graph, and the choice between the two.
 
-The file is a cache: a header of `HEADER` bytes (magic, then JSON), the frame ids as int64, the vectors as float32,
-all little-endian, ascending by frame id. Opening compares size, header and generation and the last row with SQLite;
-`verify_matrix` hashes. What does not match is built again from SQLite, never trusted.
+Both are caches. Opening compares sizes, header and generation and the last row with SQLite; `verify_matrix` hashes.
+What does not match is built again from SQLite, never trusted.
 """
 
-import hashlib
-import json
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from roco_search.library.place import GRAPH, MATRIX, replace_file, sha256
+from roco_search.library.matrix import (
+    HEADER,
+    Generation,
+    ends_alike,
+    intact,
+    load_matrix,
+    map_matrix,
+    write_matrix,
+)
+from roco_search.library.place import GRAPH, MATRIX
 from roco_search.library.records import EmbeddingSet
 from roco_search.library.store import Store
 
 if TYPE_CHECKING:
     from roco_search.library.graph import Graph
 
-MAGIC = b"ROCOVECT"
-FORMAT = 1
-HEADER = 4096
+__all__ = ["HEADER", "Generation", "Mode", "VectorIndex", "matrix_state", "verify_matrix"]
+
 GRAPH_FROM = 200_000
 """Vectors from which a graph that is already loaded is faster than the exact search.
 
@@ -39,24 +44,6 @@ TIE = 1e-5  # Above the rounding of a float32 product of unit vectors; what is n
 Mode = Literal["auto", "exact", "approximate"]
 Vectors = npt.NDArray[np.float32]
 Ids = npt.NDArray[np.int64]
-
-
-@dataclass(frozen=True, slots=True)
-class Generation:
-    """What a cache was made of. Equal means: made of the same vectors in the same library."""
-
-    library: str
-    set_id: int
-    fingerprint: str
-    dim: int
-    count: int
-    last_id: int
-
-    @classmethod
-    def of(cls, store: Store, chosen: EmbeddingSet) -> "Generation":
-        """Return the present state of a set."""
-        library = store.settings["id"]
-        return cls(library, chosen.id, chosen.fingerprint, chosen.dim, chosen.count, chosen.last_id)
 
 
 class VectorIndex:
@@ -86,14 +73,13 @@ class VectorIndex:
         The caller holds a snapshot of the store, of which `chosen` is part.
         """
         generation = Generation.of(store, chosen)
-        path = store.directory / MATRIX
-        mapped = _map(path, generation)
-        if mapped is None or not _ends_alike(store, chosen, *mapped):
+        mapped = map_matrix(store.directory, generation)
+        if mapped is None or not ends_alike(store, chosen, *mapped):
             with suppress(OSError):
-                replace_file(path, lambda temporary: _write(temporary, store, chosen, generation))
-                mapped = _map(path, generation)
-        if mapped is None or not _ends_alike(store, chosen, *mapped):
-            mapped = _load(store, chosen)
+                write_matrix(store, chosen, generation)
+                mapped = map_matrix(store.directory, generation)
+        if mapped is None or not ends_alike(store, chosen, *mapped):
+            mapped = load_matrix(store, chosen)
         return cls(store.directory, generation, *mapped)
 
     def graph(self) -> "Graph":
@@ -192,78 +178,15 @@ def distinct(ids: Ids) -> Ids:
 
 def matrix_state(store: Store, chosen: EmbeddingSet) -> str:
     """Return "current", "stale" or "absent", without reading the vectors."""
-    path = store.directory / MATRIX
-    if not path.exists():
+    if not (store.directory / MATRIX).exists():
         return "absent"
-    mapped = _map(path, Generation.of(store, chosen))
-    return "current" if mapped is not None and _ends_alike(store, chosen, *mapped) else "stale"
+    mapped = map_matrix(store.directory, Generation.of(store, chosen))
+    return "current" if mapped is not None and ends_alike(store, chosen, *mapped) else "stale"
 
 
 def verify_matrix(store: Store, chosen: EmbeddingSet) -> str:
-    """Return `matrix_state`, or "damaged" if the content of the file is not what was written."""
+    """Return `matrix_state`, or "damaged" if the content of the files is not what was written."""
     state = matrix_state(store, chosen)
-    path = store.directory / MATRIX
-    if state == "current" and sha256(path, HEADER) != _header(path).get("sha256"):
+    if state == "current" and not intact(store.directory, Generation.of(store, chosen)):
         return "damaged"
     return state
-
-
-def _map(path: Path, generation: Generation) -> tuple[Ids, Vectors] | None:
-    try:
-        header = _header(path)
-        size = path.stat().st_size
-        if header.get("format") != FORMAT or header.get("generation") != asdict(generation):
-            return None
-        count, dim = generation.count, generation.dim
-        if not count or size != HEADER + count * (8 + 4 * dim):
-            return None
-        ids = np.memmap(path, "<i8", "r", offset=HEADER, shape=(count,))
-        matrix = np.memmap(path, "<f4", "r", offset=HEADER + 8 * count, shape=(count, dim))
-    except (OSError, ValueError):
-        return None
-    return ids, matrix
-
-
-def _header(path: Path) -> dict[str, Any]:
-    with path.open("rb") as file:
-        head = file.read(HEADER)
-    if not head.startswith(MAGIC):
-        return {}
-    content = json.loads(head[len(MAGIC) :])
-    return content if isinstance(content, dict) else {}
-
-
-def _ends_alike(store: Store, chosen: EmbeddingSet, ids: Ids, matrix: Vectors) -> bool:
-    # A database put back from a backup can come to the same ids and count with other images.
-    return store.vector(chosen, int(ids[-1])) == np.ascontiguousarray(matrix[-1], "<f4").tobytes()
-
-
-def _write(path: Path, store: Store, chosen: EmbeddingSet, generation: Generation) -> int:
-    ids = np.empty(generation.count, "<i8")
-    size = HEADER + generation.count * (8 + 4 * generation.dim)
-    vectors_hash = hashlib.sha256()
-    with path.open("rb+") as file:
-        file.seek(HEADER + 8 * generation.count)
-        for row, (frame_id, vector) in enumerate(store.vectors(chosen)):
-            ids[row] = frame_id
-            file.write(vector)
-        file.seek(HEADER)
-        file.write(ids.tobytes())
-        file.flush()
-        # Read back: what is hashed is what lies in the file.
-        file.seek(HEADER)
-        while block := file.read(1 << 20):
-            vectors_hash.update(block)
-        header = {"format": FORMAT, "generation": asdict(generation), "sha256": vectors_hash.hexdigest()}
-        file.seek(0)
-        file.write((MAGIC + json.dumps(header).encode()).ljust(HEADER))
-    return size
-
-
-def _load(store: Store, chosen: EmbeddingSet) -> tuple[Ids, Vectors]:
-    ids = np.empty(chosen.count, np.int64)
-    matrix = np.empty((chosen.count, chosen.dim), np.float32)
-    for row, (frame_id, vector) in enumerate(store.vectors(chosen)):
-        ids[row] = frame_id
-        matrix[row] = np.frombuffer(vector, "<f4")
-    return ids, matrix
