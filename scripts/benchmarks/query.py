@@ -1,0 +1,88 @@
+"""How long a query takes, cold and warm, at several sizes of library, and how much memory; beside rclip if it is asked for.
+
+    scripts/bench query --against rclip
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from made import add_images, write_library
+from measuring import Runs, in_turn, machine, run
+
+from roco_search.library import Library
+from roco_search.models import load_encoder
+from roco_search.models.catalog import find
+from roco_search.models.compile import prepare
+
+TEXT = "pleural effusion on a chest x-ray"
+ROCO = [sys.executable, "-m", "roco_search"]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--against", choices=("rclip",))
+    parser.add_argument("--sizes", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--scratch", type=Path, default=Path("build/bench"), help="where libraries are made and kept")
+    parser.add_argument("--json", type=Path, default=None, help="also write what was measured to this file")
+    args = parser.parse_args()
+    scratch = args.scratch.resolve()
+    scratch.mkdir(parents=True, exist_ok=True)
+    result = measure(scratch, args.sizes, args.rounds, args.against)
+    show(result)
+    if args.json:
+        args.json.write_text(json.dumps(result, indent=1) + "\n")
+
+
+def measure(scratch: Path, sizes: list[int], rounds: int, against: str | None) -> dict[str, Any]:
+    prepare(find("roco-mini"))
+    encoder = load_encoder("roco-mini", "cpu")
+    for size in sizes:
+        write_library(scratch / f"library-{size}", size, encoder)
+    kinds = {"roco --help": lambda into: run([*ROCO, "--help"], into)}
+    for size in sizes:
+        library = str(scratch / f"library-{size}")
+        command = [*ROCO, "query", TEXT, "--library", library]
+        kinds[f"roco, cold, {size:,}"] = lambda into, command=command: run(command, into, env={"ROCO_SERVE": "off"})
+    if against:
+        from peer import Rclip
+
+        peer = Rclip(scratch / "rclip")
+        for size in sizes[:1]:
+            peer.write_library(size)
+            kinds[f"rclip, cold, {size:,}"] = lambda into, size=size: peer.query(size, TEXT, into)
+    found = in_turn(kinds, rounds)
+    updated = {f"{size:,}": update(scratch / f"library-{size}", size, encoder) for size in sizes}
+    return {"machine": machine(), "runs": {name: runs.as_json() for name, runs in found.items()}, "update_s": updated}
+
+
+def update(place: Path, size: int, encoder: Any) -> float:
+    """Return the seconds that a library takes to have a hundred images more in its matrix."""
+    import time
+
+    with Library.open(place) as library:
+        add_images(library._store, size + 10**7, 100, encoder)
+        started = time.perf_counter()
+        library._refresh()
+        return time.perf_counter() - started
+
+
+def show(result: dict[str, Any]) -> None:
+    print(result["machine"])
+    peer = next((runs for name, runs in result["runs"].items() if name.startswith("rclip")), None)
+    print(f"{'':26} {'median':>8} {'best':>8} {'cpu':>8} {'peak':>8} {'private':>8}" + ("  of rclip's" if peer else ""))
+    for name, runs in result["runs"].items():
+        line = f"{name:26} {runs['median_s']:7.3f}s {runs['best_s']:7.3f}s {runs['cpu_s']:7.3f}s"
+        line += f" {runs['peak_bytes'] / 2**20:5.0f}MiB {runs['private_bytes'] / 2**20:5.0f}MiB"
+        print(line + (f"  {runs['median_s'] / peer['median_s']:.2f}" if peer else ""))
+    for size, seconds in result["update_s"].items():
+        print(f"100 images more in {size:>9}: {seconds:.2f} s")
+
+
+if __name__ == "__main__":
+    main()
