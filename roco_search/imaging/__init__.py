@@ -13,7 +13,11 @@ __all__ = ["Frame", "FrameChoice", "FrameNumbers", "Tags", "Window", "open_image
 
 
 def open_image(
-    path: str | os.PathLike[str], *, window: Window | None = None, frames: FrameChoice | FrameNumbers = "middle"
+    path: str | os.PathLike[str],
+    *,
+    window: Window | None = None,
+    frames: FrameChoice | FrameNumbers = "middle",
+    at_least: int | None = None,
 ) -> Iterator[Frame]:
     """Yield frames of an image file, rendered for a human eye.
 
@@ -31,6 +35,11 @@ def open_image(
         8-bit raster images have no use for it.
     frames
         Of a file with several frames: ``"middle"``, ``"all"``, so many, evenly spaced, or a tuple of numbers from 0.
+    at_least
+        The pixels that the shorter side has to keep. A picture that has twice as many or more may come out smaller, by
+        a whole factor: it is decoded in a lower resolution or averaged before it is rendered. Scaled down to half of
+        `at_least`, it differs from the whole picture, scaled down, by less than a grey level in the mean. None for
+        every pixel there is.
 
     Yields
     ------
@@ -54,10 +63,10 @@ def open_image(
             # Each kind's own libraries are imported on first use: `roco --help` needs neither.
             from roco_search.imaging.dicom import open_dicom
 
-            yield from open_dicom(path, window, frames)
+            yield from open_dicom(path, window, frames, at_least)
         case "raster":
             from roco_search.imaging.raster import open_raster
 
-            yield from open_raster(path, window, frames)
+            yield from open_raster(path, window, frames, at_least)
         case None:
             raise UnreadableImage("not a picture: PNG, JPEG, TIFF, WebP, BMP and DICOM are read; export it as one")

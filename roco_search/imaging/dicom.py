@@ -10,14 +10,15 @@ import numpy.typing as npt
 
 from roco_search.errors import ImageError, UnreadableImage
 from roco_search.imaging import display, render
-from roco_search.imaging.frame import Frame, FrameChoice, FrameNumbers, Window, choose_frames
+from roco_search.imaging.frame import Frame, FrameChoice, FrameNumbers, Window, choose_frames, reduction
 from roco_search.imaging.header import read_header
 from roco_search.imaging.objects import refuse_unless_picture
 from roco_search.imaging.pixels import DAMAGED, FrameDecoder, Layout
 from roco_search.imaging.quiet import silence
+from roco_search.imaging.render import average
 from roco_search.imaging.sniff import cannot_open
 from roco_search.imaging.tags import read_tags
-from roco_search.imaging.values import text
+from roco_search.imaging.values import items, text
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -25,7 +26,9 @@ if TYPE_CHECKING:
 SOFT_TISSUE = Window(40, 400)
 
 
-def open_dicom(path: Path, window: Window | None, frames: FrameChoice | FrameNumbers) -> Iterator[Frame]:
+def open_dicom(
+    path: Path, window: Window | None, frames: FrameChoice | FrameNumbers, at_least: int | None = None
+) -> Iterator[Frame]:
     """Yield the chosen frames of a DICOM file, each decoded and rendered when it is asked for.
 
     Parameters
@@ -36,6 +39,8 @@ def open_dicom(path: Path, window: Window | None, frames: FrameChoice | FrameNum
         Takes the place of the file's own VOI LUT or window, for grey images; None to use the file's own.
     frames
         Which frames.
+    at_least
+        See `open_image`. Grey values are averaged before they are rendered, where averages mean something.
 
     Raises
     ------
@@ -54,7 +59,7 @@ def open_dicom(path: Path, window: Window | None, frames: FrameChoice | FrameNum
             tags = read_tags(header.dataset, header.syntax if header.syntax_declared else None)
             for index in choose_frames(decoder.layout.frames, frames):
                 stored = Stored(*decoder.decode(index), decoder.layout, header.dataset, index)
-                yield Frame(render_frame(stored, window), tags, index, decoder.layout.frames)
+                yield Frame(render_frame(stored, window, at_least), tags, index, decoder.layout.frames)
     except (ImageError, MemoryError):
         raise
     except OSError as error:
@@ -84,7 +89,7 @@ class Stored:
     index: int
 
 
-def render_frame(stored: Stored, window: Window | None = None) -> npt.NDArray[np.uint8]:
+def render_frame(stored: Stored, window: Window | None = None, at_least: int | None = None) -> npt.NDArray[np.uint8]:
     """Render a decoded frame for a human eye.
 
     Parameters
@@ -93,6 +98,8 @@ def render_frame(stored: Stored, window: Window | None = None) -> npt.NDArray[np
         The frame.
     window
         Takes the place of the VOI step of the file.
+    at_least
+        See `open_image`.
 
     Returns
     -------
@@ -111,19 +118,19 @@ def render_frame(stored: Stored, window: Window | None = None) -> npt.NDArray[np
             raise UnreadableImage("its colours are encoded in a way that roco does not know; export it as RGB")
         picture = render.colour_to_picture(stored.array, stored.layout.bits_stored)
     elif stored.photometric in {"MONOCHROME1", "MONOCHROME2"}:
-        picture = _render_grey(stored, window)
+        picture = _render_grey(stored, window, at_least)
     else:
         raise UnreadableImage("its colours do not fit its pixel data; export it again")
     return render.square_pixels(picture, display.pixel_aspect(stored.dataset, stored.index))
 
 
-def _render_grey(stored: Stored, window: Window | None) -> npt.NDArray[np.uint8]:
+def _render_grey(stored: Stored, window: Window | None, at_least: int | None) -> npt.NDArray[np.uint8]:
     dataset, layout = stored.dataset, stored.layout
     signed = bool(np.issubdtype(stored.array.dtype, np.signedinteger))
 
     # Modality LUT or rescale, PS3.3 C.11.1.
     modality = display.read_modality(dataset, stored.index, signed=signed)
-    values = stored.array.astype(np.float32)
+    values = average_of(stored, modality, at_least).astype(np.float32, copy=False)
     if modality.table is not None:
         values = render.apply_lookup_table(values, modality.table)
     else:
@@ -147,6 +154,21 @@ def _render_grey(stored: Stored, window: Window | None) -> npt.NDArray[np.uint8]
 
     # MONOCHROME1 and the Presentation LUT Shape, PS3.3 C.7.6.3.1.2 and C.11.6.
     return render.to_picture(shown, inverted=display.is_inverted(dataset, stored.photometric))
+
+
+def average_of(stored: Stored, modality: display.Modality, at_least: int | None) -> npt.NDArray[Any]:
+    """Return the stored values, averaged where the picture is larger than it needs to be.
+
+    Not where a mean is none of the values that it is made of: across the edge of padding, in a table's index, in a
+    mask of one bit, in real numbers that can be NaN.
+    """
+    factor = reduction(*stored.array.shape, at_least)
+    voi_is_table = bool(
+        items(display.functional_group(stored.dataset, stored.index, "FrameVOILUTSequence"), "VOILUTSequence")
+    )
+    padded = display.padding_range(stored.dataset, signed=True) is not None
+    usable = not (voi_is_table or padded or modality.table is not None or stored.layout.is_float)
+    return average(stored.array, factor) if usable and stored.layout.bits_stored > 1 else stored.array
 
 
 def _show_without_voi(

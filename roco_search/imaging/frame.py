@@ -89,6 +89,11 @@ def choose_frames(count: int, choice: FrameChoice | FrameNumbers) -> list[int]:
     return [(2 * part + 1) * count // (2 * wanted) for part in range(wanted)]
 
 
+def reduction(rows: int, columns: int, at_least: int | None) -> int:
+    """Return the whole factor, 1 or more, by which a picture may be made smaller: see `open_image`."""
+    return 1 if at_least is None else max(1, min(rows, columns) // max(1, at_least))
+
+
 def check_size(width: int, height: int) -> None:
     """Refuse a frame that is too large to decode, by the size that its header declares.
 

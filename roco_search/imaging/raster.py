@@ -8,9 +8,9 @@ import numpy.typing as npt
 from PIL import Image, ImageFile, UnidentifiedImageError
 
 from roco_search.errors import ImageError, UnreadableImage
-from roco_search.imaging.frame import Frame, FrameChoice, FrameNumbers, Window, check_size, choose_frames
+from roco_search.imaging.frame import Frame, FrameChoice, FrameNumbers, Window, check_size, choose_frames, reduction
 from roco_search.imaging.quiet import silence
-from roco_search.imaging.render import apply_window, robust_range, stretch, to_picture
+from roco_search.imaging.render import apply_window, average, robust_range, stretch, to_picture
 from roco_search.imaging.sniff import cannot_open
 from roco_search.imaging.tags import Tags
 
@@ -22,7 +22,9 @@ _DEEP_MODES = frozenset({"I", "F", "I;16", "I;16L", "I;16B", "I;16N"})
 _ALPHA_MODES = frozenset({"LA", "La", "PA", "RGBA", "RGBa"})
 
 
-def open_raster(path: Path, window: Window | None, frames: FrameChoice | FrameNumbers) -> Iterator[Frame]:
+def open_raster(
+    path: Path, window: Window | None, frames: FrameChoice | FrameNumbers, at_least: int | None = None
+) -> Iterator[Frame]:
     """Yield the chosen frames of a picture file, each decoded when it is asked for.
 
     Parameters
@@ -33,6 +35,8 @@ def open_raster(path: Path, window: Window | None, frames: FrameChoice | FrameNu
         Window for grey images of more than 8 bits, in grey values; None for a range taken from the data.
     frames
         Which frames of a multi-page TIFF or an animated PNG or WebP.
+    at_least
+        See `open_image`. A JPEG is decoded in a lower resolution (its DCT blocks as 4, 2 or 1 pixels).
 
     Raises
     ------
@@ -52,7 +56,10 @@ def open_raster(path: Path, window: Window | None, frames: FrameChoice | FrameNu
                     if count > 1:
                         image.seek(index)
                         check_size(*image.size)
-                    yield Frame(_render(image, window), _tags(image), index, count)
+                    tags = _tags(image)
+                    if at_least is not None and image.format == "JPEG":
+                        image.draft(None, (at_least, at_least))
+                    yield Frame(_render(image, window, at_least), tags, index, count)
     except (ImageError, MemoryError):
         raise
     except Image.DecompressionBombError:
@@ -83,20 +90,26 @@ def _tags(image: Image.Image) -> Tags:
     return Tags(rows=rows, columns=columns)
 
 
-def _render(image: Image.Image, window: Window | None) -> npt.NDArray[np.uint8]:
+def _render(image: Image.Image, window: Window | None, at_least: int | None) -> npt.NDArray[np.uint8]:
     """Return the current frame as uint8 RGB ``(height, width, 3)``, upright."""
     image.load()
-    picture = _render_deep(image, window) if image.mode in _DEEP_MODES else _render_shallow(image)
+    factor = reduction(image.height, image.width, at_least)
+    if image.mode in _DEEP_MODES:
+        picture = _render_deep(image, window, factor)
+    elif factor > 1 and image.mode in {"L", "RGB"} and "transparency" not in image.info:
+        picture = np.asarray(image.reduce(factor).convert("RGB"))
+    else:
+        picture = _render_shallow(image)
     return np.ascontiguousarray(_upright(picture, _orientation(image)))
 
 
-def _render_deep(image: Image.Image, window: Window | None) -> npt.NDArray[np.uint8]:
+def _render_deep(image: Image.Image, window: Window | None, factor: int = 1) -> npt.NDArray[np.uint8]:
     """Render grey values of more than 8 bits.
 
     They are shown over the range of the data, not of the format: a 16-bit PNG of a radiograph holds 10 to 14
     bits, and over the full 16 it would be black.
     """
-    values = np.asarray(image).astype(np.float32)
+    values = average(np.asarray(image), factor).astype(np.float32, copy=False)
     shown = apply_window(values, window) if window else stretch(values, *robust_range(values))
     # Pillow inverts a WhiteIsZero TIFF of 8 bits by itself, one of 16 bits not.
     white_is_zero = image.format == "TIFF" and _tiff_tag(image, _PHOTOMETRIC_INTERPRETATION) == 0

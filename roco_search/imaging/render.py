@@ -27,6 +27,34 @@ class LookupTable:
     entries: npt.NDArray[np.uint16]
 
 
+def average(values: npt.NDArray[Any], factor: int) -> npt.NDArray[Any]:
+    """Return the means of blocks of ``factor x factor`` values, float32; what is over at the ends is left out.
+
+    Parameters
+    ----------
+    values
+        ``(rows, columns)`` of any real type.
+    factor
+        1 returns `values` as they are.
+    """
+    if factor == 1:
+        return values
+    rows, columns = values.shape[0] // factor, values.shape[1] // factor
+    kept = values[: rows * factor, : columns * factor]
+    if not kept.dtype.isnative:
+        kept = kept.astype(kept.dtype.newbyteorder("="))
+    # Whole rows first, where values lie beside each other; a row of sums then stays in the cache.
+    wide: Any = np.float32 if kept.dtype.kind == "f" else np.int32 if kept.dtype.itemsize <= 2 else np.float64
+    sums = kept[0::factor].astype(wide)
+    for row in range(1, factor):
+        sums += kept[row::factor]
+    total = sums[:, 0::factor].astype(np.float32)
+    for column in range(1, factor):
+        total += sums[:, column::factor]
+    total /= np.float32(factor * factor)
+    return total
+
+
 def apply_lookup_table(values: Values, table: LookupTable) -> Values:
     """Map values through a table; those outside take its first or last entry (PS3.3 C.11.1.1.1)."""
     position = np.nan_to_num(values) - np.float32(table.first)

@@ -111,10 +111,13 @@ class Budget:
 class Reader:
     """Reads files ahead on threads; iterating gives each file and the stream of its frames, in order."""
 
-    def __init__(self, reusable: Container[tuple[bytes, str | None]], budget: Budget, ahead: int) -> None:
+    def __init__(
+        self, reusable: Container[tuple[bytes, str | None]], budget: Budget, ahead: int, at_least: int | None = None
+    ) -> None:
         self._reusable = reusable
         self._budget = budget
         self._ahead = ahead
+        self._at_least = at_least
         self._pool = ThreadPoolExecutor(os.cpu_count() or 2, thread_name_prefix="roco-read")
 
     def streams(self, work: Iterable[Candidate]) -> Iterator[tuple[Candidate, "SimpleQueue[Frame | Outcome]"]]:
@@ -138,7 +141,7 @@ class Reader:
             queue.put(frame)
 
         try:
-            queue.put(read_file(candidate, self._reusable, deliver))
+            queue.put(read_file(candidate, self._reusable, deliver, self._at_least))
         except Stopped:
             return
         except BaseException as error:
@@ -228,7 +231,9 @@ def embed_files(
         Frames in one call of the encoder.
     """
     budget = Budget(MAX_BYTES)
-    reader = Reader(reusable, budget, ahead=2 * batch_size + (os.cpu_count() or 2))
+    # Twice what the model sees is left for its own, better scaling down.
+    at_least = 2 * encoder.image_size
+    reader = Reader(reusable, budget, 2 * batch_size + (os.cpu_count() or 2), at_least)
     batch = Batch(encoder, budget, batch_size)
     finished: list[FinishedFile] = []
     try:

@@ -34,7 +34,10 @@ class Outcome:
 
 
 def read_file(
-    candidate: Candidate, reusable: Container[tuple[bytes, str | None]], deliver: Callable[[Frame], None]
+    candidate: Candidate,
+    reusable: Container[tuple[bytes, str | None]],
+    deliver: Callable[[Frame], None],
+    at_least: int | None = None,
 ) -> Outcome:
     """Read one file, hand each chosen frame to `deliver`, and tell how it ended. Raises only what `deliver` raises.
 
@@ -46,6 +49,8 @@ def read_file(
         (content hash, choice of frames) of what need not be decoded again.
     deliver
         May block, to hold back a reader that is too far ahead.
+    at_least
+        Pixels that are enough for the model: see `open_image`.
     """
     path = Path(candidate.path)
     digest: bytes | None = None
@@ -61,7 +66,7 @@ def read_file(
             return Outcome("same", size, mtime_ns, digest)
         if (digest, None) in reusable or (digest, candidate.frames) in reusable:
             return Outcome("known", size, mtime_ns, digest)
-        failure = _decode(candidate, deliver)
+        failure = _decode(candidate, deliver, at_least)
         after = path.stat()
         if (after.st_size, after.st_mtime_ns) != (size, mtime_ns):
             # Stored with the older stat, so that the next run reads it again.
@@ -81,9 +86,9 @@ class Stopped(Exception):
     """The run ends: a reader that waits to deliver gives up."""
 
 
-def _decode(candidate: Candidate, deliver: Callable[[Frame], None]) -> ImageError | None:
+def _decode(candidate: Candidate, deliver: Callable[[Frame], None], at_least: int | None) -> ImageError | None:
     try:
-        for frame in open_image(candidate.path, frames=frames_choice(candidate.frames)):
+        for frame in open_image(candidate.path, frames=frames_choice(candidate.frames), at_least=at_least):
             deliver(frame)
     except ImageError as error:
         return error

@@ -7,6 +7,7 @@ What does not match is built again from SQLite, never trusted.
 import os
 from contextlib import suppress
 from dataclasses import asdict
+from itertools import pairwise
 from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING, Literal
@@ -186,7 +187,7 @@ def products(matrix: Vectors, queries: Vectors) -> Vectors:
     def work(first: int, last: int) -> None:
         np.matmul(matrix[first:last], queries[0], out=found[first:last])
 
-    others = [Thread(target=work, args=pair) for pair in zip(bounds[1:-1], bounds[2:], strict=True)]
+    others = [Thread(target=work, args=pair) for pair in pairwise(bounds[1:])]
     for thread in others:
         thread.start()
     work(bounds[0], bounds[1])

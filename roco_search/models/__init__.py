@@ -38,8 +38,10 @@ def load_encoder(
     checkpoint = catalog.find(name_or_path or catalog.default())
     if device in ("auto", "cpu") and precision in ("auto", "fast", "fp32") and runnable(checkpoint):
         return OnnxEncoder(checkpoint, device, fast=precision == "fast")
+    from .allocator import wait_without_spinning
     from .torch_encoder import TorchEncoder
 
+    wait_without_spinning()
     return TorchEncoder(checkpoint, device, "auto" if precision == "fast" else precision)
 
 

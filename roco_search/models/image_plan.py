@@ -72,8 +72,10 @@ class ImagePlan:
         return forms
 
     def _bfloat16(self) -> Run:
+        from .allocator import wait_without_spinning
         from .torch_encoder import TorchEncoder
 
+        wait_without_spinning()
         return TorchEncoder(self._encoder.checkpoint, "cpu", "bf16").encode_prepared
 
     def _int8(self) -> Run:

@@ -16,7 +16,6 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-
 from measuring import Runs, run
 
 VERSION = "3.3.0"

