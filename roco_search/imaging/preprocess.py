@@ -115,12 +115,20 @@ class Preprocessing:
 
     def prepare(self, image: np.ndarray) -> np.ndarray:
         """Prepare one uint8 ``(height, width, 3)`` image as float32 ``(3, height, width)``."""
-        pixels: np.ndarray = self.fit(image).astype(np.float32)
+        fitted = self.fit(image)
+        out = np.empty((3, *fitted.shape[:2]), np.float32)
+        for channel, values in enumerate(self._values()):
+            np.take(values, fitted[:, :, channel], out=out[channel])
+        return out
+
+    def _values(self) -> np.ndarray:
+        """Return what each of the 256 grey levels becomes, float32 ``(3, 256)``: the arithmetic done once for all."""
+        levels: np.ndarray = np.repeat(np.arange(256, dtype=np.float32)[:, None], 3, axis=1)
         if self.rescale is not None:
-            pixels *= np.float32(self.rescale)
+            levels *= np.float32(self.rescale)
         if self.mean is not None and self.std is not None:
-            pixels = (pixels - np.asarray(self.mean, np.float32)) / np.asarray(self.std, np.float32)
-        return np.ascontiguousarray(pixels.transpose(2, 0, 1))
+            levels = (levels - np.asarray(self.mean, np.float32)) / np.asarray(self.std, np.float32)
+        return np.ascontiguousarray(levels.T)
 
     def fit(self, image: np.ndarray) -> np.ndarray:
         """Resize and crop one uint8 ``(height, width, 3)`` image; the values are still uint8."""

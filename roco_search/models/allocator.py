@@ -36,7 +36,8 @@ def keep_freed_memory() -> bool:
 def wait_without_spinning() -> None:
     """Let OpenMP's threads sleep while they wait; to be called before torch is imported.
 
-    GNU OpenMP spins by default. With another busy process on two cores, two spinning threads of torch were 4 to 10 times
-    slower than one: the core that one of them waited on was burnt by the waiting. Who has set it is not overruled.
+    GNU OpenMP spins by default. With another busy process on two cores, two spinning threads of torch were 4 to
+    10 times slower than one: the core that one of them waited on was burnt by the waiting. Who has set it is not
+    overruled.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

@@ -67,7 +67,8 @@ class Rclip:
             connection = sqlite3.connect(data / "db.sqlite3")
             connection.execute(
                 "CREATE TABLE images (id INTEGER PRIMARY KEY, deleted BOOLEAN, filepath TEXT NOT NULL UNIQUE, "
-                "modified_at DATETIME NOT NULL, size INTEGER NOT NULL, vector BLOB NOT NULL, indexing BOOLEAN, hash TEXT)"
+                "modified_at DATETIME NOT NULL, size INTEGER NOT NULL, vector BLOB NOT NULL, indexing BOOLEAN, "
+                "hash TEXT)"
             )
             connection.execute("CREATE UNIQUE INDEX existing_images ON images(filepath) WHERE deleted IS NULL")
             connection.execute("CREATE INDEX hash_index ON images(hash) WHERE deleted IS NULL")

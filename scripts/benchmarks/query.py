@@ -1,4 +1,4 @@
-"""How long a query takes, cold and warm, at several sizes of library, and how much memory; beside rclip if it is asked for.
+"""How long a query takes, cold and warm, at several sizes of library, and in how much memory; beside rclip if wanted.
 
 scripts/bench query --against rclip
 """
