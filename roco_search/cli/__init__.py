@@ -70,9 +70,17 @@ def __getattr__(name: str) -> Any:
 
 
 def main() -> None:
-    """Run the command line. Whatever goes wrong ends in one sentence, never in a traceback."""
+    """Run the command line."""
+    if code := answer(sys.argv[1:]):
+        sys.exit(code)
+
+
+def answer(arguments: list[str]) -> int:
+    """Run ``roco`` with arguments; return its exit code. What goes wrong ends in one sentence, never in a traceback."""
     try:
-        chosen(sys.argv[1:])(prog_name="roco")
+        chosen(arguments)(arguments, prog_name="roco")
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
     except RocoError as error:
         say_error(str(error))
     except BrokenPipeError:
@@ -86,5 +94,5 @@ def main() -> None:
             "Run 'roco doctor', or set ROCO_DEBUG=1 to see where it happened and report that."
         )
     else:
-        return
-    sys.exit(FAILED)
+        return 0
+    return FAILED

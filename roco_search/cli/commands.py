@@ -47,6 +47,9 @@ COMMANDS: dict[str, Command] = {
         "status",
         "Show what the library holds: folders, images, model, and every file that could not be read.",
     ),
+    "serve": Command(
+        "serve", "serve", "Keep the library and its model in memory, so that `roco query` answers at once."
+    ),
     "doctor": Command(
         "doctor", "doctor", "Check this installation: versions, decoders, device, model, and the library's health."
     ),

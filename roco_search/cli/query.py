@@ -143,10 +143,10 @@ def query(
 
     Example: `roco query "pleural effusion"`
     """
-    from roco_search.library import Library, default_library_path
-    from roco_search.models import load_encoder
+    from roco_search.library import default_library_path
     from roco_search.models.catalog import default
     from roco_search.search import Filters, GroupBy, read_query, search
+    from roco_search.serving import warm
 
     shape = one_format(preview=preview, json=json, jsonl=jsonl, csv=csv, paths=paths, print0=print0)
     if group_by is not None and group_by not in get_args(GroupBy):
@@ -164,14 +164,14 @@ def query(
         under=tuple(under or ()),
         path=tuple(path or ()),
     )
-    with Library.open(library or default_library_path()) as opened:
+    with warm.library(library or default_library_path()) as opened:
         # A long list of all there is is an inventory, not a search: each image is in it.
         images = opened.model.count if opened.model else 0
         everything = group_by is None and top >= max(images, LISTING)
         find: Find = partial(
             search,
             opened,
-            load_encoder(opened.model.model if opened.model else default(), where, "fast"),
+            warm.encoder(opened.model.model if opened.model else default(), where),
             n=top,
             offset=offset,
             filters=filters,

@@ -1,0 +1,79 @@
+"""Ask the warm process, if there is one: the arguments go there, and it prints to this process's own terminal."""
+
+import json
+import os
+import socket
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+
+from roco_search import __version__
+from roco_search.serving.place import circumstances, is_private, socket_of
+
+ACCEPT_SECONDS = 0.25  # A process that is busy for longer is not waited for: a cold query takes hardly more.
+ACCEPTED, DECLINED = b"A", b"D"
+
+# These need what only this process has: its standard input, its viewer, a terminal that shows pictures.
+_ALONE = ("--queries", "--open", "--preview", "--html", "--copy-to", "--device", "-h", "--help")
+
+
+def ask(arguments: Sequence[str]) -> int | None:
+    """Let the warm process answer ``roco`` with these arguments; None if there is none that can.
+
+    Returns
+    -------
+    int or None
+        The exit code, after everything has been printed.
+    """
+    if not arguments or arguments[0] != "query" or os.environ.get("ROCO_SERVE") == "off":
+        return None
+    if any(argument == name or argument.startswith(f"{name}=") for argument in arguments for name in _ALONE):
+        return None
+    with suppress(OSError, ValueError):
+        library = os.path.realpath(_library(arguments))
+        path = socket_of(library)
+        if is_private(path):
+            return _ask(path, library, arguments)
+    return None
+
+
+def _library(arguments: Sequence[str]) -> str:
+    """Return the library that these arguments mean, as `roco query` will."""
+    for number, argument in enumerate(arguments):
+        if argument == "--library" and number + 1 < len(arguments):
+            return arguments[number + 1]
+        if argument.startswith("--library="):
+            return argument.removeprefix("--library=")
+    if configured := os.environ.get("ROCO_LIBRARY"):
+        return os.path.expanduser(configured)  # noqa: PTH111
+    from platformdirs import user_data_dir
+
+    return f"{user_data_dir('roco')}/library"
+
+
+def _ask(path: str, library: str, arguments: Sequence[str]) -> int | None:
+    terminal = {name: os.environ[name] for name in ("COLUMNS", "NO_COLOR", "TERM", "LANG") if name in os.environ}
+    request = {
+        "roco": __version__,
+        "library": library,
+        "arguments": list(arguments),
+        "folder": os.getcwd(),  # noqa: PTH109 - pathlib is not needed otherwise
+        "circumstances": circumstances(),
+        "terminal": terminal,
+    }
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(ACCEPT_SECONDS)
+        connection.connect(path)
+        connection.sendall(json.dumps(request).encode() + b"\n")
+        if connection.recv(1) != ACCEPTED:
+            return None
+        connection.settimeout(None)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        # Not before: what is sent to a process that hangs would keep a pipe's end open for as long as it does.
+        socket.send_fds(connection, [b"F"], [sys.stdout.fileno(), sys.stderr.fileno()])
+        code = connection.recv(1)
+    if not code:
+        sys.stderr.write("Error: The serving roco ended while it answered; ask again.\n")
+        return 1
+    return code[0]
