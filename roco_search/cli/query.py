@@ -95,6 +95,15 @@ Group = Annotated[
     ),
 ]
 NoFold = Annotated[bool, typer.Option("--no-fold", help="Near-duplicates of better hits too.", rich_help_panel=WHICH)]
+Exact = Annotated[
+    bool, typer.Option("--exact", help="Compare with every vector, whatever it costs.", rich_help_panel=WHICH)
+]
+Approx = Annotated[
+    bool,
+    typer.Option(
+        "--approx", help="Ask a graph (recall@10 of 0.99 or more), built at the first time.", rich_help_panel=WHICH
+    ),
+]
 Preview = Annotated[bool, typer.Option("--preview", help="Draw the hits in the terminal.")]
 Html = Annotated[
     Path | None,
@@ -124,6 +133,8 @@ def query(
     min_score: MinScore = None,
     group_by: Group = None,
     no_fold: NoFold = False,
+    exact: Exact = False,
+    approx: Approx = False,
     html: Html = None,
     copy_to: CopyTo = None,
     open_first: Open = False,
@@ -151,6 +162,8 @@ def query(
     shape = one_format(preview=preview, json=json, jsonl=jsonl, csv=csv, paths=paths, print0=print0)
     if group_by is not None and group_by not in get_args(GroupBy):
         raise typer.BadParameter(f"{group_by!r} is none of {', '.join(get_args(GroupBy))}.", param_hint="--group-by")
+    if exact and approx:
+        raise typer.BadParameter("--exact and --approx are opposites; choose one of them.")
     where = checked_device(device)
     if queries is None:
         asked = [("", _terms(words or [], plus or [], minus or [], text=text))]
@@ -179,6 +192,7 @@ def query(
             group_by=cast("GroupBy", group_by or ("none" if everything else "series")),
             fold=not (no_fold or everything),
             min_score=min_score,
+            mode="exact" if exact else "approximate" if approx else "auto",
         )
         if queries is not None:
             for line, terms in asked:

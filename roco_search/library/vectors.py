@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import numpy.typing as npt
 
+from roco_search.library.choice import Way
 from roco_search.library.matrix import (
     HEADER,
     Generation,
@@ -33,12 +34,6 @@ if TYPE_CHECKING:
 
 __all__ = ["HEADER", "Generation", "Mode", "VectorIndex", "matrix_state", "verify_matrix"]
 
-GRAPH_FROM = 200_000
-"""Vectors from which a graph that is already loaded is faster than the exact search.
-
-Measured with 512 dimensions on 2 cores: exact takes 10 ms at 100,000 and 94 ms at 1,000,000, while only loading a
-graph of 100,000 takes 436 ms. A single query therefore never loads one by itself.
-"""
 SHARED_FROM = 64 * 2**20  # Bytes of a matrix from which a query is shared among the cores.
 QUERIES_AT_ONCE = 8  # Scores of so many queries are held at once: 32 MB at a million vectors.
 RESCORED = 8192  # Rows scored in float64 at once: a library full of equal pictures is one long tie.
@@ -69,6 +64,7 @@ class VectorIndex:
         self.ids = ids
         self.matrix = matrix
         self._graph: Graph | None = None
+        self.choice = Choice()
 
     @classmethod
     def open(cls, store: Store, chosen: EmbeddingSet) -> "VectorIndex":
@@ -125,7 +121,7 @@ class VectorIndex:
             How many a query, at least 1; limited to the number of vectors.
         mode
             ``"exact"`` compares with every vector. ``"approximate"`` asks the graph and computes the scores of what
-            it names exactly. ``"auto"`` takes the graph if it is loaded already and there are `GRAPH_FROM` vectors.
+            it names exactly. ``"auto"`` takes what has cost less in this process: see `Choice`.
         among
             Only these frames, by id; None for all. A chosen few are always compared one by one: hnswlib can filter
             only by calling back into Python at every node, and finds too few where few are left.
@@ -137,16 +133,29 @@ class VectorIndex:
         """
         chosen = None if among is None else self.rows(among)
         k = min(k, len(self.ids) if chosen is None else len(chosen))
-        use_graph = mode == "approximate" or (
-            mode == "auto" and self._graph is not None and len(self.ids) >= GRAPH_FROM
-        )
-        approximate = use_graph and chosen is None
-        candidates = self._approximate(queries, k) if approximate else self._exact(queries, k, chosen)
+        if chosen is None:
+            way: Way = mode if mode != "auto" else self._cheaper()
+            loaded = self._graph is not None or way == "exact"
+            started = self.choice.clock()
+            candidates = self._approximate(queries, k) if way == "approximate" else self._exact(queries, k)
+            if loaded:
+                self.choice.measured(way, self.choice.clock() - started, len(queries))
+        else:
+            candidates = self._exact(queries, k, chosen)
         ids = np.empty((len(queries), k), np.int64)
         scores = np.empty((len(queries), k), np.float32)
         for number, (query, rows) in enumerate(zip(queries, candidates, strict=True)):
             ids[number], scores[number] = self._ranked(query, rows, k)
         return ids, scores
+
+    def _cheaper(self) -> Way:
+        def current() -> bool:
+            from roco_search.library.graph import graph_state
+
+            return graph_state(path, asdict(self.generation)) == "current"
+
+        path = self.directory / GRAPH
+        return self.choice.choose(path, loaded=self._graph is not None, current=current)
 
     def _ranked(self, query: Vectors, rows: Ids, k: int) -> tuple[Ids, Vectors]:
         # Exact scores on both paths, so that ties are ties, and decided by the id.
