@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import numpy.typing as npt
 
-from roco_search.library.choice import Way
+from roco_search.library.choice import Choice, Way
 from roco_search.library.matrix import (
     HEADER,
     Generation,

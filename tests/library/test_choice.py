@@ -36,10 +36,10 @@ def test_the_first_query_is_exact(graph: Path) -> None:
 def test_the_graph_is_loaded_when_exact_searches_have_taken_as_long(graph: Path) -> None:
     choice = Choice()
     ways = []
-    for _ in range(12):
+    for _ in range(12):  # an eighth of the second that loading takes
         ways.append(choice.choose(graph, loaded=False, current=yes))
-        choice.measured("exact", 0.1, 1)
-    assert ways == ["exact"] * 10 + ["approximate"] * 2
+        choice.measured("exact", 0.125, 1)
+    assert ways == ["exact"] * 8 + ["approximate"] * 4
 
 
 def test_a_graph_that_is_stale_or_absent_is_not_loaded(graph: Path, tmp_path: Path) -> None:
