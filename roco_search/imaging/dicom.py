@@ -162,7 +162,7 @@ def average_of(stored: Stored, modality: display.Modality, at_least: int | None)
     Not where a mean is none of the values that it is made of: across the edge of padding, in a table's index, in a
     mask of one bit, in real numbers that can be NaN.
     """
-    factor = reduction(*stored.array.shape, at_least)
+    factor = reduction(stored.array.shape[0], stored.array.shape[1], at_least)
     voi_is_table = bool(
         items(display.functional_group(stored.dataset, stored.index, "FrameVOILUTSequence"), "VOILUTSequence")
     )

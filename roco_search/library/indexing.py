@@ -14,6 +14,7 @@ from roco_search.library.records import EmbeddingSet, IndexReport, Progress, Ski
 from roco_search.library.scan import Walk, is_below
 from roco_search.library.store import AT_OR_BELOW, EMBEDDED, Store, at_or_below, raw
 from roco_search.library.writing import Writer
+from roco_search.models.encoder import Foresighted
 
 if TYPE_CHECKING:
     from roco_search.models.encoder import Encoder
@@ -106,6 +107,8 @@ class IndexRun:
         reusable = self._reusable(plan.work, active)
         if self.progress is not None:
             self.progress.start(len(plan.work))
+        if isinstance(self.encoder, Foresighted):
+            self.encoder.expect_images(len(plan.work))
         batches = embed_files(plan.work, self.encoder, reusable=reusable, batch_size=self.batch_size)
         try:
             for files in batches:

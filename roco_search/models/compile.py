@@ -214,6 +214,8 @@ def _texts(encoder: Any, folder: Path) -> Texts:
     max_length = int(encoder._tokenizer.max_length)
     pad_id = int(getattr(own, "pad_token_id", None) or 0)
     pad_to_max = getattr(encoder._tokenizer, "padding", True) == "max_length"
+    if backend is None:
+        raise ValueError("the tokenizer cannot be kept as one file")
     with TemporaryDirectory(dir=folder) as scratch:
         backend.save(str(Path(scratch) / "tokenizer.json"))
         _keep_tokenizer(folder, Path(scratch) / "tokenizer.json")

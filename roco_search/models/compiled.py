@@ -130,7 +130,7 @@ def give_weights(chosen: Any, weights: Mapping[str, str], tensors: Mapping[str, 
 
     kinds = {"F32": np.float32, "F16": np.float16}
     held = [
-        onnxruntime.OrtValue.ortvalue_from_numpy(
+        onnxruntime.OrtValue.ortvalue_from_numpy(  # type: ignore[attr-defined]
             np.memmap(tensor.file, kinds[tensor.dtype], "r", offset=tensor.start, shape=tensor.shape)
         )
         for tensor in (tensors[name] for name in weights.values())

@@ -49,6 +49,14 @@ class Encoder(Protocol):
         """Embed texts as float32 ``(n, dim)`` of unit norm; what exceeds the tower's length is cut off."""
 
 
+@runtime_checkable
+class Foresighted(Protocol):
+    """An encoder that can make better use of its time if it knows what is coming."""
+
+    def expect_images(self, count: int) -> None:
+        """About so many images are going to be embedded."""
+
+
 class CheckpointEncoder:
     """What every encoder over a `Checkpoint` says of itself."""
 

@@ -1,8 +1,8 @@
 """Which arithmetic embeds images fastest on this machine, found by a short measurement and kept in the cache.
 
 The first images of a long run go through fp32. When `AFTER` of them have passed, a batch is embedded in each form that
-this machine can run, in turn; the fastest whose embeddings keep a cosine of `FAITHFUL` to fp32 takes the rest, and the
-next long run.
+this machine can run, in turn; the fastest whose embeddings keep a cosine of `FAITHFUL` to fp32 takes the rest, and all
+of the next long run.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .onnx_encoder import OnnxEncoder
 
 AFTER = 96  # Images of a run before another form is worth its loading: torch alone takes two seconds.
+AT_ONCE = 256  # Images expected from which a recorded form is loaded before the first of them.
 FAITHFUL = 0.995  # The least cosine similarity to fp32, over the images that it was measured on.
 GAIN = 1.2  # A form has to be so many times faster than fp32 to be taken.
 ROUNDS = 2
@@ -42,9 +43,16 @@ class ImagePlan:
         self._encoder = encoder
         self._seen = 0
         self._run: Run | None = None
+        self._expected = 0
+
+    def expect(self, images: int) -> None:
+        """Tell how many images are about to come, so that a form that was recorded is loaded at once if it pays."""
+        self._expected = images
 
     def __call__(self, pixels: np.ndarray) -> np.ndarray:
         """Embed float32 ``(n, 3, height, width)`` as float32 ``(n, dim)`` of unit norm."""
+        if self._expected >= AT_ONCE and not self._seen and (form := self.recorded()):
+            self._run = self._load(form)
         self._seen += len(pixels)
         if self._run is None and self._seen > AFTER:
             self._run = self._chosen(pixels)
@@ -52,9 +60,9 @@ class ImagePlan:
         return run(pixels)
 
     def _chosen(self, pixels: np.ndarray) -> Run:
-        form = self.recorded()
-        if form is None:
-            form = self.measure(pixels)
+        return self._load(self.recorded() or self.measure(pixels))
+
+    def _load(self, form: str) -> Run:
         try:
             return self.forms[form]()
         except Exception as error:  # of torch or onnxruntime

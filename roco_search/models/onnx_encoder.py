@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -83,6 +83,11 @@ class OnnxEncoder(CheckpointEncoder):
             out[start : start + len(pixels)] = self._plan(pixels) if self._plan else self.exact(pixels)
         return out
 
+    def expect_images(self, count: int) -> None:
+        """Tell how many images are about to be embedded; see `ImagePlan.expect`."""
+        if self._plan is not None:
+            self._plan.expect(count)
+
     def exact(self, pixels: np.ndarray) -> np.ndarray:
         """Embed prepared images, float32 ``(n, 3, height, width)``, in fp32."""
         assert self._image is not None
@@ -102,40 +107,50 @@ class OnnxEncoder(CheckpointEncoder):
         forms: tuple[Form, ...] = ("int8", "fp32") if self._fast else ("fp32",)
         # A text alone is too little work for two threads; making them takes longer than they save.
         threads = 1 if self._fast else None
-        for opened, entry in self._towers("text", forms, threads):
-            return opened, entry.texts if entry and entry.texts else Texts(self._own_length, 0, False, True), entry
-        return None
+        found = self._tower("text", forms, threads)
+        if found is None:
+            return None
+        opened, entry = found
+        return opened, entry.texts if entry and entry.texts else Texts(self._own_length, 0, False, True), entry
 
     @cached_property
     def _image(self) -> Any | None:
         if self._device == "auto" and accelerator() != "cpu":
             return None
-        return next((opened for opened, _ in self._towers("image", ("fp32",), None)), None)
+        found = self._tower("image", ("fp32",), None)
+        return None if found is None else found[0]
 
-    def _towers(
-        self, tower: Tower, forms: Sequence[Form], threads: int | None
-    ) -> Iterator[tuple[Any, Compiled | None]]:
-        """Yield the sessions that can be opened, the preferred first, each opened when it is asked for."""
+    def _tower(self, tower: Tower, forms: Sequence[Form], threads: int | None) -> tuple[Any, Compiled | None] | None:
+        """Open the first of the forms that can be run, and return where it comes from if that is the cache."""
         failed: list[str] = []
         for form in forms:
             graph = beside(self.checkpoint, tower) if form == "fp32" else None
             entry = None if graph else Compiled.find(self.fingerprint, tower, form)
             try:
                 if graph:
-                    yield session(graph, options(threads=threads)), None
+                    opened = session(graph, options(threads=threads))
                 elif entry:
-                    yield entry.open(self.checkpoint.tensors, threads=threads), entry
-            except GeneratorExit:
-                raise
+                    opened = entry.open(self.checkpoint.tensors, threads=threads)
+                else:
+                    continue
             except Exception as error:  # onnxruntime's own classes share no public base
                 failed.append(type(error).__name__)
+                continue
+            if failed:
+                self._tell(tower, failed[-1], "fp32")
+            return opened, entry
         if failed:
-            logger.warning(
-                "onnxruntime cannot run the %s tower of %s (%s); torch is used, which starts more slowly.",
-                tower,
-                self.name,
-                failed[-1],
-            )
+            self._tell(tower, failed[-1], "torch")
+        return None
+
+    def _tell(self, tower: Tower, error: str, instead: str) -> None:
+        logger.warning(
+            "onnxruntime cannot run the %s tower of %s (%s); %s is used, which starts more slowly.",
+            tower,
+            self.name,
+            error,
+            instead,
+        )
 
     @cached_property
     def _torch(self) -> TorchEncoder:

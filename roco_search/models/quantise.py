@@ -49,7 +49,7 @@ def optimised(source: Path, target: Path, give: Callable[[Any], object] = lambda
 
     chosen = options()
     held = give(chosen)
-    chosen.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+    chosen.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED  # type: ignore[attr-defined]
     chosen.optimized_model_filepath = str(target)
     chosen.add_session_config_entry("session.optimized_model_external_initializers_file_name", f"{target.name}.data")
     chosen.add_session_config_entry("session.optimized_model_external_initializers_min_size_in_bytes", str(INLINE))
@@ -89,7 +89,7 @@ def quantise_dynamically(source: Path, target: Path) -> None:
         If it has no product of an activation and a weight, as a convolutional network.
     """
     import onnx
-    from onnxruntime.quantization import QuantType, quantize_dynamic
+    from onnxruntime.quantization import QuantType, quantize_dynamic  # type: ignore[attr-defined]
 
     nodes = onnx.load(str(source), load_external_data=False).graph.node
     if sum(node.op_type == "MatMul" for node in nodes) < 8:

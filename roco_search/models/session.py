@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +21,7 @@ def options(*, threads: int | None = None, ready: bool = False) -> Any:
     ready
         The graph was optimised when it was written: nothing is left to do.
     """
-    import onnxruntime
-
+    onnxruntime = _onnxruntime()
     chosen = onnxruntime.SessionOptions()
     chosen.log_severity_level = _SILENT
     if threads is not None:
@@ -42,13 +40,13 @@ def session(graph: Path, chosen: Any, weights: object = None) -> Any:
     Exception
         Whatever onnxruntime raises; its classes share no public base.
     """
-    import onnxruntime
-
-    opened = onnxruntime.InferenceSession(str(graph), chosen, providers=["CPUExecutionProvider"])
+    opened: Any = _onnxruntime().InferenceSession(str(graph), chosen, providers=["CPUExecutionProvider"])
     opened.roco_weights = weights
     return opened
 
 
-def cores() -> int:
-    """Return the number of processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def _onnxruntime() -> Any:
+    """Return the module, whose types say little of what it holds."""
+    import onnxruntime
+
+    return onnxruntime
