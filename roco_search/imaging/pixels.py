@@ -1,5 +1,6 @@
 """Decoding one frame of DICOM pixel data, after everything that can be checked without decoding has been."""
 
+import io
 import math
 import os
 import struct
@@ -248,6 +249,15 @@ def _without_mislabelled_subsampling(layout: Layout, pixels: PixelElement) -> La
     return full if pixels.length * 8 >= full.frame_bits * full.frames else layout
 
 
+def _peek(file: BinaryIO, offset: int, length: int) -> bytes:
+    """Return some bytes of a file on disk, and no page around them as its buffer would; or of one in memory."""
+    try:
+        return os.pread(file.fileno(), length, offset)
+    except (AttributeError, io.UnsupportedOperation):
+        file.seek(offset, os.SEEK_SET)
+        return file.read(length)
+
+
 def _check_fragments(file: BinaryIO, pixels: PixelElement, size: int, frames: int) -> None:
     """Walk the items of encapsulated pixel data (PS3.5 A.4), reading their heads alone.
 
@@ -260,8 +270,7 @@ def _check_fragments(file: BinaryIO, pixels: PixelElement, size: int, frames: in
         raise UnreadableImage("its transfer syntax says compressed, its pixel data is not; export it again")
     offset, fragments = pixels.offset, -1  # The first item is the Basic Offset Table.
     while True:
-        file.seek(offset, os.SEEK_SET)
-        head = file.read(8)
+        head = _peek(file, offset, 8)
         if len(head) < 8:
             # The closing delimiter alone may be missing: every frame is there.
             if len(head) == 0 and fragments >= max(1, frames):
