@@ -85,6 +85,10 @@ def pull(
             f"{pulled.name} {how} commit {pulled.revision[:12]}. Licence: {pulled.licence or 'none stated'}. "
             f"'roco model use {pulled.name}' makes it the model of new libraries."
         )
+    from roco_search.models.catalog import find
+    from roco_search.models.compile import prepare
+
+    prepare(find(pulled.name), (lambda _: None) if quiet else say)
 
 
 @model_app.command("use")

@@ -7,7 +7,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
+import subprocess
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -56,17 +61,32 @@ def measure(scratch: Path, sizes: list[int], rounds: int, against: str | None) -
         for size in sizes[:1]:
             peer.write_library(size)
             kinds[f"rclip, cold, {size:,}"] = lambda into, size=size: peer.query(size, TEXT, into)
-    found = in_turn(kinds, rounds)
+    with served(scratch / f"library-{sizes[0]}"):
+        warm = [*ROCO, "query", TEXT, "--library", str(scratch / f"library-{sizes[0]}")]
+        kinds[f"roco, warm, {sizes[0]:,}"] = lambda into: run(warm, into)
+        found = in_turn(kinds, rounds)
     updated = {f"{size:,}": update(scratch / f"library-{size}", size, encoder) for size in sizes}
     return {"machine": machine(), "runs": {name: runs.as_json() for name, runs in found.items()}, "update_s": updated}
 
 
+@contextmanager
+def served(library: Path) -> Iterator[None]:
+    """Keep a library warm."""
+    process = subprocess.Popen([*ROCO, "serve", "--library", str(library)], stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    process.stderr.readline()
+    try:
+        yield
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait()
+
+
 def update(place: Path, size: int, encoder: Any) -> float:
     """Return the seconds that a library takes to have a hundred images more in its matrix."""
-    import time
-
     with Library.open(place) as library:
-        add_images(library._store, size + 10**7, 100, encoder)
+        [(last,)] = library._store.read("SELECT MAX(id) FROM files")
+        add_images(library._store, 10**7 + last, 100, encoder)
         started = time.perf_counter()
         library._refresh()
         return time.perf_counter() - started

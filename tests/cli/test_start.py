@@ -1,0 +1,71 @@
+"""How a command starts: only what it needs is imported, and `roco --help` says of each what it says of itself."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from roco_search.cli.commands import COMMANDS, named
+from roco_search.cli.tables import cells, draw_table, fold
+from tests.cli.conftest import Roco
+
+HEAVY = {"numpy", "torch", "transformers", "onnxruntime", "PIL", "pydicom", "sqlite3", "sqlite_utils", "hnswlib"}
+
+
+def modules_after(*arguments: str, **environment: str) -> set[str]:
+    program = (
+        "import atexit, json, sys\n"
+        "atexit.register(lambda: print(json.dumps(sorted(sys.modules)), file=sys.stderr))\n"
+        f"sys.argv = ['roco', *{list(arguments)!r}]\n"
+        "from roco_search.__main__ import main; main()"
+    )
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | environment)
+    return set(json.loads(done.stderr.splitlines()[-1]))
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["query", "--help"], ["no-such-command"]])
+def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
+    modules = modules_after(*arguments)
+    assert not HEAVY & modules
+    ours = {name.removeprefix("roco_search.cli.") for name in modules if name.startswith("roco_search.cli.")}
+    other = {command.module for command in COMMANDS.values()} - set(arguments)
+    assert not ours & other, "no other command is imported"
+
+
+def test_completion_imports_nothing_heavy() -> None:
+    words = {"_ROCO_COMPLETE": "complete_bash", "COMP_WORDS": "roco query --mod", "COMP_CWORD": "2"}
+    assert not HEAVY & modules_after(**words)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_line_of_help_is_the_commands_own(name: str) -> None:
+    command = COMMANDS[name]
+    loaded = command.load()
+    own = loaded.info.help if command.is_group else (loaded.__doc__ or "").split("\n\n")[0]
+    assert command.summary == " ".join(own.split())
+
+
+def test_help_names_every_command(roco: Roco) -> None:
+    shown = roco("--help").out
+    assert all(f" {name} " in shown for name in COMMANDS)
+    assert "Did you mean" in roco("qurey").err
+
+
+def test_a_command_is_known_by_its_first_word() -> None:
+    assert named(["query", "index"]) == "query"
+    assert named(["--help"]) is None and named(["--version", "status"]) == "status" and named(["nothing"]) is None
+
+
+def test_a_table_is_set_in_columns_and_folded_into_a_terminal() -> None:
+    rows = [("1", "0.5", "/a/b.png"), ("10", "0.25", "胸部/" + "c" * 30)]
+    wide = list(draw_table(("#", "score", "image"), rows, right=("#", "score")))
+    assert wide == [" #  score  image", " 1    0.5  /a/b.png", "10   0.25  胸部/" + "c" * 30]
+    narrow = list(draw_table(("#", "score", "image"), rows, right=("#", "score"), width=31))
+    assert narrow[2:] == ["10   0.25  胸部/" + "c" * 15, " " * 11 + "c" * 15]
+    assert all(cells(line) <= 31 for line in narrow)
+    assert list(fold("", 5)) == [""] and cells("é") == cells("e\u0301") == 1
