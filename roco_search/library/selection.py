@@ -89,6 +89,8 @@ def members(store: Store, ids: Sequence[int], belonging: Belonging) -> dict[int,
         return {frame_id: np.array(sorted(others), np.int64) for frame_id, others in groups.items()}
     sql = f"SELECT id, {belonging} FROM frames WHERE id IN (SELECT value FROM json_each(?))"
     keys = {frame_id: key for frame_id, key in store.read(sql, [wanted]) if key is not None}
+    if not keys:  # SQLite would look through every frame to find none.
+        return {}
     sql = f"SELECT id, {belonging} FROM frames WHERE {belonging} IN (SELECT value FROM json_each(?)) ORDER BY id"
     by_key: dict[str, list[int]] = {}
     for other, key in store.read(sql, [json.dumps(sorted(set(keys.values())))]):
