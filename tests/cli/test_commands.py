@@ -142,7 +142,7 @@ def test_the_library_is_private(roco: Roco, scans: Path, tmp_path: Path) -> None
         (["index", "scans", "--device", "abacus"], 2, "none of auto"),
         (["index", "scans", "--library", "scans"], 1, "holds other files"),
         (["query", " "], 2, "text is empty"),
-        (["query", "CT", "-n", "0"], 2, "greater than or equal to 1"),
+        (["query", "CT", "-n", "0"], 2, "range x>=1"),
         (["look"], 2, "No such command"),
     ],
 )
