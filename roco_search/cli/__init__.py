@@ -12,6 +12,7 @@ from roco_search import __version__
 from roco_search.errors import RocoError
 
 from . import classify, doctor, duplicates, export, index, library, model, outliers, query, similar, status
+from .map import embedding_map
 from .output import FAILED, say_error
 
 app = typer.Typer(
@@ -47,6 +48,7 @@ app.add_typer(model.model_app)
 app.command("similar")(similar.similar)
 app.command("duplicates")(duplicates.duplicates)
 app.command("outliers")(outliers.outliers)
+app.command("map")(embedding_map)
 app.command("export")(export.export)
 app.add_typer(library.app, name="library")
 app.command("status")(status.status)
