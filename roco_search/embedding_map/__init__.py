@@ -2,7 +2,7 @@
 
 from .drawing import colours, figure, map_page, write_map
 from .grouping import NOT_STATED, OTHERS, Color, Groups
-from .layout import EmbeddingMap, make_map
+from .layout import EmbeddingMap, lay_out, make_map, read_pictures
 from .projection import Method, available_methods, project
 
 __all__ = [
@@ -15,8 +15,10 @@ __all__ = [
     "available_methods",
     "colours",
     "figure",
+    "lay_out",
     "make_map",
     "map_page",
     "project",
+    "read_pictures",
     "write_map",
 ]

@@ -59,6 +59,44 @@ class EmbeddingMap:
         return group(self.values[color])
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Pictures:
+    """What a map is made of, read from a library: n pictures of `total`, ascending by id, with their vectors."""
+
+    ids: npt.NDArray[np.int64]
+    vectors: npt.NDArray[np.float32]
+    frames: list[StoredFrame]
+    total: int
+
+
+def read_pictures(library: Library, most: int = MOST_POINTS) -> Pictures:
+    """Read what is stored of the pictures of a library; of more than `most`, so many drawn by lot.
+
+    Raises
+    ------
+    LibraryEmpty, LibraryError
+    """
+    with library.snapshot():
+        index = library.vectors()
+        total = len(index.ids)
+        rows = np.sort(np.random.default_rng(0).permutation(total)[:most])
+        ids, vectors = np.array(index.ids[rows]), np.array(index.matrix[rows])
+        stored = library.frames(ids.tolist())
+    return Pictures(ids, vectors, [stored[frame_id] for frame_id in ids.tolist()], total)
+
+
+def lay_out(pictures: Pictures, method: Method | None = None, guesses: Guesses | None = None) -> EmbeddingMap:
+    """Make a map of pictures that were read; see `make_map`."""
+    return EmbeddingMap(
+        pictures.ids,
+        pictures.frames,
+        project(pictures.vectors, method),
+        pictures.total,
+        _values(pictures.frames, pictures.vectors, guesses),
+        guesses is not None,
+    )
+
+
 def make_map(
     library: Library, method: Method | None = None, *, guesses: Guesses | None = None, most: int = MOST_POINTS
 ) -> EmbeddingMap:
@@ -81,16 +119,7 @@ def make_map(
         If the method is not installed.
     LibraryEmpty, LibraryError
     """
-    with library.snapshot():
-        index = library.vectors()
-        total = len(index.ids)
-        rows = np.sort(np.random.default_rng(0).permutation(total)[:most])
-        ids, vectors = np.asarray(index.ids[rows]), np.asarray(index.matrix[rows])
-        stored = library.frames(ids.tolist())
-    frames = [stored[frame_id] for frame_id in ids.tolist()]
-    return EmbeddingMap(
-        ids, frames, project(vectors, method), total, _values(frames, vectors, guesses), guesses is not None
-    )
+    return lay_out(read_pictures(library, most), method, guesses)
 
 
 def _values(
