@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
 PORT = 7860
+UPLOADS = "uploads"
 QUEUE = 64  # events that wait; who comes later is told so
 ASSETS = ("gallery.js", "viewer.js", "map.js")
 
@@ -95,7 +96,7 @@ def address(host: str, port: int, auth: str | None) -> Address:
 
 def prepare_gradio(folder: Path) -> None:
     """Set what gradio reads when it is imported: where its files go, and that it tells nobody of itself."""
-    uploads = folder / "uploads"
+    uploads = folder / UPLOADS
     uploads.mkdir(mode=0o700, exist_ok=True)
     os.environ |= {
         "GRADIO_TEMP_DIR": str(uploads),
@@ -107,22 +108,23 @@ def prepare_gradio(folder: Path) -> None:
     }
 
 
-def make_blocks(desk: Desk) -> gr.Blocks:
-    """Return the three tabs over a library. `prepare_gradio` comes first."""
+def make_blocks(desk: Desk, folder: Path) -> gr.Blocks:
+    """Return the three tabs over a library. `prepare_gradio` comes first, with the same folder."""
     import gradio as gr
 
     from .classify_tab import ClassifyTab
     from .library_tab import LibraryTab
+    from .parts import html
     from .search_tab import SearchTab
 
     # What a page has brought and never used is gone after ten minutes.
     with gr.Blocks(title="roco", analytics_enabled=False, delete_cache=(60, 600)) as blocks:
-        gr.HTML(markup.header())
+        html(markup.header())
         with gr.Tabs(selected="search") as tabs:
             with gr.Tab("Search", id="search"):
-                SearchTab(desk, tabs)
+                SearchTab(desk, tabs, folder / UPLOADS)
             with gr.Tab("Classify", id="classify"):
-                ClassifyTab(desk)
+                ClassifyTab(desk, folder / UPLOADS)
             with gr.Tab("Library", id="library") as library:
                 LibraryTab(desk, library)
     queued: gr.Blocks = blocks.queue(max_size=QUEUE, default_concurrency_limit=2)
@@ -149,9 +151,10 @@ def make_app(desk: Desk, folder: Path, rules: Rules) -> FastAPI:
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     add_routes(app, desk, folder)
     scripts = "".join(f'<script src="/roco/assets/{name}"></script>' for name in ASSETS)
+    blocks = make_blocks(desk, folder)
     gr.mount_gradio_app(
         app,
-        make_blocks(desk),
+        blocks,
         "/",
         footer_links=[],
         run_history=False,
@@ -164,7 +167,9 @@ def make_app(desk: Desk, folder: Path, rules: Rules) -> FastAPI:
         theme=_theme(),
         head=f'<link rel="stylesheet" href="/roco/assets/roco.css">{scripts}',
     )
-    app.add_middleware(Gate, rules=rules)
+    # Only ``launch`` sets this, and only then does Gradio check which files a message may name. The gate does so too.
+    blocks.has_launched = True
+    app.add_middleware(Gate, rules=rules, uploads=folder / UPLOADS)
     return app
 
 
@@ -202,10 +207,11 @@ def run(desk: Desk, folder: Path, where: Address, ready: Callable[[str], None]) 
             ) from None
         listening.listen()
         ready(Address(host=where.host, port=listening.getsockname()[1]).url)
-        _server(app).run(sockets=[listening])
+        server(app).run(sockets=[listening])
 
 
-def _server(app: FastAPI) -> Any:
+def server(app: FastAPI) -> Any:
+    """Return the uvicorn server of an app; it is told where to listen when it runs."""
     import uvicorn
 
     class Server(uvicorn.Server):

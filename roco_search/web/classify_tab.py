@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, cast
 
 import gradio as gr
@@ -13,6 +14,7 @@ from roco_search.errors import InputError
 
 from . import markup
 from .desk import Desk
+from .parts import html
 from .telling import Changes, told
 from .uploads import Brought, take
 
@@ -48,26 +50,29 @@ class ClassifyTab:
     ----------
     desk
         Whose model classifies.
+    uploads
+        The folder of what a person brings.
     """
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
+    def __init__(self, desk: Desk, uploads: Path) -> None:
+        self._desk, self._uploads = desk, uploads
         mode, labels = SETS["Modality"]
         self.looked = gr.State(Looked(), time_to_live=3600)
         with gr.Row():
             with gr.Column(scale=2, min_width=300):
-                self.upload = gr.File(label="An image or a DICOM file", height=140, elem_id="roco-classify-upload")
+                self.upload = gr.File(label="An image or a DICOM file", height=150, elem_id="roco-classify-upload")
                 self.labels = gr.Dropdown(
                     sorted({label for _, words in SETS.values() for label in words}), value=labels, multiselect=True,
                     allow_custom_value=True, max_choices=MOST_LABELS, label="Labels", elem_id="roco-labels",
                     info="Write one and press Enter; remove one with its ✕.",
                 )  # fmt: skip
-                self.sets = [gr.Button(name, size="sm", elem_classes="roco-set") for name in SETS]
+                with gr.Row():
+                    self.sets = [gr.Button(name, size="sm", min_width=90, elem_classes="roco-set") for name in SETS]
                 self.mode = gr.Radio(MODES, value=mode, label="How the labels are meant", elem_id="roco-mode")
                 self.button = gr.Button("Classify", variant="primary", elem_id="roco-classify")
             with gr.Column(scale=3, min_width=320):
-                self.status = gr.HTML(markup.note("Drop an image to begin; it is not kept."), elem_id="roco-told")
-                self.result = gr.HTML("", js_on_load="roco.result(element)", elem_id="roco-result")
+                self.status = html(markup.note("Drop an image to begin; it is not kept."), elem_id="roco-told")
+                self.result = html("", js_on_load="roco.result(element)", elem_id="roco-result")
         self._listen()
 
     def _listen(self) -> None:
@@ -88,7 +93,7 @@ class ClassifyTab:
         if file is None:
             return {}
         try:
-            brought = take(file, self._desk.encoder)
+            brought = take(file, self._uploads, self._desk.encoder)
         except InputError as error:
             return {self.upload: None, self.status: markup.note(str(error), error=True)}
         return {**self._answer(Looked(brought), labels, mode), self.upload: None}

@@ -7,7 +7,7 @@ the other; each takes milliseconds. Reading files and embedding happens in the t
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -27,6 +27,7 @@ from roco_search.library.selection import Term
 from roco_search.search import Filters, Hit, search
 from roco_search.search.embedding import unit
 
+from .encoding import SharedEncoder
 from .markup import printable
 
 if TYPE_CHECKING:
@@ -38,7 +39,6 @@ Vector = npt.NDArray[np.float32]
 Values = tuple[str, ...]
 
 PAGE = 12  # hits at once: three rows of four at 1280 pixels
-MOST_TEXTS = 5_000  # embeddings of texts that are kept: 8 MB with 384 dimensions
 MOST_FOLDERS = 200  # in the filter; of more, the fullest
 
 
@@ -110,34 +110,6 @@ class Holdings:
     body_part: dict[str, int]
     view: dict[str, int]
     folders: list[Folder]
-
-
-class SharedEncoder:
-    """An encoder that several threads may use: one at a time in each tower. Texts that come again cost nothing."""
-
-    def __init__(self, encoder: Encoder) -> None:
-        self._encoder = encoder
-        self._texts, self._images = Lock(), Lock()
-        self._known: dict[str, Vector] = {}
-
-    def __getattr__(self, name: str) -> object:
-        return getattr(self._encoder, name)
-
-    def encode_texts(self, texts: Sequence[str]) -> Vector:
-        """Embed texts as float32 ``(n, dim)`` of unit norm."""
-        with self._texts:
-            if fresh := [text for text in dict.fromkeys(texts) if text not in self._known]:
-                if len(self._known) > MOST_TEXTS:
-                    self._known.clear()
-                    fresh = list(dict.fromkeys(texts))
-                vectors = np.asarray(self._encoder.encode_texts(fresh), np.float32)
-                self._known.update(zip(fresh, vectors, strict=True))
-            return np.stack([self._known[text] for text in texts])
-
-    def encode_images(self, images: Sequence[npt.NDArray[np.uint8]]) -> Vector:
-        """Embed uint8 ``(height, width, 3)`` images as float32 ``(n, dim)`` of unit norm."""
-        with self._images:
-            return np.asarray(self._encoder.encode_images(images), np.float32)
 
 
 class Desk:

@@ -12,6 +12,7 @@ from roco_search.library import LibraryStatus
 
 from . import charts, markup
 from .desk import Desk
+from .parts import html
 from .telling import Changes, told
 
 METHODS = {"pca": "PCA: at once", "umap": "UMAP: slower, keeps neighbours together"}
@@ -30,7 +31,7 @@ class LibraryTab:
 
     def __init__(self, desk: Desk, tab: gr.Tab) -> None:
         self._desk = desk
-        self.status = gr.HTML(markup.note("The library is being read…"), elem_id="roco-holdings")
+        self.status = html(markup.note("The library is being read…"), elem_id="roco-holdings")
         gr.Markdown("## Map", elem_id="roco-map-title")
         with gr.Row():
             color = gr.Radio(
@@ -44,9 +45,9 @@ class LibraryTab:
                 methods, value="pca", label="Laid out by", elem_id="roco-method", visible=len(methods) > 1
             )
             guess = gr.Checkbox(True, label="Let the model say what headers do not", elem_id="roco-map-guess")
-        gr.HTML("", js_on_load="roco.map(element)", elem_id="roco-map")
+        html("", js_on_load="roco.map(element)", elem_id="roco-map")
         with gr.Accordion("Not readable, and not images", open=False):
-            self.refused = gr.HTML("", elem_id="roco-refused")
+            self.refused = html("", elem_id="roco-refused")
         for control, name in ((color, "color"), (method, "method"), (guess, "guess")):
             control.change(None, [control], None, js=f"(value) => {{ roco.setMap('{name}', value); }}")
         tab.select(self.look, None, [self.status, self.refused], show_progress="hidden", api_visibility="undocumented")

@@ -68,9 +68,9 @@ def known(value: str | None, *, guessed: bool) -> str | None:
 def _card(desk: Desk, frame_id: int, hit: Hit) -> str:
     name = desk.name(hit.path)
     body_part = known(hit.body_part and hit.body_part.lower(), guessed=hit.body_part_guessed)
+    modality = known(hit.modality, guessed=hit.modality_guessed)
     facts = [
-        known(hit.modality, guessed=hit.modality_guessed) or "modality not stated",
-        body_part or "body part not stated",
+        " · ".join(term for term in (modality, body_part) if term) or "its header says nothing",
         f"frame {hit.frame + 1}/{hit.frames}" if hit.frames > 1 else None,
         f"+{hit.more} in its group" if hit.more else None,
     ]

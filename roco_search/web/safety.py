@@ -5,7 +5,7 @@ What it keeps out, and why:
 - another site in the same browser, which could read images through the person's own machine: requests of another
   origin, and names that were made to point here (DNS rebinding);
 - everything of Gradio that the demo does not use: files by path, proxies, component servers. What is not on the list of
-  routes does not exist;
+  routes does not exist, and a message may name no file but one that was uploaded;
 - too much: bodies that are too long, and more requests than a person makes;
 - everybody without the password, where one is set.
 """
@@ -16,14 +16,18 @@ import base64
 import binascii
 import hmac
 import ipaddress
+import os
 import re
 import socket
 from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
+
+from .bodies import again, limited, names_uploads_only, whole
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -40,7 +44,7 @@ _READ = re.compile(
     re.ASCII,
 )
 _WRITE = re.compile(r"/gradio_api/(queue/join|upload|cancel|reset)", re.ASCII)
-UPLOAD = "/gradio_api/upload"
+UPLOAD, JOIN = "/gradio_api/upload", "/gradio_api/queue/join"
 
 # Everything comes from here and nothing goes anywhere else. Gradio compiles templates in the page: hence 'unsafe-eval'.
 POLICY = (
@@ -106,10 +110,12 @@ class Gate:
         What lies behind.
     rules
         What is let through.
+    uploads
+        The folder in which uploaded files lie: a message may name no other file.
     """
 
-    def __init__(self, app: ASGIApp, rules: Rules) -> None:
-        self._app, self._rules = app, rules
+    def __init__(self, app: ASGIApp, rules: Rules, uploads: Path) -> None:
+        self._app, self._rules, self._uploads = app, rules, os.path.realpath(uploads)
         self._limits = {kind: _Limit(rate) for kind, rate in rules.rates.items()}
         # A password is guessed one try after the other: ten, then one in five seconds, whoever asks.
         self._wrong = _Limit(Rate(10, 0.2))
@@ -133,7 +139,14 @@ class Gate:
             await _answer(send, *refusal, self._headers)
             return
         longest = self._rules.longest_upload if scope["path"] == UPLOAD else LONGEST_MESSAGE
-        await self._app(scope, _limited(receive, longest), self._with_headers(scope, send))
+        receive = limited(receive, longest)
+        if scope["path"] == JOIN:
+            body = await whole(receive)
+            if not names_uploads_only(body, self._uploads):
+                await _answer(send, 403, "Only a file that was just uploaded can be worked with.", self._headers)
+                return
+            receive = again(body, receive)
+        await self._app(scope, receive, self._with_headers(scope, send))
 
     def _refuse(self, scope: Scope, headers: dict[str, str]) -> tuple[int, str] | None:
         """Return status and sentence of what is not let through; None for what is."""
@@ -237,9 +250,8 @@ def is_loopback(host: str) -> bool:
 
 
 def _exists(method: str, path: str, raw: bytes) -> bool:
-    # What was encoded twice, or climbs, or names a drive is nobody's honest request.
-    decoded = unquote(raw.decode("latin-1").partition("?")[0]) if raw else path
-    if decoded != path or "//" in path or ".." in path or "\\" in path or "%" in path:
+    # None of the routes needs an escape; what climbs or is encoded is nobody's honest request.
+    if b"%" in raw or "%" in path or "//" in path or ".." in path or not path.isascii():
         return False
     if method in {"GET", "HEAD"}:
         return _READ.fullmatch(path) is not None
@@ -270,21 +282,6 @@ def _credentials(header: str) -> tuple[str, str]:
     except (binascii.Error, UnicodeDecodeError):
         return "", ""
     return user, password
-
-
-def _limited(receive: Receive, longest: int) -> Receive:
-    """Cut off a body that is longer than it said."""
-    received = 0
-
-    async def receiving() -> Message:
-        nonlocal received
-        message = await receive()
-        received += len(message.get("body", b""))
-        if received > longest:
-            return {"type": "http.disconnect"}
-        return message
-
-    return receiving
 
 
 async def _answer(send: Send, status: int, sentence: str, headers: list[tuple[bytes, bytes]]) -> None:

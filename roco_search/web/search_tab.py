@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -11,6 +12,7 @@ from roco_search.errors import InputError
 
 from . import markup
 from .desk import Desk, Found, Query, Upload, Where
+from .parts import html
 from .telling import Changes, told
 from .uploads import take
 
@@ -43,15 +45,17 @@ class SearchTab:
         Answers for the library.
     tabs
         All tabs: this one comes to the front when "more like this" is asked for elsewhere.
+    uploads
+        The folder of what a person brings.
     """
 
-    def __init__(self, desk: Desk, tabs: gr.Tabs) -> None:
-        self._desk, self._tabs = desk, tabs
+    def __init__(self, desk: Desk, tabs: gr.Tabs, uploads: Path) -> None:
+        self._desk, self._tabs, self._uploads = desk, tabs, uploads
         self.session = gr.State(Session(), time_to_live=3600)
-        with gr.Row(equal_height=True):
+        with gr.Row(elem_id="roco-ask"):
             self.text = gr.Textbox(
                 label="What to look for", placeholder="brain MRI", lines=1, max_lines=1, max_length=1000, scale=8,
-                elem_id="roco-text", autofocus=True,
+                elem_id="roco-text",
             )  # fmt: skip
             self.button = gr.Button("Search", variant="primary", scale=1, min_width=110, elem_id="roco-search")
         with gr.Row(elem_id="roco-columns"):
@@ -59,12 +63,10 @@ class SearchTab:
                 self._make_filters()
             with gr.Column(scale=4, min_width=320):
                 here = f"{desk.status().frames:,} images are here."
-                self.status = gr.HTML(markup.note(here), elem_id="roco-status")
-                self.gallery = gr.HTML(
-                    "", js_on_load="roco.gallery(element); roco.fold(element)", elem_id="roco-gallery"
-                )
+                self.status = html(markup.note(here), elem_id="roco-status")
+                self.gallery = html("", js_on_load="roco.gallery(element); roco.settle()", elem_id="roco-gallery")
                 self.more = gr.Button("Show more", visible=False, elem_id="roco-more")
-        self.ear = gr.HTML(
+        self.ear = html(
             "", js_on_load="roco.ear(element, trigger, 'like')", elem_id="roco-ear", elem_classes="roco-hidden"
         )
         self._listen()
@@ -81,8 +83,8 @@ class SearchTab:
             ]  # fmt: skip
             self.guess = gr.Checkbox(False, label="Let the model say what headers do not", elem_id="roco-guess")
             self.series = gr.Checkbox(True, label="One hit a series", elem_id="roco-series")
-            self.upload = gr.File(label="An image to look for", height=120, elem_id="roco-upload")
-            self.chip = gr.HTML("", elem_id="roco-brought")
+            self.upload = gr.File(label="An image to look for", height=150, elem_id="roco-upload")
+            self.chip = html("", elem_id="roco-brought")
             self.forget = gr.Button("Forget the image", size="sm", visible=False, elem_id="roco-forget")
 
     def _listen(self) -> None:
@@ -130,7 +132,7 @@ class SearchTab:
         if file is None:
             return {}
         try:
-            brought = take(file, self._desk.encoder)
+            brought = take(file, self._uploads, self._desk.encoder)
             upload = Upload(brought.vector, brought.content, brought.title)
             changes = self._begin(Query(text, upload), _where(choices))
         except InputError as error:
@@ -168,7 +170,9 @@ class SearchTab:
     def _summary(self, session: Session, found: Found) -> str:
         if not session.count:
             return "Nothing passes all of these conditions; leave out a filter."
-        what = "images like this one" if session.query.like is not None else "images, the best first"
+        what = "images, the best first"
+        if session.query.like is not None and (frame := self._desk.frame(session.query.like)) is not None:
+            what = f"images like {self._desk.name(frame.path)}"
         folded = sum(hit.folded for _, hit in found.hits)
         twins = f" {folded} near-duplicates are not shown." if folded else ""
         return f"{session.count} of {found.total:,} {what}, in {found.seconds:.2f} s.{twins}"

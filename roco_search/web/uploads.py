@@ -53,8 +53,17 @@ class Brought:
         return self.name if self.frames == 1 else f"{self.name}, frame {self.frame + 1} of {self.frames}"
 
 
-def take(path: str | Path, encoder: Encoder) -> Brought:
+def take(path: str | Path, folder: Path, encoder: Encoder) -> Brought:
     """Read an uploaded file and delete it, whatever comes of it.
+
+    Parameters
+    ----------
+    path
+        The file; one that does not lie in `folder` was never uploaded, and is left alone.
+    folder
+        Where uploads lie.
+    encoder
+        The model.
 
     Raises
     ------
@@ -62,6 +71,8 @@ def take(path: str | Path, encoder: Encoder) -> Brought:
         If it is no image that can be read.
     """
     file = Path(path)
+    if not file.resolve().is_relative_to(folder.resolve()):
+        raise InputError("That file was not uploaded; give it again.")
     try:
         with file.open("rb") as stream:
             content = hashlib.file_digest(stream, "sha256").digest()

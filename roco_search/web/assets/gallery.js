@@ -63,11 +63,12 @@
     roco.like = (id) => trigger("like", { id });
   };
 
-  // On a phone the results come before the filters: these are folded until they are wanted.
-  roco.fold = (element) => {
-    if (window.matchMedia("(max-width: 767px)").matches) {
-      const button = document.querySelector("#roco-filters > button");
-      if (button) button.click();
-    }
+  // On a phone the results come before the filters: these are folded until they are wanted. Elsewhere one can write
+  // at once. Gradio may draw this component before those, so they are waited for.
+  roco.settle = (tries = 100) => {
+    const phone = window.matchMedia("(max-width: 767px)").matches;
+    const part = document.querySelector(phone ? "#roco-filters > button.open" : "#roco-text input");
+    if (part) phone ? part.click() : part.focus();
+    else if (tries > 0) requestAnimationFrame(() => roco.settle(tries - 1));
   };
 })();
