@@ -84,8 +84,9 @@ class Rules:
         Bytes.
     framed_by
         Sites that may show the demo in a frame, such as ``https://huggingface.co``; none by default.
-    behind_proxy
-        Whether the address of the client is the last one of X-Forwarded-For, and the scheme that of the proxy.
+    public
+        It is meant for everybody and stands behind a proxy: it may be asked for under any name, a client's address is
+        the last one of X-Forwarded-For, and the scheme is the proxy's.
     rates
         For each client: requests of the queue, uploads, and everything else.
     """
@@ -95,7 +96,7 @@ class Rules:
     auth: tuple[str, str] | None = None
     longest_upload: int = 128 * MEGABYTE
     framed_by: tuple[str, ...] = ()
-    behind_proxy: bool = False
+    public: bool = False
     rates: dict[str, Rate] = field(
         default_factory=lambda: {"queue": Rate(60, 10), "upload": Rate(20, 1), "other": Rate(600, 100)}
     )
@@ -169,13 +170,13 @@ class Gate:
         return None
 
     def _client(self, scope: Scope, headers: dict[str, str]) -> str:
-        if self._rules.behind_proxy and (forwarded := headers.get("x-forwarded-for")):
+        if self._rules.public and (forwarded := headers.get("x-forwarded-for")):
             return forwarded.rpartition(",")[2].strip()
         return str((scope.get("client") or ("",))[0])
 
     def _is_host(self, host: str) -> bool:
         name = _host_name(host)
-        if name in {"localhost", "127.0.0.1", "::1"} or name in self._rules.hosts:
+        if self._rules.public or name in {"localhost", "127.0.0.1", "::1"} or name in self._rules.hosts:
             return True
         return self._rules.any_address and _is_address(name)
 
@@ -183,7 +184,9 @@ class Gate:
         origin = headers.get("origin")
         if origin is not None:
             own = urlsplit(origin)
-            schemes = {"http", "https"} if self._rules.behind_proxy else {scope.get("scheme", "http")}
+            if self._rules.public and own.scheme == "https" and own.netloc.lower() in self._rules.hosts:
+                return True  # a proxy may ask under a name of its own
+            schemes = {"http", "https"} if self._rules.public else {scope.get("scheme", "http")}
             return own.netloc.lower() == headers.get("host", "").lower() and own.scheme in schemes
         if headers.get("sec-fetch-site", "none") in {"none", "same-origin"}:
             return True

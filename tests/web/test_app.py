@@ -157,7 +157,9 @@ def test_the_page_asks_nobody_else_for_anything(site: Site) -> None:
     assert "For research, not for clinical use." in str(config["components"])
 
 
-def test_the_private_folder_is_gone_at_the_end_and_after_a_kill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_private_folder_is_gone_at_the_end_and_after_a_kill(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     with scratch_folder() as folder:
         assert folder.stat().st_mode & 0o777 == 0o700
