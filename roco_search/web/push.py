@@ -63,7 +63,7 @@ def push_space(folder: Path, repository: str, *, endpoint: str | None = None) ->
         status = error.response.status_code
         remedy = token if status in {401, 403} else "try again later"
         raise HubError(f"The hub answered {status} when {repository} was uploaded; {remedy}.") from None
-    except transport_error() as error:
+    except (transport_error(), OSError, RuntimeError) as error:  # the last two are those of its Xet client
         raise HubError(
             f"The hub at {api.endpoint} cannot be reached ({type(error).__name__}); check the network and HTTPS_PROXY, "
             "and run the same command again."
