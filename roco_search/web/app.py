@@ -104,6 +104,8 @@ def prepare_gradio(folder: Path) -> None:
         "GRADIO_SHARE": "False",
         "GRADIO_SSR_MODE": "False",
         "GRADIO_MCP_SERVER": "False",
+        # It would sum up its own events with pandas after each of them.
+        "GRADIO_ANALYTICS_CACHE_FREQUENCY": str(10**9),
         "HF_HUB_DISABLE_TELEMETRY": "1",
     }
 

@@ -6,7 +6,12 @@ id, as the library knows it.
 
 from __future__ import annotations
 
+import asyncio
 import os
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,13 +63,10 @@ def add_routes(app: FastAPI, desk: Desk, folder: Path) -> None:
     from fastapi import HTTPException, Query, Response
 
     cache = PictureCache(folder / "pictures")
-    # As many as there are processors; more would make every one of them slower, and the search too.
-    limiter: list[anyio.CapacityLimiter] = []
+    renderers = ThreadPoolExecutor(max(2, os.cpu_count() or 2), "roco-render", _give_way)
 
     async def work(task: Callable[..., Any], *arguments: Any) -> Any:
-        if not limiter:  # it belongs to the event loop, which is only there now
-            limiter.append(anyio.CapacityLimiter(max(2, os.cpu_count() or 2)))
-        return await anyio.to_thread.run_sync(task, *arguments, limiter=limiter[0])
+        return await asyncio.get_running_loop().run_in_executor(renderers, task, *arguments)
 
     @app.get("/roco/image/{frame_id}.jpg")
     async def image(
@@ -100,6 +102,13 @@ def add_routes(app: FastAPI, desk: Desk, folder: Path) -> None:
         if name not in KINDS:
             raise HTTPException(404)
         return Response((ASSETS / name).read_bytes(), media_type=KINDS[name])
+
+
+def _give_way() -> None:
+    """Let this thread wait for those that answer a search, where the system can tell threads apart (Linux)."""
+    if sys.platform == "linux":
+        with suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
 
 
 def picture(desk: Desk, cache: PictureCache, frame_id: int, size: int, window: Window | None) -> tuple[bytes, str, int]:
