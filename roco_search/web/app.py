@@ -233,10 +233,10 @@ def server(app: FastAPI) -> Any:
                 for end, handler in before.items():
                     signal.signal(end, handler)
 
-    # Pages hold a line open for as long as they are seen; nobody waits for them at the end.
+    # Pages hold a line open for as long as they are seen; nobody waits for them at the end, or is told that they broke.
     return Server(
         uvicorn.Config(
-            app, log_level="error", access_log=False, server_header=False, ws="none", timeout_graceful_shutdown=2
+            app, log_level="critical", access_log=False, server_header=False, ws="none", timeout_graceful_shutdown=2
         )
     )
 
