@@ -353,21 +353,24 @@ def many(source: Path, target: Path, count: int) -> None:
         store, index = library._store, library.vectors()
         vectors, frames = np.array(index.matrix), list(library.frames(index.ids.tolist()).values())
         ((set_id,),) = store.read("SELECT id FROM embedding_sets")
+        ((file_id, frame_id),) = store.read("SELECT MAX(files.id), MAX(frames.id) FROM files, frames")
+        files, rows, embedded = [], [], []
+        for number in range(1, count - len(frames) + 1):
+            frame = frames[number % len(frames)]
+            path = f"{Path(frame.path).parent}/./{number}/../{Path(frame.path).name}"
+            vector = vectors[number % len(frames)] + 0.05 * chance.normal(size=vectors.shape[1])
+            files.append((file_id + number, raw(path), number.to_bytes(32)))
+            stated = (frame.frame, frame.frames, frame.modality, frame.body_part)
+            rows.append((frame_id + number, file_id + number, *stated))
+            unit = to_blob((vector / np.linalg.norm(vector)).astype(np.float32))
+            embedded.append((set_id, frame_id + number, unit))
         with store.transaction():
-            for number in range(count - len(frames)):
-                like = number % len(frames)
-                frame = frames[like]
-                file_id = store.write(
-                    "INSERT INTO files (path, size, mtime_ns, content_hash, status) "
-                    "VALUES (CAST(? AS TEXT), 1, 1, ?, 'indexed')",
-                    [raw(f"{Path(frame.path).parent}/./{number}/../{Path(frame.path).name}"), number.to_bytes(32)],
-                )
-                frame_id = store.write(
-                    "INSERT INTO frames (file_id, number, count, modality, body_part) VALUES (?, ?, ?, ?, ?)",
-                    [file_id, frame.frame, frame.frames, frame.modality, frame.body_part],
-                )
-                vector = vectors[like] + 0.05 * chance.normal(size=vectors.shape[1])
-                store.write(
-                    "INSERT INTO vectors (set_id, frame_id, vector) VALUES (?, ?, ?)",
-                    [set_id, frame_id, to_blob((vector / np.linalg.norm(vector)).astype(np.float32))],
-                )
+            store.connection.executemany(
+                "INSERT INTO files (id, path, size, mtime_ns, content_hash, status) "
+                "VALUES (?, CAST(? AS TEXT), 1, 1, ?, 'indexed')",
+                files,
+            )
+            store.connection.executemany(
+                "INSERT INTO frames (id, file_id, number, count, modality, body_part) VALUES (?, ?, ?, ?, ?, ?)", rows
+            )
+            store.connection.executemany("INSERT INTO vectors (set_id, frame_id, vector) VALUES (?, ?, ?)", embedded)
