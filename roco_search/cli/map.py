@@ -35,7 +35,7 @@ def embedding_map(
     A page shows what a point is when you point at it, holds everything in itself, and can be printed. UMAP keeps
     neighbours together (`pip install 'roco-search[map]'`); PCA is always there and quick.
 
-    Example: `roco map --out map.html`
+    Example: `roco map --out map.html --method pca`
     """
     from roco_search.embedding_map import make_map, write_map
     from roco_search.library import Library, default_library_path

@@ -174,7 +174,7 @@ class SearchTab:
         if session.query.like is not None and (frame := self._desk.frame(session.query.like)) is not None:
             what = f"images like {self._desk.name(frame.path)}"
         folded = sum(hit.folded for _, hit in found.hits)
-        twins = f" {folded} near-duplicates are not shown." if folded else ""
+        twins = f" Not shown: near-duplicates of these ({folded})." if folded else ""
         return f"{session.count} of {found.total:,} {what}, in {found.seconds:.2f} s.{twins}"
 
 

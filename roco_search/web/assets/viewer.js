@@ -6,7 +6,7 @@
   const image = (id, size, window) =>
     `/roco/image/${id}.jpg?size=${size}` + (window ? `&center=${window.center}&width=${window.width}` : "");
 
-  let dialog, ids, place, facts, opener, timer;
+  let dialog, ids, place, facts, opener, timer, shownWindow;
   let shown = 0; // counts what was asked for, so that a late answer is not shown
 
   const $ = (name) => dialog.querySelector(`[data-part="${name}"]`);
@@ -57,7 +57,10 @@
     });
     dialog.addEventListener("keydown", keys);
     for (const name of ["center", "width"]) {
-      $(name).addEventListener("input", () => setWindow(Number($("center").value), Number($("width").value), 60));
+      $(name).addEventListener("input", () => {
+        const window = { ...shownWindow, [name]: Number($(name).value) };
+        setWindow(window.center, window.width, 60);
+      });
     }
     $("image").addEventListener("error", () => $("image").setAttribute("alt", "This image cannot be shown."));
   }
@@ -139,8 +142,9 @@
     const found = facts.levels;
     $("window").hidden = !found;
     if (!found) return;
-    Object.assign($("center"), { min: found.low, max: found.high, value: found.center });
-    Object.assign($("width"), { min: 1, max: Math.max(2, 1.5 * (found.high - found.low), found.width), value: found.width });
+    const range = found.high - found.low;
+    Object.assign($("center"), { min: found.low, max: found.high, step: Math.max(range / 1000, 1e-6) });
+    Object.assign($("width"), { min: Math.min(1, range), max: Math.max(1.5 * range, found.width), step: Math.max(range / 1000, 1e-6) });
     const presets = [["as in the file", [found.center, found.width]], ...Object.entries(found.presets)];
     $("presets").replaceChildren(
       ...presets.map(([name, [center, width]]) => {
@@ -149,12 +153,15 @@
         return button;
       })
     );
-    say();
+    say({ center: found.center, width: found.width });
   }
 
-  function say() {
+  // A window may lie outside of the sliders: what is said is what is shown.
+  function say(window) {
+    shownWindow = window;
     for (const name of ["center", "width"]) {
-      const value = Number(Number($(name).value).toPrecision(4));
+      $(name).value = window[name];
+      const value = Number(window[name].toPrecision(4));
       $(`${name}-shown`).textContent = `${value} ${facts.levels.unit}`;
       $(name).setAttribute("aria-valuetext", `${value} ${facts.levels.unit}`);
     }
@@ -162,9 +169,7 @@
 
   function setWindow(center, width, wait = 0) {
     if (!facts || !facts.levels) return;
-    $("center").value = center;
-    $("width").value = width;
-    say();
+    say({ center, width });
     const own = center === facts.levels.center && width === facts.levels.width;
     const { id } = facts;
     clearTimeout(timer);
