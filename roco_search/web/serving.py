@@ -7,6 +7,8 @@ id, as the library knows it.
 from __future__ import annotations
 
 import asyncio
+import gzip
+import json
 import os
 import sys
 import threading
@@ -14,6 +16,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from fastapi import Request
 
 from roco_search.errors import ImageError, InputError, RocoError
 from roco_search.imaging import Window
@@ -91,11 +95,15 @@ def add_routes(app: FastAPI, desk: Desk, folder: Path) -> None:
         return dict(found)
 
     @app.get("/roco/map.json")
-    async def points(method: str = "pca", guess: bool = False) -> dict[str, Any]:
+    async def points(request: Request, method: str = "pca", guess: bool = False) -> Response:
         try:
-            return dict(await anyio.to_thread.run_sync(map_points, desk, method, guess))
+            found = await anyio.to_thread.run_sync(map_points, desk, method, guess)
         except RocoError as error:
             raise HTTPException(422, str(error)) from None
+        data = json.dumps(found).encode()
+        if "gzip" not in request.headers.get("accept-encoding", ""):
+            return Response(data, media_type="application/json")
+        return Response(gzip.compress(data, 5), media_type="application/json", headers={"content-encoding": "gzip"})
 
     @app.get("/roco/assets/{name}")
     def asset(name: str) -> Response:

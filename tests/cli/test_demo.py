@@ -96,7 +96,7 @@ def test_a_taken_port_is_said(roco: Roco, library: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
 def test_it_serves_until_it_is_ended_and_leaves_nothing(library: Path, tmp_path: Path, end: signal.Signals) -> None:
     pytest.importorskip("gradio")
     (tmp_path / "scratch").mkdir()

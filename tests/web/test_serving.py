@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import io
+import json
 import re
 import shutil
 from pathlib import Path
@@ -125,6 +127,8 @@ def test_the_map_has_every_picture_once(site: Site) -> None:
         assert sum(colouring["counts"]) == len(colouring["of"]) == len(frames)
         assert len(colouring["names"]) == len(colouring["colours"])
     assert "drawn" in found["colourings"]["folder"]["names"]
+    packed = site.ask("/roco/map.json?method=pca&guess=true", Accept_Encoding="gzip")
+    assert packed.headers["content-encoding"] == "gzip" and json.loads(gzip.decompress(packed.body)) == found
     refused = site.ask("/roco/map.json?method=tsne")
     assert refused.status == 422 and "umap or pca" in refused.json["detail"]
 
