@@ -32,7 +32,7 @@ OPTIONS = {
     "projection_factor": ("X", "Multiplies it for the projections and the temperature."),
     "layer_decay": ("X", "Multiplies it for each block below the last."),
     "weight_decay": ("X", "Of matrices."),
-    "warmup": ("N", "Steps to the full rate, at most a tenth of all."),
+    "warmup": ("N", "Steps to the full rate; 0: a tenth of all, at most 500."),
     "clip_norm": ("X", "The longest gradient."),
     "logit_scale": ("", "Whether the temperature learns."),
     "epochs": ("N", "How often each pair is seen, at most."),
@@ -43,6 +43,7 @@ OPTIONS = {
     "eval_every": ("N", "Steps between looks at the validation split; 0: an epoch."),
     "checkpoint_every": ("N", "Steps between checkpoints; 0: an epoch."),
     "patience": ("N", "So many looks without a better one end the run; 0: never."),
+    "cases_apart": ("", "Whether training pairs of cases in the validation split are left out."),
     "seed": ("N", "Of everything random."),
 }
 
@@ -141,6 +142,8 @@ def show_outcome(outcome: Outcome, settings: Settings, output: Path, address: st
         f"Ended after step {outcome.step:,}{' (no better for a while)' if outcome.ending != 'finished' else ''}: "
         f"{rate:.1f} pairs/s, {duration(outcome.seconds)} of steps; {duration(outcome.waited)} more waited for data."
     )
+    if outcome.best_step == 0:
+        say("Nothing was better on the validation split than the model it began with, and that is what was kept.")
     out().print(
         f"The best model, of step {outcome.best_step:,} with a mean recall of {outcome.best:.3f}, is in "
         f"{short_path(output)}. Next: roco eval, roco index --model {short_path(output)}",

@@ -2,13 +2,12 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from roco_search.errors import ImageError, UnreadableImage
+from roco_search.errors import RocoError, UnreadableImage
 from roco_search.imaging import display, render
 from roco_search.imaging.frame import Frame, FrameChoice, FrameNumbers, Window, choose_frames
 from roco_search.imaging.header import read_header
@@ -16,6 +15,7 @@ from roco_search.imaging.objects import refuse_unless_picture
 from roco_search.imaging.pixels import DAMAGED, FrameDecoder, Layout
 from roco_search.imaging.quiet import silence
 from roco_search.imaging.sniff import cannot_open
+from roco_search.imaging.source import Source
 from roco_search.imaging.tags import read_tags
 from roco_search.imaging.values import text
 
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 SOFT_TISSUE = Window(40, 400)
 
 
-def open_dicom(path: Path, window: Window | None, frames: FrameChoice | FrameNumbers) -> Iterator[Frame]:
+def open_dicom(source: Source, window: Window | None, frames: FrameChoice | FrameNumbers) -> Iterator[Frame]:
     """Yield the chosen frames of a DICOM file, each decoded and rendered when it is asked for.
 
     Parameters
     ----------
-    path
+    source
         The file.
     window
         Takes the place of the file's own VOI LUT or window, for grey images; None to use the file's own.
@@ -46,7 +46,7 @@ def open_dicom(path: Path, window: Window | None, frames: FrameChoice | FrameNum
     """
     silence()
     try:
-        with path.open("rb") as file:
+        with source.open("rb") as file:
             header = read_header(file)
             refuse_unless_picture(header.sop_class, has_pixels=header.pixels is not None)
             assert header.pixels is not None
@@ -55,7 +55,7 @@ def open_dicom(path: Path, window: Window | None, frames: FrameChoice | FrameNum
             for index in choose_frames(decoder.layout.frames, frames):
                 stored = Stored(*decoder.decode(index), decoder.layout, header.dataset, index)
                 yield Frame(render_frame(stored, window), tags, index, decoder.layout.frames)
-    except (ImageError, MemoryError):
+    except (RocoError, MemoryError):
         raise
     except OSError as error:
         raise cannot_open(error) from None

@@ -65,7 +65,7 @@ def _board(output: Path, first: int) -> Any:
         raise TrainingError(
             "--tensorboard needs TensorBoard, which is not installed; run pip install 'roco-search[train]'."
         ) from None
-    return SummaryWriter(str(output / "tensorboard"), purge_step=first + 1 if first else None)  # type: ignore[no-untyped-call]
+    return SummaryWriter(str(output / "tensorboard"), purge_step=first + 1 if first else None)
 
 
 def draw_curves(output: Path, title: str) -> Path:
@@ -79,6 +79,8 @@ def draw_curves(output: Path, title: str) -> Path:
         left.plot([line["step"] for line in steps], [line["loss"] for line in steps], alpha=0.35)
         left.plot([line["step"] for line in steps], _smooth([line["loss"] for line in steps]), color="C0")
         left.set(title="Loss", xlabel="step")
+        for axes in (left, right):
+            axes.xaxis.get_major_locator().set_params(integer=True)
         for name, label in (
             ("mean recall", "mean of all six"),
             ("image-to-text recall@10", "image to text, recall@10"),

@@ -93,7 +93,11 @@ class Session:
 
     def _open(self, world: World) -> TrainingData:
         data = open_training(
-            self._data, licences=self._licences, caption_columns=self._columns, seed=self._settings.seed
+            self._data,
+            licences=self._licences,
+            caption_columns=self._columns,
+            seed=self._settings.seed,
+            cases_apart=self._settings.cases_apart,
         )
         check_trainable(data.train.pairs)
         if world.is_main:

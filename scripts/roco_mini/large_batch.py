@@ -45,7 +45,7 @@ def main() -> None:
     parser.add_argument("data")
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--picture", type=Path)
-    parser.add_argument("--steps", type=int, default=120)
+    parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--seeds", type=int, default=3)
     args = parser.parse_args()
     args.output.mkdir(parents=True, exist_ok=True)
