@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, cast, get_args
 import typer
 
 from roco_search.models import Precision
+from roco_search.models.threads import wait_asleep
 
 from .classify import misused
 from .evaluated import show, tell_left_out
@@ -102,6 +103,7 @@ def evaluate_model(
     arithmetic = checked_precision(precision)
     protocols = checked_protocols(protocol or [])
     check_usage(classify or [], labels or [], labels_file, ignore_other_truth, confusion)
+    wait_asleep()
 
     from roco_search.evaluation.report import check_places
     from roco_search.evaluation.run import evaluate, plan_evaluation

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from roco_search.models.threads import wait_asleep
 from roco_search.training.settings import Settings, with_preset
 
 from .output import DeviceOption, JsonOption, checked_device, out, print_json, print_rows, say, short_path
@@ -92,6 +93,7 @@ def train(
     if resume not in ("never", "auto"):
         raise typer.BadParameter(f"{resume!r} is neither never nor auto.", param_hint="--resume")
     settings = with_preset(preset, given)
+    wait_asleep()
     from roco_search.training.session import Session
 
     told = Told(quiet)
