@@ -59,6 +59,9 @@ def train(
         list[str] | None,
         typer.Option(metavar="CODE", help='Only images of this licence, such as "CC BY"; repeatable.'),
     ] = None,
+    where: Annotated[
+        list[str] | None, typer.Option(metavar="COLUMN=VALUE", help="Only such pairs, of both splits; repeatable.")
+    ] = None,
     caption_column: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="A column whose text is a caption too; repeatable.")
     ] = None,
@@ -89,7 +92,7 @@ def train(
 
     Example: `roco train ./pairs --base roco-mini --output ./tuned --max-steps 2 --batch-size 4`
     """
-    where = checked_device(device)
+    on = checked_device(device)
     if resume not in ("never", "auto"):
         raise typer.BadParameter(f"{resume!r} is neither never nor auto.", param_hint="--resume")
     settings = with_preset(preset, given)
@@ -97,7 +100,7 @@ def train(
     from roco_search.training.session import Session
 
     told = Told(quiet)
-    session = Session(data, base, output, settings, licence or (), caption_column or (), where, told)
+    session = Session(data, base, output, settings, licence or (), where or (), caption_column or (), on, told)
     if dry_run:
         plan = session.plan()
         if plan is not None:

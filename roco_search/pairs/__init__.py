@@ -96,6 +96,7 @@ def open_training(
     data: str | Path,
     *,
     licences: Sequence[str] = (),
+    where: Mapping[str, str] | Sequence[str] = (),
     caption_columns: Sequence[str] = (),
     seed: int = 0,
     validation_share: float = 0.1,
@@ -108,8 +109,8 @@ def open_training(
 
     Parameters
     ----------
-    data, licences, caption_columns
-        As for `open_pairs`.
+    data, licences, where, caption_columns
+        As for `open_pairs`; conditions choose the rows of both splits.
     seed
         Decides which cases are cut off, whatever the order of the rows.
     validation_share
@@ -124,10 +125,15 @@ def open_training(
     InputError, HubError
         As `open_pairs`.
     """
+    conditions = parse_conditions(where)
     found = find_layout(data)
     own = {TRAIN: require_split(found, TRAIN), VALIDATION: find_split(found, VALIDATION)}
     with set_aside():
-        rows = {split: found.splits[name]() for split, name in own.items() if name is not None}
+        rows = {
+            split: choose(found.splits[name](), conditions, f"the split {name} of {found.place}")
+            for split, name in own.items()
+            if name is not None
+        }
         every = [row for part in rows.values() for row in part]
         check_choices(every, found, licences=licences, caption_columns=caption_columns)
         parts = {

@@ -31,7 +31,7 @@ class Session:
     ----------
     data, base, output
         What to learn from (see `open_training`), the model to start from (see `catalog.find`), and the run's folder.
-    settings, licences, caption_columns, device
+    settings, licences, where, caption_columns, device
         How.
     report
         Who is told.
@@ -44,12 +44,14 @@ class Session:
         output: Path,
         settings: Settings,
         licences: Sequence[str],
+        where: Sequence[str],
         caption_columns: Sequence[str],
         device: Device,
         report: Report,
     ) -> None:
         self._data, self._base, self._output, self._settings = data, base, output, settings
-        self._licences, self._columns, self._device, self._report = licences, caption_columns, device, report
+        self._licences, self._where, self._columns = licences, where, caption_columns
+        self._device, self._report = device, report
 
     def plan(self) -> Plan | None:
         """Measure the first steps; None in every process but the first."""
@@ -95,6 +97,7 @@ class Session:
         data = open_training(
             self._data,
             licences=self._licences,
+            where=self._where,
             caption_columns=self._columns,
             seed=self._settings.seed,
             cases_apart=self._settings.cases_apart,

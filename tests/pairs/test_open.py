@@ -98,6 +98,7 @@ def test_the_collector_works_again_afterwards(folder: Path) -> None:
 def test_cases_are_kept_apart_unless_the_own_splits_are_wanted_as_they_are(folder: Path) -> None:
     draw(folder / "dev" / "a.png")
     write_lines(folder / "dev" / "metadata.jsonl", [{"file_name": "a.png", "text": "a text", "case": "c3"}])
+    assert len(open_training(folder, where=["case=c3"], cases_apart=False).train) == 2
     apart, own = open_training(folder), open_training(folder, cases_apart=False)
     assert len(apart.train) == 28 and len(own.train) == 30 and not own.cut
     assert not any("too good" in line for line in describe(apart))
