@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -33,7 +34,27 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "scans").mkdir()
     for name in ("CT_small.dcm", "MR_small.dcm", "SC_rgb_rle_2frame.dcm"):
         shutil.copy(str(get_testdata_file(name, download=False)), folder / "scans" / name)
+    write_pairs(folder / "pairs")
     return folder
+
+
+def write_pairs(folder: Path) -> None:
+    """Pairs as a reader would have them: Hugging Face's imagefolder, a training and a test split."""
+    files = {
+        "CT_small.dcm": "CT",
+        "MR_small.dcm": "MR",
+        "SC_rgb_rle_2frame.dcm": "OTHER",
+        "J2K_pixelrep_mismatch.dcm": "CT",
+    }
+    for split in ("train", "test"):
+        (folder / split).mkdir(parents=True)
+        rows = []
+        for name, modality in files.items():
+            shutil.copy(str(get_testdata_file(name, download=False)), folder / split / f"{split} {name}")
+            rows.append(
+                {"file_name": f"{split} {name}", "text": f"{modality} number {len(rows)}", "modality": modality}
+            )
+        (folder / split / "metadata.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
 def environment(place: Path) -> dict[str, str]:

@@ -11,7 +11,8 @@ import typer
 from roco_search import __version__
 from roco_search.errors import RocoError
 
-from . import classify, demo, doctor, duplicates, export, index, library, model, outliers, query, similar, status
+from . import classify, demo, doctor, duplicates, export, index, library, model, outliers, query, similar, status, train
+from .eval import evaluate_model
 from .map import embedding_map
 from .output import FAILED, say_error
 
@@ -44,6 +45,8 @@ def roco(
 app.command("index")(index.index)
 app.command("query")(query.query)
 app.command("classify")(classify.classify)
+app.command("train")(train.train)
+app.command("eval")(evaluate_model)
 app.add_typer(model.model_app)
 app.command("similar")(similar.similar)
 app.command("duplicates")(duplicates.duplicates)

@@ -2,13 +2,12 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from roco_search.errors import ImageError, UnreadableImage
+from roco_search.errors import RocoError, UnreadableImage
 from roco_search.imaging import display, render
 from roco_search.imaging.frame import Frame, FrameChoice, FrameNumbers, Window, choose_frames
 from roco_search.imaging.header import read_header
@@ -16,6 +15,7 @@ from roco_search.imaging.objects import refuse_unless_picture
 from roco_search.imaging.pixels import DAMAGED, FrameDecoder, Layout
 from roco_search.imaging.quiet import silence
 from roco_search.imaging.sniff import cannot_open
+from roco_search.imaging.source import Source
 from roco_search.imaging.tags import Tags, read_tags
 from roco_search.imaging.values import text
 
@@ -26,12 +26,12 @@ SOFT_TISSUE = Window(40, 400)
 Made = TypeVar("Made")
 
 
-def open_dicom(path: Path, window: Window | None, frames: FrameChoice | FrameNumbers) -> Iterator[Frame]:
+def open_dicom(source: Source, window: Window | None, frames: FrameChoice | FrameNumbers) -> Iterator[Frame]:
     """Yield the chosen frames of a DICOM file, each decoded and rendered when it is asked for.
 
     Parameters
     ----------
-    path
+    source
         The file.
     window
         Takes the place of the file's own VOI LUT or window, for grey images; None to use the file's own.
@@ -49,16 +49,16 @@ def open_dicom(path: Path, window: Window | None, frames: FrameChoice | FrameNum
     def finish(stored: Stored, tags: Tags) -> Frame:
         return Frame(render_frame(stored, window), tags, stored.index, stored.layout.frames)
 
-    yield from each_frame(path, frames, finish)
+    yield from each_frame(source, frames, finish)
 
 
 def each_frame(
-    path: Path, frames: FrameChoice | FrameNumbers, make: Callable[["Stored", Tags], Made]
+    source: Source, frames: FrameChoice | FrameNumbers, make: Callable[["Stored", Tags], Made]
 ) -> Iterator[Made]:
     """Yield what `make` makes of each chosen frame, decoded when it is asked for. Raises as `open_dicom` does."""
     silence()
     try:
-        with path.open("rb") as file:
+        with source.open("rb") as file:
             header = read_header(file)
             refuse_unless_picture(header.sop_class, has_pixels=header.pixels is not None)
             assert header.pixels is not None
@@ -66,7 +66,7 @@ def each_frame(
             tags = read_tags(header.dataset, header.syntax if header.syntax_declared else None)
             for index in choose_frames(decoder.layout.frames, frames):
                 yield make(Stored(*decoder.decode(index), decoder.layout, header.dataset, index), tags)
-    except (ImageError, MemoryError):
+    except (RocoError, MemoryError):
         raise
     except OSError as error:
         raise cannot_open(error) from None

@@ -115,19 +115,21 @@ class Preprocessing:
 
     def prepare(self, image: np.ndarray) -> np.ndarray:
         """Prepare one uint8 ``(height, width, 3)`` image as float32 ``(3, height, width)``."""
-        size = self._target(image.shape[0], image.shape[1])
-        if size != image.shape[:2]:
-            # Pillow's resampling on uint8, as in the reference: the values are rounded here, not later.
-            resized = Image.fromarray(image).resize((size[1], size[0]), Image.Resampling(self.resample))
-            image = np.asarray(resized)
-        if self.crop_to:
-            image = _center_crop(image, *self.crop_to)
-        pixels: np.ndarray = image.astype(np.float32)
+        pixels: np.ndarray = self.fit(image).astype(np.float32)
         if self.rescale is not None:
             pixels *= np.float32(self.rescale)
         if self.mean is not None and self.std is not None:
             pixels = (pixels - np.asarray(self.mean, np.float32)) / np.asarray(self.std, np.float32)
         return np.ascontiguousarray(pixels.transpose(2, 0, 1))
+
+    def fit(self, image: np.ndarray) -> np.ndarray:
+        """Resize and crop one uint8 ``(height, width, 3)`` image; the values are still uint8."""
+        size = self._target(image.shape[0], image.shape[1])
+        if size != image.shape[:2]:
+            # Pillow's resampling on uint8, as in the reference: the values are rounded here, not later.
+            resized = Image.fromarray(image).resize((size[1], size[0]), Image.Resampling(self.resample))
+            image = np.asarray(resized)
+        return _center_crop(image, *self.crop_to) if self.crop_to else image
 
     def _target(self, height: int, width: int) -> tuple[int, int]:
         if self.resize_to:

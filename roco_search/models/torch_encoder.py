@@ -14,6 +14,7 @@ from roco_search.imaging.preprocess import Preprocessing
 
 from .checkpoint import VOCABULARY_FILES, Checkpoint
 from .encoder import CheckpointEncoder
+from .precision import Arithmetic, autocast, resolve
 
 if TYPE_CHECKING:
     import torch
@@ -42,14 +43,14 @@ class TorchEncoder(CheckpointEncoder):
         return self._encode(
             images,
             IMAGES_AT_ONCE,
-            self._prepare_images,
-            lambda inputs: self._model.get_image_features(**inputs),
+            self.prepare_images,
+            lambda inputs: self.model.get_image_features(**inputs),
         )
 
     def encode_texts(self, texts: Sequence[str]) -> np.ndarray:
         """Embed texts as float32 ``(n, dim)`` of unit norm."""
         return self._encode(
-            texts, TEXTS_AT_ONCE, self._prepare_texts, lambda inputs: self._model.get_text_features(**inputs)
+            texts, TEXTS_AT_ONCE, self.prepare_texts, lambda inputs: self.model.get_text_features(**inputs)
         )
 
     def _encode(self, items: Sequence[Any], at_once: int, prepare: Any, run: Any) -> np.ndarray:
@@ -59,7 +60,7 @@ class TorchEncoder(CheckpointEncoder):
         for start in range(0, len(items), at_once):
             arrays = prepare(items[start : start + at_once])
             inputs = {name: torch.from_numpy(array).to(self.device) for name, array in arrays.items()}
-            with torch.inference_mode(), self._autocast():
+            with torch.inference_mode(), autocast(self.device, self.precision):
                 # transformers 5 returns an output whose pooler_output is the projected vector.
                 features = run(inputs).pooler_output
             features = torch.nn.functional.normalize(features.float(), dim=-1)
@@ -78,7 +79,8 @@ class TorchEncoder(CheckpointEncoder):
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
 
     @cached_property
-    def _model(self) -> Any:
+    def model(self) -> Any:
+        """Transformers' model, loaded at the first use: float32 weights, in evaluation mode, on the device."""
         import torch
         from transformers import AutoModel
 
@@ -101,20 +103,13 @@ class TorchEncoder(CheckpointEncoder):
             )
         return model.eval().to(self.device)
 
-    def _autocast(self) -> contextlib.AbstractContextManager[Any]:
-        import torch
-
-        precision = self._precision
-        if precision == "auto":
-            on_cuda = self.device.type == "cuda"
-            precision = ("bf16" if torch.cuda.is_bf16_supported() else "fp16") if on_cuda else "fp32"
-        if precision == "fp32":
-            return contextlib.nullcontext()
-        dtype = torch.bfloat16 if precision == "bf16" else torch.float16
-        return torch.autocast(self.device.type, dtype=dtype)
+    @cached_property
+    def precision(self) -> Arithmetic:
+        """The arithmetic that ``auto`` came to."""
+        return resolve(self._precision, self.device)
 
     @cached_property
-    def _preprocessing(self) -> Preprocessing | None:
+    def preprocessing(self) -> Preprocessing | None:
         """The image preprocessing without transformers; None where only transformers' own will do."""
         try:
             return Preprocessing.from_directory(self.checkpoint.directory)
@@ -144,13 +139,15 @@ class TorchEncoder(CheckpointEncoder):
             return TextTokenizer.from_directory(self.checkpoint.directory)
         return _TransformersTokenizer(self.checkpoint)
 
-    def _prepare_images(self, images: Sequence[np.ndarray]) -> Mapping[str, np.ndarray]:
-        if self._preprocessing is not None:
-            return {"pixel_values": self._preprocessing(images)}
+    def prepare_images(self, images: Sequence[np.ndarray]) -> Mapping[str, np.ndarray]:
+        """Turn uint8 ``(height, width, 3)`` images into the arguments of the image tower."""
+        if self.preprocessing is not None:
+            return {"pixel_values": self.preprocessing(images)}
         prepared = self._image_processor(list(images), return_tensors="np", input_data_format="channels_last")
         return {name: np.asarray(array) for name, array in prepared.items()}
 
-    def _prepare_texts(self, texts: Sequence[str]) -> Mapping[str, np.ndarray]:
+    def prepare_texts(self, texts: Sequence[str]) -> Mapping[str, np.ndarray]:
+        """Turn texts into the arguments of the text tower, cut to its length."""
         ids, mask = self._tokenizer(texts)
         return {"input_ids": ids} if mask is None else {"input_ids": ids, "attention_mask": mask}
 

@@ -109,3 +109,12 @@ class PairSet:
 
 
 Filter = Callable[[Pair], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingData:
+    """What a run learns from, and what it is judged by; ``cut`` is whether the latter was cut from the former."""
+
+    train: PairSet
+    validation: PairSet
+    cut: bool

@@ -27,6 +27,7 @@ from roco_search.errors import TrainingError
 Encode = Callable[[], torch.Tensor]
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 Backward = Callable[[torch.Tensor], None]
+Gather = Callable[[torch.Tensor, int], tuple[torch.Tensor, slice]]
 
 
 def cached_backward(
@@ -35,6 +36,7 @@ def cached_backward(
     loss: Loss,
     *,
     backward: Backward = torch.Tensor.backward,
+    gather: Gather | None = None,
 ) -> torch.Tensor:
     """Accumulate the gradient of ``loss(all images, all texts)`` into the parameters, chunk by chunk.
 
@@ -45,18 +47,23 @@ def cached_backward(
     loss : takes the embeddings of the whole batch in order, returns a scalar. Parameters that it uses itself,
         such as the logit scale, get their gradient here, once.
     backward : runs the backward pass of the loss, where it has to be scaled first (fp16).
+    gather : where several processes share the batch: takes the features of this one and 0 for images or 1 for texts,
+        returns those of all, and which rows are this one's. The chunks are then this process's own.
 
     Returns
     -------
     The loss, detached.
     """
     towers = [[_Chunk.embed(encode) for encode in tower] for tower in (images, texts)]
-    leaves = [torch.cat([chunk.features for chunk in tower]).requires_grad_() for tower in towers]
+    own = [torch.cat([chunk.features for chunk in tower]) for tower in towers]
+    gathered = [gather(features, i) if gather else (features, slice(None)) for i, features in enumerate(own)]
+    leaves = [features.requires_grad_() for features, _ in gathered]
     value = loss(*leaves)
     backward(value)
-    for tower, leaf in zip(towers, leaves, strict=True):
+    for tower, leaf, (_, rows) in zip(towers, leaves, gathered, strict=True):
         assert leaf.grad is not None
-        for chunk, gradient in zip(tower, leaf.grad.split([len(c.features) for c in tower]), strict=True):
+        sizes = [len(chunk.features) for chunk in tower]
+        for chunk, gradient in zip(tower, leaf.grad[rows].split(sizes), strict=True):
             chunk.replay(gradient)
     return value.detach()
 

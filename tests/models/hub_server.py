@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import re
@@ -48,7 +49,7 @@ class Repository:
 
 @dataclass
 class Hub:
-    """What the server has, what it was asked, and how it misbehaves."""
+    """What the server has, what it was asked, what was pushed to it, and how it misbehaves."""
 
     endpoint: str = ""
     repositories: dict[str, Repository] = field(default_factory=dict)
@@ -58,6 +59,8 @@ class Hub:
     altered: set[str] = field(default_factory=set)
     stall_after: dict[str, int] = field(default_factory=dict)  # of a file: bytes before the server falls silent
     ranges: bool = True
+    created: list[dict[str, Any]] = field(default_factory=list)
+    pushed: dict[str, bytes] = field(default_factory=dict)  # by repository/file
     broken: int | None = None  # the status of every answer
 
     def fetched(self) -> list[str]:
@@ -101,6 +104,34 @@ class _Handler(BaseHTTPRequestHandler):
         if match := re.fullmatch(r"/(resolve/)?(cdn/)?([^/]+/[^/]+)/(?:resolve/)?([0-9a-f]{40})/([^/]+)", path):
             return self.file(bool(match[2]), *match.groups()[2:])
         return self.answer(404)
+
+    def do_POST(self) -> None:
+        path = self.path.split("?")[0]
+        body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
+        self.hub.asked.append((self.command, path, None))
+        if self.headers.get("Authorization") != "Bearer hf_good":
+            return self.answer(401)
+        if path == "/api/repos/create":
+            self.hub.created.append(json.loads(body))
+            name = f"{json.loads(body)['organization']}/{json.loads(body)['name']}"
+            return self.say({"url": f"{self.hub.endpoint}/{name}", "name": name})
+        if path == "/api/validate-yaml":
+            return self.say({"errors": [], "warnings": []})
+        if match := re.fullmatch(r"/api/models/([^/]+/[^/]+)/preupload/main", path):
+            asked = json.loads(body)["files"]
+            modes = [{"path": f["path"], "uploadMode": "regular", "shouldIgnore": False} for f in asked]
+            return self.say({"files": modes})
+        if match := re.fullmatch(r"/api/models/([^/]+/[^/]+)/commit/main", path):
+            for line in map(json.loads, body.splitlines()):
+                if line["key"] == "file":
+                    name, content = line["value"]["path"], base64.b64decode(line["value"]["content"])
+                    self.hub.pushed[f"{match[1]}/{name}"] = content
+            commit = "0" * 40
+            return self.say({"commitUrl": f"{self.hub.endpoint}/{match[1]}/commit/{commit}", "commitOid": commit})
+        return self.answer(404)
+
+    def say(self, value: dict[str, Any]) -> None:
+        self.answer(200, {"Content-Type": "application/json"}, json.dumps(value).encode())
 
     def about(self, name: str, revision: str | None, discussions: str | None) -> None:
         repository = self.hub.repositories.get(name)

@@ -11,7 +11,9 @@ from torch import nn
 from roco_search.errors import TrainingError
 from roco_search.models.roco_mini.modeling import RocoMiniConfig, RocoMiniModel
 from roco_search.training.gradcache import cached_backward, refuse_batch_statistics
-from roco_search.training.loss import info_nce
+from roco_search.training.info_nce import info_nce
+
+from .gradients import gradients, worst
 
 N = 12
 
@@ -38,23 +40,6 @@ def loss_of(model: nn.Module, positives: torch.Tensor) -> Callable[[torch.Tensor
         return info_nce(images, texts, model.logit_scale.exp(), positives)  # type: ignore[union-attr,operator]
 
     return loss
-
-
-def gradients(model: nn.Module) -> dict[str, torch.Tensor]:
-    found = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
-    model.zero_grad(set_to_none=True)
-    return found
-
-
-def worst(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> float:
-    """Return the largest relative difference of a parameter's gradient.
-
-    The bias of an attention key has no influence on the softmax, so its gradient is rounding noise: below 1e-12 of
-    the whole gradient a parameter is measured against that.
-    """
-    assert found.keys() == expected.keys()
-    floor = 1e-12 * torch.cat([tensor.flatten() for tensor in expected.values()]).norm()
-    return max(((found[k] - expected[k]).norm() / expected[k].norm().maximum(floor)).item() for k in expected)
 
 
 def chunks(tower: Callable[[torch.Tensor], torch.Tensor], inputs: torch.Tensor, size: int) -> list:  # type: ignore[type-arg]

@@ -1,0 +1,144 @@
+"""Batches, read, rendered and augmented ahead on threads while the model works.
+
+Every image has a random generator of its own, seeded by the run, the step and its place in the batch: neither threads
+nor the number of processes changes what is drawn.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from roco_search.errors import ImageError
+from roco_search.pairs.pair import Pair
+
+from .augment import augment
+from .sampling import Indices, Sampler
+
+Pixels = npt.NDArray[np.uint8]
+# Twice what is being worked on: a slow image is waited for by one batch, not by every one.
+BATCHES_AHEAD = 2
+
+
+@dataclass(slots=True)
+class Drawn:
+    """A batch as it was drawn: ``rows`` of the data set with a caption each; the images of ``part`` are this process's.
+
+    An image that could not be read is None, and named in ``unreadable`` with the reason.
+    """
+
+    step: int
+    rows: Indices
+    captions: list[str]
+    part: slice
+    images: list[Pixels | None]
+    unreadable: list[tuple[str, str]] = field(default_factory=list)
+
+
+class Batches:
+    """Prepares the batches of a run, a few ahead.
+
+    Parameters
+    ----------
+    pairs, sampler, seed
+        What is drawn from, by whom, and the seed of augmentations and captions.
+    part
+        Which rows of a batch of so many are this process's.
+    size
+        Side in pixels of an augmented image; None leaves images as they are.
+    fit
+        Applied to an image that is not augmented: the geometry of the model's own preprocessing.
+    workers
+        Threads.
+
+    ``waited`` is how many seconds the steps have waited for data so far.
+    """
+
+    def __init__(
+        self,
+        pairs: Sequence[Pair],
+        sampler: Sampler,
+        seed: int,
+        part: Callable[[int], slice],
+        size: int | None,
+        fit: Callable[[Pixels], Pixels],
+        workers: int | None = None,
+    ) -> None:
+        self._pairs, self._sampler, self._seed = pairs, sampler, seed
+        self._part, self._size, self._fit = part, size, fit
+        self._workers = workers or min(16, os.cpu_count() or 2)
+        self.waited = 0.0
+
+    def run(self, first: int, end: int) -> Iterator[Drawn]:
+        """Yield the batches of the steps from ``first`` to before ``end``."""
+        pool = ThreadPoolExecutor(self._workers, thread_name_prefix="roco-train")
+        pending: deque[tuple[Drawn, list[Future[Pixels]]]] = deque()
+        try:
+            for step in range(first, end):
+                pending.append(self._submit(pool, step))
+                if len(pending) > BATCHES_AHEAD:
+                    yield self._collect(*pending.popleft())
+            while pending:
+                yield self._collect(*pending.popleft())
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    def _submit(self, pool: ThreadPoolExecutor, step: int) -> tuple[Drawn, list[Future[Pixels]]]:
+        rows = self._sampler.batch(step)
+        random = np.random.default_rng((self._seed, 2, step))
+        captions = [draw_caption(self._pairs[row], random) for row in rows]
+        part = self._part(len(rows))
+        drawn = Drawn(step, rows, captions, part, [])
+        return drawn, [pool.submit(self._image, step, place, rows[place]) for place in range(len(rows))[part]]
+
+    def _collect(self, drawn: Drawn, futures: list[Future[Pixels]]) -> Drawn:
+        started = time.perf_counter()
+        for row, future in zip(drawn.rows[drawn.part], futures, strict=True):
+            try:
+                drawn.images.append(future.result())
+            except ImageError as error:
+                drawn.images.append(None)
+                drawn.unreadable.append((self._pairs[row].picture.name, str(error)))
+            except Exception as error:
+                # The message of an unknown exception may quote the header, so only its type is told.
+                reason = f"its decoder failed ({type(error).__name__}); the file is probably damaged"
+                drawn.images.append(None)
+                drawn.unreadable.append((self._pairs[row].picture.name, reason))
+        self.waited += time.perf_counter() - started
+        return drawn
+
+    def _image(self, step: int, place: int, row: int) -> Pixels:
+        pixels = self._pairs[row].picture.read()
+        if self._size is None:
+            return self._fit(pixels)
+        random = np.random.default_rng((self._seed, 3, step, place))
+        grey = bool((pixels[..., 0] == pixels[..., 1]).all() and (pixels[..., 1] == pixels[..., 2]).all())
+        image = Image.fromarray(np.ascontiguousarray(pixels[..., 0]) if grey else pixels)  # a third of the work
+        return np.asarray(augment(image, self._size, random).convert("RGB"))
+
+
+def draw_caption(pair: Pair, random: np.random.Generator) -> str:
+    """One of the pair's captions, by weight."""
+    captions = list(pair.captions)
+    if len(captions) == 1:
+        return captions[0]
+    share = np.fromiter(pair.captions.values(), float)
+    return captions[int(random.choice(len(captions), p=share / share.sum()))]
+
+
+def positives(pairs: Sequence[Pair], captions: Sequence[str]) -> npt.NDArray[np.bool_]:
+    """Return bool ``(n, n)``: whether caption *j* is true of image *i*.
+
+    It is where the image lists it. The caption that was drawn for it is among those.
+    """
+    return np.array([[caption in pair.captions for caption in captions] for pair in pairs], bool).reshape(
+        len(pairs), len(captions)
+    )

@@ -1,0 +1,100 @@
+"""Where a run stands, on disk: enough to go on as if it had never stopped.
+
+A checkpoint is one file, written beside its place, synchronised, and renamed: what is there is whole. The one before it
+is kept until the new one is.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from roco_search.errors import StorageFull, TrainingError
+from roco_search.library.place import replace_file
+from roco_search.models.place import writing
+
+FORMAT = 1
+KEPT = 2
+_NAME = re.compile(r"step-(\d{8})\.pt")
+
+
+def folder_of(output: Path) -> Path:
+    """Return where the checkpoints of a run lie."""
+    return output / "checkpoints"
+
+
+def latest(output: Path) -> Path | None:
+    """Return the newest checkpoint of a run, or None."""
+    found = sorted(path for path in folder_of(output).glob("step-*.pt") if _NAME.fullmatch(path.name))
+    return found[-1] if found else None
+
+
+def save(output: Path, step: int, state: Mapping[str, Any]) -> Path:
+    """Write a checkpoint, whole or not at all, and remove all but the newest two.
+
+    Raises
+    ------
+    StorageFull, InputError
+        If it cannot be written; the last good one is still there.
+    """
+    folder = folder_of(output)
+    path = folder / f"step-{step:08d}.pt"
+    buffer = io.BytesIO()  # torch's own writer turns a full disk into an error without a reason
+    torch.save({"format": FORMAT, "step": step, **state}, buffer)
+    try:
+        with writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            replace_file(path, lambda temporary: temporary.write_bytes(buffer.getbuffer()))
+    except StorageFull as error:
+        last = latest(output)
+        kept = f"the run can go on from {last.name} with --resume auto" if last else "there is no earlier checkpoint"
+        raise StorageFull(
+            f"The disk of {output} is full, or a quota is reached, at step {step:,}; free some space: {kept}."
+        ) from error
+    for old in sorted(folder.glob("step-*.pt"))[:-KEPT]:
+        old.unlink(missing_ok=True)
+    return path
+
+
+def load(path: Path) -> dict[str, Any]:
+    """Read a checkpoint. Tensors, numbers and texts only: no code in it is ever run.
+
+    Raises
+    ------
+    TrainingError
+        If it is damaged, or of another version of roco.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:  # torch does not look at the check sums
+            damaged = archive.testzip()
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception:  # zipfile, pickle and torch each have their own
+        damaged, state = str(path), {}
+    if damaged is not None:
+        raise TrainingError(
+            f"The checkpoint {path} is damaged; delete it, and --resume auto takes the one before it."
+        ) from None
+    if state.get("format") != FORMAT:
+        raise TrainingError(f"The checkpoint {path} was written by another version of roco; start the run anew.")
+    return state
+
+
+def random_state() -> dict[str, Any]:
+    """Return torch's random state, of the processor and of every CUDA device."""
+    return {
+        "cpu": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+    }
+
+
+def restore_random_state(state: Mapping[str, Any]) -> None:
+    """Set what `random_state` returned."""
+    torch.set_rng_state(state["cpu"])
+    if state["cuda"] and torch.cuda.device_count() == len(state["cuda"]):
+        torch.cuda.set_rng_state_all(state["cuda"])

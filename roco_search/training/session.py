@@ -1,0 +1,121 @@
+"""From what a person asked for to a run: data, model, processes, and where to begin."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from roco_search.models import Device, catalog
+from roco_search.models.allocator import keep_freed_memory
+from roco_search.models.torch_encoder import TorchEncoder
+from roco_search.pairs import TrainingData, check_trainable, open_training
+from roco_search.pairs.report import describe
+
+from . import checkpoint
+from .card import read_facts
+from .place import choose_start
+from .plan import Plan, measure
+from .push import push
+from .run import Outcome, Report, Run
+from .settings import Settings
+from .world import World, joined
+
+
+class Session:
+    """One call of ``roco train``. Nothing is read before `plan` or `train`.
+
+    Parameters
+    ----------
+    data, base, output
+        What to learn from (see `open_training`), the model to start from (see `catalog.find`), and the run's folder.
+    settings, licences, where, caption_columns, device
+        How.
+    report
+        Who is told.
+    """
+
+    def __init__(
+        self,
+        data: str,
+        base: str,
+        output: Path,
+        settings: Settings,
+        licences: Sequence[str],
+        where: Sequence[str],
+        caption_columns: Sequence[str],
+        device: Device,
+        report: Report,
+    ) -> None:
+        self._data, self._base, self._output, self._settings = data, base, output, settings
+        self._licences, self._where, self._columns = licences, where, caption_columns
+        self._device, self._report = device, report
+
+    def plan(self) -> Plan | None:
+        """Measure the first steps; None in every process but the first."""
+        with self._run() as run:
+            plan = measure(run)
+            return plan if run.world.is_main else None
+
+    def train(self, resume: bool, tensorboard: bool = False) -> Outcome | None:
+        """Train to the end; None in every process but the first.
+
+        Raises
+        ------
+        TrainingError, ModelError, InputError, StorageFull
+        """
+        start = choose_start(self._output, resume)
+        with self._run(tensorboard) as run:
+            if start is not None:
+                run.resume(checkpoint.load(start))
+                if run.world.is_main:
+                    self._report.note(f"Going on from step {run.progress.step:,}.")
+            outcome = run.go()
+            return outcome if run.world.is_main else None
+
+    def push(self, repository: str) -> str:
+        """Upload the model that came out; see `push.push`."""
+        return push(self._output, repository)
+
+    def facts(self, outcome: Outcome) -> dict[str, Any]:
+        """Return the outcome and what the card says, for a machine."""
+        return {**asdict(outcome), "model": read_facts(self._output)}
+
+    @contextmanager
+    def _run(self, tensorboard: bool = False) -> Iterator[Run]:
+        keep_freed_memory()
+        checkpoint_of_base = catalog.find(self._base)  # a name that leads nowhere is refused before data is read
+        with joined(self._device) as (world, device):
+            data = self._open(world)
+            encoder = TorchEncoder(checkpoint_of_base, device, self._settings.precision)  # type: ignore[arg-type]
+            report = self._report if world.is_main else _Silent()
+            yield Run(encoder, data, self._settings, self._output, report, world=world, tensorboard=tensorboard)
+
+    def _open(self, world: World) -> TrainingData:
+        data = open_training(
+            self._data,
+            licences=self._licences,
+            where=self._where,
+            caption_columns=self._columns,
+            seed=self._settings.seed,
+            cases_apart=self._settings.cases_apart,
+        )
+        check_trainable(data.train.pairs)
+        if world.is_main:
+            for line in describe(data):
+                self._report.note(line)
+        return data
+
+
+class _Silent:
+    """Every process but the first."""
+
+    def begin(self, first: int, total: int) -> None: ...
+
+    def step(self, line: Any) -> None: ...
+
+    def look(self, look: Any, best: bool) -> None: ...
+
+    def note(self, text: str) -> None: ...

@@ -1,0 +1,141 @@
+"""One batch becomes one gradient: exact over the whole batch, or naive over its micro-batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+
+from roco_search.errors import TrainingError
+from roco_search.models.precision import autocast
+from roco_search.models.torch_encoder import TorchEncoder
+from roco_search.pairs.pair import Pair
+
+from .batches import Drawn, positives
+from .frozen import FrozenTexts
+from .gradcache import Backward, Encode, cached_backward
+from .inputs import Inputs
+from .objective import Objective
+from .settings import Accumulation
+from .world import World
+
+
+@dataclass(frozen=True, slots=True)
+class Gradient:
+    """Computes the gradient of a batch into the parameters of an encoder's model.
+
+    Both towers see their inputs in chunks of ``micro_batch``. Captions are embedded once each, by length, so that a
+    short one is not padded to the longest of the batch.
+    """
+
+    encoder: TorchEncoder
+    inputs: Inputs
+    objective: Objective
+    accumulation: Accumulation
+    micro_batch: int
+    world: World
+    frozen: FrozenTexts | None = None
+
+    def __call__(self, pairs: Sequence[Pair], batch: Drawn, backward: Backward = torch.Tensor.backward) -> torch.Tensor:
+        """Accumulate the gradient; return the loss, detached. Rows whose image could not be read take no part.
+
+        Raises
+        ------
+        TrainingError
+            If fewer than two rows are left.
+        """
+        own = [image is not None for image in batch.images]
+        of_all = self.world.gather_objects(own)
+        known, counts = np.concatenate([np.asarray(part, bool) for part in of_all]), [sum(part) for part in of_all]
+        if known.sum() < 2 or min(counts) == 0:
+            raise TrainingError(
+                f"Of the {len(known)} images of step {batch.step + 1} too few could be read; see what 'Not "
+                "readable' names, and mend or remove those files."
+            )
+        rows = [pairs[row] for row, usable in zip(batch.rows, known, strict=True) if usable]
+        captions = [caption for caption, usable in zip(batch.captions, known, strict=True) if usable]
+        images = [image for image in batch.images if image is not None]
+        if self.accumulation == "naive":
+            return self._naive(rows, captions, images, backward)
+        return self._exact(rows, captions, images, counts, backward)
+
+    def _exact(
+        self,
+        rows: Sequence[Pair],
+        captions: Sequence[str],
+        images: Sequence[np.ndarray],
+        counts: Sequence[int],
+        backward: Backward,
+    ) -> torch.Tensor:
+        distinct = by_length(captions)
+        while len(distinct) < self.world.size:
+            distinct.append(distinct[0])  # every process embeds something
+        place = {caption: i for i, caption in reversed(list(enumerate(distinct)))}
+        order = torch.tensor([place[caption] for caption in captions], device=self.encoder.device)
+        truth = torch.from_numpy(positives(rows, captions)).to(self.encoder.device)
+        image_chunks = self._chunks(images, self.encode_images)
+        text_chunks = self._chunks(distinct[self.world.part(len(distinct))], self.encode_texts)
+
+        def loss(image_features: torch.Tensor, text_features: torch.Tensor) -> torch.Tensor:
+            return self.objective(image_features, text_features[order], truth)
+
+        if self.world.size == 1 and len(image_chunks) == len(text_chunks) == 1:  # one graph: no second pass
+            value = loss(image_chunks[0](), text_chunks[0]())
+            backward(value)
+            return value.detach()
+        split = None if self.world.size == 1 else (counts, self._even(len(distinct)))
+        gather = None if split is None else lambda own, tower: self.world.gather_rows(own, split[tower])
+        return cached_backward(image_chunks, text_chunks, loss, backward=backward, gather=gather)
+
+    def _even(self, count: int) -> list[int]:
+        parts = [World(rank, self.world.size).part(count) for rank in range(self.world.size)]
+        return [part.stop - part.start for part in parts]
+
+    def _naive(
+        self, rows: Sequence[Pair], captions: Sequence[str], images: Sequence[np.ndarray], backward: Backward
+    ) -> torch.Tensor:
+        if self.world.size > 1:
+            raise TrainingError("Naive accumulation is for one process; leave --accumulation at exact.")
+        starts = range(0, len(rows), self.micro_batch)
+        total = torch.zeros(())
+        for start in starts:
+            part = slice(start, start + self.micro_batch)
+            distinct = by_length(captions[part])
+            place = {caption: i for i, caption in enumerate(distinct)}
+            truth = torch.from_numpy(positives(rows[part], captions[part])).to(self.encoder.device)
+            texts = self.encode_texts(distinct)[[place[caption] for caption in captions[part]]]
+            value = self.objective(self.encode_images(images[part]), texts, truth) / len(starts)
+            backward(value)
+            total += value.detach().cpu()
+        return total
+
+    def _chunks(self, items: Sequence[Any], encode: Callable[[Sequence[Any]], torch.Tensor]) -> list[Encode]:
+        parts = [items[start : start + self.micro_batch] for start in range(0, len(items), self.micro_batch)]
+        return [partial(encode, part) for part in parts]
+
+    def encode_images(self, images: Sequence[np.ndarray]) -> torch.Tensor:
+        """Embed a chunk of images, with the graph where gradients are on; ``(n, dim)``, not of unit norm."""
+        with autocast(self.encoder.device, self.encoder.precision):
+            features: torch.Tensor = self.encoder.model.get_image_features(**self.inputs.images(images)).pooler_output
+        return features.float() if features.dtype != torch.float64 else features
+
+    def encode_texts(self, texts: Sequence[str]) -> torch.Tensor:
+        """Embed a chunk of captions; as `encode_images`."""
+        with autocast(self.encoder.device, self.encoder.precision):
+            features = self.frozen(texts) if self.frozen else text_features(self.encoder, self.inputs, texts)
+        return features.float() if features.dtype != torch.float64 else features
+
+
+def text_features(encoder: TorchEncoder, inputs: Inputs, texts: Sequence[str]) -> torch.Tensor:
+    """Run the whole text side of a model on a chunk."""
+    with autocast(encoder.device, encoder.precision):
+        return encoder.model.get_text_features(**inputs.texts(texts)).pooler_output  # type: ignore[no-any-return]
+
+
+def by_length(captions: Sequence[str]) -> list[str]:
+    """Return each caption once, the short ones first."""
+    return sorted(set(captions), key=lambda caption: (len(caption), caption))

@@ -1,0 +1,147 @@
+"""The gradient of a batch on real models: whatever the micro-batch, that of the whole batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from roco_search.errors import TrainingError
+from roco_search.models.catalog import EMBEDDED
+from roco_search.models.checkpoint import Checkpoint
+from roco_search.models.torch_encoder import TorchEncoder
+from roco_search.pairs.pair import Pair
+from roco_search.training.batches import Drawn, positives
+from roco_search.training.inputs import Inputs
+from roco_search.training.objective import Objective
+from roco_search.training.parts import train_mode
+from roco_search.training.settings import Settings
+from roco_search.training.step import Gradient
+from roco_search.training.world import World
+from tests.models.checkpoints import FAMILIES
+
+from .data import draw
+from .gradients import gradients, worst
+
+EXACT = ["clip", "siglip", "vision-text-dual-encoder"]
+Step = Callable[..., tuple[dict[str, torch.Tensor], float]]
+
+
+def encoder(family: str, folder: Path) -> TorchEncoder:
+    """A small checkpoint, or roco-mini itself, in float64."""
+    directory = EMBEDDED if family == "roco-mini" else FAMILIES[family](folder / family)
+    found = TorchEncoder(Checkpoint.open(family, directory), "cpu", "fp32")
+    found.model.double().requires_grad_(True)
+    return found
+
+
+@pytest.fixture(params=[*EXACT, "roco-mini"])
+def family(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def corner(pair: Pair, side: int) -> np.ndarray:
+    """The upper left corner of an image, of the size that an augmented one would have."""
+    return np.ascontiguousarray(pair.picture.read()[:side, :side])
+
+
+def step_of(model: TorchEncoder, folder: Path, count: int = 9) -> Step:
+    pairs = draw(folder / "images", count)
+    inputs = Inputs(model)
+
+    def step(
+        micro_batch: int, accumulation: str = "exact", seed: int | None = None, missing: tuple[int, ...] = ()
+    ) -> tuple[dict[str, torch.Tensor], float]:
+        if seed is not None:
+            torch.manual_seed(seed)
+        images = [None if i in missing else corner(pair, 32) for i, pair in enumerate(pairs)]
+        batch = Drawn(0, np.arange(count), [pair.caption for pair in pairs], slice(0, count), images)
+        gradient = Gradient(model, inputs, Objective(model.model, "auto"), accumulation, micro_batch, World())  # type: ignore[arg-type]
+        loss = gradient(pairs, batch)
+        return gradients(model.model), float(loss)
+
+    return step
+
+
+def test_it_is_that_of_the_whole_batch_for_every_micro_batch(family: str, tmp_path: Path) -> None:
+    model = encoder(family, tmp_path)
+    step = step_of(model, tmp_path)
+    expected, loss = step(micro_batch=9)
+    assert "logit_scale" in expected
+    for micro_batch in (4,) if family == "roco-mini" else (1, 4, 5):
+        found, again = step(micro_batch)
+        assert worst(found, expected) < 1e-12
+        assert again == pytest.approx(loss, abs=1e-12)
+
+
+def test_it_equals_a_plain_forward_pass_of_the_model_itself(tmp_path: Path) -> None:
+    """No chunks, no distinct captions, no code of the trainer: transformers' own forward and torch's own loss."""
+    model = encoder("clip", tmp_path)
+    found, loss = step_of(model, tmp_path)(micro_batch=4)
+    pairs = draw(tmp_path / "images", 9)
+    inputs = {name: torch.from_numpy(a) for name, a in model.prepare_texts([p.caption for p in pairs]).items()}
+    pixels = torch.from_numpy(model.prepare_images([corner(p, 32) for p in pairs])["pixel_values"]).double()
+    logits = model.model(**inputs, pixel_values=pixels).logits_per_image
+    target = torch.tensor(positives(pairs, [p.caption for p in pairs])).double()
+    entropy = torch.nn.functional.cross_entropy
+    plain = (
+        entropy(logits, target / target.sum(1, keepdim=True)) + entropy(logits.T, target.T / target.T.sum(1)[:, None])
+    ) / 2
+    plain.backward()
+    assert loss == pytest.approx(plain.item(), abs=1e-6), "pixels are normalised in float32 there"
+    assert worst(found, gradients(model.model)) < 1e-6
+
+
+def test_with_dropout_it_equals_one_graph_over_the_same_chunks(tmp_path: Path) -> None:
+    model = encoder("vision-text-dual-encoder", tmp_path)
+    train_mode(model.model, Settings())
+    assert any(m.p > 0 for m in model.model.modules() if isinstance(m, torch.nn.Dropout))
+    step = step_of(model, tmp_path)
+    cached, loss = step(4, seed=5)
+    # The same chunks, each embedded once with its graph, in the same order and from the same random state.
+    pairs = draw(tmp_path / "images", 9)
+    captions = [pair.caption for pair in pairs]
+    inputs = Inputs(model)
+    objective = Objective(model.model, "auto")
+    gradient = Gradient(model, inputs, objective, "exact", 4, World())
+    images = [corner(p, 32) for p in pairs]
+    distinct = sorted(set(captions), key=lambda caption: (len(caption), caption))
+    torch.manual_seed(5)
+    image_features = torch.cat([gradient.encode_images(images[i : i + 4]) for i in range(0, 9, 4)])
+    text_features = torch.cat([gradient.encode_texts(distinct[i : i + 4]) for i in range(0, len(distinct), 4)])
+    order = [distinct.index(caption) for caption in captions]
+    value = objective(image_features, text_features[order], torch.tensor(positives(pairs, captions)))
+    value.backward()
+    assert loss == pytest.approx(value.item(), abs=1e-12)
+    assert worst(cached, gradients(model.model)) < 1e-12
+    other, _ = step(4, seed=6)
+    assert worst(other, cached) > 1e-3, "dropout was on"
+
+
+@pytest.mark.parametrize("small", EXACT)
+def test_naive_accumulation_is_another_objective(small: str, tmp_path: Path) -> None:
+    step = step_of(encoder(small, tmp_path), tmp_path, 8)
+    exact, _ = step(4)
+    naive, _ = step(4, "naive")
+    whole = torch.cat([tensor.flatten() for tensor in exact.values()])
+    difference = torch.cat([(naive[name] - exact[name]).flatten() for name in exact])
+    assert difference.norm() / whole.norm() > 0.01
+
+
+def test_an_unreadable_image_takes_its_caption_along(tmp_path: Path) -> None:
+    model = encoder("clip", tmp_path)
+    found, _ = step_of(model, tmp_path, 5)(2, missing=(4,))
+    expected, _ = step_of(model, tmp_path / "four", 4)(2)
+    assert worst(found, expected) < 1e-12
+    with pytest.raises(TrainingError, match="too few could be read"):
+        step_of(model, tmp_path, 3)(2, missing=(0, 2))
+
+
+def test_sizes_that_a_tower_cannot_take_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="takes 32 pixels and no other"):
+        Inputs(encoder("clip", tmp_path), 64)
+    with pytest.raises(TrainingError, match="multiples of 32"):
+        Inputs(encoder("roco-mini", tmp_path), 100)

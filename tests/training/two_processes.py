@@ -1,0 +1,96 @@
+"""One of the processes of `test_world`: the gradient of a batch in float64, then a short run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from roco_search.models.checkpoint import Checkpoint
+from roco_search.models.torch_encoder import TorchEncoder
+from roco_search.pairs.pair import TrainingData
+from roco_search.training.batches import Batches
+from roco_search.training.inputs import Inputs
+from roco_search.training.objective import Objective
+from roco_search.training.run import Run
+from roco_search.training.sampling import Sampler
+from roco_search.training.settings import Settings
+from roco_search.training.step import Gradient
+from roco_search.training.world import World, joined
+from tests.models.checkpoints import clip
+
+from .data import pair_set
+from .gradients import gradients
+
+
+class Told:
+    def __init__(self) -> None:
+        self.lines: list[Mapping[str, Any]] = []
+        self.notes = 0
+
+    def begin(self, first: int, total: int) -> None: ...
+
+    def step(self, line: Mapping[str, Any]) -> None:
+        self.lines.append(line)
+
+    def look(self, look: Any, best: bool) -> None:
+        self.notes += 1
+
+    def note(self, text: str) -> None:
+        self.notes += 1
+
+
+def gradient(encoder: TorchEncoder, data: TrainingData, world: World) -> tuple[dict[str, torch.Tensor], float, int]:
+    """The gradient of a batch of nine, one of them unreadable, as every process has it."""
+    encoder.model.double().requires_grad_(True)
+    inputs, objective = Inputs(encoder), Objective(encoder.model, "auto")
+    pairs = data.train.pairs
+    batches = Batches(pairs, Sampler(len(pairs), 9, 1), 1, world.part, inputs.size, inputs.fit)
+    (batch,) = batches.run(0, 1)
+    broken = int(batch.rows[4])
+    for place, row in enumerate(batch.rows[batch.part]):
+        if row == broken:
+            batch.images[place] = None
+    loss = Gradient(encoder, inputs, objective, "exact", 2, world)(pairs, batch)
+    world.sum_gradients(encoder.model.parameters(), objective.parameters)
+    return gradients(encoder.model), float(loss), sum(image is not None for image in batch.images)
+
+
+def main(folder: Path, mine: Path) -> None:
+    rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    base = clip(folder / f"base-{size}-{rank}")  # the same seed everywhere
+    data = TrainingData(
+        pair_set(folder / f"t{size}{rank}", 9), pair_set(folder / f"v{size}{rank}", 4, "validation"), False
+    )
+    with joined("cpu") as (world, device):
+        encoder = TorchEncoder(Checkpoint.open("clip", base), device, "fp32")  # type: ignore[arg-type]
+        found, loss, images = gradient(encoder, data, world)
+        torch.save(found, mine.with_suffix(".pt"))
+        encoder = TorchEncoder(Checkpoint.open("clip", base), device, "fp32")  # type: ignore[arg-type]
+        settings = Settings(batch_size=8, micro_batch=2, max_steps=3, epochs=9, learning_rate=1e-3, eval_every=2)
+        told = Told()
+        run = Run(encoder, data, settings, folder / f"run-{size}", told, world=world)
+        run.go()
+    weights = b"".join(p.detach().numpy().tobytes() for p in run.model.parameters())
+    mine.with_suffix(".json").write_text(
+        json.dumps(
+            {
+                "loss": loss,
+                "images": images,
+                "weights": hashlib.sha256(weights).hexdigest(),
+                "notes": told.notes if world.is_main else 0,
+                "loss_first": told.lines[0]["loss"],
+                "loss_last": told.lines[-1]["loss"],
+            }
+        )
+    )
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))
