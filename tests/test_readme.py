@@ -21,7 +21,7 @@ from roco_search.cli import app
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
 # These install from a registry or need what is not in the clone; CI runs the scripts themselves.
-NOT_RUN = ("scripts/try", "scripts/test", "# needs that model on this disk")
+NOT_RUN = ("scripts/try", "scripts/test", "# needs that model on this disk", "# until Ctrl-C")
 
 
 def blocks(language: str) -> list[str]:
@@ -80,10 +80,16 @@ def test_every_shell_command_runs(place: Path) -> None:
 
 @pytest.mark.slow
 def test_every_python_example_runs(place: Path) -> None:
-    (example,) = blocks("python")
-    done = subprocess.run([sys.executable, "-c", example], cwd=place, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert len(done.stdout.splitlines()) == 3
+    printed = []
+    for example in blocks("python"):
+        done = subprocess.run([sys.executable, "-c", example], cwd=place, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        printed.append(done.stdout.splitlines())
+    pictures, similarities, hits = printed
+    assert pictures == ["(128, 128, 3) CT"]
+    mri, chest = map(float, re.findall(r"-?[\d.]+", similarities[0]))
+    assert mri > chest
+    assert len(hits) == 3
 
 
 def commands() -> dict[str, Callable[..., Any]]:

@@ -11,8 +11,9 @@ import typer
 from roco_search import __version__
 from roco_search.errors import RocoError
 
-from . import classify, doctor, duplicates, export, index, library, model, outliers, query, similar, status, train
+from . import classify, demo, doctor, duplicates, export, index, library, model, outliers, query, similar, status, train
 from .eval import evaluate_model
+from .map import embedding_map
 from .output import FAILED, say_error
 
 app = typer.Typer(
@@ -50,6 +51,8 @@ app.add_typer(model.model_app)
 app.command("similar")(similar.similar)
 app.command("duplicates")(duplicates.duplicates)
 app.command("outliers")(outliers.outliers)
+app.command("demo")(demo.demo)
+app.command("map")(embedding_map)
 app.command("export")(export.export)
 app.add_typer(library.app, name="library")
 app.command("status")(status.status)

@@ -7,6 +7,7 @@ The graphs of roco-mini hold operations only and refer to ``model.safetensors`` 
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from functools import cached_property
@@ -79,6 +80,9 @@ class OnnxEncoder(CheckpointEncoder):
         return self._session("image")
 
     def _session(self, tower: Literal["text", "image"]) -> Any | None:
+        # Else it reports to its maker over the network from the moment it is imported (since its version 1.29; calling
+        # disable_telemetry_events() comes too late).
+        os.environ["ORT_DISABLE_TELEMETRY"] = "1"
         import onnxruntime
 
         options = onnxruntime.SessionOptions()  # type: ignore[attr-defined]
