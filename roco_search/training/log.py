@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from roco_search.errors import TrainingError
-from roco_search.figures import style, write_png
+from roco_search.figures import PALETTE, style, write_png
 from roco_search.models.place import writing
 
 LOG = "log.jsonl"
@@ -77,7 +77,7 @@ def draw_curves(output: Path, title: str) -> Path:
         drawn = figure(figsize=(9, 3.4))
         left, right = drawn.subplots(1, 2)
         left.plot([line["step"] for line in steps], [line["loss"] for line in steps], alpha=0.35)
-        left.plot([line["step"] for line in steps], _smooth([line["loss"] for line in steps]), color="C0")
+        left.plot([line["step"] for line in steps], _smooth([line["loss"] for line in steps]), color=PALETTE[0])
         left.set(title="Loss", xlabel="step")
         for axes in (left, right):
             axes.xaxis.get_major_locator().set_params(integer=True)

@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from towers import write_towers
 
-from roco_search.figures import style, write_png
+from roco_search.figures import PALETTE, style, write_png
 from roco_search.training.log import read
 
 COMMAND = (sys.executable, "-m", "roco_search")
@@ -101,8 +101,8 @@ def draw(looks: dict[str, list[list[dict[str, float]]]], picture: Path) -> None:
             for i, (kind, curves) in enumerate(looks.items()):
                 steps = [look["step"] for look in curves[0]]
                 values = np.array([[look[name] for look in found] for found in curves])
-                axes.plot(steps, values.mean(0), color=f"C{i}", marker="o", ms=3, label=KINDS[kind])
-                axes.fill_between(steps, values.min(0), values.max(0), color=f"C{i}", alpha=0.2, lw=0)
+                axes.plot(steps, values.mean(0), color=PALETTE[i], marker="o", ms=3, label=KINDS[kind])
+                axes.fill_between(steps, values.min(0), values.max(0), color=PALETTE[i], alpha=0.2, lw=0)
             pool = int(next(iter(looks.values()))[0][-1]["pool"])
             axes.set(title=f"{name.replace('-', ' ')}, pool of {pool:,}", xlabel="step")
         axes.legend(loc="lower right")
