@@ -8,7 +8,7 @@
     ├── ModelError
     │   ├── ModelNotFound           no such model on this disk
     │   ├── UnsupportedModel        a model is there, but not one that can be loaded safely
-    │   └── HubError                the model hub cannot be reached, or does not hand the model out
+    │   └── HubError                the hub cannot be reached, or does not hand a model or a data set out
     ├── LibraryError
     │   ├── LibraryNotFound         no library at this place
     │   ├── LibraryEmpty            a library without a single image
@@ -57,7 +57,7 @@ class UnsupportedModel(ModelError):
 
 
 class HubError(ModelError):
-    """The model hub cannot be reached, does not hand the model out, or sent something else than it announced."""
+    """The hub cannot be reached, does not hand a model or a data set out, or sent something else than it announced."""
 
 
 class LibraryError(RocoError):

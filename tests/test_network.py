@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -52,3 +54,29 @@ def test_index_query_status_and_doctor_stay_on_this_machine(tmp_path: Path) -> N
         done = run(library, *arguments)
         assert "NETWORK" not in done.stderr
         assert done.returncode == 0, done.stderr
+
+
+# Native code asks the system itself, past every audit hook.
+STRACE = shutil.which("strace")
+
+
+@pytest.mark.slow
+def test_native_code_stays_on_this_machine_too(tmp_path: Path) -> None:
+    Image.linear_gradient("L").save(tmp_path / "ramp.png")
+    library, temporary = tmp_path / "library", tmp_path / "tmp"
+    temporary.mkdir()
+    trace = ["strace", "-f", "-e", "trace=connect,sendto", "-o", str(tmp_path / "trace")] if STRACE else []
+    for arguments in (["index", str(tmp_path / "ramp.png")], ["query", "chest X-ray"]):
+        done = subprocess.run(
+            [*trace, sys.executable, "-m", "roco_search", *arguments, "--library", str(library)],
+            env={**os.environ, "TMPDIR": str(temporary)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        # onnxruntime's telemetry keeps its session there before it says a word.
+        assert list(temporary.iterdir()) == []
+        if STRACE:
+            lines = (tmp_path / "trace").read_text().splitlines()
+            assert [line for line in lines if "AF_INET" in line and "= -1 EAFNOSUPPORT" not in line] == []

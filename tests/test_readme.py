@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -20,7 +21,7 @@ from roco_search.cli import app
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
 # These install from a registry or need what is not in the clone; CI runs the scripts themselves.
-NOT_RUN = ("scripts/try", "scripts/test", "# needs that model on this disk")
+NOT_RUN = ("scripts/try", "scripts/test", "# needs that model on this disk", "# until Ctrl-C")
 
 
 def blocks(language: str) -> list[str]:
@@ -33,7 +34,27 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "scans").mkdir()
     for name in ("CT_small.dcm", "MR_small.dcm", "SC_rgb_rle_2frame.dcm"):
         shutil.copy(str(get_testdata_file(name, download=False)), folder / "scans" / name)
+    write_pairs(folder / "pairs")
     return folder
+
+
+def write_pairs(folder: Path) -> None:
+    """Pairs as a reader would have them: Hugging Face's imagefolder, a training and a test split."""
+    files = {
+        "CT_small.dcm": "CT",
+        "MR_small.dcm": "MR",
+        "SC_rgb_rle_2frame.dcm": "OTHER",
+        "J2K_pixelrep_mismatch.dcm": "CT",
+    }
+    for split in ("train", "test"):
+        (folder / split).mkdir(parents=True)
+        rows = []
+        for name, modality in files.items():
+            shutil.copy(str(get_testdata_file(name, download=False)), folder / split / f"{split} {name}")
+            rows.append(
+                {"file_name": f"{split} {name}", "text": f"{modality} number {len(rows)}", "modality": modality}
+            )
+        (folder / split / "metadata.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
 def environment(place: Path) -> dict[str, str]:
@@ -59,10 +80,16 @@ def test_every_shell_command_runs(place: Path) -> None:
 
 @pytest.mark.slow
 def test_every_python_example_runs(place: Path) -> None:
-    (example,) = blocks("python")
-    done = subprocess.run([sys.executable, "-c", example], cwd=place, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert len(done.stdout.splitlines()) == 3
+    printed = []
+    for example in blocks("python"):
+        done = subprocess.run([sys.executable, "-c", example], cwd=place, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        printed.append(done.stdout.splitlines())
+    pictures, similarities, hits = printed
+    assert pictures == ["(128, 128, 3) CT"]
+    mri, chest = map(float, re.findall(r"-?[\d.]+", similarities[0]))
+    assert mri > chest
+    assert len(hits) == 3
 
 
 def commands() -> dict[str, Callable[..., Any]]:

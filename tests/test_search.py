@@ -51,6 +51,17 @@ def test_hits_are_what_sorting_all_vectors_gives(filled: Opened) -> None:
     assert search(filled.library, filled.encoder, ["pleural effusion"], n=3) == hits[:3]
 
 
+def test_what_is_left_out_is_no_hit_and_the_rest_moves_up(filled: Opened) -> None:
+    vector = filled.encoder.encode_texts(["pleural effusion"])[0]
+    every_hit = search(filled.library, filled.encoder, vector=vector, n=99)
+    ids = {(frame.path, frame.frame): frame.id for frame in filled.library.frames(range(99)).values()}
+    without = np.array([ids[hit.path, hit.frame] for hit in (every_hit[0], every_hit[3])])
+    hits = search(filled.library, filled.encoder, vector=vector, without=without, n=99)
+    kept = [hit for hit in every_hit if hit not in (every_hit[0], every_hit[3])]
+    assert [(hit.path, hit.frame, hit.score) for hit in hits] == [(hit.path, hit.frame, hit.score) for hit in kept]
+    assert [hit.rank for hit in hits] == list(range(1, len(kept) + 1))
+
+
 def test_a_hit_tells_what_the_header_says(filled: Opened) -> None:
     hits = {Path(hit.path).name: hit for hit in search(filled.library, filled.encoder, ["ct"], n=99)}
     ct = hits["ct"]

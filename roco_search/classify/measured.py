@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from roco_search.zero_shot import ZeroShot, evaluate_exclusive, evaluate_multi_label
+from roco_search.evaluation.zero_shot import ZeroShot, evaluate_exclusive, evaluate_multi_label
 
 from .engine import Classifier, Prediction
 from .truth import Matched

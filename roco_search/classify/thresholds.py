@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from roco_search.errors import InputError
-from roco_search.zero_shot import ZeroShot
+from roco_search.evaluation.zero_shot import ZeroShot
 
 from .data import prompt_sets
 from .engine import Classifier

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from roco_search.classify import Classifier, LabelScore, Picture, Prediction, Unreadable
     from roco_search.evaluation import Metric
-    from roco_search.zero_shot import ZeroShot
+    from roco_search.evaluation.zero_shot import ZeroShot
 
 Format = Literal["table", "json", "jsonl", "csv"]
 SHOWN = 5  # exclusive labels of an image in the table; the other forms have all
@@ -187,6 +187,8 @@ def show_evaluation(found: ZeroShot, shape: Format) -> None:
 def _evaluation_table(found: ZeroShot) -> None:
     out().print(f"{found.mode}, {found.images:,} images, 95 % bootstrap intervals over images", markup=False)
     out().print(f"accuracy   {interval(found.accuracy)}   by {found.decided_by}", markup=False)
+    if found.mean_per_class_recall is not None:
+        out().print(f"recall     {interval(found.mean_per_class_recall)}   mean over the labels", markup=False)
     out().print(f"macro AUC  {interval(found.macro_auc)}", markup=False)
     out().print()
     rows = []

@@ -34,6 +34,12 @@ COMMANDS: dict[str, Command] = {
     "classify": Command(
         "classify", "classify", "Say which labels an image deserves, by the model's own comparison with texts."
     ),
+    "train": Command("train", "train", "Fine-tune a dual encoder on images and their captions."),
+    "eval": Command(
+        "eval",
+        "evaluate_model",
+        "Measure a model on images with captions: recall, ranks and their intervals, in both directions.",
+    ),
     "similar": Command("similar", "similar", "Find the images most like one that is in the library."),
     "duplicates": Command(
         "duplicates",
@@ -41,6 +47,12 @@ COMMANDS: dict[str, Command] = {
         "Find images that are in the library more than once.",
     ),
     "outliers": Command("outliers", "outliers", "Find images that do not look like the rest of their folder."),
+    "demo": Command("demo", "demo", "Show the library in a browser: search it, classify images, look at its map."),
+    "map": Command(
+        "map",
+        "embedding_map",
+        "Draw a map of the library: every image a point, and what the model finds alike lies together.",
+    ),
     "export": Command("export", "export", "Write rows and vectors as Parquet, NumPy or JSON Lines."),
     "status": Command(
         "status",

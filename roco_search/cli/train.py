@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from roco_search.models.threads import wait_asleep
 from roco_search.training.settings import Settings, with_preset
 
 from .output import DeviceOption, JsonOption, checked_device, out, print_json, print_rows, say, short_path
@@ -32,7 +33,7 @@ OPTIONS = {
     "projection_factor": ("X", "Multiplies it for the projections and the temperature."),
     "layer_decay": ("X", "Multiplies it for each block below the last."),
     "weight_decay": ("X", "Of matrices."),
-    "warmup": ("N", "Steps to the full rate, at most a tenth of all."),
+    "warmup": ("N", "Steps to the full rate; 0: a tenth of all, at most 500."),
     "clip_norm": ("X", "The longest gradient."),
     "logit_scale": ("", "Whether the temperature learns."),
     "epochs": ("N", "How often each pair is seen, at most."),
@@ -43,6 +44,7 @@ OPTIONS = {
     "eval_every": ("N", "Steps between looks at the validation split; 0: an epoch."),
     "checkpoint_every": ("N", "Steps between checkpoints; 0: an epoch."),
     "patience": ("N", "So many looks without a better one end the run; 0: never."),
+    "cases_apart": ("", "Whether training pairs of cases in the validation split are left out."),
     "seed": ("N", "Of everything random."),
 }
 
@@ -56,6 +58,9 @@ def train(
     licence: Annotated[
         list[str] | None,
         typer.Option(metavar="CODE", help='Only images of this licence, such as "CC BY"; repeatable.'),
+    ] = None,
+    where: Annotated[
+        list[str] | None, typer.Option(metavar="COLUMN=VALUE", help="Only such pairs, of both splits; repeatable.")
     ] = None,
     caption_column: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="A column whose text is a caption too; repeatable.")
@@ -85,16 +90,17 @@ def train(
     then fetched. DICOM works too. The batch is exact, however little of it fits into memory. The best model by recall
     over the whole validation split is kept; Ctrl-C saves, and --resume auto goes on.
 
-    Example: `roco train ./pairs --base roco-mini --output ./tuned --max-steps 2 --batch-size 4`
+    Example: `roco train ./pairs --base roco-mini --output ./short --max-steps 2 --batch-size 4`
     """
-    where = checked_device(device)
+    on = checked_device(device)
     if resume not in ("never", "auto"):
         raise typer.BadParameter(f"{resume!r} is neither never nor auto.", param_hint="--resume")
     settings = with_preset(preset, given)
+    wait_asleep()
     from roco_search.training.session import Session
 
     told = Told(quiet)
-    session = Session(data, base, output, settings, licence or (), caption_column or (), where, told)
+    session = Session(data, base, output, settings, licence or (), where or (), caption_column or (), on, told)
     if dry_run:
         plan = session.plan()
         if plan is not None:
@@ -141,6 +147,8 @@ def show_outcome(outcome: Outcome, settings: Settings, output: Path, address: st
         f"Ended after step {outcome.step:,}{' (no better for a while)' if outcome.ending != 'finished' else ''}: "
         f"{rate:.1f} pairs/s, {duration(outcome.seconds)} of steps; {duration(outcome.waited)} more waited for data."
     )
+    if outcome.best_step == 0:
+        say("Nothing was better on the validation split than the model it began with, and that is what was kept.")
     out().print(
         f"The best model, of step {outcome.best_step:,} with a mean recall of {outcome.best:.3f}, is in "
         f"{short_path(output)}. Next: roco eval, roco index --model {short_path(output)}",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from .output import err, say
 
 if TYPE_CHECKING:
+    from rich.progress import Progress as Bar
     from rich.progress import TaskID
 
     from roco_search.training.validation import Look
@@ -21,7 +22,8 @@ class Told:
     """A bar on a terminal, a line now and then elsewhere, nothing when quiet; looks and notes are lines."""
 
     def __init__(self, quiet: bool) -> None:
-        self._quiet, self._bar = quiet, None  # type: tuple[bool, Progress | None]
+        self._quiet = quiet
+        self._bar: Bar | None = None
         self._task: TaskID | None = None
         self._total, self._first, self._started, self._said = 0, 0, 0.0, 0.0
 

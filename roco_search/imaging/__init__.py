@@ -1,4 +1,7 @@
-"""A file becomes pictures: `open_image` reads any supported file, `sniff` tells which are worth opening."""
+"""A file becomes pictures: `open_image` reads any supported file, `sniff` tells which are worth opening.
+
+`open_image_bytes` reads the content of a file that lies in memory, by the same rendering.
+"""
 
 import os
 from collections.abc import Iterator
@@ -6,10 +9,11 @@ from pathlib import Path
 
 from roco_search.errors import UnreadableImage
 from roco_search.imaging.frame import Frame, FrameChoice, FrameNumbers, Window
-from roco_search.imaging.sniff import sniff
+from roco_search.imaging.sniff import HEAD, Kind, is_dicom, is_raster, sniff
+from roco_search.imaging.source import InMemory, Source
 from roco_search.imaging.tags import Tags
 
-__all__ = ["Frame", "FrameChoice", "FrameNumbers", "Tags", "Window", "open_image", "sniff"]
+__all__ = ["Frame", "FrameChoice", "FrameNumbers", "Tags", "Window", "open_image", "open_image_bytes", "sniff"]
 
 
 def open_image(
@@ -58,15 +62,52 @@ def open_image(
         If `frames` is none of the choices.
     """
     path = Path(path)
-    match sniff(path):
+    yield from _open(sniff(path), path, window, frames, at_least)
+
+
+def open_image_bytes(
+    content: bytes, *, window: Window | None = None, frames: FrameChoice | FrameNumbers = "middle"
+) -> Iterator[Frame]:
+    """Yield frames of an image file whose content is in memory, such as a cell of a Parquet table.
+
+    Parameters
+    ----------
+    content
+        The whole file. Without a name to go by, what it is must show in its first bytes.
+    window, frames
+        As for `open_image`, which renders in the same way.
+
+    Yields
+    ------
+    Frame
+        Frames in ascending order of their index.
+
+    Raises
+    ------
+    NotAnImage, UnreadableImage, InputError
+        As `open_image`.
+    """
+    head = content[:HEAD]
+    kind: Kind | None = "dicom" if is_dicom(head) else "raster" if is_raster(head) else None
+    yield from _open(kind, InMemory(content), window, frames)
+
+
+def _open(
+    kind: Kind | None,
+    source: Source,
+    window: Window | None,
+    frames: FrameChoice | FrameNumbers,
+    at_least: int | None = None,
+) -> Iterator[Frame]:
+    match kind:
         case "dicom":
             # Each kind's own libraries are imported on first use: `roco --help` needs neither.
             from roco_search.imaging.dicom import open_dicom
 
-            yield from open_dicom(path, window, frames, at_least)
+            yield from open_dicom(source, window, frames, at_least)
         case "raster":
             from roco_search.imaging.raster import open_raster
 
-            yield from open_raster(path, window, frames, at_least)
+            yield from open_raster(source, window, frames, at_least)
         case None:
             raise UnreadableImage("not a picture: PNG, JPEG, TIFF, WebP, BMP and DICOM are read; export it as one")

@@ -1,14 +1,13 @@
 """A DICOM file becomes frames: the rendering pipeline of PS3.4 N.2, in the standard's order."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from roco_search.errors import ImageError, UnreadableImage
+from roco_search.errors import RocoError, UnreadableImage
 from roco_search.imaging import display, render
 from roco_search.imaging.frame import Frame, FrameChoice, FrameNumbers, Window, choose_frames, reduction
 from roco_search.imaging.header import read_header
@@ -17,23 +16,25 @@ from roco_search.imaging.pixels import DAMAGED, FrameDecoder, Layout
 from roco_search.imaging.quiet import silence
 from roco_search.imaging.render import average
 from roco_search.imaging.sniff import cannot_open
-from roco_search.imaging.tags import read_tags
+from roco_search.imaging.source import Source
+from roco_search.imaging.tags import Tags, read_tags
 from roco_search.imaging.values import items, text
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
 SOFT_TISSUE = Window(40, 400)
+Made = TypeVar("Made")
 
 
 def open_dicom(
-    path: Path, window: Window | None, frames: FrameChoice | FrameNumbers, at_least: int | None = None
+    source: Source, window: Window | None, frames: FrameChoice | FrameNumbers, at_least: int | None = None
 ) -> Iterator[Frame]:
     """Yield the chosen frames of a DICOM file, each decoded and rendered when it is asked for.
 
     Parameters
     ----------
-    path
+    source
         The file.
     window
         Takes the place of the file's own VOI LUT or window, for grey images; None to use the file's own.
@@ -49,18 +50,28 @@ def open_dicom(
     UnreadableImage
         If it cannot be decoded here, or is damaged.
     """
+
+    def finish(stored: Stored, tags: Tags) -> Frame:
+        return Frame(render_frame(stored, window, at_least), tags, stored.index, stored.layout.frames)
+
+    yield from each_frame(source, frames, finish)
+
+
+def each_frame(
+    source: Source, frames: FrameChoice | FrameNumbers, make: Callable[["Stored", Tags], Made]
+) -> Iterator[Made]:
+    """Yield what `make` makes of each chosen frame, decoded when it is asked for. Raises as `open_dicom` does."""
     silence()
     try:
-        with path.open("rb") as file:
+        with source.open("rb") as file:
             header = read_header(file)
             refuse_unless_picture(header.sop_class, has_pixels=header.pixels is not None)
             assert header.pixels is not None
             decoder = FrameDecoder(header, header.pixels)
             tags = read_tags(header.dataset, header.syntax if header.syntax_declared else None)
             for index in choose_frames(decoder.layout.frames, frames):
-                stored = Stored(*decoder.decode(index), decoder.layout, header.dataset, index)
-                yield Frame(render_frame(stored, window, at_least), tags, index, decoder.layout.frames)
-    except (ImageError, MemoryError):
+                yield make(Stored(*decoder.decode(index), decoder.layout, header.dataset, index), tags)
+    except (RocoError, MemoryError):
         raise
     except OSError as error:
         raise cannot_open(error) from None
@@ -125,16 +136,8 @@ def render_frame(stored: Stored, window: Window | None = None, at_least: int | N
 
 
 def _render_grey(stored: Stored, window: Window | None, at_least: int | None) -> npt.NDArray[np.uint8]:
-    dataset, layout = stored.dataset, stored.layout
-    signed = bool(np.issubdtype(stored.array.dtype, np.signedinteger))
-
-    # Modality LUT or rescale, PS3.3 C.11.1.
-    modality = display.read_modality(dataset, stored.index, signed=signed)
-    values = average_of(stored, modality, at_least).astype(np.float32, copy=False)
-    if modality.table is not None:
-        values = render.apply_lookup_table(values, modality.table)
-    else:
-        values = render.rescale(values, modality.slope, modality.intercept)
+    dataset = stored.dataset
+    values, modality = modality_values(stored, at_least)
 
     # VOI LUT or window, PS3.3 C.11.2. Either may be used where both are given (C.11.2.1); a table is the
     # vendor's actual curve, of which a window beside it can only be an approximation.
@@ -147,10 +150,11 @@ def _render_grey(stored: Stored, window: Window | None, at_least: int | None) ->
         shown = render.stretch(entries, 0, float(voi.table.entries.max()))
     elif voi.window is not None:
         # LINEAR allows for the width of one grey level (C.11.2.1.2.1), which real numbers do not have.
-        exact = layout.is_float and voi.function == "LINEAR"
+        exact = stored.layout.is_float and voi.function == "LINEAR"
         shown = render.apply_window(values, voi.window, "LINEAR_EXACT" if exact else voi.function)
     else:
-        shown = _show_without_voi(values, stored, modality, signed=signed)
+        chosen = without_voi(values, stored, modality)
+        shown = render.apply_window(values, chosen) if isinstance(chosen, Window) else render.stretch(values, *chosen)
 
     # MONOCHROME1 and the Presentation LUT Shape, PS3.3 C.7.6.3.1.2 and C.11.6.
     return render.to_picture(shown, inverted=display.is_inverted(dataset, stored.photometric))
@@ -171,24 +175,36 @@ def average_of(stored: Stored, modality: display.Modality, at_least: int | None)
     return average(stored.array, factor) if usable and stored.layout.bits_stored > 1 else stored.array
 
 
-def _show_without_voi(
-    values: render.Values, stored: Stored, modality: display.Modality, *, signed: bool
-) -> render.Values:
-    """Choose a range for an image that says nothing of how it wants to be shown."""
-    dataset, layout = stored.dataset, stored.layout
+def modality_values(stored: Stored, at_least: int | None = None) -> tuple[render.Values, display.Modality]:
+    """Apply the Modality LUT or the rescale of a grey frame (PS3.3 C.11.1); return its values and what was applied.
+
+    With ``at_least``, the values are averaged where the picture is larger than that; see `average_of`.
+    """
+    modality = display.read_modality(stored.dataset, stored.index, signed=_is_signed(stored))
+    values = average_of(stored, modality, at_least).astype(np.float32, copy=False)
+    if modality.table is not None:
+        return render.apply_lookup_table(values, modality.table), modality
+    return render.rescale(values, modality.slope, modality.intercept), modality
+
+
+def without_voi(values: render.Values, stored: Stored, modality: display.Modality) -> Window | tuple[float, float]:
+    """Choose a window, or the lowest and highest value, for a grey frame that does not say how it wants to be shown."""
+    dataset, layout, signed = stored.dataset, stored.layout, _is_signed(stored)
     # Unsigned values of up to 8 bits without a modality transformation are display values already:
     # screenshots, ultrasound, masks. Stretching them would brighten what is meant to be dark.
     if layout.bits_stored <= 8 and not signed and not modality.stated:
-        return render.stretch(values, 0, 2**layout.bits_stored - 1)
+        return 0, 2**layout.bits_stored - 1
     padding = None
     if (ends := display.padding_range(dataset, signed=signed)) is not None and not layout.is_float:
         padding = (stored.array >= ends[0]) & (stored.array <= ends[1])
     low, high = render.robust_range(values, padding)
     is_ct = text(dataset, "Modality") == "CT" and modality.hounsfield and not display.is_localizer(dataset)
     # HU run from -1024 for air. A soft tissue window is of use only if soft tissue is among the values.
-    if is_ct and low < SOFT_TISSUE.center < high and low >= -4096:
-        return render.apply_window(values, SOFT_TISSUE)
-    return render.stretch(values, low, high)
+    return SOFT_TISSUE if is_ct and low < SOFT_TISSUE.center < high and low >= -4096 else (low, high)
+
+
+def _is_signed(stored: Stored) -> bool:
+    return bool(np.issubdtype(stored.array.dtype, np.signedinteger))
 
 
 def _render_palette(array: npt.NDArray[Any], dataset: "Dataset") -> npt.NDArray[np.uint8]:

@@ -1,17 +1,19 @@
 """PNG, JPEG, TIFF, WebP and BMP become frames. None of their metadata is kept: EXIF can name a patient."""
 
+import os
 from collections.abc import Iterator
-from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageFile, UnidentifiedImageError
 
-from roco_search.errors import ImageError, UnreadableImage
+from roco_search.errors import RocoError, UnreadableImage
 from roco_search.imaging.frame import Frame, FrameChoice, FrameNumbers, Window, check_size, choose_frames, reduction
 from roco_search.imaging.quiet import silence
 from roco_search.imaging.render import apply_window, average, robust_range, stretch, to_picture
 from roco_search.imaging.sniff import cannot_open
+from roco_search.imaging.source import Source
 from roco_search.imaging.tags import Tags
 
 FORMATS = ("PNG", "JPEG", "TIFF", "WEBP", "BMP")
@@ -23,13 +25,13 @@ _ALPHA_MODES = frozenset({"LA", "La", "PA", "RGBA", "RGBa"})
 
 
 def open_raster(
-    path: Path, window: Window | None, frames: FrameChoice | FrameNumbers, at_least: int | None = None
+    source: Source, window: Window | None, frames: FrameChoice | FrameNumbers, at_least: int | None = None
 ) -> Iterator[Frame]:
     """Yield the chosen frames of a picture file, each decoded when it is asked for.
 
     Parameters
     ----------
-    path
+    source
         The file.
     window
         Window for grey images of more than 8 bits, in grey values; None for a range taken from the data.
@@ -47,8 +49,8 @@ def open_raster(
     # Another library in the process may have turned it on; half a radiograph in grey is worse than none.
     ImageFile.LOAD_TRUNCATED_IMAGES = False
     try:
-        with path.open("rb") as file:
-            _refuse_empty(path)
+        with source.open("rb") as file:
+            _refuse_empty(file)
             with Image.open(file, formats=FORMATS) as image:
                 check_size(*image.size)
                 count = getattr(image, "n_frames", 1) if image.format in MULTI_FRAME else 1
@@ -60,7 +62,7 @@ def open_raster(
                     if at_least is not None and image.format == "JPEG":
                         image.draft(None, (at_least, at_least))
                     yield Frame(_render(image, window, at_least), tags, index, count)
-    except (ImageError, MemoryError):
+    except (RocoError, MemoryError):
         raise
     except Image.DecompressionBombError:
         raise UnreadableImage("too large: its header declares a picture that would not fit; make it smaller") from None
@@ -72,9 +74,10 @@ def open_raster(
         raise UnreadableImage(_reason(error)) from None
 
 
-def _refuse_empty(path: Path) -> None:
-    if path.stat().st_size == 0:
+def _refuse_empty(file: BinaryIO) -> None:
+    if file.seek(0, os.SEEK_END) == 0:
         raise UnreadableImage("the file is empty; copy or export it again")
+    file.seek(0)
 
 
 def _reason(error: Exception) -> str:

@@ -10,10 +10,11 @@ import numpy.typing as npt
 
 from roco_search.errors import InputError
 from roco_search.library.records import EmbeddingSet, StoredFrame
-from roco_search.library.store import AT_OR_BELOW, FRAME_COLUMNS, Store, at_or_below, raw, stored_frame
+from roco_search.library.store import AT_OR_BELOW, FRAME_COLUMNS, Store, at_or_below, prefix_range, raw, stored_frame
 
 Numbers = npt.NDArray[np.int64]
 
+_FILES = "FROM frames JOIN files ON files.id = file_id"
 _FROM = "FROM vectors JOIN frames ON frames.id = frame_id JOIN files ON files.id = file_id"
 
 
@@ -106,6 +107,28 @@ class Listing:
             "SELECT frames.id FROM frames JOIN files ON files.id = file_id WHERE path = CAST(? AS TEXT) ORDER BY number"
         )
         return list(self._store.frames(row[0] for row in self._store.read(sql, [raw(path)])).values())
+
+    def frame_id(self, path: str, number: int) -> int | None:
+        """Return the id of a frame, counted from 0, of the file at a real path; None if it is not known."""
+        sql = f"SELECT frames.id {_FILES} WHERE path = CAST(? AS TEXT) AND number = ?"
+        rows = self._store.read(sql, [raw(path), number])
+        return rows[0][0] if rows else None
+
+    def beside(self, frame: StoredFrame) -> list[int]:
+        """Return the ids of the frames among which a person looks at this one, itself included, in their order.
+
+        Those are its series by Instance Number; without a series, the frames of its file; of a file with one frame,
+        those of its folder by name.
+        """
+        if frame.series is not None:
+            sql = f"SELECT frames.id {_FILES} WHERE series = ? ORDER BY series_number, instance_number, path, number"
+            return [frame_id for (frame_id,) in self._store.read(sql, [frame.series])]
+        if frame.frames > 1:
+            return [found.id for found in self.frames_of(frame.path)]
+        folder = os.path.dirname(frame.path)  # noqa: PTH120 - of a name that need not be UTF-8
+        sql = f"SELECT frames.id, path {_FILES} WHERE path >= CAST(? AS TEXT) AND path < CAST(? AS TEXT) ORDER BY path"
+        rows = self._store.read(sql, prefix_range(folder))
+        return [frame_id for frame_id, path in rows if os.path.dirname(path) == folder]  # noqa: PTH120
 
     def content_hash(self, path: str) -> bytes | None:
         """Return the SHA-256 of the file at a real path as it was indexed; None if it is not known."""

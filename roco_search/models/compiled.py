@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from .cache import cache_directory
-from .session import options, session
+from .session import onnxruntime_module, options, session
 
 if TYPE_CHECKING:
     from .checkpoint import Checkpoint, Tensor
@@ -126,11 +126,10 @@ def give_weights(chosen: Any, weights: Mapping[str, str], tensors: Mapping[str, 
     """Let a session read these initialisers from the checkpoint's mapped files; what is returned has to outlive it."""
     if not weights:
         return []
-    import onnxruntime
-
+    onnxruntime = onnxruntime_module()
     kinds = {"F32": np.float32, "F16": np.float16}
     held = [
-        onnxruntime.OrtValue.ortvalue_from_numpy(  # type: ignore[attr-defined]
+        onnxruntime.OrtValue.ortvalue_from_numpy(
             np.memmap(tensor.file, kinds[tensor.dtype], "r", offset=tensor.start, shape=tensor.shape)
         )
         for tensor in (tensors[name] for name in weights.values())

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from .session import options, session
+from .session import onnxruntime_module, options, session
 
 if TYPE_CHECKING:
     import onnx
@@ -45,11 +45,10 @@ def optimised(source: Path, target: Path, give: Callable[[Any], object] = lambda
     Exception
         Whatever onnxruntime raises; its classes share no public base.
     """
-    import onnxruntime
-
+    onnxruntime = onnxruntime_module()
     chosen = options()
     held = give(chosen)
-    chosen.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED  # type: ignore[attr-defined]
+    chosen.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
     chosen.optimized_model_filepath = str(target)
     chosen.add_session_config_entry("session.optimized_model_external_initializers_file_name", f"{target.name}.data")
     chosen.add_session_config_entry("session.optimized_model_external_initializers_min_size_in_bytes", str(INLINE))

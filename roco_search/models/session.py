@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ def options(*, threads: int | None = None, ready: bool = False) -> Any:
     ready
         The graph was optimised when it was written: nothing is left to do.
     """
-    onnxruntime = _onnxruntime()
+    onnxruntime = onnxruntime_module()
     chosen = onnxruntime.SessionOptions()
     chosen.log_severity_level = _SILENT
     if threads is not None:
@@ -40,13 +41,18 @@ def session(graph: Path, chosen: Any, weights: object = None) -> Any:
     Exception
         Whatever onnxruntime raises; its classes share no public base.
     """
-    opened: Any = _onnxruntime().InferenceSession(str(graph), chosen, providers=["CPUExecutionProvider"])
+    opened: Any = onnxruntime_module().InferenceSession(str(graph), chosen, providers=["CPUExecutionProvider"])
     opened.roco_weights = weights
     return opened
 
 
-def _onnxruntime() -> Any:
-    """Return the module, whose types say little of what it holds."""
+def onnxruntime_module() -> Any:
+    """Return the module, whose types say little of what it holds; it reports to nobody.
+
+    Since its version 1.29 it reports to its maker over the network from the moment it is imported; calling its
+    ``disable_telemetry_events()`` comes too late.
+    """
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     import onnxruntime
 
     return onnxruntime

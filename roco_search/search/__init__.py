@@ -39,6 +39,7 @@ def search(
     terms: Sequence[str | Path | Term] = (),
     *,
     vector: npt.NDArray[np.float32] | None = None,
+    without: npt.NDArray[np.int64] | None = None,
     n: int = 10,
     offset: int = 0,
     filters: Filters | None = None,
@@ -62,6 +63,8 @@ def search(
         are copies of its file.
     vector
         An embedding of the same model, float32 ``(dim,)``, instead of terms.
+    without
+        Ids of frames that are not to be among the hits, int64: of what the vector was made from.
     n
         How many hits, at least 1; fewer only if there are no more.
     offset
@@ -105,6 +108,8 @@ def search(
         query, own = embed(library, encoder, _read(terms))
     else:
         query = unit(vector)
+    if without is not None:
+        own = np.union1d(own, without)
     guesses = _guesses(encoder) if guess else None
     with library.snapshot():
         among = None if filters is None else resolve(library, filters, guesses)

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import yaml
+
 import roco_search
 from roco_search.library.place import replace_file
 from roco_search.models.place import writing
 from roco_search.models.torch_encoder import TorchEncoder
-from roco_search.pairs.pair import PairSet
+from roco_search.pairs.licences import count_licences
+from roco_search.pairs.report import licence_of
 
 from .settings import Settings
 from .validation import Look
@@ -89,13 +91,12 @@ def card(story: Story, look: Look) -> str:
     )
     cut = " (cut from the training pairs by case)" if story.data.cut else ""
     return f"""---
-{json.dumps(metadata(story, look), indent=2)}
----
+{yaml.safe_dump(metadata(story, look), sort_keys=False)}---
 
 # {story.base}, fine-tuned on {train.name}
 
-A dual encoder for radiology images and English texts, trained with `roco train` (roco-search
-{roco_search.__version__}{f", revision {found}" if (found := revision()) else ""}).
+A dual encoder for radiology images and English texts, trained with `roco train`
+(roco-search {roco_search.__version__}{f", revision {found}" if (found := revision()) else ""}).
 
 **For research, not for clinical use.** A score is a similarity; it does not diagnose.
 
@@ -110,8 +111,8 @@ which was the best by the mean of all six. Identical captions count as found.
 
 ## Data
 
-{train.name}: {len(train):,} training pairs, {len(story.data.validation):,} for validation. Licences as the data set
-states them: {_licences(train)}.
+{train.name}: {len(train):,} training pairs, {len(story.data.validation):,} for validation.
+Licences as the data set states them: {count_licences(map(licence_of, train.pairs))}.
 
 ## Settings
 
@@ -137,7 +138,7 @@ roco query "pleural effusion"
 
 
 def metadata(story: Story, look: Look) -> dict[str, Any]:
-    """Return the card's header, as the hub reads it (``model-index`` included); JSON is YAML."""
+    """Return the card's header, as the hub reads it, ``model-index`` included."""
     train = story.data.train
     metrics = [
         {"type": f"recall_at_{k}", "name": f"{direction} recall@{k}", "value": look.recalls[f"{direction} recall@{k}"]}
@@ -164,15 +165,6 @@ def metadata(story: Story, look: Look) -> dict[str, Any]:
     if "/" in train.name:
         header["datasets"] = [train.name]
     return header
-
-
-def _licences(pairs: PairSet) -> str:
-    counts = Counter(str(pair.columns.get("licence") or pair.columns.get("license") or "") for pair in pairs.pairs)
-    counts.pop("", None)
-    if not counts:
-        return "none is stated"
-    told = ", ".join(f"{name} ({count:,})" for name, count in counts.most_common(12))
-    return f"{told}{f' and {len(counts) - 12} more' if len(counts) > 12 else ''}"
 
 
 def revision() -> str | None:

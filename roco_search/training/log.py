@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from roco_search.errors import TrainingError
-from roco_search.figures import style, write_png
+from roco_search.figures import PALETTE, style, write_png
 from roco_search.models.place import writing
 
 LOG = "log.jsonl"
@@ -65,7 +65,7 @@ def _board(output: Path, first: int) -> Any:
         raise TrainingError(
             "--tensorboard needs TensorBoard, which is not installed; run pip install 'roco-search[train]'."
         ) from None
-    return SummaryWriter(str(output / "tensorboard"), purge_step=first + 1 if first else None)  # type: ignore[no-untyped-call]
+    return SummaryWriter(str(output / "tensorboard"), purge_step=first + 1 if first else None)
 
 
 def draw_curves(output: Path, title: str) -> Path:
@@ -77,8 +77,10 @@ def draw_curves(output: Path, title: str) -> Path:
         drawn = figure(figsize=(9, 3.4))
         left, right = drawn.subplots(1, 2)
         left.plot([line["step"] for line in steps], [line["loss"] for line in steps], alpha=0.35)
-        left.plot([line["step"] for line in steps], _smooth([line["loss"] for line in steps]), color="C0")
+        left.plot([line["step"] for line in steps], _smooth([line["loss"] for line in steps]), color=PALETTE[0])
         left.set(title="Loss", xlabel="step")
+        for axes in (left, right):
+            axes.xaxis.get_major_locator().set_params(integer=True)
         for name, label in (
             ("mean recall", "mean of all six"),
             ("image-to-text recall@10", "image to text, recall@10"),

@@ -16,6 +16,7 @@ from torch import nn
 from roco_search.library.place import replace_file
 from roco_search.models.checkpoint import PREPROCESSOR_FILES, TOKENIZER_FILES
 from roco_search.models.place import writing
+from roco_search.models.torch_encoder import quiet
 
 # What else belongs to a tokenizer or a processor in one family or another.
 _OTHER_FILES = ("added_tokens.json", "NOTICE")
@@ -43,7 +44,8 @@ def save_model(model: nn.Module, base: Path, output: Path) -> None:
 
 def _save_pretrained(model: Any, directory: Path) -> None:
     try:
-        model.save_pretrained(directory, max_shard_size="100GB")
+        with quiet():
+            model.save_pretrained(directory, max_shard_size="100GB")
     except SafetensorError as error:  # it tells the operating system's reason in words only
         if number := re.search(r"os error (\d+)", str(error)):
             raise OSError(int(number[1]), os.strerror(int(number[1]))) from error

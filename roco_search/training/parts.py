@@ -162,8 +162,8 @@ def _factor(model: nn.Module, name: str, settings: Settings) -> float:
     return settings.projection_factor
 
 
-def train_mode(model: nn.Module) -> None:
-    """Set training mode, with every batch norm on its stored statistics.
+def train_mode(model: nn.Module, settings: Settings) -> None:
+    """Set training mode, with every batch norm on its stored statistics, and a frozen tower as it is in use.
 
     Statistics of a batch tie an image to its neighbours; a batch that is processed in parts would then no longer
     have the gradient of the whole. `gradcache.refuse_batch_statistics` refuses what has no stored ones.
@@ -172,6 +172,9 @@ def train_mode(model: nn.Module) -> None:
     for module in model.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             module.eval()
+    for tower, word in (("image", settings.image_tower), ("text", settings.text_tower)):
+        if parse(word).kind in ("projection", "locked"):
+            model.get_submodule(TOWERS[tower]).eval()  # dropout would only blur what cannot adapt to it
 
 
 def counted(model: nn.Module) -> tuple[int, int]:

@@ -13,6 +13,7 @@ import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -27,6 +28,7 @@ from . import checkpoint, lora, parts
 from .average import Average
 from .batches import Batches, Drawn
 from .card import Story, write_card
+from .frozen import FrozenTexts, can_freeze
 from .gradcache import refuse_batch_statistics
 from .inputs import Inputs
 from .interrupt import Interrupt
@@ -36,7 +38,7 @@ from .output import save_model
 from .resuming import identity, refuse_other
 from .sampling import Sampler
 from .settings import Settings
-from .step import Gradient
+from .step import Gradient, text_features
 from .validation import Look, Validation
 from .world import World
 
@@ -131,7 +133,7 @@ class Run:
         self.base_fingerprint = encoder.fingerprint
         self.adapted = lora.adapt(model, settings)
         parts.choose(model, settings)
-        parts.train_mode(model)
+        parts.train_mode(model, settings)
         refuse_batch_statistics(model)
         self.model = model
         self.objective = Objective(model, settings.objective)
@@ -142,8 +144,12 @@ class Run:
         part = self.world.part
         size = inputs.size if settings.augment else None
         self.batches = Batches(data.train.pairs, self.sampler, settings.seed, part, size, inputs.fit)
+        frozen = None
+        if can_freeze(model, settings):
+            captions = (caption for pair in data.train.pairs for caption in pair.captions)
+            frozen = FrozenTexts(model, captions, partial(text_features, encoder, inputs))
         self.gradient = Gradient(
-            encoder, inputs, self.objective, settings.accumulation, settings.micro_batch, self.world
+            encoder, inputs, self.objective, settings.accumulation, settings.micro_batch, self.world, frozen
         )
         self.optimizer = torch.optim.AdamW(parts.parameter_groups(model, settings), betas=(0.9, 0.98), eps=1e-6)
         # fp16 has no room for small gradients: the loss is scaled up before, and they are scaled down after.
@@ -251,7 +257,7 @@ class Run:
             "epoch": round(progress.step / self.sampler.steps_per_epoch, 4),
             "loss": loss,
             "learning_rate": max(group["lr"] for group in self.optimizer.param_groups),
-            "logit_scale": self.model.logit_scale.exp().item(),  # type: ignore[union-attr,operator]
+            "logit_scale": self.model.logit_scale.exp().item(),  # type: ignore[operator]
             "gradient_norm": norm,
             "waited": round(self.batches.waited, 3),
         }
@@ -276,7 +282,7 @@ class Run:
         progress.looked = progress.step
         told = self.world.gather_objects((progress.best, progress.best_step, progress.looks))[0]
         progress.best, progress.best_step, progress.looks = told
-        parts.train_mode(self.model)
+        parts.train_mode(self.model, self.settings)
 
     def save_checkpoint(self) -> None:
         """Write where the run stands. Every process keeps its random state; the first one writes."""
@@ -300,8 +306,8 @@ class Run:
 
 
 def learning_rate_factor(step: int, total: int, warmup: int) -> float:
-    """Linear warm-up, over at most a tenth of the run, then a cosine down to zero; of a step from 0."""
-    warmup = min(warmup, total // 10)
+    """Linear warm-up, then a cosine down to zero; of a step from 0. ``warmup`` 0 is a tenth of all, at most 500."""
+    warmup = warmup or min(500, total // 10)
     if step < warmup:
         return (step + 1) / warmup
     return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, total - warmup)))

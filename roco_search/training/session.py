@@ -10,6 +10,8 @@ from typing import Any
 
 from roco_search.models import Device, catalog
 from roco_search.models.allocator import keep_freed_memory
+from roco_search.models.checkpoint import Checkpoint
+from roco_search.models.compile import prepare
 from roco_search.models.torch_encoder import TorchEncoder
 from roco_search.pairs import TrainingData, check_trainable, open_training
 from roco_search.pairs.report import describe
@@ -31,7 +33,7 @@ class Session:
     ----------
     data, base, output
         What to learn from (see `open_training`), the model to start from (see `catalog.find`), and the run's folder.
-    settings, licences, caption_columns, device
+    settings, licences, where, caption_columns, device
         How.
     report
         Who is told.
@@ -44,12 +46,14 @@ class Session:
         output: Path,
         settings: Settings,
         licences: Sequence[str],
+        where: Sequence[str],
         caption_columns: Sequence[str],
         device: Device,
         report: Report,
     ) -> None:
         self._data, self._base, self._output, self._settings = data, base, output, settings
-        self._licences, self._columns, self._device, self._report = licences, caption_columns, device, report
+        self._licences, self._where, self._columns = licences, where, caption_columns
+        self._device, self._report = device, report
 
     def plan(self) -> Plan | None:
         """Measure the first steps; None in every process but the first."""
@@ -71,7 +75,11 @@ class Session:
                 if run.world.is_main:
                     self._report.note(f"Going on from step {run.progress.step:,}.")
             outcome = run.go()
-            return outcome if run.world.is_main else None
+            if not run.world.is_main:
+                return None
+            if outcome.ending != "interrupted":  # so that the first query with it needs no torch
+                prepare(Checkpoint.open(self._output.name, self._output))
+            return outcome
 
     def push(self, repository: str) -> str:
         """Upload the model that came out; see `push.push`."""
@@ -93,7 +101,12 @@ class Session:
 
     def _open(self, world: World) -> TrainingData:
         data = open_training(
-            self._data, licences=self._licences, caption_columns=self._columns, seed=self._settings.seed
+            self._data,
+            licences=self._licences,
+            where=self._where,
+            caption_columns=self._columns,
+            seed=self._settings.seed,
+            cases_apart=self._settings.cases_apart,
         )
         check_trainable(data.train.pairs)
         if world.is_main:

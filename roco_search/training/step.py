@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from roco_search.models.torch_encoder import TorchEncoder
 from roco_search.pairs.pair import Pair
 
 from .batches import Drawn, positives
+from .frozen import FrozenTexts
 from .gradcache import Backward, Encode, cached_backward
 from .inputs import Inputs
 from .objective import Objective
@@ -36,6 +38,7 @@ class Gradient:
     accumulation: Accumulation
     micro_batch: int
     world: World
+    frozen: FrozenTexts | None = None
 
     def __call__(self, pairs: Sequence[Pair], batch: Drawn, backward: Backward = torch.Tensor.backward) -> torch.Tensor:
         """Accumulate the gradient; return the loss, detached. Rows whose image could not be read take no part.
@@ -112,7 +115,7 @@ class Gradient:
 
     def _chunks(self, items: Sequence[Any], encode: Callable[[Sequence[Any]], torch.Tensor]) -> list[Encode]:
         parts = [items[start : start + self.micro_batch] for start in range(0, len(items), self.micro_batch)]
-        return [lambda part=part: encode(part) for part in parts]
+        return [partial(encode, part) for part in parts]
 
     def encode_images(self, images: Sequence[np.ndarray]) -> torch.Tensor:
         """Embed a chunk of images, with the graph where gradients are on; ``(n, dim)``, not of unit norm."""
@@ -123,8 +126,14 @@ class Gradient:
     def encode_texts(self, texts: Sequence[str]) -> torch.Tensor:
         """Embed a chunk of captions; as `encode_images`."""
         with autocast(self.encoder.device, self.encoder.precision):
-            features: torch.Tensor = self.encoder.model.get_text_features(**self.inputs.texts(texts)).pooler_output
+            features = self.frozen(texts) if self.frozen else text_features(self.encoder, self.inputs, texts)
         return features.float() if features.dtype != torch.float64 else features
+
+
+def text_features(encoder: TorchEncoder, inputs: Inputs, texts: Sequence[str]) -> torch.Tensor:
+    """Run the whole text side of a model on a chunk."""
+    with autocast(encoder.device, encoder.precision):
+        return encoder.model.get_text_features(**inputs.texts(texts)).pooler_output  # type: ignore[no-any-return]
 
 
 def by_length(captions: Sequence[str]) -> list[str]:

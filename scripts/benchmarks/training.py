@@ -84,7 +84,7 @@ def measure_one(folder: Path, model: str, batch_size: int) -> dict[str, Any]:
 
     settings = Settings(batch_size=batch_size, micro_batch=32, max_steps=4 if batch_size > 32 else 16)
     base = model if model == "roco-mini" else str(folder / model)
-    plan = Session(str(folder / "pairs"), base, folder / "none", settings, (), (), "auto", Nobody()).plan()
+    plan = Session(str(folder / "pairs"), base, folder / "none", settings, (), (), (), "auto", Nobody()).plan()
     assert plan is not None
     return {
         "seconds_per_pair": plan.step_seconds / plan.batch_size,

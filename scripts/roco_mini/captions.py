@@ -9,8 +9,9 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
-from roco_search.training.pairs import Pair
+from roco_search.pairs.pair import Pair
 
 MODALITIES = {
     "XR": ("X-ray", "radiograph", "plain film"),
@@ -36,7 +37,7 @@ def with_captions(pairs: Sequence[Pair]) -> list[Pair]:
     for pair in pairs:
         if pair.columns["text_kind"] == "label":
             phrasings[_label_key(pair)].add(pair.caption)
-    return [Pair(p.image, p.caption, _captions(p, phrasings), p.columns) for p in pairs]
+    return [replace(pair, captions=_captions(pair, phrasings)) for pair in pairs]
 
 
 def _captions(pair: Pair, phrasings: dict[tuple[object, ...], set[str]]) -> dict[str, float]:

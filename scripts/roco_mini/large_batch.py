@@ -5,7 +5,8 @@
 
 Both start from the two pretrained towers with fresh projections and take the same number of steps over the same pairs
 with the same micro-batch; the one sees 256 candidates for each image, the other 32. DATA holds a training and a
-validation split. Runs that are there already are not repeated. Two runs go side by side, one thread each.
+validation split; what this script does not know, such as ``--where source=medpix2``, is handed to ``roco train``. Runs
+that are there already are not repeated. Two runs go side by side, one thread each.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import numpy as np
 import torch
 from towers import write_towers
 
-from roco_search.figures import style, write_png
+from roco_search.figures import PALETTE, style, write_png
 from roco_search.training.log import read
 
 COMMAND = (sys.executable, "-m", "roco_search")
@@ -45,9 +46,9 @@ def main() -> None:
     parser.add_argument("data")
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--picture", type=Path)
-    parser.add_argument("--steps", type=int, default=120)
+    parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--seeds", type=int, default=3)
-    args = parser.parse_args()
+    args, more = parser.parse_known_args()
     args.output.mkdir(parents=True, exist_ok=True)
     for seed in range(args.seeds):
         if not (base := args.output / f"towers-{seed}").exists():
@@ -55,19 +56,20 @@ def main() -> None:
             write_towers(base)
     runs = [(kind, seed) for seed in range(args.seeds) for kind in KINDS]
     with ThreadPoolExecutor(2) as pool:
-        list(pool.map(lambda run: train(args.data, args.output, *run, args.steps), runs))
+        list(pool.map(lambda run: train(args.data, args.output, *run, args.steps, more), runs))
     looks = {kind: [curve(args.output / f"{kind}-{seed}") for seed in range(args.seeds)] for kind in KINDS}
     print(json.dumps({kind: summary(curves) for kind, curves in looks.items()}, indent=2))
     draw(looks, args.picture or args.output / "large-batch.png")
 
 
-def train(data: str, output: Path, kind: str, seed: int, steps: int) -> None:
+def train(data: str, output: Path, kind: str, seed: int, steps: int, more: list[str]) -> None:
     place = output / f"{kind}-{seed}"
     if (lines := read(place / "log.jsonl")) and lines[-1]["step"] == steps:
         return
     options = {**SETTINGS, "max-steps": steps, "accumulation": kind, "seed": seed, "resume": "auto"}
     command = [*COMMAND, "train", data, "--base", str(output / f"towers-{seed}"), "--output", str(place), "--quiet"]
     command += [text for name, value in options.items() for text in (f"--{name}", str(value))]
+    command += more  # later options go before earlier ones
     subprocess.run(command, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
 
 
@@ -99,8 +101,8 @@ def draw(looks: dict[str, list[list[dict[str, float]]]], picture: Path) -> None:
             for i, (kind, curves) in enumerate(looks.items()):
                 steps = [look["step"] for look in curves[0]]
                 values = np.array([[look[name] for look in found] for found in curves])
-                axes.plot(steps, values.mean(0), color=f"C{i}", marker="o", ms=3, label=KINDS[kind])
-                axes.fill_between(steps, values.min(0), values.max(0), color=f"C{i}", alpha=0.2, lw=0)
+                axes.plot(steps, values.mean(0), color=PALETTE[i], marker="o", ms=3, label=KINDS[kind])
+                axes.fill_between(steps, values.min(0), values.max(0), color=PALETTE[i], alpha=0.2, lw=0)
             pool = int(next(iter(looks.values()))[0][-1]["pool"])
             axes.set(title=f"{name.replace('-', ' ')}, pool of {pool:,}", xlabel="step")
         axes.legend(loc="lower right")

@@ -117,9 +117,16 @@ def test_rates_fall_with_depth_and_vectors_are_not_decayed(model: nn.Module) -> 
 
 
 def test_batch_norm_keeps_its_statistics() -> None:
-    model = nn.Sequential(nn.Conv2d(1, 2, 1), nn.BatchNorm2d(2), nn.Dropout())
-    parts.train_mode(model)
-    assert [module.training for module in model] == [True, False, True]
+    model = small_roco_mini()
+    parts.train_mode(model, Settings())
+    norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
+    assert norms and not any(norm.training for norm in norms)
+    assert all(module.training for module in model.modules() if isinstance(module, nn.Dropout))
+
+
+def test_a_frozen_tower_drops_nothing_out(model: nn.Module) -> None:
+    parts.train_mode(model, Settings(text_tower="projection"))
+    assert not model.text_model.training and model.vision_model.training  # type: ignore[union-attr]
 
 
 def test_adapters_learn_alone_and_merge_into_the_weights(model: nn.Module) -> None:

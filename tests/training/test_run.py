@@ -300,7 +300,23 @@ def test_the_learning_rate_warms_up_and_comes_down() -> None:
     factors = [learning_rate_factor(step, 100, 5) for step in range(100)]
     assert factors[:5] == [0.2, 0.4, 0.6, 0.8, 1.0] and max(factors) == 1.0
     assert factors[5:] == sorted(factors[5:], reverse=True) and 0 < factors[-1] < 0.001
-    assert learning_rate_factor(0, 50, 500) == 0.2, "at most a tenth of the run"
+    assert learning_rate_factor(0, 50, 0) == 0.2, "a tenth of the run by itself"
+    assert learning_rate_factor(0, 9000, 0) == 1 / 500, "and at most 500"
+    assert learning_rate_factor(299, 2555, 500) == 0.6, "what is given is taken"
+
+
+def test_tensorboard_gets_what_the_log_gets(data: TrainingData, tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    base = FAMILIES["clip"](tmp_path / "clip")
+    told = Told()
+    encoder = TorchEncoder(Checkpoint.open("clip", base), "cpu", "fp32")
+    Run(encoder, data, replace(SETTINGS, max_steps=3), tmp_path / "run", told, tensorboard=True).go()
+    events = EventAccumulator(str(tmp_path / "run" / "tensorboard"))
+    events.Reload()
+    written = [(event.step, event.value) for event in events.Scalars("loss")]
+    assert written == [(line["step"], pytest.approx(line["loss"], rel=1e-6)) for line in told.lines]
+    assert [event.step for event in events.Scalars("mean recall")] == [look.step for look in told.looks]
 
 
 def test_a_fresh_folder_is_asked_for(tmp_path: Path) -> None:

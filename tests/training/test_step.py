@@ -18,6 +18,7 @@ from roco_search.training.batches import Drawn, positives
 from roco_search.training.inputs import Inputs
 from roco_search.training.objective import Objective
 from roco_search.training.parts import train_mode
+from roco_search.training.settings import Settings
 from roco_search.training.step import Gradient
 from roco_search.training.world import World
 from tests.models.checkpoints import FAMILIES
@@ -96,7 +97,7 @@ def test_it_equals_a_plain_forward_pass_of_the_model_itself(tmp_path: Path) -> N
 
 def test_with_dropout_it_equals_one_graph_over_the_same_chunks(tmp_path: Path) -> None:
     model = encoder("vision-text-dual-encoder", tmp_path)
-    train_mode(model.model)
+    train_mode(model.model, Settings())
     assert any(m.p > 0 for m in model.model.modules() if isinstance(m, torch.nn.Dropout))
     step = step_of(model, tmp_path)
     cached, loss = step(4, seed=5)

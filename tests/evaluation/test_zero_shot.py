@@ -8,10 +8,18 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import accuracy_score, confusion_matrix, roc_auc_score, roc_curve
+from sklearn.metrics import (
+    accuracy_score,
+    balanced_accuracy_score,
+    confusion_matrix,
+    roc_auc_score,
+    roc_curve,
+    top_k_accuracy_score,
+)
 
 from roco_search.errors import InputError
-from roco_search.zero_shot import auc, evaluate_exclusive, evaluate_multi_label, youden
+from roco_search.evaluation.auc import auc, youden
+from roco_search.evaluation.zero_shot import compare_exclusive, evaluate_exclusive, evaluate_multi_label
 
 nan = float("nan")
 tied_scores = st.lists(st.tuples(st.integers(0, 6), st.booleans()), min_size=2, max_size=60).filter(
@@ -62,7 +70,7 @@ def test_exclusive_by_hand() -> None:
 
 
 @settings(max_examples=15, deadline=None)
-@given(st.integers(0, 9999), st.integers(3, 5))
+@given(st.integers(0, 9999), st.integers(3, 8))
 def test_exclusive_agrees_with_scikit_learn(seed: int, classes: int) -> None:
     random = np.random.default_rng(seed)
     truth = np.concatenate([np.arange(classes), random.integers(0, classes, 40)])
@@ -71,9 +79,35 @@ def test_exclusive_agrees_with_scikit_learn(seed: int, classes: int) -> None:
     assert found.accuracy.value == pytest.approx(accuracy_score(truth, probabilities.argmax(axis=1)))
     assert found.macro_auc is not None
     assert found.macro_auc.value == pytest.approx(roc_auc_score(truth, probabilities, multi_class="ovr"))
-    assert np.array(found.confusion).tolist() == confusion_matrix(truth, probabilities.argmax(axis=1)).tolist()
-    for metric in (found.accuracy, found.macro_auc, *(label.auc for label in found.labels)):
+    called = probabilities.argmax(axis=1)
+    assert np.array(found.confusion).tolist() == confusion_matrix(truth, called).tolist()
+    assert found.mean_per_class_recall is not None
+    assert found.mean_per_class_recall.value == pytest.approx(balanced_accuracy_score(truth, called))
+    assert (found.top_5_accuracy is None) == (classes <= 5)
+    if found.top_5_accuracy is not None:
+        expected = top_k_accuracy_score(truth, probabilities, k=5, labels=np.arange(classes))
+        assert found.top_5_accuracy.value == pytest.approx(expected)
+    for metric in (found.accuracy, found.macro_auc, found.mean_per_class_recall, *(e.auc for e in found.labels)):
         assert metric is not None and 0 <= metric.low <= metric.high <= 1
+
+
+def test_a_comparison_is_the_difference_of_the_two() -> None:
+    random = np.random.default_rng(0)
+    truth = random.integers(0, 3, 200)
+    known = truth[:, None] == np.arange(3)
+    first = random.dirichlet(np.ones(3), 200) + 1.0 * known
+    second = random.dirichlet(np.ones(3), 200) + 0.3 * known
+    names = ["a", "b", "c"]
+    gain = compare_exclusive(first, second, truth, names)
+    for name in ("accuracy", "macro_auc", "mean_per_class_recall"):
+        values = [getattr(evaluate_exclusive(each, truth, names), name) for each in (first, second)]
+        assert gain[name].value == pytest.approx(values[0].value - values[1].value)
+        assert 0 < gain[name].low < gain[name].value < gain[name].high
+    right = [each.argmax(axis=1) == truth for each in (first, second)]
+    half = 1.96 * (right[0].astype(int) - right[1]).std() / 200**0.5
+    assert gain["accuracy"].high - gain["accuracy"].low == pytest.approx(2 * half, rel=0.1), "paired, image by image"
+    same = compare_exclusive(first, first, truth, names)
+    assert all((metric.low, metric.high) == (0, 0) for metric in same.values())
 
 
 def test_unknown_truth_does_not_count() -> None:

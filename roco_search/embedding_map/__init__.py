@@ -1,0 +1,24 @@
+"""The 2-D map of a library: every picture a point, so that what the model finds alike lies together."""
+
+from .drawing import colours, figure, map_page, write_map
+from .grouping import NOT_STATED, OTHERS, Color, Groups
+from .layout import EmbeddingMap, lay_out, make_map, read_pictures
+from .projection import Method, available_methods, project
+
+__all__ = [
+    "NOT_STATED",
+    "OTHERS",
+    "Color",
+    "EmbeddingMap",
+    "Groups",
+    "Method",
+    "available_methods",
+    "colours",
+    "figure",
+    "lay_out",
+    "make_map",
+    "map_page",
+    "project",
+    "read_pictures",
+    "write_map",
+]

@@ -1,0 +1,162 @@
+"""A map as a figure, and as a page in which every point says what it is."""
+
+from __future__ import annotations
+
+import os
+import re
+from itertools import cycle, islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from roco_search.errors import InputError
+from roco_search.figures import PALETTE, escape, page, style, svg, write_page, write_png
+
+from .grouping import NOT_STATED, OTHERS, Color
+from .layout import EmbeddingMap
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+KIND = "map"
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p")  # shapes besides colours: a printer may have no colour
+GREY, PALE = "#8a8a8a", "#bdbdbd"
+TITLES: dict[Color, str] = {"modality": "modality", "body_part": "body part", "folder": "folder"}
+METHODS = {
+    "umap": "UMAP by cosine distance: what lies together is alike; distances across the map mean little",
+    "pca": "PCA: the two directions of largest variance",
+}
+
+
+def colours(names: list[str]) -> list[str]:
+    """Return the colour of each group of a map."""
+    own = iter(islice(cycle(PALETTE), len(names)))
+    return [GREY if name == NOT_STATED else PALE if name == OTHERS else next(own) for name in names]
+
+
+def figure(found: EmbeddingMap, color: Color) -> Figure:
+    """Draw a map with its legend."""
+    groups = found.groups(color)
+    points = found.projection.points
+    size = max(3.0, min(30.0, 12_000 / max(1, len(points))))
+    with style() as new:
+        drawn: Figure = new(figsize=(8, 6))
+        axes = drawn.subplots()
+        axes.set_aspect("equal", "datalim")
+        axes.set_title(f"{len(points):,} images by {TITLES[color]}")
+        shares = found.projection.explained
+        for name, axis in (("x", axes.xaxis), ("y", axes.yaxis)):
+            axis.set_ticks([])
+            axes.spines["left" if name == "y" else "bottom"].set_visible(shares is not None)
+            if shares is not None:
+                number = "xy".index(name)
+                axis.set_label_text(f"component {number + 1} ({shares[number]:.0%} of the variance)")
+        for number, (name, colour) in enumerate(zip(groups.names, colours(groups.names), strict=True)):
+            among = points[groups.of == number]
+            plain = name in {NOT_STATED, OTHERS}
+            axes.scatter(
+                among[:, 0],
+                among[:, 1],
+                s=size,
+                marker="o" if plain else MARKERS[number % len(MARKERS)],
+                color=colour,
+                linewidths=0,
+                alpha=0.85,
+                zorder=2 if plain else 3,
+                label=f"{_shown(name)} ({groups.counts[number]:,})",
+                gid=f"group-{number}",  # so that the page can tell which points are whose
+            )
+        axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), markerscale=(40 / size) ** 0.5)
+    return drawn
+
+
+def map_page(found: EmbeddingMap, color: Color, title: str, *, redact_paths: bool = False) -> str:
+    """Return a page with the map, ASCII alone; pointing at a point shows what it is.
+
+    Parameters
+    ----------
+    found
+        The map.
+    color
+        What its colours say.
+    title
+        As plain text.
+    redact_paths
+        Leave file names out, which may name patients.
+    """
+    groups = found.groups(color)
+    drawn = svg(figure(found, color))
+    for number in range(len(groups.names)):
+        members = [place for place, own in enumerate(groups.of.tolist()) if own == number]
+        drawn = _label(drawn, number, [tooltip(found, place, redact_paths=redact_paths) for place in members])
+    part = f"{len(found.ids):,} of {found.total:,} images, drawn by lot" if found.total > len(found.ids) else (
+        f"{found.total:,} images"
+    )  # fmt: skip
+    guesses = " Where a header says nothing, modality and body part are the model's guesses." if found.guessed else ""
+    body = f"""<header>
+<h1>{escape(title)}</h1>
+<p>{part}. {METHODS[found.projection.method]}. Point at one to see what it is.{guesses}</p>
+</header>
+<figure>{drawn}</figure>
+<table><tr><th>{TITLES[color]}</th><th class="number">images</th></tr>
+{"".join(f'<tr><td>{escape(n)}</td><td class="number">{c:,}</td></tr>' for n, c in _rows(groups.names, groups.counts))}
+</table>"""
+    return page(KIND, title, body)
+
+
+def write_map(
+    path: Path, found: EmbeddingMap, color: Color, title: str, *, redact_paths: bool = False, force: bool = False
+) -> None:
+    """Write a map as an ``.html`` page or a ``.png`` picture, readable by its owner alone, whole or not at all.
+
+    Raises
+    ------
+    InputError
+        If the name has another ending, the file cannot be written, or it is there already: a page gives way to a page
+        of its kind, a picture only to `force`.
+    """
+    match path.suffix.lower():
+        case ".html" | ".htm":
+            write_page(path, KIND, map_page(found, color, title, redact_paths=redact_paths))
+        case ".png":
+            if path.exists() and not force:
+                raise InputError(f"{path} exists, so it is kept; give another name, or add --force.")
+            write_png(path, figure(found, color))
+        case ending:
+            raise InputError(f"A map is written as .html or .png, not as {ending or 'a file without an ending'}.")
+
+
+def tooltip(found: EmbeddingMap, place: int, *, redact_paths: bool = False) -> str:
+    """Return what a point is: file name, modality, body part and frame, as far as they are known."""
+    frame = found.frames[place]
+    body_part = found.values["body_part"][place]
+    facts: list[Any] = [
+        None if redact_paths else os.path.basename(frame.path),  # noqa: PTH119 - a name that need not be UTF-8
+        found.values["modality"][place],
+        body_part and body_part.lower(),
+        f"frame {frame.frame + 1} of {frame.frames}" if frame.frames > 1 else None,
+    ]
+    return " · ".join(str(fact) for fact in facts if fact) or "not stated"
+
+
+def _rows(names: list[str], counts: list[int]) -> zip[tuple[str, int]]:
+    return zip(names, counts, strict=True)
+
+
+def _shown(name: str) -> str:
+    # matplotlib reads a dollar sign as mathematics, and hides a label that begins with an underscore.
+    text = "".join(char if char.isprintable() else "�" for char in name).replace("$", r"\$")
+    return text if len(text) <= 32 else f"…{text[-31:]}"
+
+
+def _label(drawn: str, number: int, texts: list[str]) -> str:
+    """Give each point of a group its title; matplotlib draws them in the order in which it was given them."""
+    start = drawn.index(f'<g id="group-{number}">')
+    end = drawn.index("</g>\n  ", drawn.index("</defs>", start)) if texts else start
+    titles = iter(texts)
+    points = re.sub(
+        r"<use ([^>]*)/>",
+        lambda match: f"<use {match[1]}><title>{escape(next(titles))}</title></use>",
+        drawn[start:end],
+    )
+    assert next(titles, None) is None
+    return drawn[:start] + points + drawn[end:]

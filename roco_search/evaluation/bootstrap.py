@@ -1,0 +1,91 @@
+"""Percentile bootstrap (Efron 1979): how far a figure would move on another sample of the same size.
+
+What is resampled are the queries or images that were measured; the pool that they were ranked in stays as it is. Two
+models that are measured on the same pairs are resampled together, so that the difference knows that they share what
+is hard (a paired bootstrap).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+RESAMPLES = 1000
+_BLOCK = 2_000_000  # values drawn at once, so that any pool fits
+
+Values = npt.NDArray[Any]
+Figure = Callable[[Values], Any]
+"""From values ``(…, n, …)`` to ``(…)``: one figure for each sample."""
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A figure with its 95 % bootstrap interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Estimate:
+    """A figure with what it is on each resample, float ``(resamples,)``; NaN where it is not defined there."""
+
+    value: float
+    drawn: Values
+
+    @property
+    def metric(self) -> Metric:
+        """The figure with its percentile interval, over the resamples in which it is defined."""
+        drawn = self.drawn[np.isfinite(self.drawn)]
+        low, high = np.percentile(drawn, (2.5, 97.5)) if len(drawn) else (self.value, self.value)
+        return Metric(self.value, float(low), float(high))
+
+    def __sub__(self, other: Estimate) -> Estimate:
+        """Return the difference, where both were drawn with the same seed from the same queries."""
+        return Estimate(self.value - other.value, self.drawn - other.drawn)
+
+
+def estimate(
+    values: Values, figures: Mapping[str, Figure], seed: int, resamples: int = RESAMPLES
+) -> dict[str, Estimate]:
+    """Return each figure of ``values`` and of resamples of them.
+
+    Parameters
+    ----------
+    values
+        ``(n,)``, or ``(n, parts)`` where a figure needs several numbers of each query.
+    figures
+        Called with ``(samples, n)`` or ``(samples, n, parts)``, and with ``values`` themselves.
+    seed
+        The same seed and the same *n* draw the same rows: that is what makes a comparison paired.
+    resamples
+        How many.
+    """
+    drawn: dict[str, list[Values]] = {name: [] for name in figures}
+    for rows in _rows(len(values), seed, resamples):
+        sample = values[rows]
+        for name, figure in figures.items():
+            drawn[name].append(figure(sample))
+    return {name: Estimate(float(figure(values)), np.concatenate(drawn[name])) for name, figure in figures.items()}
+
+
+def _rows(count: int, seed: int, resamples: int) -> Iterator[npt.NDArray[np.int64]]:
+    random = np.random.default_rng(seed)
+    block = max(1, _BLOCK // max(1, count))
+    for start in range(0, resamples, block):
+        yield random.integers(0, count, (min(block, resamples - start), count))
+
+
+def metrics(estimates: Mapping[str, Estimate]) -> dict[str, Metric]:
+    """Return the figures with their intervals."""
+    return {name: found.metric for name, found in estimates.items()}
+
+
+def differences(first: Mapping[str, Estimate], second: Mapping[str, Estimate]) -> dict[str, Metric]:
+    """Return how much larger each figure that both have is in the first, with the interval of that."""
+    return {name: (found - second[name]).metric for name, found in first.items() if name in second}

@@ -1,0 +1,202 @@
+"""Pairs become embeddings: each picture is read once, on threads ahead of the model, whatever the number of models.
+
+A picture that cannot be read is left out with its caption, named and counted; it shifts nobody.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from roco_search.errors import ImageError, InputError
+from roco_search.models.encoder import Encoder
+from roco_search.pairs.pair import Pair, PairSet
+
+BATCH_SIZE = 64
+MAX_BYTES = 256 * 2**20  # of pixels in a batch: 64 radiographs would be gigabytes
+_TEXTS_AT_ONCE = 256
+
+Pixels = npt.NDArray[np.uint8]
+Embeddings = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class UnreadablePicture:
+    """A pair whose picture could not be read: what it is called, and the reason."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Embedded:
+    """What a model makes of pairs.
+
+    Attributes
+    ----------
+    pairs
+        Those whose picture could be read, in the order of the data set; row *i* below is `pairs[i]`.
+    images, texts
+        float32 ``(n, dim)`` of unit norm. Identical captions have the identical embedding. Without captions,
+        ``texts`` is ``(0, dim)``.
+    unreadable
+        The others.
+    """
+
+    pairs: Sequence[Pair]
+    images: Embeddings
+    texts: Embeddings
+    unreadable: Sequence[UnreadablePicture]
+
+    @property
+    def captions(self) -> list[str]:
+        """The data set's own caption of each pair."""
+        return [pair.caption for pair in self.pairs]
+
+
+def embed(
+    encoder: Encoder,
+    pairs: PairSet | Sequence[Pair],
+    *,
+    captions: bool = True,
+    advance: Callable[[int], None] | None = None,
+) -> Embedded:
+    """Embed the images of pairs and their captions with one model; see `embed_with_each`."""
+    return embed_with_each([encoder], pairs, captions=captions, advance=advance)[0]
+
+
+def embed_with_each(
+    encoders: Sequence[Encoder],
+    pairs: PairSet | Sequence[Pair],
+    *,
+    captions: bool = True,
+    advance: Callable[[int], None] | None = None,
+) -> list[Embedded]:
+    """Embed the same pairs with several models.
+
+    Parameters
+    ----------
+    encoders
+        The models.
+    pairs
+        The pairs.
+    captions
+        Whether the captions are wanted too.
+    advance
+        Called with how many more pairs are read and embedded.
+
+    Returns
+    -------
+    list of Embedded
+        One for each model, all of the same pairs.
+
+    Raises
+    ------
+    InputError
+        If no picture can be read, or an embedding is not finite.
+    """
+    wanted = list(pairs.pairs if isinstance(pairs, PairSet) else pairs)
+    kept: list[Pair] = []
+    unreadable: list[UnreadablePicture] = []
+    images: list[list[Embeddings]] = [[] for _ in encoders]
+    for batch in _batches(wanted):
+        read = [(pair, found) for pair, found in batch if not isinstance(found, str)]
+        unreadable += [UnreadablePicture(pair.picture.name, found) for pair, found in batch if isinstance(found, str)]
+        kept += [pair for pair, _ in read]
+        for encoder, parts in zip(encoders, images, strict=True):
+            if read:
+                parts.append(encoder.encode_images([pixels for _, pixels in read]))
+        if advance is not None:
+            advance(len(batch))
+    if not kept:
+        raise InputError(_nothing_left(unreadable))
+    texts = [_embed_texts(encoder, [pair.caption for pair in kept] if captions else []) for encoder in encoders]
+    found = [
+        Embedded(kept, np.concatenate(parts), of_captions, unreadable)
+        for parts, of_captions in zip(images, texts, strict=True)
+    ]
+    for encoder, embedded in zip(encoders, found, strict=True):
+        _check(encoder, embedded)
+    return found
+
+
+def _embed_texts(encoder: Encoder, captions: Sequence[str]) -> Embeddings:
+    distinct = {caption: row for row, caption in enumerate(dict.fromkeys(captions))}
+    texts = list(distinct)
+    parts = [encoder.encode_texts(texts[i : i + _TEXTS_AT_ONCE]) for i in range(0, len(texts), _TEXTS_AT_ONCE)]
+    if not parts:
+        return np.empty((0, encoder.dim), np.float32)
+    return np.asarray(np.concatenate(parts)[[distinct[caption] for caption in captions]])
+
+
+def _check(encoder: Encoder, embedded: Embedded) -> None:
+    for kind, vectors in (("images", embedded.images), ("captions", embedded.texts)):
+        bad = ~np.isfinite(vectors).all(axis=1)
+        if bad.any():
+            first = embedded.pairs[int(bad.argmax())].picture.name
+            raise InputError(
+                f"The model {encoder.name} gives no usable embedding (not finite) for {int(bad.sum())} of "
+                f"{len(vectors)} {kind}, the first being of {first}, so nothing can be said of it; use --precision "
+                "fp32, or train it again with a lower learning rate."
+            )
+
+
+def _nothing_left(unreadable: Sequence[UnreadablePicture]) -> str:
+    if not unreadable:
+        return "There is no pair to measure; choose another split, or fewer conditions."
+    first = unreadable[0]
+    return (
+        f"None of the {len(unreadable)} images can be read (the first, {first.name}: {first.reason}); check where the "
+        "data set's images are."
+    )
+
+
+def _batches(pairs: Sequence[Pair]) -> Iterator[list[tuple[Pair, Pixels | str]]]:
+    batch: list[tuple[Pair, Pixels | str]] = []
+    held = 0
+    for pair, found in _read_ahead(pairs):
+        batch.append((pair, found))
+        held += 0 if isinstance(found, str) else found.nbytes
+        if len(batch) >= BATCH_SIZE or held >= MAX_BYTES:
+            yield batch
+            batch, held = [], 0
+    if batch:
+        yield batch
+
+
+def _read_ahead(pairs: Sequence[Pair]) -> Iterator[tuple[Pair, Pixels | str]]:
+    """Yield each pair with its pixels, or with the reason why there are none, in order."""
+    workers = os.cpu_count() or 2
+    waiting: deque[tuple[Pair, Future[Pixels | str]]] = deque()
+    with ThreadPoolExecutor(workers, thread_name_prefix="roco-read") as pool:
+        try:
+            for pair in pairs:
+                waiting.append((pair, pool.submit(_read, pair)))
+                # A decoded radiograph can be 50 MB: few are held at once.
+                if len(waiting) > 2 * workers:
+                    first, future = waiting.popleft()
+                    yield first, future.result()
+            while waiting:
+                first, future = waiting.popleft()
+                yield first, future.result()
+        finally:
+            for _, future in waiting:
+                future.cancel()
+
+
+def _read(pair: Pair) -> Pixels | str:
+    try:
+        return pair.picture.read()
+    except ImageError as error:
+        return str(error)
+    except MemoryError:
+        return "there is not enough memory to decode it; close other programs or make it smaller"
+    except Exception as error:
+        # The message of an unknown exception may quote the header, so only its type is told.
+        return f"its decoder failed ({type(error).__name__}); the file is probably damaged"

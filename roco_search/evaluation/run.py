@@ -1,0 +1,168 @@
+"""An evaluation from the request to the result: everything that can be refused is, before a picture is read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from roco_search.models.encoder import Encoder
+from roco_search.pairs.pair import Pair, PairSet
+
+from .classes import Classes, find_classes
+from .classification import Classification, measure_classification
+from .columns import Column, find_column
+from .embed import Embedded, embed_with_each
+from .m3ae import draw_ids, find_pairs
+from .protocols import Protocol, check_batches
+from .retrieval import RetrievalResult, check_captions, measure_retrieval
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Plan:
+    """What to measure, found possible.
+
+    ``pairs`` are those that are needed for it. ``retrieval`` is whether captions are wanted, ``protocols`` what
+    besides the whole pool, ``by`` the column of groups, ``columns`` what to classify, ``m3ae_ids`` the pairs of
+    m3ae-2k, and ``seed`` that of the bootstrap.
+    """
+
+    pairs: Sequence[Pair]
+    retrieval: bool
+    protocols: Sequence[Protocol]
+    by: Column | None
+    columns: Sequence[Classes]
+    m3ae_ids: Sequence[str]
+    seed: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Evaluation:
+    """What was measured.
+
+    Attributes
+    ----------
+    data
+        The split it was measured on, with what its layout left out.
+    conditions
+        By which its pairs were chosen, as they were written.
+    encoders
+        The model, and the one it was compared with.
+    embedded
+        What each made of the pairs, and which pictures could not be read.
+    retrieval, classifications
+        The results.
+    plan
+        What was asked for.
+    """
+
+    data: PairSet
+    conditions: Sequence[str]
+    encoders: Sequence[Encoder]
+    embedded: Sequence[Embedded]
+    retrieval: RetrievalResult | None
+    classifications: Sequence[Classification]
+    plan: Plan
+
+
+def plan_evaluation(
+    data: PairSet,
+    folder: str | Path,
+    *,
+    protocols: Sequence[Protocol] = (),
+    by: str | None = None,
+    classify: Sequence[str] = (),
+    labels: Sequence[str] = (),
+    labels_file: str | Path | None = None,
+    ignore_other: bool = False,
+    seed: int = 0,
+) -> Plan:
+    """Find out whether what is asked for can be measured on these pairs.
+
+    Parameters
+    ----------
+    data
+        The pairs.
+    folder
+        Where they are from; m3ae-2k reads the captions of the other splits there.
+    protocols
+        What to measure besides the whole pool.
+    by
+        A column by whose values to measure too.
+    classify
+        Columns to classify. Then captions are left alone, unless a protocol asks for them.
+    labels, labels_file, ignore_other
+        The classes, as `find_classes` takes them.
+    seed
+        Of the bootstrap.
+
+    Raises
+    ------
+    InputError
+        If it cannot be measured.
+    """
+    retrieval = bool(protocols) or not classify
+    if retrieval:
+        check_captions(data.pairs)
+    if "shuffled-32" in protocols:
+        check_batches(len(data.pairs))
+    columns = [
+        find_classes(
+            find_column(name, data.pairs),
+            data.pairs,
+            labels=labels,
+            labels_file=labels_file,
+            ignore_other=ignore_other,
+        )
+        for name in classify
+    ]
+    ids: Sequence[str] = ()
+    if "m3ae-2k" in protocols:
+        ids = draw_ids(Path(folder), data.split)
+        find_pairs(ids, data.pairs)
+    column = None
+    if by is not None:
+        column = find_column(by, data.pairs)
+        for pair in data.pairs:
+            column.of(pair)  # refuses lists
+    pairs = list(data.pairs)
+    if not retrieval:
+        wanted = [classes.truth(pairs) >= 0 for classes in columns]
+        pairs = [pair for pair, *inside in zip(pairs, *wanted, strict=True) if any(inside)]
+    return Plan(pairs, retrieval, list(dict.fromkeys(protocols)), column, columns, ids, seed)
+
+
+def evaluate(
+    data: PairSet,
+    encoders: Sequence[Encoder],
+    plan: Plan,
+    *,
+    conditions: Sequence[str] = (),
+    advance: Callable[[int], None] | None = None,
+) -> Evaluation:
+    """Measure what was planned.
+
+    Parameters
+    ----------
+    data
+        The pairs that the plan was made for.
+    encoders
+        The model, or two that are compared on the same pairs.
+    plan
+        What to measure.
+    conditions
+        As in `Evaluation`.
+    advance
+        Called with how many more pairs are read and embedded.
+
+    Raises
+    ------
+    InputError
+        If no picture can be read, too few can, or an embedding is not finite.
+    """
+    found = embed_with_each(encoders, plan.pairs, captions=plan.retrieval, advance=advance)
+    retrieval = None
+    if plan.retrieval:
+        retrieval = measure_retrieval(found, plan.protocols, plan.by, plan.m3ae_ids, plan.seed)
+    classifications = [measure_classification(encoders, found, classes, plan.by, plan.seed) for classes in plan.columns]
+    return Evaluation(data, conditions, encoders, found, retrieval, classifications, plan)

@@ -1,0 +1,259 @@
+"""The demo, assembled: Gradio's blocks behind our own gate, and our own routes before them.
+
+Gradio's own ``launch`` is never called, so nothing can be shared by a tunnel, and none of its servers listens.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from roco_search.errors import InputError
+
+from . import markup
+from .desk import Desk
+from .safety import Gate, Rules, is_loopback, own_names
+
+if TYPE_CHECKING:
+    import gradio as gr
+    from fastapi import FastAPI
+
+PORT = 7860
+UPLOADS = "uploads"
+QUEUE = 64  # events that wait; who comes later is told so
+ASSETS = ("gallery.js", "viewer.js", "map.js")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Address:
+    """Where the demo listens, and who may ask."""
+
+    host: str = "127.0.0.1"
+    port: int = PORT
+    rules: Rules = field(default_factory=Rules)
+
+    @property
+    def url(self) -> str:
+        """What to open in a browser on this machine."""
+        name = "127.0.0.1" if self.host in {"0.0.0.0", "::"} else self.host
+        return f"http://{f'[{name}]' if ':' in name else name}:{self.port}/"
+
+
+def check_gradio() -> None:
+    """Refuse to go on without gradio.
+
+    Raises
+    ------
+    InputError
+        With the command that installs it.
+    """
+    if find_spec("gradio") is None:
+        raise InputError(
+            "The demo needs gradio; run `pip install 'roco-search[demo]'`, in a clone `pip install '.[demo]'`."
+        )
+
+
+def address(host: str, port: int, auth: str | None) -> Address:
+    """Return where to listen, once that is safe.
+
+    Parameters
+    ----------
+    host
+        An address of this machine.
+    port
+        A port, or 0 for one that is free.
+    auth
+        "USER:PASSWORD", or None: on this machine alone nobody has to give one.
+
+    Raises
+    ------
+    InputError
+        If others could reach it without a password, or the password is none.
+    """
+    credentials = None
+    if auth is not None:
+        user, colon, password = auth.partition(":")
+        if not (colon and user and password):
+            raise InputError("--auth is written USER:PASSWORD; neither may be empty.")  # never what was written
+        credentials = (user, password)
+    if is_loopback(host):
+        return Address(host=host, port=port, rules=Rules(auth=credentials))
+    if credentials is None:
+        raise InputError(
+            f"Whoever reaches {host} could see the images; add --auth USER:PASSWORD (or set ROCO_DEMO_AUTH), or leave "
+            "--host out."
+        )
+    rules = Rules(hosts=frozenset({host.lower(), *own_names()}), any_address=True, auth=credentials)
+    return Address(host=host, port=port, rules=rules)
+
+
+def prepare_gradio(folder: Path) -> None:
+    """Set what gradio reads when it is imported: where its files go, and that it tells nobody of itself."""
+    uploads = folder / UPLOADS
+    uploads.mkdir(mode=0o700, exist_ok=True)
+    os.environ |= {
+        "GRADIO_TEMP_DIR": str(uploads),
+        "GRADIO_ANALYTICS_ENABLED": "False",
+        "GRADIO_SHARE": "False",
+        "GRADIO_SSR_MODE": "False",
+        "GRADIO_MCP_SERVER": "False",
+        # It would sum up its own events with pandas after each of them.
+        "GRADIO_ANALYTICS_CACHE_FREQUENCY": str(10**9),
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+    }
+
+
+def make_blocks(desk: Desk, folder: Path) -> gr.Blocks:
+    """Return the three tabs over a library. `prepare_gradio` comes first, with the same folder."""
+    import gradio as gr
+
+    from .classify_tab import ClassifyTab
+    from .library_tab import LibraryTab
+    from .parts import html
+    from .search_tab import SearchTab
+
+    # What a page has brought and never used is gone after ten minutes.
+    with gr.Blocks(title="roco", analytics_enabled=False, delete_cache=(60, 600)) as blocks:
+        html(markup.header())
+        with gr.Tabs(selected="search") as tabs:
+            with gr.Tab("Search", id="search"):
+                SearchTab(desk, tabs, folder / UPLOADS)
+            with gr.Tab("Classify", id="classify"):
+                ClassifyTab(desk, folder / UPLOADS)
+            with gr.Tab("Library", id="library") as library:
+                LibraryTab(desk, library)
+    queued: gr.Blocks = blocks.queue(max_size=QUEUE, default_concurrency_limit=2)
+    return queued
+
+
+def make_app(desk: Desk, folder: Path, rules: Rules) -> FastAPI:
+    """Return the whole demo as an app.
+
+    Parameters
+    ----------
+    desk
+        Answers for the library.
+    folder
+        The run's private folder, as `prepare_gradio` had it.
+    rules
+        What the gate lets through.
+    """
+    import gradio as gr
+    from fastapi import FastAPI
+
+    from .serving import add_routes
+
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    add_routes(app, desk, folder)
+    scripts = "".join(f'<script src="/roco/assets/{name}"></script>' for name in ASSETS)
+    blocks = make_blocks(desk, folder)
+    gr.mount_gradio_app(
+        app,
+        blocks,
+        "/",
+        footer_links=[],
+        run_history=False,
+        show_error=False,
+        max_file_size=rules.longest_upload,
+        ssr_mode=False,
+        enable_monitoring=False,
+        pwa=False,
+        mcp_server=False,
+        theme=_theme(),
+        head=f'<link rel="stylesheet" href="/roco/assets/roco.css">{scripts}',
+    )
+    # Only ``launch`` sets this, and only then does Gradio check which files a message may name. The gate does so too.
+    blocks.has_launched = True
+    app.add_middleware(Gate, rules=rules, uploads=folder / UPLOADS)
+    return app
+
+
+def run(desk: Desk, folder: Path, where: Address, ready: Callable[[str], None]) -> None:
+    """Serve the demo until it is interrupted.
+
+    Parameters
+    ----------
+    desk
+        Answers for the library.
+    folder
+        The run's private folder.
+    where
+        Where to listen.
+    ready
+        Is told the address when it can be opened.
+
+    Raises
+    ------
+    InputError
+        If the port is taken, or the address is none of this machine.
+    """
+    import socket
+
+    prepare_gradio(folder)
+    app = make_app(desk, folder, where.rules)
+    family = socket.AF_INET6 if ":" in where.host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as listening:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listening.bind((where.host, where.port))
+        except OSError as error:
+            raise InputError(
+                f"{where.host}:{where.port} cannot be listened on ({error.strerror}); give another --port."
+            ) from None
+        listening.listen()
+        ready(Address(host=where.host, port=listening.getsockname()[1]).url)
+        server(app).run(sockets=[listening])
+
+
+def server(app: FastAPI) -> Any:
+    """Return the uvicorn server of an app; it is told where to listen when it runs."""
+    import uvicorn
+
+    class Server(uvicorn.Server):
+        """Ends in order, also when its terminal is closed: the run's folder has to be emptied."""
+
+        @contextmanager
+        def capture_signals(self) -> Iterator[None]:
+            # uvicorn raises the signal again when it has ended, and SIGTERM would then end the process at once.
+            if threading.current_thread() is not threading.main_thread():
+                yield
+                return
+            ends = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+            before = {end: signal.signal(end, self.handle_exit) for end in ends}
+            try:
+                yield
+            finally:
+                for end, handler in before.items():
+                    signal.signal(end, handler)
+
+    # Pages hold a line open for as long as they are seen; nobody waits for them at the end, or is told that they broke.
+    return Server(
+        uvicorn.Config(
+            app, log_level="critical", access_log=False, server_header=False, ws="none", timeout_graceful_shutdown=2
+        )
+    )
+
+
+def warm_up(desk: Desk) -> None:
+    """Load the text tower, so that the first search need not wait for it."""
+    desk.encoder.encode_texts(["chest X-ray"])
+
+
+def _theme() -> Any:
+    import gradio as gr
+
+    # Okabe and Ito's blue, as in roco's figures; fonts of the system, so that none is fetched.
+    blue = gr.themes.Color(
+        "#eaf4fb", "#d3e9f7", "#a6d3ef", "#79bde6", "#56b4e9", "#0072b2", "#00659e", "#005789", "#004a75", "#003d61",
+        "#00304d",
+    )  # fmt: skip
+    fonts = ["system-ui", "sans-serif"]
+    theme = gr.themes.Base(primary_hue=blue, font=fonts, font_mono=["ui-monospace", "monospace"])
+    return theme.set(button_primary_background_fill="#0072b2", button_primary_background_fill_hover="#00659e")

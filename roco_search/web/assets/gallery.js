@@ -1,0 +1,74 @@
+// The gallery, the bars, and the ear that takes "more like this" to the server.
+(() => {
+  "use strict";
+  const roco = (window.roco = window.roco || {});
+
+  roco.gallery = (element) => {
+    const cards = () => [...element.querySelectorAll(".roco-card")];
+    element.addEventListener("click", (event) => {
+      const card = event.target.closest(".roco-card");
+      if (card) roco.open(Number(card.dataset.id), cards().map((other) => Number(other.dataset.id)), card);
+    });
+    element.addEventListener("keydown", (event) => {
+      const all = cards();
+      const at = all.indexOf(event.target.closest(".roco-card"));
+      if (at < 0) return;
+      const top = (card) => card.getBoundingClientRect().top;
+      const columns = Math.max(1, all.filter((card) => Math.abs(top(card) - top(all[0])) < 4).length);
+      const steps = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -columns, ArrowDown: columns, Home: -at, End: all.length - 1 - at };
+      if (!(event.key in steps)) return;
+      event.preventDefault();
+      const next = all[Math.max(0, Math.min(all.length - 1, at + steps[event.key]))];
+      next.focus();
+      next.scrollIntoView({ block: "nearest" });
+    });
+  };
+
+  // An image that cannot be read says why in its place: the server's answer is a picture of the reason.
+  document.addEventListener("error", (event) => {
+    const picture = event.target;
+    if (picture.matches && picture.matches(".roco-picture img") && !picture.dataset.failed) {
+      picture.dataset.failed = "true";
+      fetch(picture.src).then(async (answer) => {
+        const text = await answer.text();
+        const box = picture.parentElement;
+        box.innerHTML = (answer.headers.get("content-type") || "").includes("svg") ? text : "";
+        if (!box.innerHTML) box.textContent = "This image cannot be shown now.";
+      });
+    }
+  }, true);
+
+  roco.result = (element) => {
+    const show = (key) => {
+      for (const layer of element.querySelectorAll("[data-layer]")) layer.hidden = layer.dataset.layer !== key;
+    };
+    element.addEventListener("click", (event) => {
+      const plain = event.target.closest(".roco-plain");
+      const bar = event.target.closest(".roco-bar");
+      if (plain) {
+        const alone = plain.getAttribute("aria-pressed") !== "true";
+        plain.setAttribute("aria-pressed", String(alone));
+        const chosen = element.querySelector('.roco-bar[aria-pressed="true"]');
+        show(alone ? "plain" : chosen ? chosen.dataset.map : "0");
+      } else if (bar && element.querySelector(`[data-layer="${bar.dataset.map}"]`)) {
+        for (const other of element.querySelectorAll(".roco-bar")) other.setAttribute("aria-pressed", String(other === bar));
+        const button = element.querySelector(".roco-plain");
+        if (button) button.setAttribute("aria-pressed", "false");
+        show(bar.dataset.map);
+      }
+    });
+  };
+
+  roco.ear = (element, trigger) => {
+    roco.like = (id) => trigger("like", { id });
+  };
+
+  // On a phone the results come before the filters: these are folded until they are wanted. Elsewhere one can write
+  // at once. Gradio may draw this component before those, so they are waited for.
+  roco.settle = (tries = 100) => {
+    const phone = window.matchMedia("(max-width: 767px)").matches;
+    const part = document.querySelector(phone ? "#roco-filters > button.open" : "#roco-text input");
+    if (part) phone ? part.click() : part.focus();
+    else if (tries > 0) requestAnimationFrame(() => roco.settle(tries - 1));
+  };
+})();

@@ -1,0 +1,124 @@
+"""A frame of the library becomes a JPEG: rendered when it is asked for, and thumbnails kept in the run's own folder."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections import OrderedDict
+from contextlib import suppress
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING
+
+from roco_search.errors import ImageError
+from roco_search.imaging import Window, open_image
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from roco_search.library import StoredFrame
+
+SIZES = (160, 320, 1280)
+"""Pixels of the longer side that can be asked for: in a strip, on a card, and large."""
+QUALITY = 85
+MOST_BYTES = 256 * 2**20  # of thumbnails on the disk; what was looked at longest ago goes first
+
+
+class PictureCache:
+    """Rendered frames, kept in a private folder.
+
+    Parameters
+    ----------
+    folder
+        Where they lie; it is made.
+    most
+        Bytes that they may take.
+    """
+
+    def __init__(self, folder: Path, most: int = MOST_BYTES) -> None:
+        folder.mkdir(mode=0o700)
+        self._folder, self._most = folder, most
+        self._sizes: OrderedDict[str, int] = OrderedDict()
+        self._bytes = 0
+        self._lock = Lock()
+
+    def picture(self, frame: StoredFrame, size: int, window: Window | None = None) -> bytes:
+        """Return a frame as a JPEG of at most `size` pixels on its longer side.
+
+        Raises
+        ------
+        UnreadableImage, NotAnImage
+            If the file is not there any more, or cannot be read any more.
+        """
+        if window is not None:  # a person turns a knob: nobody asks for the same again
+            return to_jpeg(rendered(frame.path, frame.frame, size, window))
+        with suppress(OSError):
+            state = Path(frame.path).stat()
+            # A file that changes is another picture: size and time are part of the name.
+            name = f"{frame.id}-{size}-{state.st_size}-{state.st_mtime_ns}.jpg"
+            if (kept := self._read(name)) is not None:
+                return kept
+            data = to_jpeg(rendered(frame.path, frame.frame, size))
+            self._keep(name, data)
+            return data
+        return to_jpeg(rendered(frame.path, frame.frame, size))
+
+    def _read(self, name: str) -> bytes | None:
+        with self._lock:
+            if name not in self._sizes:
+                return None
+            self._sizes.move_to_end(name)
+        try:
+            return (self._folder / name).read_bytes()
+        except OSError:
+            return None
+
+    def _keep(self, name: str, data: bytes) -> None:
+        try:
+            descriptor = os.open(self._folder / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(data)
+        except OSError:  # A full disk slows the demo down and stops nothing.
+            return
+        with self._lock:
+            self._bytes += len(data) - self._sizes.pop(name, 0)
+            self._sizes[name] = len(data)
+            while self._bytes > self._most:
+                oldest, length = self._sizes.popitem(last=False)
+                self._bytes -= length
+                (self._folder / oldest).unlink(missing_ok=True)
+
+
+def rendered(path: str, frame: int, size: int, window: Window | None = None) -> Image:
+    """Render a frame, counted from 0, at most `size` pixels long."""
+    from PIL import Image
+
+    image = Image.fromarray(next(open_image(path, window=window, frames=(frame,))).pixels)
+    image.thumbnail((size, size), Image.Resampling.LANCZOS)
+    return image
+
+
+def to_jpeg(image: Image) -> bytes:
+    """Return an image as a JPEG without any metadata; what is grey is written as grey."""
+    data = io.BytesIO()
+    red, green, blue = image.split()
+    grey = red.tobytes() == green.tobytes() == blue.tobytes()
+    (red if grey else image).save(data, "JPEG", quality=QUALITY)
+    return data.getvalue()
+
+
+def placeholder(error: ImageError | None) -> bytes:
+    """Return an SVG that says in place of a picture why there is none."""
+    from roco_search.figures import escape
+
+    reason = "this picture is not in the library any more" if error is None else str(error)
+    words, lines = reason.split(), [""]
+    for word in words:
+        if len(lines[-1]) + len(word) > 30:
+            lines.append("")
+        lines[-1] = f"{lines[-1]} {word}".strip()
+    texts = "".join(f'<text x="160" y="{130 + 20 * row}">{escape(line)}</text>' for row, line in enumerate(lines[:8]))
+    return (
+        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 320 320" width="320" height="320" font-size="15" '
+        f'font-family="sans-serif" text-anchor="middle" fill="#ccc"><rect width="320" height="320"/>{texts}</svg>'
+    ).encode("ascii", "xmlcharrefreplace")

@@ -1,0 +1,60 @@
+"""One run of the demo, from the library to the last request."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from roco_search.errors import LibraryEmpty
+from roco_search.library import Library
+from roco_search.models import Device, load_encoder
+
+from .app import PORT, address, check_gradio, run, warm_up
+from .desk import Desk
+from .scratch import scratch_folder
+
+
+def serve(
+    library: Path,
+    *,
+    host: str = "127.0.0.1",
+    port: int = PORT,
+    auth: str | None = None,
+    device: Device = "auto",
+    redact_paths: bool = False,
+    ready: Callable[[str], None] = print,
+) -> None:
+    """Serve the demo over a library until it is interrupted.
+
+    Parameters
+    ----------
+    library
+        Where it lies.
+    host, port, auth
+        See `address`.
+    device
+        Where the model runs.
+    redact_paths
+        Show keyed hashes instead of file names.
+    ready
+        Is told the address when it can be opened.
+
+    Raises
+    ------
+    InputError
+        If gradio is not installed, the address is not safe or is taken.
+    LibraryNotFound, LibraryEmpty, ModelNotFound, LibraryError
+    """
+    check_gradio()
+    where = address(host, port, auth)
+    with Library.open(library) as opened:
+        active = opened.model
+    if active is None or not active.count:
+        raise LibraryEmpty(f"The library {library} holds no image yet; index some with `roco index PATH`.")
+    with (
+        Desk(library, load_encoder(active.model, device), redact_paths=redact_paths) as desk,
+        scratch_folder() as folder,
+    ):
+        threading.Thread(target=warm_up, args=(desk,), name="roco-warm-up", daemon=True).start()
+        run(desk, folder, where, ready)

@@ -1,0 +1,168 @@
+"""The map: what is alike lies together, every point is its own picture, and a page tells which."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from roco_search.embedding_map import NOT_STATED, OTHERS, available_methods, make_map, map_page, project, write_map
+from roco_search.embedding_map.grouping import folder_names, group
+from roco_search.errors import InputError, LibraryEmpty
+from roco_search.library import Library
+from roco_search.search.guesses import Guesses
+from tests.collection import fill
+from tests.library.toy import Opened, ToyEncoder
+
+
+@pytest.fixture
+def filled(tmp_path: Path) -> Opened:
+    opened = Opened(tmp_path / "library", ToyEncoder())
+    fill(opened, tmp_path / "scans")
+    return opened
+
+
+def clouds(each: int = 60, dim: int = 32) -> np.ndarray:
+    """Three clouds of unit vectors, one after the other."""
+    chance = np.random.default_rng(3)
+    centres = np.repeat(chance.normal(size=(3, dim)), each, axis=0)
+    vectors = centres + 0.1 * chance.normal(size=centres.shape)
+    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+
+
+def separated(points: np.ndarray, each: int) -> float:
+    """Share of the points whose nearest other is of their own cloud."""
+    apart = np.linalg.norm(points[:, None] - points[None], axis=2)
+    np.fill_diagonal(apart, np.inf)
+    return float((apart.argmin(axis=1) // each == np.arange(len(points)) // each).mean())
+
+
+def test_pca_is_that_of_the_definition() -> None:
+    vectors = clouds()
+    found = project(vectors, "pca")
+    centred = vectors.astype(np.float64) - vectors.mean(axis=0, dtype=np.float64)
+    _, singular, directions = np.linalg.svd(centred, full_matrices=False)
+    expected = centred @ directions[:2].T
+    got = found.points * np.ptp(expected, axis=0).max()
+    for axis in (0, 1):  # up to where zero is and which way is up
+        one, other = got[:, axis] - got[:, axis].mean(), expected[:, axis]
+        assert min(abs(one - other).max(), abs(one + other).max()) < 1e-5
+    assert found.explained == pytest.approx((singular**2 / (singular**2).sum())[:2])
+    assert found.points.min() == 0 and found.points.max() == pytest.approx(1)
+    assert separated(found.points, 60) == 1
+    assert np.array_equal(found.points, project(vectors, "pca").points)
+
+
+@pytest.mark.slow
+def test_umap_keeps_neighbours_together_and_is_the_default_where_it_is() -> None:
+    pytest.importorskip("umap", reason="umap-learn is not installed; pip install 'roco-search[map]'")
+    found = project(clouds())
+    assert (found.method, found.explained) == ("umap", None)
+    assert separated(found.points, 60) == 1
+    assert project(clouds(2)[:3]).method == "pca", "of three pictures UMAP makes nothing"
+    assert project(clouds(2)[:5]).method == "umap"
+
+
+def test_without_umap_a_map_is_made_by_pca_and_a_request_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("roco_search.embedding_map.projection.find_spec", lambda _: None)
+    monkeypatch.setitem(__import__("sys").modules, "umap", None)
+    assert available_methods() == ("pca",)
+    assert project(clouds()).method == "pca"
+    with pytest.raises(InputError, match=r"pip install 'roco-search\[map\]'"):
+        project(clouds(), "umap")
+    with pytest.raises(InputError, match="umap or pca"):
+        project(clouds(), "tsne")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_few_pictures_and_equal_ones_are_a_map_too(count: int) -> None:
+    points = project(np.tile(clouds()[:1], (count, 1)), "pca").points
+    assert points.shape == (count, 2) and np.isfinite(points).all()
+
+
+def test_groups_are_the_largest_and_the_rest() -> None:
+    values = [*"aaabbc", None]
+    groups = group(values)
+    assert (groups.names, groups.counts) == (["a", "b", "c", NOT_STATED], [3, 2, 1, 1])
+    assert [groups.names[number] for number in groups.of] == [value or NOT_STATED for value in values]
+    many = group([chr(97 + number) for number in range(12) for _ in range(20 - number)])
+    assert many.names == [*"abcdefg", OTHERS]
+    assert many.counts[-1] == sum(20 - number for number in range(7, 12))
+    assert group([]).names == []
+
+
+def test_folders_are_named_below_what_they_share() -> None:
+    assert folder_names(["/a/b/x", "/a/b/y/z", "/a/b"]) == {"/a/b": "b", "/a/b/x": "x", "/a/b/y/z": "y/z"}
+    assert folder_names(["/a/b"]) == {"/a/b": "b"}
+
+
+def test_each_point_is_the_picture_with_its_vector(filled: Opened) -> None:
+    found = make_map(filled.library, "pca")
+    index = filled.library.vectors()
+    assert np.array_equal(found.ids, index.ids) and found.total == len(index.ids) == len(found.frames)
+    assert [frame.id for frame in found.frames] == found.ids.tolist()
+    assert np.array_equal(found.projection.points, project(np.asarray(index.matrix), "pca").points)
+    by_modality = found.groups("modality")
+    for frame, number in zip(found.frames, by_modality.of, strict=True):
+        assert by_modality.names[number] == (frame.modality or NOT_STATED)
+    part = make_map(filled.library, "pca", most=50)
+    assert len(part.ids) == 50 and part.total == found.total
+    assert np.array_equal(part.ids, make_map(filled.library, "pca", most=50).ids)
+    guessed = make_map(filled.library, "pca", guesses=Guesses(filled.encoder))
+    assert NOT_STATED not in guessed.groups("modality").names and guessed.guessed
+    with pytest.raises(InputError, match="not by 'age'"):
+        found.groups("age")  # type: ignore[arg-type]
+
+
+def test_an_empty_library_has_no_map(tmp_path: Path) -> None:
+    with Library.create_or_open(tmp_path / "empty") as empty, pytest.raises(LibraryEmpty):
+        make_map(empty)
+
+
+def test_the_page_names_every_point_at_its_place(filled: Opened) -> None:
+    found = make_map(filled.library, "pca")
+    text = map_page(found, "modality", "Map <b>")
+    assert text.isascii() and "Map &lt;b&gt;" in text and "<script" not in text
+    titles = re.findall(r'<use [^>]*x="([\d.]+)" y="([\d.]+)"[^>]*><title>([^<]*)</title>', text)
+    assert len(titles) == len(found.ids)
+    groups = found.groups("modality")
+    grey = groups.names.index(NOT_STATED)  # is drawn first, so that it hides nothing
+    order = np.lexsort((groups.of, groups.of != grey))
+    names = [Path(found.frames[place].path).name for place in order]
+    assert [title.split(" &#183; ")[0] for _, _, title in titles] == names
+    places = np.array([(float(x), -float(y)) for x, y, _ in titles])
+    points = found.projection.points[order]
+    for axis in (0, 1):  # the drawn places are the map's, but for scale and origin
+        assert np.corrcoef(places[:, axis], points[:, axis])[0, 1] > 0.99999
+    hidden = map_page(found, "folder", "Map", redact_paths=True)
+    assert not any(name in hidden for name in names)
+
+
+def test_names_that_mean_harm_stay_text(tmp_path: Path) -> None:
+    folder = tmp_path / "$x_1$<b>"
+    folder.mkdir()
+    for number, name in enumerate(["a<script>.png", "_\udcff.png", "'\".png", "$$.png"]):
+        Image.new("L", (30, 30), 60 * number).save(folder / name, "PNG")
+    opened = Opened(tmp_path / "library", ToyEncoder())
+    opened.index(folder)
+    text = map_page(make_map(opened.library, "pca"), "folder", "Map")
+    assert "<script" not in text and "a&lt;script&gt;.png" in text and "&lt;b&gt; (4)" in text
+
+
+def test_a_map_is_written_as_its_name_says(filled: Opened, tmp_path: Path) -> None:
+    found = make_map(filled.library, "pca")
+    write_map(tmp_path / "a.html", found, "modality", "Map")
+    write_map(tmp_path / "a.html", found, "body_part", "Map")
+    assert (tmp_path / "a.html").stat().st_mode & 0o777 == 0o600
+    write_map(tmp_path / "a.png", found, "modality", "Map")
+    with Image.open(tmp_path / "a.png") as picture:
+        assert picture.size == (8 * 144, 6 * 144)
+        assert len(picture.convert("RGB").getcolors(1 << 20) or []) > 50
+    with pytest.raises(InputError, match=r"exists, so it is kept; .* --force"):
+        write_map(tmp_path / "a.png", found, "modality", "Map")
+    write_map(tmp_path / "a.png", found, "folder", "Map", force=True)
+    with pytest.raises(InputError, match=r"as \.html or \.png"):
+        write_map(tmp_path / "a.pdf", found, "modality", "Map")

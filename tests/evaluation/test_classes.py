@@ -1,0 +1,111 @@
+"""Which classes a column has, and what they are called to a model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from roco_search.classify.labels import check_labels
+from roco_search.errors import InputError
+from roco_search.evaluation.classes import Classes, find_classes, own, own_classes
+from roco_search.evaluation.columns import find_column
+from roco_search.pairs.pair import Pair
+
+from .made import pair
+
+
+def of(values: list[object], column: str = "modality", **options: object) -> Classes:
+    made = [pair(i, "a", **{column.split("[", maxsplit=1)[0]: value}) for i, value in enumerate(values)]
+    return find_classes(find_column(column, made), made, **options)  # type: ignore[arg-type]
+
+
+def truth(classes: Classes, values: list[object], column: str = "modality") -> list[int]:
+    return classes.truth([Pair(pair(0, "a").picture, "a", columns={column: value}) for value in values]).tolist()
+
+
+def names(classes: Classes) -> list[str]:
+    return [label.name for label in classes.labels]
+
+
+def test_roco_brings_classes_for_modality_body_part_and_plane() -> None:
+    assert own_classes() == ["body_part", "modality", "plane"]
+
+
+@pytest.mark.parametrize("name", own_classes())
+def test_the_classes_that_come_with_roco_can_be_told_apart(name: str) -> None:
+    labels = own(name)
+    check_labels(labels, "exclusive")
+    assert all(label.positive for label in labels), "each has prompts of its own"
+    prompts = [prompt for label in labels for prompt in label.positive]
+    assert len(set(prompts)) == len(prompts)
+
+
+def test_codes_are_called_by_their_human_names() -> None:
+    found = of(["CT", "MR", "XR", "US", "XA", "OTHER", "DX", None])
+    assert names(found) == ["CT", "MRI", "X-ray", "ultrasound", "X-ray angiogram"]
+    assert truth(found, ["OTHER", "XA", "cr", "MR", "nothing", None]) == [4, 4, 2, 1, -1, -1]
+    assert "magnetic resonance imaging" in found.labels[1].positive
+    assert (found.silent, found.other) == (1, {})
+
+
+def test_only_the_classes_that_occur_are_told_apart() -> None:
+    assert names(of(["CT", "MR", "CT"])) == ["CT", "MRI"]
+
+
+def test_brain_head_and_head_and_neck_are_one() -> None:
+    values: list[object] = ["brain", "head", "head and neck", "chest", "Spine"]
+    found = of(values, "body_part")
+    assert names(found) == ["chest", "head", "spine"]
+    assert truth(found, values, "body_part") == [1, 1, 1, 0, 2]
+
+
+def test_a_value_that_roco_does_not_know_is_a_class_by_its_own_name() -> None:
+    found = of(["CT", "OCT", "oct"])
+    assert names(found) == ["CT", "OCT"]
+    assert found.labels[1].positive == (), "the prompt sets of roco classify speak for it"
+    assert names(of(["glioma", "meningioma", "no tumor"], "finding")) == ["glioma", "meningioma", "no tumor"]
+
+
+def test_an_entry_of_a_list_with_the_classes_of_another_name() -> None:
+    values: list[object] = [["MR", "Axial"], ["MR", "sagittal"], ["CT", "Coronal"], ["CT", "3D"], ["CT"]]
+    with pytest.raises(InputError, match=r"'labels\[1\]' has '3D' \(1\), none of which is among the classes"):
+        of(values, "labels[1]", labels_file="plane")
+    found = of(values, "labels[1]", labels_file="plane", ignore_other=True)
+    assert names(found) == ["axial", "sagittal", "coronal"]
+    assert (found.other, found.silent) == ({"3D": 1}, 1)
+    assert names(of(values, "labels[1]")) == ["3D", "Axial", "Coronal", "sagittal"], "without, each value is a class"
+
+
+def test_given_labels_are_called_by_what_roco_knows_of_the_column() -> None:
+    found = of(["CT", "MR", "US"], labels=["CT,MR"], ignore_other=True)
+    assert names(found) == ["CT", "MRI"] and all(label.positive for label in found.labels)
+    assert found.other == {"US": 1}
+    assert names(of(["CT", "MR", "US"], "column", labels=["CT,MR,US"])) == ["CT", "MR", "US"]
+
+
+def test_a_file_of_ones_own(tmp_path: Path) -> None:
+    file = tmp_path / "classes.yaml"
+    file.write_text("tumour:\n  positive: [a brain tumour]\n  aliases: [glioma, meningioma]\nnone:\n")
+    found = of(["glioma", "meningioma", "none"], "finding", labels_file=file)
+    assert truth(found, ["meningioma", "none"], "finding") == [0, 1]
+    with pytest.raises(InputError, match=r"no labels file .*nor is it one that comes with roco .body_part, modality"):
+        of(["a", "b"], labels_file=tmp_path / "absent.yaml")
+
+
+@pytest.mark.parametrize(
+    ("values", "options", "says"),
+    [
+        ([None, ""], {}, "says nothing of any"),
+        (["CT", "CT"], {}, "Every image here is 'CT'"),
+        (["MR", "MRI"], {}, "Every image here is 'MRI'"),
+        ([str(i) for i in range(201)], {}, "has 201 different values, so they are no classes"),
+        (["CT", "MR"], {"labels": ["CT"]}, "'CT' alone has nothing to be told apart from"),
+        (["CT", "MR"], {"labels": ["CT,ct"]}, "is given twice"),
+        (["CT", "MR"], {"labels": ["a,b"], "ignore_other": True}, "but none of the classes; write them as it does"),
+        (["CT", "MR", "US"], {"labels": ["CT,MR"]}, "'US' .1., none of which is among the classes; add them, or"),
+    ],
+)
+def test_what_cannot_be_told_apart_is_refused(values: list[object], options: dict[str, object], says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        of(values, **options)

@@ -1,0 +1,118 @@
+"""Pictures become rows; what cannot be read shifts nobody."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from roco_search.errors import InputError
+from roco_search.evaluation import embed as module
+from roco_search.evaluation.embed import embed, embed_with_each
+from roco_search.models import load_encoder
+from roco_search.pairs.pair import Pair, PictureFile
+from tests.concepts import ConceptEncoder, draw
+from tests.models.checkpoints import clip
+
+from .made import Broken, Drawn, pair_set, pairs
+
+
+def test_rows_belong_to_their_pairs() -> None:
+    made, encoder = pairs(12), ConceptEncoder()
+    found = embed(encoder, pair_set(made))
+    assert found.pairs == made and not found.unreadable
+    assert found.images.dtype == found.texts.dtype == np.float32
+    assert np.allclose(found.images, encoder.encode_images([pair.picture.read() for pair in made]))
+    assert np.allclose(found.texts, encoder.encode_texts([pair.caption for pair in made]))
+    assert found.captions == [pair.caption for pair in made]
+
+
+def test_a_broken_picture_in_the_middle_shifts_nobody() -> None:
+    made = pairs(8)
+    whole = embed(ConceptEncoder(), made)
+    made[3] = Pair(Broken("images/3.png"), "normal mri")
+    made[6] = Pair(Broken("images/6.png", ValueError("Doe^Jane")), "normal ct")
+    steps: list[int] = []
+    found = embed(ConceptEncoder(), made, advance=steps.append)
+    assert [(entry.name, entry.reason) for entry in found.unreadable] == [
+        ("images/3.png", "it ends too early; copy it again"),
+        ("images/6.png", "its decoder failed (ValueError); the file is probably damaged"),
+    ]
+    kept = [0, 1, 2, 4, 5, 7]
+    assert found.pairs == [made[row] for row in kept]
+    assert np.array_equal(found.images, whole.images[kept]) and np.array_equal(found.texts, whole.texts[kept])
+    assert sum(steps) == 8
+
+
+def test_identical_captions_are_embedded_once_and_identically() -> None:
+    encoder = ConceptEncoder()
+    found = embed(encoder, pairs(40))
+    assert len(encoder.texts) == 4
+    assert np.array_equal(found.texts[0], found.texts[4])
+    assert embed(encoder, pairs(8), captions=False).texts.shape == (0, encoder.dim)
+    assert len(encoder.texts) == 4, "captions that nobody asked for are not embedded"
+
+
+def test_two_models_read_each_picture_once() -> None:
+    made = pairs(8)
+    first, second = embed_with_each([ConceptEncoder(), ConceptEncoder("other")], made)
+    assert [pair.picture.reads for pair in made if isinstance(pair.picture, Drawn)] == [1] * 8
+    assert np.array_equal(first.images, second.images) and first.pairs is second.pairs
+
+
+def test_few_pictures_are_held_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_BYTES", 5 * 64 * 64 * 3)
+    made = pairs(200)
+    batches: list[int] = []
+    ahead: list[int] = []
+
+    class Watching(ConceptEncoder):
+        def encode_images(self, images: object) -> np.ndarray:
+            batches.append(len(images))  # type: ignore[arg-type]
+            ahead.append(sum(pair.picture.reads for pair in made) - sum(batches))  # type: ignore[attr-defined]
+            return super().encode_images(images)  # type: ignore[arg-type]
+
+    embed(Watching(), made)
+    assert sum(batches) == 200 and max(batches) == 5
+    assert max(ahead) <= 2 * (os.cpu_count() or 2) + 1
+
+
+@pytest.mark.parametrize("kind", ["images", "captions"])
+def test_an_embedding_that_is_not_finite_is_an_error(kind: str) -> None:
+    class Diverged(ConceptEncoder):
+        def encode_images(self, images: object) -> np.ndarray:
+            return self._spoil(super().encode_images(images), "images")  # type: ignore[arg-type]
+
+        def encode_texts(self, texts: object) -> np.ndarray:
+            return self._spoil(super().encode_texts(texts), "captions")  # type: ignore[arg-type]
+
+        def _spoil(self, vectors: np.ndarray, of: str) -> np.ndarray:
+            vectors[2, 5] = np.nan if of == kind else vectors[2, 5]
+            return vectors
+
+    count = 1 if kind == "images" else 2  # two pairs have the third caption
+    with pytest.raises(InputError, match=rf"not finite\) for {count} of 8 {kind}, the first being of images/2.png"):
+        embed(Diverged(), pairs(8))
+
+
+def test_nothing_to_embed_is_refused() -> None:
+    with pytest.raises(InputError, match="no pair to measure"):
+        embed(ConceptEncoder(), [])
+    with pytest.raises(InputError, match="None of the 2 images can be read"):
+        embed(ConceptEncoder(), [Pair(Broken(str(i)), "a") for i in range(2)])
+
+
+def test_files_and_a_real_model(tmp_path: Path) -> None:
+    """The way of a user's data: files on disk, one of them cut off, through a CLIP checkpoint."""
+    encoder = load_encoder(clip(tmp_path / "clip"))
+    files = [draw(tmp_path / f"{i}.png", word) for i, word in enumerate(("ct", "mri", "normal"))]
+    files[1].write_bytes(files[1].read_bytes()[:50])
+    made = [Pair(PictureFile(path), caption) for path, caption in zip(files, ("a ct", "an mri", "normal"), strict=True)]
+    found = embed(encoder, made)
+    assert [entry.name for entry in found.unreadable] == [str(files[1])]
+    assert found.images.shape == found.texts.shape == (2, encoder.dim)
+    assert np.allclose(np.linalg.norm(found.images, axis=1), 1, atol=1e-5)
+    alone = encoder.encode_images([PictureFile(files[2]).read()])
+    assert np.allclose(found.images[1], alone[0], atol=1e-5)

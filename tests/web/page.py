@@ -1,0 +1,95 @@
+"""A page of the demo in a real browser, and how a test looks and types."""
+
+from __future__ import annotations
+
+import base64
+import os
+from pathlib import Path
+from typing import Any
+
+from .conftest import Site
+
+
+class Page:
+    """A page of the demo, which notes what it asks for and what goes wrong in it."""
+
+    def __init__(self, browser: Any, site: Site, screens: Path, **context: Any) -> None:
+        self.screens = Path(os.environ.get("ROCO_SCREENS", screens))
+        self.page = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **context}).new_page()
+        self.errors: list[str] = []
+        self.requests: list[str] = []
+        self.sizes: dict[str, float] = {}
+        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.page.on("request", lambda request: self.requests.append(request.url))
+        self.page.on("response", lambda r: r.status >= 400 and self.errors.append(f"{r.status} {r.url}"))
+        self.network = self.page.context.new_cdp_session(self.page)
+        self.network.send("Network.enable")
+        self.network.on(
+            "Network.loadingFinished", lambda e: self.sizes.update({e["requestId"]: e["encodedDataLength"]})
+        )
+        self.page.goto(f"{site.url}/")
+        self.box.wait_for()
+
+    def _note_size(self, event: dict[str, Any]) -> None:
+        self.sizes[event["requestId"]] = event["encodedDataLength"]
+
+    @property
+    def box(self) -> Any:
+        return self.page.locator("#roco-text input")
+
+    @property
+    def status(self) -> str:
+        return str(self.page.locator("#roco-status").inner_text())
+
+    def search(self, text: str) -> list[int]:
+        before = self.status
+        self.box.fill(text)
+        self.box.press("Enter")
+        return self.answered(before)
+
+    def answered(self, before: str) -> list[int]:
+        """Wait until the page says something else, and every picture that is in sight has come."""
+        script = "before => document.querySelector('#roco-status').innerText !== before"
+        self.page.wait_for_function(script, arg=before)
+        self.page.locator(".roco-card").first.wait_for()
+        self.page.wait_for_timeout(200)  # the sentence may come before the images
+        self.page.wait_for_function(
+            "[...document.querySelectorAll('.roco-card img')].every(i => i.complete && i.naturalWidth > 0 ||"
+            " i.getBoundingClientRect().top > innerHeight)"
+        )
+        return self.ids()
+
+    def ids(self) -> list[int]:
+        return [int(card.get_attribute("data-id")) for card in self.page.locator(".roco-card").all()]
+
+    def shot(self, name: str) -> None:
+        self.page.screenshot(path=self.screens / f"{name}.png")
+
+    def tab(self, name: str) -> None:
+        self.page.get_by_role("tab", name=name).click()
+
+    def focused(self) -> str:
+        return str(self.page.evaluate("document.activeElement.dataset.id || document.activeElement.tagName"))
+
+    def viewer(self, script: str) -> Any:
+        return self.page.evaluate(f"(() => {{ const d = document.querySelector('.roco-viewer'); {script} }})()")
+
+    def drop(self, selector: str, file: Path) -> None:
+        """Let a file fall on an element, as from the desktop."""
+        data = base64.b64encode(file.read_bytes()).decode()
+        self.page.evaluate(
+            """([selector, data, name]) => {
+                const bytes = Uint8Array.from(atob(data), c => c.charCodeAt(0));
+                const dropped = new DataTransfer();
+                dropped.items.add(new File([bytes], name));
+                const target = document.querySelector(selector);
+                for (const kind of ['dragenter', 'dragover', 'drop']) {
+                    target.dispatchEvent(new DragEvent(kind, {dataTransfer: dropped, bubbles: true, cancelable: true}));
+                }
+            }""",
+            [selector, data, file.name],
+        )
+
+
+def wait(page: Page, script: str) -> None:
+    page.page.wait_for_function(script, timeout=60_000)

@@ -1,0 +1,208 @@
+"""The demo as a person uses it: a real browser, over the real scans where they are beside the checkout.
+
+With ROCO_SCREENS=DIR its pictures are written there, to be looked at.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from roco_search.library import Library
+from roco_search.models import load_encoder
+from roco_search.search.guesses import Guesses
+from roco_search.web.desk import Desk
+from tests.imaging.drawing import SHARED
+
+from .conftest import Site, serve
+from .page import Page, wait
+
+SCANS = SHARED / "scans"
+HEADS = {"HEAD", "BRAIN", "SKULL", "NECK", "HEADNECK"}
+PHONE = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True, "color_scheme": "dark"}
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory, scans: Path, indexed: Path) -> Iterator[Site]:
+    """The demo over a copy of the real scans; over pydicom's files where these are not here."""
+    place = indexed
+    if SCANS.is_dir():
+        copy = Path(shutil.copytree(SCANS, tmp_path_factory.mktemp("real") / "scans"))
+        place = copy.parent / "library"
+        with Library.create_or_open(place) as library:
+            library.index([copy], load_encoder("roco-mini", "cpu"))
+    scratch = tmp_path_factory.mktemp("scratch")
+    with Desk(place, load_encoder("roco-mini", "cpu")) as desk, serve(desk, scratch, scans) as site:
+        yield site
+
+
+def test_a_person_finds_opens_compares_classifies_and_looks_at_the_map(
+    browser: Any, demo: Site, scans: Path, tmp_path: Path
+) -> None:
+    """One walk through one page, as the steps below tell it."""
+    from roco_search.web.app import prepare_gradio
+
+    prepare_gradio(demo.folder)
+    page = Page(browser, demo, tmp_path)
+    a_search_shows_twelve_images(page, demo)
+    filters_leave_only_what_they_name(page, demo)
+    the_keyboard_alone_opens_moves_and_closes(page, demo)
+    a_window_changes_the_picture_and_neighbours_follow(page, demo)
+    more_like_this_asks_again(page)
+    a_dropped_dicom_is_classified_and_explained(page, scans)
+    the_map_is_drawn_and_opens_images(page)
+    nobody_else_was_asked_and_nothing_went_wrong(page, demo)
+    a_phone_and_the_dark(Page(browser, demo, tmp_path, **PHONE))
+
+
+def a_search_shows_twelve_images(page: Page, demo: Site) -> None:
+    assert "For research, not for clinical use." in page.page.inner_text("body")
+    own = sum(page.sizes.values())
+    assert 100_000 < own < 3_000_000, "the page itself, compressed"
+    found = page.search("brain MRI")
+    assert len(found) == 12 and "12 of" in page.status
+    page.shot("1-search")
+    if SCANS.is_dir():
+        index = demo.desk.ask(lambda library: library.vectors())
+        vectors = np.stack([index.matrix[index.rows(np.array([number]))[0]] for number in found])
+        frames = demo.desk.ask(lambda library: library.frames(found))
+        guesses = Guesses(demo.desk.encoder).guess("body_part", vectors)
+        parts = [frames[number].body_part or guess for number, guess in zip(found, guesses, strict=True)]
+        assert sum(part in HEADS for part in parts) >= 11, parts
+
+
+def filters_leave_only_what_they_name(page: Page, demo: Site) -> None:
+    before = page.status
+    page.page.locator("#roco-modality input").first.click()
+    page.page.get_by_role("option", name="CT").first.click()
+    found = page.answered(before)
+    assert {frame.modality for frame in demo.desk.ask(lambda library: library.frames(found)).values()} == {"CT"}
+    page.page.keyboard.press("Escape")
+    page.shot("2-filtered")
+
+
+def the_keyboard_alone_opens_moves_and_closes(page: Page, demo: Site) -> None:
+    found = page.ids()
+    page.page.locator(".roco-card").first.focus()
+    page.page.keyboard.press("ArrowRight")
+    assert page.focused() == str(found[1])
+    page.page.keyboard.press("ArrowDown")
+    assert page.focused() in map(str, found[2:])
+    page.page.keyboard.press("Home")
+    page.page.keyboard.press("Enter")
+    wait(page, "document.querySelector('.roco-viewer').open")
+    wait(page, "document.querySelector('.roco-viewer [data-part=image]').src.includes('size=1280')")
+    assert page.viewer("return d.contains(document.activeElement)"), "focus is inside"
+    assert page.viewer("return d.querySelector('h2').textContent") == demo.desk.name(demo.desk.frame(found[0]).path)
+    page.shot("3-open")
+    page.page.keyboard.press("ArrowRight")
+    name = demo.desk.name(demo.desk.frame(found[1]).path)
+    wait(page, f"document.querySelector('.roco-viewer h2').textContent === {name!r}")
+    page.page.keyboard.press("Escape")
+    assert not page.viewer("return d.open")
+    assert page.focused() == str(found[0]), "and the focus is where it was"
+
+
+def a_window_changes_the_picture_and_neighbours_follow(page: Page, demo: Site) -> None:
+    found = page.ids()
+    series = next(
+        number for number in found if demo.desk.beside(number).kind == "series" and demo.desk.beside(number).count > 2
+    )
+    page.page.locator(f'.roco-card[data-id="{series}"]').click()
+    wait(page, "document.querySelector('.roco-viewer [data-part=image]').src.includes('size=1280')")
+    page.page.get_by_role("button", name="lung").click()
+    wait(page, "document.querySelector('.roco-viewer [data-part=image]').src.includes('center=-600&width=1500')")
+    assert page.viewer("return d.querySelector('[data-part=center-shown]').textContent") == "-600 HU"
+    page.shot("4-window")
+    slider = page.page.locator('[data-part="width"]')
+    slider.focus()
+    page.page.keyboard.press("ArrowLeft")
+    wait(page, "!document.querySelector('.roco-viewer [data-part=image]').src.includes('width=1500')")
+    page.page.locator('.roco-viewer [data-do="like"]').focus()
+    before = page.viewer("return d.querySelector('[aria-current]').dataset.id")
+    key = "ArrowUp" if demo.desk.beside(series).place else "ArrowDown"
+    page.page.keyboard.press(key)
+    wait(page, f"document.querySelector('.roco-viewer [aria-current]').dataset.id !== '{before}'")
+
+
+def more_like_this_asks_again(page: Page) -> None:
+    current = int(page.viewer("return d.querySelector('[aria-current]').dataset.id"))
+    before = page.status
+    page.page.get_by_role("button", name="More like this").click()
+    found = page.answered(before)
+    assert "like" in page.status and current not in found
+    page.shot("5-like")
+
+
+def a_dropped_dicom_is_classified_and_explained(page: Page, scans: Path) -> None:
+    page.tab("Classify")
+    page.drop("#roco-classify-upload button", scans / "MR_small.dcm")
+    page.page.locator(".roco-bar").first.wait_for()
+    values = [float(text.removesuffix(" %")) for text in page.page.locator(".roco-value").all_inner_texts()]
+    assert len(values) == 4 and sum(values) == pytest.approx(100, abs=0.3) and values == sorted(values, reverse=True)
+    page.page.locator(".roco-plain").wait_for(timeout=90_000)
+    assert page.page.locator("[data-layer]:visible").count() == 1
+    page.page.locator(".roco-bar").nth(2).click()
+    assert page.page.locator("[data-layer]:visible").get_attribute("data-layer") == "2"
+    page.page.locator(".roco-plain").click()
+    assert page.page.locator("[data-layer]:visible").get_attribute("data-layer") == "plain"
+    page.page.locator(".roco-bar").first.click()
+    page.shot("6-classified")
+
+
+def the_map_is_drawn_and_opens_images(page: Page) -> None:
+    page.tab("Library")
+    wait(page, "document.querySelectorAll('.roco-legend button').length > 1")
+    wait(page, "document.querySelectorAll('.roco-charts svg').length === 2")
+    inked = """(() => { const c = document.querySelector('.roco-map canvas'); if (!c.width) return 0;
+        const { data } = c.getContext('2d').getImageData(0, 0, c.width, c.height);
+        return data.filter((v, i) => i % 4 === 3 && v).length })()"""
+    wait(page, f"{inked} > 100")
+    canvas = page.page.locator(".roco-map canvas")
+    canvas.scroll_into_view_if_needed()
+    page.shot("7-map")
+    canvas.focus()
+    page.page.keyboard.press("ArrowRight")
+    assert page.page.locator(".roco-tip").is_visible()
+    page.page.keyboard.press("Enter")
+    wait(page, "document.querySelector('.roco-viewer').open")
+    page.page.keyboard.press("Escape")
+    page.page.get_by_text("body part", exact=True).last.click()
+    page.page.wait_for_timeout(300)
+    inked_before = page.page.evaluate(inked)
+    page.page.locator(".roco-legend button").first.click()
+    assert page.page.evaluate(inked) < inked_before, "a group is hidden"
+
+
+def nobody_else_was_asked_and_nothing_went_wrong(page: Page, demo: Site) -> None:
+    assert [url for url in page.requests if not url.startswith((demo.url, "data:", "blob:"))] == []
+    assert page.errors == []
+    nameless = page.page.evaluate(
+        "[...document.querySelectorAll('.roco-card, .roco-viewer button, .roco-map button, .roco-bar')]"
+        ".filter(b => !(b.getAttribute('aria-label') || b.textContent.trim())).length"
+    )
+    assert nameless == 0
+    assert page.page.evaluate("[...document.images].filter(i => i.getAttribute('alt') === null).length") == 0
+
+
+def a_phone_and_the_dark(phone: Page) -> None:
+    wait(phone, "!document.querySelector('#roco-filters > button.open')")
+    assert len(phone.search("head")) == 12
+    assert phone.page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert phone.page.locator(".roco-card").nth(1).bounding_box()["y"] < 844, "results are in sight"
+    background = phone.page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert max(map(int, re.findall(r"\d+", background)[:3])) < 60, background
+    phone.shot("8-phone")
+    phone.page.locator(".roco-card").first.tap()
+    wait(phone, "document.querySelector('.roco-viewer').open")
+    assert phone.page.locator(".roco-viewer").bounding_box()["width"] == 390
+    phone.shot("9-phone-open")
+    assert phone.errors == []

@@ -1,0 +1,93 @@
+"""How soon the page answers."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from roco_search.library import Library
+from roco_search.library.store import raw, to_blob
+
+from .conftest import Site
+from .page import Page
+
+
+@pytest.mark.slow
+def test_ten_thousand_images_answer_at_once(
+    browser: Any, indexed: Path, tmp_path: Path, record_property: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    many(indexed, tmp_path / "library", 10_000)
+    command = [sys.executable, "-m", "roco_search", "demo", "--port", "0", "--library", str(tmp_path / "library")]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=tmp_path) as running:
+        assert running.stderr is not None
+        match = re.search(r"http://127\.0\.0\.1:(\d+)/", running.stderr.readline())
+        assert match is not None
+        try:
+            page = Page(browser, Site(None, tmp_path, int(match[1]), tmp_path), tmp_path)  # type: ignore[arg-type]
+            page.search("brain MRI")
+            queries = ("chest X-ray", "liver", "hand", "knee", "spine CT", "abdomen", "breast ultrasound")
+            times = [page.page.evaluate(MEASURE, text) for text in queries]
+        finally:
+            running.terminate()
+    record_property("milliseconds", times)
+    with capsys.disabled():
+        print(f" {[round(t) for t in times]} ms in the page, median {statistics.median(times):.0f} ms", end=" ")
+    # The best of seven: what else this machine does is not ours.
+    assert min(times) < 150, times
+
+
+MEASURE = """async (text) => {
+    const box = document.querySelector('#roco-text input');
+    const first = () => (document.querySelector('.roco-card') || {}).outerHTML;
+    Object.getOwnPropertyDescriptor(HTMLInputElement.prototype, 'value').set.call(box, text);
+    box.dispatchEvent(new Event('input', {bubbles: true}));
+    await new Promise(resolve => setTimeout(resolve, 600));
+    const before = first();
+    const start = performance.now();
+    box.dispatchEvent(new KeyboardEvent('keypress', {key: 'Enter', bubbles: true}));
+    return await new Promise(resolve => {
+        const seen = new MutationObserver(() => {
+            if (first() !== before) { seen.disconnect(); resolve(performance.now() - start); }
+        });
+        seen.observe(document.body, {childList: true, subtree: true, characterData: true});
+    });
+}"""
+
+
+def many(source: Path, target: Path, count: int) -> None:
+    """Copy a library and add files to it, each with the vector of a real one and some noise."""
+    shutil.copytree(source, target)
+    chance = np.random.default_rng(0)
+    with Library.create_or_open(target) as library:
+        store, index = library._store, library.vectors()
+        vectors, frames = np.array(index.matrix), list(library.frames(index.ids.tolist()).values())
+        ((set_id,),) = store.read("SELECT id FROM embedding_sets")
+        ((file_id, frame_id),) = store.read("SELECT MAX(files.id), MAX(frames.id) FROM files, frames")
+        files, rows, embedded = [], [], []
+        for number in range(1, count - len(frames) + 1):
+            frame = frames[number % len(frames)]
+            path = f"{Path(frame.path).parent}/./{number}/../{Path(frame.path).name}"
+            vector = vectors[number % len(frames)] + 0.05 * chance.normal(size=vectors.shape[1])
+            files.append((file_id + number, raw(path), number.to_bytes(32)))
+            stated = (frame.frame, frame.frames, frame.modality, frame.body_part)
+            rows.append((frame_id + number, file_id + number, *stated))
+            unit = to_blob((vector / np.linalg.norm(vector)).astype(np.float32))
+            embedded.append((set_id, frame_id + number, unit))
+        with store.transaction():
+            store.connection.executemany(
+                "INSERT INTO files (id, path, size, mtime_ns, content_hash, status) "
+                "VALUES (?, CAST(? AS TEXT), 1, 1, ?, 'indexed')",
+                files,
+            )
+            store.connection.executemany(
+                "INSERT INTO frames (id, file_id, number, count, modality, body_part) VALUES (?, ?, ?, ?, ?, ?)", rows
+            )
+            store.connection.executemany("INSERT INTO vectors (set_id, frame_id, vector) VALUES (?, ?, ?)", embedded)
