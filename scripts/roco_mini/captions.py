@@ -36,14 +36,14 @@ def with_captions(pairs: Sequence[Pair]) -> list[Pair]:
     phrasings: dict[tuple[object, ...], set[str]] = defaultdict(set)
     for pair in pairs:
         if pair.columns["text_kind"] == "label":
-            phrasings[_label_key(pair)].add(pair.caption)
+            phrasings[label_key(pair)].add(pair.caption)
     return [replace(pair, captions=_captions(pair, phrasings)) for pair in pairs]
 
 
 def _captions(pair: Pair, phrasings: dict[tuple[object, ...], set[str]]) -> dict[str, float]:
     weights: dict[str, float] = defaultdict(float)
     if pair.columns["text_kind"] == "label":
-        own = phrasings[_label_key(pair)]
+        own = phrasings[label_key(pair)]
         _share(weights, own, 0.75)
     else:
         weights[pair.caption] += 0.55
@@ -78,7 +78,7 @@ def _planes(pair: Pair) -> list[str]:
     return [p for p in PLANES if p == plane or (p == "axial" and plane == "transverse")]
 
 
-def _label_key(pair: Pair) -> tuple[object, ...]:
+def label_key(pair: Pair) -> tuple[object, ...]:
     columns = pair.columns
     return columns["source"], tuple(columns["labels"]), columns["modality"], columns["body_part"]
 

@@ -16,14 +16,19 @@ import json
 import os
 import subprocess
 import sys
+from collections import Counter, defaultdict
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import torch
+from captions import label_key
 from towers import write_towers
 
 from roco_search.figures import PALETTE, style, write_png
+from roco_search.pairs import open_training
+from roco_search.pairs.pair import Pair
 from roco_search.training.log import read
 
 COMMAND = (sys.executable, "-m", "roco_search")
@@ -58,7 +63,10 @@ def main() -> None:
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(lambda run: train(args.data, args.output, *run, args.steps, more), runs))
     looks = {kind: [curve(args.output / f"{kind}-{seed}") for seed in range(args.seeds)] for kind in KINDS}
-    print(json.dumps({kind: summary(curves) for kind, curves in looks.items()}, indent=2))
+    found: dict[str, object] = {kind: summary(curves) for kind, curves in looks.items()}
+    pairs = open_training(args.data).train.pairs
+    found["own label in other words, in a batch"] = {size: paraphrases(pairs, size) for size in (32, 256)}
+    print(json.dumps(found, indent=2))
     draw(looks, args.picture or args.output / "large-batch.png")
 
 
@@ -71,6 +79,19 @@ def train(data: str, output: Path, kind: str, seed: int, steps: int, more: list[
     command += [text for name, value in options.items() for text in (f"--{name}", str(value))]
     command += more  # later options go before earlier ones
     subprocess.run(command, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+
+
+def paraphrases(pairs: Sequence[Pair], size: int, batches: int = 60) -> float:
+    """How many captions of a batch say an image's own label in other words, on average: they count as wrong."""
+    keys = [label_key(pair) if pair.columns.get("text_kind") == "label" else None for pair in pairs]
+    random, met = np.random.default_rng(0), 0
+    for _ in range(batches):
+        groups: dict[object, Counter[str]] = defaultdict(Counter)
+        for row in random.choice(len(pairs), size, replace=False):
+            if keys[row] is not None:
+                groups[keys[row]][pairs[row].caption] += 1
+        met += sum(sum(said.values()) ** 2 - sum(n * n for n in said.values()) for said in groups.values())
+    return round(met / (size * batches), 2)
 
 
 def curve(place: Path) -> list[dict[str, float]]:
