@@ -176,7 +176,7 @@ def test_two_models_side_by_side(roco: Roco, data: Path, tmp_path: Path) -> None
         (["one"], 1, "There is one pair here"),
         (["same"], 1, "All 4 captions are the same"),
         (["drawn", "--protocol", "roco-v2"], 2, "'roco-v2' is none of whole, roco-v1"),
-        (["drawn", "--precision", "int8"], 2, "'int8' is none of auto, fp32"),
+        (["drawn", "--precision", "int8"], 2, "'int8' is none of auto, fast"),
         (["drawn", "--labels", "a,b"], 2, "belong to --classify COLUMN"),
         (["drawn", "--classify", "modality", "--classify", "source", "--labels", "a,b"], 2, "one by one"),
         (["drawn", "--confusion", "a.png"], 2, "give --classify COLUMN once"),
