@@ -85,7 +85,9 @@ def evaluate_model(
         typer.Option(metavar="FILE.png", help="With --classify: draw the confusion matrix.", show_default=False),
     ] = None,
     device: DeviceOption = "auto",
-    precision: Annotated[str, typer.Option(metavar="auto|fast|fp32|bf16|fp16", help="Of the arithmetic; fast is what roco query takes.")] = "auto",
+    precision: Annotated[
+        str, typer.Option(metavar="auto|fast|fp32|bf16|fp16", help="Of the arithmetic; fast is that of roco query.")
+    ] = "auto",
     seed: Annotated[int, typer.Option(metavar="N", help="Of the bootstrap.")] = 0,
     json: JsonOption = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar and no notes.")] = False,

@@ -10,8 +10,6 @@ from typing import Any
 
 from roco_search.models import Device, catalog
 from roco_search.models.allocator import keep_freed_memory
-from roco_search.models.checkpoint import Checkpoint
-from roco_search.models.compile import prepare
 from roco_search.models.torch_encoder import TorchEncoder
 from roco_search.pairs import TrainingData, check_trainable, open_training
 from roco_search.pairs.report import describe
@@ -75,11 +73,7 @@ class Session:
                 if run.world.is_main:
                     self._report.note(f"Going on from step {run.progress.step:,}.")
             outcome = run.go()
-            if not run.world.is_main:
-                return None
-            if outcome.ending != "interrupted":  # so that the first query with it needs no torch
-                prepare(Checkpoint.open(self._output.name, self._output))
-            return outcome
+            return outcome if run.world.is_main else None
 
     def push(self, repository: str) -> str:
         """Upload the model that came out; see `push.push`."""
