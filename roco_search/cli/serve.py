@@ -20,7 +20,7 @@ def serve(
     Queries find it by themselves and do not need it. It listens on a socket that you alone can reach, never on the
     network, and ends by itself.
 
-    Example: `roco serve --idle 60`
+    Example: `roco serve --idle 0.02`
     """
     from roco_search.library import default_library_path
     from roco_search.serving.server import serve as answer_queries
