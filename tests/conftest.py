@@ -1,12 +1,26 @@
-"""What every test needs: a cache that is not the person's own, shared by all tests so that a model is compiled once."""
+"""What every test needs: a cache that is not the person's own, shared by all tests so that a model is compiled once.
+
+The embedded model is compiled before the first test: were it compiled by one worker while another one's test is
+half-way through, two queries of that test would go through different forms of its text tower, and near ties would
+change places.
+"""
 
 from __future__ import annotations
 
+import fcntl
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+COMPILE = """
+from roco_search.models import catalog
+from roco_search.models.compile import prepare
+assert prepare(catalog.find("roco-mini"))
+"""
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -16,6 +30,10 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "roco-cache"
     before = os.environ.get("ROCO_CACHE")
     os.environ["ROCO_CACHE"] = str(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder.with_name("roco-cache.lock")).open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        subprocess.run([sys.executable, "-c", COMPILE], check=True)  # torch stays out of this process
     yield folder
     if before is None:
         del os.environ["ROCO_CACHE"]

@@ -41,7 +41,7 @@ Query = Callable[..., Result]
 
 @pytest.fixture(scope="module")
 def encoder() -> Encoder:
-    return load_encoder()
+    return load_encoder(precision="fast")  # as `roco query` does
 
 
 @pytest.fixture(scope="module")
