@@ -134,9 +134,12 @@ class Preprocessing:
         """Resize and crop one uint8 ``(height, width, 3)`` image; the values are still uint8."""
         size = self._target(image.shape[0], image.shape[1])
         if size != image.shape[:2]:
-            # Pillow's resampling on uint8, as in the reference: the values are rounded here, not later.
-            resized = Image.fromarray(image).resize((size[1], size[0]), Image.Resampling(self.resample))
-            image = np.asarray(resized)
+            # Pillow's resampling on uint8, as in the reference: the values are rounded here, not later. It treats each
+            # channel alone, so of a grey picture, which most are, one is enough.
+            grey = _is_grey(image)
+            source = Image.fromarray(np.ascontiguousarray(image[:, :, 0]) if grey else image)
+            resized = np.asarray(source.resize((size[1], size[0]), Image.Resampling(self.resample)))
+            image = np.repeat(resized[:, :, None], 3, axis=2) if grey else resized
         return _center_crop(image, *self.crop_to) if self.crop_to else image
 
     def _target(self, height: int, width: int) -> tuple[int, int]:
@@ -162,6 +165,16 @@ def _size(size: int | Mapping[str, int], square: bool = False) -> tuple[int | No
 
 def _channels(values: float | Sequence[float]) -> tuple[float, ...]:
     return (float(values),) * 3 if isinstance(values, int | float) else tuple(float(v) for v in values)
+
+
+def _is_grey(image: np.ndarray) -> bool:
+    """Whether all channels are equal; of a colour picture that shows in its first rows that have any colour."""
+    rows = max(1, 2**16 // max(1, image.shape[1]))
+    blocks = (image[start : start + rows] for start in range(0, len(image), rows))
+    return all(
+        np.array_equal(block[:, :, 0], block[:, :, 1]) and np.array_equal(block[:, :, 0], block[:, :, 2])
+        for block in blocks
+    )
 
 
 def _center_crop(image: np.ndarray, height: int, width: int) -> np.ndarray:

@@ -1,7 +1,8 @@
 """What may be said of each training image of roco-mini, from the columns of its row.
 
 The label sources phrase one label in several ways: all phrasings of one label are true of each of its images.
-Every image is also its modality, its body part and, where known, its plane.
+Every image is also its modality, its body part and, where known, its plane; a written caption that names an organ or a
+joint makes it an image of that as well, in the words of somebody who searches: "MRI of the knee".
 """
 
 from __future__ import annotations
@@ -29,6 +30,42 @@ BODY_PARTS = {
     "orbit": ("orbit", "orbital"),
 }
 PLANES = ("axial", "coronal", "sagittal")
+# Organs and joints, and how captions write them; no word that is also the name of a plain finding or of a sequence.
+ORGANS = {
+    "knee": r"knees?|menisc\w+|patella\w*|cruciate",
+    "shoulder": r"shoulders?|rotator cuff|glenoid|supraspinatus|labrum",
+    "ankle": r"ankles?|talus|talar|calcane\w+|achilles",
+    "foot": r"foot|feet|metatars\w+|plantar",
+    "hip": r"hips?|acetabul\w+|femoral head|trochanter\w*",
+    "wrist": r"wrists?|carpal|scaphoid|lunate",
+    "elbow": r"elbows?|olecranon",
+    "thigh": r"thighs?|femur|femoral shaft",
+    "liver": r"liver|hepatic",
+    "kidney": r"kidneys?|renal|nephro\w+",
+    "pancreas": r"pancrea\w+",
+    "spleen": r"spleen|splenic",
+    "bowel": r"bowel|colon\w*|ileum|jejun\w+|cecum|appendi\w+",
+    "stomach": r"stomach|gastric",
+    "bladder": r"(?<!gall)bladder|urinary bladder",
+    "uterus": r"uter(?:us|ine)",
+    "ovary": r"ovar\w+|adnex\w+",
+    "prostate": r"prostat\w+",
+    "lung": r"lungs?|pulmonary|lobe nodule|pleura\w*",
+    "mediastinum": r"mediastin\w+",
+    "aorta": r"aort\w+",
+    "cervical spine": r"cervical spin\w+|cervical cord|C[2-7]\b",
+    "lumbar spine": r"lumbar|L[1-5]\b|lumbosacral",
+    "thoracic spine": r"thoracic spin\w+|thoracic cord|T1[0-2]\b",
+    "sacrum": r"sacr(?:um|al)",
+    "pituitary": r"pituitary|sell(?:a|ar)|suprasellar",
+    "cerebellum": r"cerebell\w+|posterior fossa",
+    "brainstem": r"brainstem|brain stem|pons|pontine|medulla|midbrain",
+    "ventricles of the brain": r"lateral ventricles?|third ventricle|fourth ventricle|hydroceph\w+",
+    "sinuses": r"(?:maxillary|ethmoid|sphenoid|frontal|paranasal) sinus\w*",
+    "neck": r"neck|thyroid|parotid|larynx|pharyn\w+",
+    "temporal bone": r"temporal bone|mastoid|cochlea\w*|middle ear",
+}
+_ORGANS = {organ: re.compile(rf"\b(?:{words})\b", re.IGNORECASE) for organ, words in ORGANS.items()}
 
 
 def with_captions(pairs: Sequence[Pair]) -> list[Pair]:
@@ -46,12 +83,14 @@ def _captions(pair: Pair, phrasings: dict[tuple[object, ...], set[str]]) -> dict
         own = phrasings[label_key(pair)]
         _share(weights, own, 0.75)
     else:
-        weights[pair.caption] += 0.55
+        weights[pair.caption] += 0.45
+        _share(weights, _sentences(pair.caption), 0.1)
         if title := pair.columns.get("title"):
             weights[title] += 0.1
         if findings := pair.columns.get("case_findings"):
             _share(weights, _sentences(findings), 0.1)
-    _share(weights, set(generic_captions(pair)), 0.25)
+    _share(weights, set(generic_captions(pair)), 0.15)
+    _share(weights, set(organ_captions(pair)) or set(generic_captions(pair)), 0.1)
     return dict(weights)
 
 
@@ -69,6 +108,20 @@ def generic_captions(pair: Pair) -> Iterable[str]:
         sequence = pair.columns["labels"][0].partition(" - ")[2]
         for plane in _planes(pair):
             yield f"{plane} {sequence or pair.columns['modality']} {names[0]}"
+        # How MedPix itself describes an image whose author wrote nothing.
+        yield f"{pair.columns['labels'][0]}, {pair.columns['labels'][1].lower()} view, {pair.columns['labels'][2]}"
+
+
+def organ_captions(pair: Pair) -> Iterable[str]:
+    """The organs and joints that a written caption names: "MRI of the knee", "sagittal knee MRI"."""
+    if pair.columns["text_kind"] != "written":
+        return
+    for organ, words in _ORGANS.items():
+        if words.search(pair.caption) or words.search(pair.columns.get("title") or ""):
+            for modality in MODALITIES[pair.columns["modality"]]:
+                yield f"{modality} of the {organ}"
+                yield f"{organ} {modality}"
+                yield from (f"{plane} {organ} {modality}" for plane in _planes(pair))
 
 
 def _planes(pair: Pair) -> list[str]:

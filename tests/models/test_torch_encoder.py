@@ -28,10 +28,14 @@ def checkpoint(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
 
 @pytest.fixture(scope="module")
 def images() -> list[np.ndarray]:
-    """Square, tall, wide, tiny and of odd sides: everything that a resize or a crop can get wrong."""
+    """Square, tall, wide, tiny, of odd sides, grey, almost grey: everything that a resize or a crop can get wrong."""
     random = np.random.default_rng(0)
     sizes = [(32, 32), (77, 41), (40, 200), (9, 13), (33, 32), (301, 299)]
-    return [random.integers(0, 256, (*size, 3), dtype=np.uint8) for size in sizes]
+    colour = [random.integers(0, 256, (*size, 3), dtype=np.uint8) for size in sizes]
+    grey = np.repeat(random.integers(0, 256, (90, 60, 1), dtype=np.uint8), 3, axis=2)
+    speck = grey.copy()
+    speck[-1, -1] = 255, 0, 255
+    return [*colour, grey, speck]
 
 
 def unit(output: object) -> np.ndarray:
