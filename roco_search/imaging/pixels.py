@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy.typing as npt
 
 from roco_search.errors import UnreadableImage
-from roco_search.imaging import decoders, terms
+from roco_search.imaging import decoders, isolation, terms
 from roco_search.imaging.codestream import CodestreamError, read_codestream
 from roco_search.imaging.frame import check_size
 from roco_search.imaging.header import Header, PixelElement
+from roco_search.imaging.isolation import ISOLATED
 from roco_search.imaging.values import integer, raw_values, text
 
 if TYPE_CHECKING:
@@ -161,13 +162,12 @@ class FrameDecoder:
         options = self._options(1)
         if self._header.syntax != RLE:
             options |= self._corrections(frame)
-        array, properties = self._decoder.as_array(
-            encapsulate([frame], has_bot=False),
-            index=0,
-            # One plugin and no other: a frame that the best decoder refuses is damaged, and a lesser one
-            # would rather return something wrong.
-            decoding_plugin=self._plugins[0],
-            **options,
+        # One plugin and no other: a frame that the best decoder refuses is damaged, and a lesser one would rather
+        # return something wrong.
+        plugin = self._plugins[0]
+        found = isolation.decode(self._header.syntax, frame, plugin, options) if plugin in ISOLATED else None
+        array, properties = found or self._decoder.as_array(
+            encapsulate([frame], has_bot=False), index=0, decoding_plugin=plugin, **options
         )
         return array, str(properties["photometric_interpretation"])
 
