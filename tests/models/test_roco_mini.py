@@ -79,7 +79,7 @@ def test_the_embedded_model_is_whole_and_small_enough() -> None:
     assert (encoder.name, encoder.dim, encoder.image_size, encoder.logit_bias) == (
         "roco-mini",
         384,
-        224,
+        192,
         None,
     )
     assert 1 < encoder.logit_scale <= 100.01
@@ -97,9 +97,9 @@ def test_auto_model_loads_the_embedded_model_once_registered() -> None:
     directory = EMBEDDED
     model = AutoModel.from_pretrained(directory, dtype=torch.float32).eval()
     assert isinstance(model, RocoMiniModel)
-    pixels = np.zeros((224, 224, 3), np.uint8)
+    pixels = np.zeros((192, 192, 3), np.uint8)
     with torch.no_grad():
-        inputs = torch.full((1, 3, 224, 224), -127 / 128)
+        inputs = torch.full((1, 3, 192, 192), -127 / 128)
         features = torch.nn.functional.normalize(model.get_image_features(inputs).pooler_output).numpy()
     np.testing.assert_allclose(encoder.encode_images([pixels]), features, atol=1e-5)
 
