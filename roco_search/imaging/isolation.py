@@ -1,9 +1,10 @@
-"""Native decoders that run in processes of their own: GDCM, above all.
+"""A native decoder that runs in processes of its own: GDCM.
 
-GDCM holds Python's lock while it decodes, so that two threads decode no faster than one, and aborts its process on some
+It holds Python's lock while it decodes, so that two threads decode no faster than one, and aborts its process on some
 damaged pictures. In a worker (`roco_search.imaging.worker`) neither matters: as many decode at once as there are cores,
 and one that dies takes its picture along and nothing else. Workers start when they are first needed, wait for the next
-picture, and end with this process, however it ends: their input closes.
+picture, and end with this process, however it ends: their input closes. What they are given is a codestream and the
+numbers that describe it, nothing else of the file.
 """
 
 import atexit
@@ -13,7 +14,9 @@ import queue
 import struct
 import subprocess
 import sys
+import threading
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -24,7 +27,12 @@ ISOLATED = frozenset({"gdcm"})
 
 LENGTHS = struct.Struct("<IQ")  # Bytes of a message's head, JSON, and of the body behind it.
 KINDS = frozenset("uif")
+ATTEMPTS = 2  # The system may end a process that did nothing wrong; a picture is to blame if the next one dies too.
 PIPE = 2**20  # Bytes that wait in a pipe: with Linux's 64 KiB, a radiograph is 150 turns of both processes.
+# `-P`: a module that lies in the current folder, such as the one with the scans, must never be imported. Where this
+# package is found may be something that only this process knows, so it is said.
+PROGRAM = "import sys; sys.path.append(sys.argv[1]); from roco_search.imaging.worker import main; main()"
+ROOT = Path(__file__).parents[2]
 
 
 class WorkerDied(Exception):
@@ -38,8 +46,10 @@ class WorkerFailed(Exception):
 def send(stream: BinaryIO, head: dict[str, Any], body: bytes | memoryview = b"") -> None:
     """Write a message."""
     text = json.dumps(head).encode()
-    stream.write(LENGTHS.pack(len(text), len(body)) + text)
-    stream.write(body)
+    for part in (LENGTHS.pack(len(text), len(body)) + text, body):
+        view = memoryview(part)
+        while view:  # a signal, such as Ctrl-C, may cut a write to a pipe short
+            view = view[stream.write(view) :]
     stream.flush()
 
 
@@ -64,7 +74,7 @@ class Worker:
     """A process that decodes. Raises `OSError` or `EOFError` where it cannot be started."""
 
     def __init__(self) -> None:
-        command = [sys.executable, "-m", "roco_search.imaging.worker"]
+        command = [sys.executable, "-P", "-c", PROGRAM, str(ROOT)]
         # A decoder that complains does so on stderr, and may quote the header.
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, bufsize=0
@@ -91,6 +101,11 @@ class Worker:
         assert self._process.stdout is not None
         return self._process.stdout  # type: ignore[return-value]
 
+    @property
+    def lives(self) -> bool:
+        """Whether it has not ended."""
+        return self._process.poll() is None
+
     def decode(
         self, uid: str, frame: bytes, plugin: str, options: dict[str, Any]
     ) -> tuple[npt.NDArray[Any], dict[str, Any]]:
@@ -100,6 +115,8 @@ class Worker:
             head, body = receive(self._output)
         except (OSError, EOFError):
             raise WorkerDied from None
+        if "short_of_memory" in head:
+            raise MemoryError
         if "dtype" not in head:
             raise WorkerFailed
         kind = np.dtype(head["dtype"])
@@ -117,7 +134,66 @@ class Worker:
         self._process.wait()
 
 
-_idle: "queue.LifoQueue[Worker]" = queue.LifoQueue()
+class Pool:
+    """The workers that wait, and how many may be at work: one a core."""
+
+    def __init__(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        """Begin anew: the child of a fork must not speak to its parent's workers."""
+        self.idle: queue.LifoQueue[Worker] = queue.LifoQueue()
+        self._room = threading.BoundedSemaphore(os.cpu_count() or 2)
+        self._usable = True
+
+    def decode(
+        self, uid: str, frame: bytes, plugin: str, options: dict[str, Any]
+    ) -> tuple[npt.NDArray[Any], dict[str, Any]] | None:
+        """See `decode`."""
+        with self._room:
+            for attempt in range(1, ATTEMPTS + 1):
+                worker = self._worker()
+                if worker is None:
+                    return None
+                try:
+                    found = worker.decode(uid, frame, plugin, options)
+                except (WorkerFailed, MemoryError):
+                    self.idle.put(worker)
+                    raise
+                except WorkerDied:
+                    worker.close()
+                    if attempt == ATTEMPTS:
+                        raise
+                except BaseException:  # this thread was interrupted, and an answer is still to come
+                    worker.close()
+                    raise
+                else:
+                    self.idle.put(worker)
+                    return found
+        raise AssertionError
+
+    def _worker(self) -> Worker | None:
+        with suppress(queue.Empty):
+            while True:
+                worker = self.idle.get_nowait()
+                if worker.lives:
+                    return worker
+                worker.close()
+        if self._usable:
+            try:
+                return Worker()
+            except (OSError, EOFError):
+                self._usable = False
+        return None
+
+    def close(self) -> None:
+        """End the workers that wait."""
+        with suppress(queue.Empty):
+            while True:
+                self.idle.get_nowait().close()
+
+
+pool = Pool()
 
 
 def decode(
@@ -143,39 +219,15 @@ def decode(
 
     Raises
     ------
-    WorkerDied, WorkerFailed
+    WorkerDied
+        If a worker, and another one after it, ended over this picture.
+    WorkerFailed
+        If the decoder refused it.
+    MemoryError
     """
-    try:
-        worker = _idle.get_nowait()
-    except queue.Empty:
-        try:
-            worker = Worker()
-        except (OSError, EOFError):
-            return None
-    try:
-        found = worker.decode(uid, frame, plugin, options)
-    except WorkerFailed:
-        _idle.put(worker)
-        raise
-    except BaseException:  # died, or this thread was interrupted and an answer is still to come
-        worker.close()
-        raise
-    _idle.put(worker)
-    return found
+    return pool.decode(uid, frame, plugin, options)
 
 
-def close() -> None:
-    """End the workers that wait."""
-    with suppress(queue.Empty):
-        while True:
-            _idle.get_nowait().close()
-
-
-def _forget() -> None:
-    global _idle  # noqa: PLW0603 - a forked child must not speak to its parent's workers
-    _idle = queue.LifoQueue()
-
-
-atexit.register(close)
+atexit.register(pool.close)
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget)
+    os.register_at_fork(after_in_child=pool.forget)

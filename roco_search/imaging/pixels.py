@@ -14,7 +14,6 @@ from roco_search.imaging import decoders, isolation, terms
 from roco_search.imaging.codestream import CodestreamError, read_codestream
 from roco_search.imaging.frame import check_size
 from roco_search.imaging.header import Header, PixelElement
-from roco_search.imaging.isolation import ISOLATED
 from roco_search.imaging.values import integer, raw_values, text
 
 if TYPE_CHECKING:
@@ -165,7 +164,7 @@ class FrameDecoder:
         # One plugin and no other: a frame that the best decoder refuses is damaged, and a lesser one would rather
         # return something wrong.
         plugin = self._plugins[0]
-        found = isolation.decode(self._header.syntax, frame, plugin, options) if plugin in ISOLATED else None
+        found = isolation.decode(self._header.syntax, frame, plugin, options) if plugin in isolation.ISOLATED else None
         array, properties = found or self._decoder.as_array(
             encapsulate([frame], has_bot=False), index=0, decoding_plugin=plugin, **options
         )

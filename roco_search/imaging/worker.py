@@ -10,7 +10,6 @@ import numpy as np
 from roco_search.imaging.decoders import get_decoder
 from roco_search.imaging.isolation import receive, send
 from roco_search.imaging.quiet import silence
-from roco_search.models.allocator import keep_freed_memory
 
 
 def main() -> None:
@@ -18,7 +17,6 @@ def main() -> None:
     # Ctrl-C is for the process that asked; this one ends when that one does.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     silence()
-    keep_freed_memory()
     requests = sys.stdin.buffer
     # What a native library prints must not get between the answers.
     answers = os.fdopen(os.dup(1), "wb")
@@ -31,6 +29,8 @@ def main() -> None:
             return
         try:
             head, body = _decode(request, bytes(frame))
+        except MemoryError:
+            head, body = {"short_of_memory": True}, memoryview(b"")
         except Exception:  # Decoders raise anything at all on damaged data, and quote header values in it.
             head, body = {"refused": True}, memoryview(b"")
         send(answers, head, body)
@@ -48,7 +48,3 @@ def _decode(request: dict[str, Any], frame: bytes) -> tuple[dict[str, Any], memo
         "photometric": str(properties["photometric_interpretation"]),
     }
     return head, np.ascontiguousarray(array).data.cast("B")
-
-
-if __name__ == "__main__":
-    main()
