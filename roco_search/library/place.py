@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from time import sleep
 
 from roco_search.errors import InputError, LibraryBusy
 from roco_search.library.faults import storage_faults
@@ -94,7 +95,7 @@ def writer_lock(directory: Path) -> Iterator[None]:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            owner = os.pread(descriptor, 20, 0).decode("ascii", "replace").strip()
+            owner = _owner(descriptor)
             process = f"process {owner}" if owner.isdigit() else "another process"
             raise LibraryBusy(
                 f"The library {directory} is being written to by {process}; wait until that has finished, or stop it."
@@ -102,9 +103,22 @@ def writer_lock(directory: Path) -> Iterator[None]:
         with suppress(OSError):  # The number only serves the message above; a full disk must not matter here.
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, str(os.getpid()).encode(), 0)
-        yield
+        try:
+            yield
+        finally:
+            with suppress(OSError):  # or the next one to be refused might be told of a process that is done
+                os.ftruncate(descriptor, 0)
     finally:
         os.close(descriptor)
+
+
+def _owner(descriptor: int) -> str:
+    """Return the number in a lock file that another process holds: it may have taken it a moment ago."""
+    for _ in range(20):
+        if owner := os.pread(descriptor, 20, 0).decode("ascii", "replace").strip():
+            return owner
+        sleep(0.005)
+    return ""
 
 
 def replace_file(path: Path, write: Callable[[Path], int]) -> None:
