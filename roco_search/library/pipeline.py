@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 BATCH_SIZE = 32
 MAX_BYTES = 512 * 2**20
 """Decoded pixels held at once, in bytes; one frame a reader comes on top."""
+AHEAD = 160  # Files read before their turn, at most: as many as are decoded while torch is loaded.
 LEAST_PIXELS = 256  # Smaller pictures cost next to nothing, whatever the model sees of them.
 COMMIT_FILES = 256
 """Finished files handed over at the latest, also where none of them needs the encoder."""
@@ -234,7 +235,7 @@ def embed_files(
     budget = Budget(MAX_BYTES)
     # Twice what the model sees is left for its own, better scaling down.
     at_least = max(LEAST_PIXELS, 2 * encoder.image_size)
-    reader = Reader(reusable, budget, 2 * batch_size + (os.cpu_count() or 2), at_least)
+    reader = Reader(reusable, budget, AHEAD, at_least)
     batch = Batch(encoder, budget, batch_size)
     finished: list[FinishedFile] = []
     try:

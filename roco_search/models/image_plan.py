@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import platform
+import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -29,11 +30,28 @@ AT_ONCE = 256  # Images expected from which a recorded form is loaded before the
 FAITHFUL = 0.995  # The least cosine similarity to fp32, over the images that it was measured on.
 GAIN = 1.2  # A form has to be so many times faster than fp32 to be taken.
 ROUNDS = 2
-FORMAT = 1
+FORMAT = 2
 
 Run = Callable[[np.ndarray], np.ndarray]
 
 logger = logging.getLogger("roco")
+
+
+class Loading:
+    """Something that is being loaded on a thread; one that is never asked for does not hold up the end of a program."""
+
+    def __init__(self, load: Callable[[], Run]) -> None:
+        self._load = load
+        self._thread = threading.Thread(target=self._go, name="roco-load", daemon=True)
+        self._thread.start()
+
+    def _go(self) -> None:
+        self._run = self._load()
+
+    def result(self) -> Run:
+        """Wait for it."""
+        self._thread.join()
+        return self._run
 
 
 class ImagePlan:
@@ -43,24 +61,22 @@ class ImagePlan:
         self._encoder = encoder
         self._seen = 0
         self._run: Run | None = None
-        self._expected = 0
+        self._loading: Loading | None = None
 
     def expect(self, images: int) -> None:
-        """Tell how many images are about to come, so that a form that was recorded is loaded at once if it pays."""
-        self._expected = images
+        """Tell how many images are about to come: a form that was recorded is then loaded while the first are read."""
+        if images >= AT_ONCE and not self._seen and (form := self.recorded()):
+            self._loading = Loading(lambda: self._load(form))
 
     def __call__(self, pixels: np.ndarray) -> np.ndarray:
         """Embed float32 ``(n, 3, height, width)`` as float32 ``(n, dim)`` of unit norm."""
-        if self._expected >= AT_ONCE and not self._seen and (form := self.recorded()):
-            self._run = self._load(form)
+        if self._loading is not None:
+            self._run, self._loading = self._loading.result(), None
         self._seen += len(pixels)
         if self._run is None and self._seen > AFTER:
-            self._run = self._chosen(pixels)
+            self._run = self._load(self.recorded() or self.measure(pixels))
         run = self._run or self._encoder.exact
         return run(pixels)
-
-    def _chosen(self, pixels: np.ndarray) -> Run:
-        return self._load(self.recorded() or self.measure(pixels))
 
     def _load(self, form: str) -> Run:
         try:
@@ -81,9 +97,14 @@ class ImagePlan:
 
     def _bfloat16(self) -> Run:
         from .allocator import wait_without_spinning
-        from .torch_encoder import TorchEncoder
 
         wait_without_spinning()
+        if self._encoder.checkpoint.family == "roco_mini":
+            from .roco_mini.bfloat16 import Bfloat16Tower
+
+            return Bfloat16Tower(self._encoder.checkpoint)
+        from .torch_encoder import TorchEncoder
+
         return TorchEncoder(self._encoder.checkpoint, "cpu", "bf16").encode_prepared
 
     def _int8(self) -> Run:
@@ -96,7 +117,7 @@ class ImagePlan:
         """Return the form that was chosen earlier, on this machine and with these versions, or None."""
         with suppress(OSError, ValueError, TypeError, KeyError):
             record = json.loads(self._place.read_bytes())
-            if record["machine"] == machine() and record["chosen"] in self.forms:
+            if record["format"] == FORMAT and record["machine"] == machine() and record["chosen"] in self.forms:
                 return str(record["chosen"])
         return None
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -90,7 +92,25 @@ def test_a_record_of_another_machine_or_a_form_that_is_not_here_does_not_count(e
     assert Forms(encoder).recorded() is None
 
 
-@pytest.mark.slow
+def test_a_form_that_cannot_be_loaded_ahead_gives_way_to_fp32(
+    encoder: OnnxEncoder, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = Forms(encoder)
+    first._seen = AFTER
+    first(pixels(4))
+
+    class Broken(Forms):
+        @property
+        def forms(self):  # type: ignore[override]
+            return {"fp32": lambda: self._encoder.exact, "quick": lambda: 1 / 0}
+
+    plan = Broken(encoder)
+    plan.expect(10_000)
+    given = np.random.default_rng(0).normal(size=(2, 3, 192, 192)).astype(np.float32)
+    np.testing.assert_array_equal(plan(given), encoder.exact(given))
+    assert "quick cannot be run here (ZeroDivisionError); fp32 is used." in caplog.text
+
+
 @pytest.mark.skipif("avx512_bf16" not in processor_flags(), reason="this processor has no bf16")
 def test_bf16_is_faithful_on_the_embedded_model(encoder: OnnxEncoder) -> None:
     random = np.random.default_rng(0)
@@ -98,4 +118,18 @@ def test_bf16_is_faithful_on_the_embedded_model(encoder: OnnxEncoder) -> None:
     prepared = encoder._preprocessing([image.astype(np.uint8).repeat(3, axis=2) for image in images])
     plan = ImagePlan(encoder)
     found = plan.forms["bf16"]()(prepared)
-    assert (found * encoder.exact(prepared)).sum(axis=1).min() >= FAITHFUL
+    assert (found * encoder.exact(prepared)).sum(axis=1).min() >= 0.999 > FAITHFUL
+
+
+BFLOAT16 = """
+import sys
+from roco_search.models import load_encoder
+from roco_search.models.roco_mini.bfloat16 import Bfloat16Tower
+Bfloat16Tower(load_encoder("roco-mini", "cpu", "fast").checkpoint)
+print("torch" in sys.modules, "transformers" in sys.modules)
+"""
+
+
+def test_the_embedded_models_bf16_tower_needs_no_transformers() -> None:
+    ran = subprocess.run([sys.executable, "-c", BFLOAT16], capture_output=True, text=True, check=True)
+    assert ran.stdout == "True False\n"
