@@ -6,6 +6,9 @@ than autocast, which rounds the output of each convolution first.
 
 from __future__ import annotations
 
+import os
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import torch
 from safetensors import safe_open
@@ -15,6 +18,8 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from roco_search.models.checkpoint import Checkpoint
 from roco_search.models.efficientnet_layers import EfficientNetLite
 
+CORES = os.cpu_count() or 1
+LEAST = 4  # Images in a part, at least.
 _SETTINGS = {
     "width_coefficient": "width",
     "depth_coefficient": "depth",
@@ -41,8 +46,14 @@ class Bfloat16Tower:
         self._layers = layers.to(torch.bfloat16, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._projection = weight("visual_projection.weight").float().T
 
+        self._workers = ThreadPoolExecutor(CORES, "roco-embed", initializer=torch.set_num_threads, initargs=(1,))
+
     def __call__(self, pixels: np.ndarray) -> np.ndarray:
         """Embed a batch."""
+        parts = np.array_split(pixels, max(1, min(CORES, len(pixels) // LEAST)))
+        return np.concatenate(list(self._workers.map(self._embed, parts)))
+
+    def _embed(self, pixels: np.ndarray) -> np.ndarray:
         with torch.inference_mode():
             hidden = self._layers(torch.from_numpy(pixels).to(torch.bfloat16))
             out = hidden.float().mean(dim=(2, 3)) @ self._projection
