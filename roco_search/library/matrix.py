@@ -18,11 +18,12 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from roco_search.library.coarse import Coarse, write_coarse
 from roco_search.library.place import IDS, MATRIX, MATRIX_MANIFEST, discard_caches, replace_file
 from roco_search.library.records import EmbeddingSet
 from roco_search.library.store import Store
@@ -35,7 +36,14 @@ PARTS = 64  # Parts after which the files are written anew as one: each is a lin
 
 Vectors = npt.NDArray[np.float32]
 Ids = npt.NDArray[np.int64]
-Mapped = tuple[Ids, Vectors]
+
+
+class Mapped(NamedTuple):
+    """Frame ids, int64 ``(n,)``; vectors, float32 ``(n, dim)``; (rows, SHA-256) of the parts they were written in."""
+
+    ids: Ids
+    matrix: Vectors
+    parts: list[tuple[int, str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,15 +125,16 @@ def _mapped(directory: Path, manifest: Manifest) -> Mapped | None:
         matrix = np.memmap(directory / MATRIX, "<f4", "r", offset=HEADER, shape=(count, dim))
     except (OSError, ValueError):
         return None
-    return ids, matrix
+    return Mapped(ids, matrix, manifest.parts)
 
 
-def ends_alike(store: Store, chosen: EmbeddingSet, ids: Ids, matrix: Vectors) -> bool:
+def ends_alike(store: Store, chosen: EmbeddingSet, mapped: Mapped) -> bool:
     """Whether the last row is what SQLite has.
 
     A database put back from a backup can come to the same ids and count with other images.
     """
-    return store.vector(chosen, int(ids[-1])) == np.ascontiguousarray(matrix[-1], "<f4").tobytes()
+    last = np.ascontiguousarray(mapped.matrix[-1], "<f4")
+    return store.vector(chosen, int(mapped.ids[-1])) == last.tobytes()
 
 
 def write_matrix(store: Store, chosen: EmbeddingSet, generation: Generation) -> None:
@@ -140,6 +149,8 @@ def write_matrix(store: Store, chosen: EmbeddingSet, generation: Generation) -> 
     with _alone(store.directory):
         if not _append(store, chosen, generation):
             _write(store, chosen, generation)
+        if mapped := map_matrix(store.directory, generation):
+            write_coarse(store.directory, mapped.matrix, mapped.parts)
 
 
 @contextmanager
@@ -162,11 +173,11 @@ def _append(store: Store, chosen: EmbeddingSet, generation: Generation) -> bool:
     if not 0 < old.count < generation.count or old.last_id >= generation.last_id:
         return False
     mapped = _mapped(directory, manifest)
-    if mapped is None or not ends_alike(store, chosen, *mapped):
+    if mapped is None or not ends_alike(store, chosen, mapped):
         return False
     # Vectors are only added and removed. If as many came as there are more now, none went.
     added = store.added_since(chosen, old.last_id)
-    if len(added) != generation.count - old.count or added[0][0] <= int(mapped[0][-1]):
+    if len(added) != generation.count - old.count or added[0][0] <= int(mapped.ids[-1]):
         return False
     digest = hashlib.sha256()
     with (directory / IDS).open("rb+") as ids, (directory / MATRIX).open("rb+") as matrix:
@@ -235,7 +246,7 @@ def intact(directory: Path, generation: Generation) -> bool:
     mapped = map_matrix(directory, generation)
     if manifest is None or mapped is None:
         return False
-    ids, matrix = mapped
+    ids, matrix, _ = mapped
     start = 0
     for rows, expected in manifest.parts:
         digest = hashlib.sha256()
@@ -246,10 +257,11 @@ def intact(directory: Path, generation: Generation) -> bool:
         if digest.hexdigest() != expected:
             return False
         start += rows
-    return True
+    coarse = Coarse.open(directory, matrix, manifest.parts)
+    return coarse is None or coarse.equals(matrix)
 
 
-def load_matrix(store: Store, chosen: EmbeddingSet) -> Mapped:
+def load_matrix(store: Store, chosen: EmbeddingSet) -> tuple[Ids, Vectors]:
     """Read all vectors into memory."""
     ids = np.empty(chosen.count, np.int64)
     matrix = np.empty((chosen.count, chosen.dim), np.float32)

@@ -16,12 +16,13 @@ LOCK = "writer.lock"
 MATRIX = "vectors.matrix"
 IDS = "vectors.ids"
 MATRIX_MANIFEST = "vectors.json"
+COARSE = "vectors.coarse"
 GRAPH = "vectors.graph"
 GRAPH_MANIFEST = "vectors.graph.json"
 TEMPORARY = ".tmp-"
 
 _BEGINNINGS = frozenset({DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm", f"{DATABASE}-journal", LOCK})
-CACHES = (MATRIX, IDS, MATRIX_MANIFEST, GRAPH, GRAPH_MANIFEST)
+CACHES = (MATRIX, IDS, MATRIX_MANIFEST, COARSE, GRAPH, GRAPH_MANIFEST)
 OWN_NAMES = _BEGINNINGS | {*CACHES}
 
 

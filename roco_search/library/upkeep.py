@@ -9,6 +9,7 @@ from roco_search.errors import InputError, LibraryCorrupt
 from roco_search.library.graph import graph_state, verify_graph
 from roco_search.library.place import (
     CACHES,
+    COARSE,
     DATABASE,
     GRAPH,
     GRAPH_MANIFEST,
@@ -72,7 +73,7 @@ def verify(store: Store) -> LibraryHealth:
         files, frames, vectors = (
             _number(store, f"SELECT COUNT(*) FROM {name}") for name in ("files", "frames", "vectors")
         )
-    for state, names in ((matrix, (MATRIX, IDS, MATRIX_MANIFEST)), (graph, (GRAPH, GRAPH_MANIFEST))):
+    for state, names in ((matrix, (MATRIX, IDS, MATRIX_MANIFEST, COARSE)), (graph, (GRAPH, GRAPH_MANIFEST))):
         if state == "damaged":
             path = store.directory / names[0]
             discard_caches(store.directory, names)

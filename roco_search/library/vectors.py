@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from roco_search.library.choice import Choice, Way
+from roco_search.library.coarse import Coarse
 from roco_search.library.matrix import (
     HEADER,
     Generation,
@@ -56,13 +57,18 @@ class VectorIndex:
         Vectors of unit norm, float32 ``(count, dim)``; row i belongs to ``ids[i]``.
     generation
         What they were made of.
+    coarse
+        A copy that rules out most rows, if the matrix is large: see `Coarse`.
     """
 
-    def __init__(self, directory: Path, generation: Generation, ids: Ids, matrix: Vectors) -> None:
+    def __init__(
+        self, directory: Path, generation: Generation, ids: Ids, matrix: Vectors, coarse: Coarse | None = None
+    ) -> None:
         self.directory = directory
         self.generation = generation
         self.ids = ids
         self.matrix = matrix
+        self._coarse = coarse
         self._graph: Graph | None = None
         self.choice = Choice()
 
@@ -74,13 +80,13 @@ class VectorIndex:
         """
         generation = Generation.of(store, chosen)
         mapped = map_matrix(store.directory, generation)
-        if mapped is None or not ends_alike(store, chosen, *mapped):
+        if mapped is None or not ends_alike(store, chosen, mapped):
             with suppress(OSError):
                 write_matrix(store, chosen, generation)
                 mapped = map_matrix(store.directory, generation)
-        if mapped is None or not ends_alike(store, chosen, *mapped):
-            mapped = load_matrix(store, chosen)
-        return cls(store.directory, generation, *mapped)
+        if mapped is None or not ends_alike(store, chosen, mapped):
+            return cls(store.directory, generation, *load_matrix(store, chosen))
+        return cls(store.directory, generation, mapped.ids, mapped.matrix, Coarse.open(store.directory, *mapped[1:]))
 
     def graph(self) -> "Graph":
         """Return the graph of these vectors, loaded, or built if there is none that can be trusted."""
@@ -166,6 +172,10 @@ class VectorIndex:
     def _exact(self, queries: Vectors, k: int, chosen: Ids | None = None) -> list[Ids]:
         """Return for each query the rows among which its k best are, ties at the end included."""
         found: list[Ids] = []
+        if self._coarse and len(queries) == 1 and (chosen is None or len(chosen) * FEW > len(self.ids)):
+            near = self._coarse.near(queries[0], k, len(self.ids), chosen)
+            if near is not None and len(near) * FEW <= len(self.ids):
+                chosen = near
         few = chosen is not None and len(chosen) * FEW <= len(self.ids)
         matrix = self.matrix[chosen] if few else self.matrix
         for start in range(0, len(queries), QUERIES_AT_ONCE):
@@ -223,7 +233,7 @@ def matrix_state(store: Store, chosen: EmbeddingSet) -> str:
     if not (store.directory / MATRIX).exists():
         return "absent"
     mapped = map_matrix(store.directory, Generation.of(store, chosen))
-    return "current" if mapped is not None and ends_alike(store, chosen, *mapped) else "stale"
+    return "current" if mapped is not None and ends_alike(store, chosen, mapped) else "stale"
 
 
 def verify_matrix(store: Store, chosen: EmbeddingSet) -> str:
