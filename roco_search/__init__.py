@@ -5,10 +5,10 @@ The public names are gathered here and imported at their first use, so that the 
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # typing's own constant takes 5 ms to load, a tenth of a warm query
 if TYPE_CHECKING:
+    from typing import Any
+
     from .errors import RocoError
     from .imaging import Frame, Window, open_image
     from .library import Library
@@ -44,4 +44,6 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _ROOMS:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
     return getattr(import_module(f".{_ROOMS[name]}", __name__), name)

@@ -9,6 +9,7 @@ from pathlib import Path
 from time import sleep
 
 from roco_search.errors import InputError, LibraryBusy
+from roco_search.folders import library_folder, user_folder
 from roco_search.library.faults import storage_faults
 
 DATABASE = "library.db"
@@ -28,18 +29,12 @@ OWN_NAMES = _BEGINNINGS | {*CACHES}
 
 def default_library_path() -> Path:
     """Return where the library lies unless a command names a place: ``ROCO_LIBRARY``, or the user's data folder."""
-    if configured := os.environ.get("ROCO_LIBRARY"):
-        return Path(configured).expanduser()
-    from platformdirs import user_data_dir
-
-    return Path(user_data_dir("roco")) / "library"
+    return Path(library_folder())
 
 
 def known_libraries() -> list[Path]:
     """Return the places where a library may be: the default one, the first, and those beside the data folder's own."""
-    from platformdirs import user_data_dir
-
-    home = Path(user_data_dir("roco"))
+    home = Path(user_folder("data"))
     beside = sorted(path.parent for path in home.glob(f"*/{DATABASE}"))
     places = [default_library_path().absolute(), home / "library", *beside]
     return list(dict.fromkeys(path for path in places if (path / DATABASE).exists()))

@@ -13,6 +13,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from roco_search.folders import cache_folder
+
 _FINGERPRINTS = "fingerprints.json"
 _SETTLED_NS = 2 * 10**9  # A file written so lately can change again without a change of its times.
 _MOST = 64  # Fingerprints that are kept, the latest last.
@@ -20,11 +22,7 @@ _MOST = 64  # Fingerprints that are kept, the latest last.
 
 def cache_directory() -> Path:
     """Return where compiled models lie: ``ROCO_CACHE``, or the user's cache folder."""
-    if configured := os.environ.get("ROCO_CACHE"):
-        return Path(configured).expanduser()
-    from platformdirs import user_cache_dir
-
-    return Path(user_cache_dir("roco"))
+    return Path(cache_folder())
 
 
 def private_folder(folder: Path) -> Path:

@@ -19,6 +19,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from roco_search.errors import InputError, RocoError, StorageFull
+from roco_search.folders import user_folder
 
 from .checkpoint import PREPROCESSOR_FILES, TOKENIZER_FILES
 
@@ -84,9 +85,7 @@ def models_directory() -> Path:
     """Return where pulled and imported models lie: ``ROCO_MODELS``, or ``models`` in the user's data folder."""
     if configured := os.environ.get("ROCO_MODELS"):
         return Path(configured).expanduser()
-    from platformdirs import user_data_dir
-
-    return Path(user_data_dir("roco")) / "models"
+    return Path(user_folder("data")) / "models"
 
 
 def is_name(text: str) -> bool:

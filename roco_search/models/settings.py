@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from roco_search.errors import InputError
+from roco_search.folders import user_folder
 
 from .place import writing
 
@@ -16,9 +17,7 @@ def settings_file() -> Path:
     """Return where the settings lie: ``ROCO_CONFIG``, or ``config.json`` in the user's config folder."""
     if configured := os.environ.get("ROCO_CONFIG"):
         return Path(configured).expanduser()
-    from platformdirs import user_config_dir
-
-    return Path(user_config_dir("roco")) / "config.json"
+    return Path(user_folder("config")) / "config.json"
 
 
 def read_settings() -> dict[str, Any]:

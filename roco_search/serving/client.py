@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from roco_search import __version__
+from roco_search.folders import library_folder
 from roco_search.serving.place import circumstances, is_private, socket_of
 
 ACCEPT_SECONDS = 0.25  # A process that is busy for longer is not waited for: a cold query takes hardly more.
@@ -44,11 +45,7 @@ def _library(arguments: Sequence[str]) -> str:
             return arguments[number + 1]
         if argument.startswith("--library="):
             return argument.removeprefix("--library=")
-    if configured := os.environ.get("ROCO_LIBRARY"):
-        return os.path.expanduser(configured)  # noqa: PTH111
-    from platformdirs import user_data_dir
-
-    return f"{user_data_dir('roco')}/library"
+    return library_folder()
 
 
 def _ask(path: str, library: str, arguments: Sequence[str]) -> int | None:

@@ -4,6 +4,8 @@ import hashlib
 import os
 import stat
 
+from roco_search.folders import cache_folder
+
 TELLING = ("ROCO_LIBRARY", "ROCO_MODEL", "ROCO_MODELS", "ROCO_CONFIG", "ROCO_CACHE", "ROCO_DEBUG")
 """Variables that change what a query answers; a process with others is not asked."""
 
@@ -15,9 +17,7 @@ def socket_folder() -> str:
     """Return the folder of the sockets: in the user's runtime folder, else in the cache."""
     if runtime := os.environ.get("XDG_RUNTIME_DIR"):
         return os.path.join(runtime, "roco")  # noqa: PTH118
-    from roco_search.models.cache import cache_directory
-
-    return str(cache_directory() / "serve")
+    return f"{cache_folder()}/serve"
 
 
 def socket_of(library: str) -> str:

@@ -173,3 +173,21 @@ def test_one_that_does_not_answer_is_not_waited_for(home: Path, roco: Run) -> No
         with connection:
             assert json.loads(connection.recv(1 << 16))["arguments"] == ["query", "ramp", "--json"]
             assert not socket.recv_fds(connection, 1, 2)[1], "its output was not handed over"
+
+
+CLIENT = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from roco_search.serving.client import ask
+assert ask(["query", "chest"]) is None
+print({"pathlib", "typing", "tempfile", "platformdirs", "typer", "numpy"} & set(sys.modules))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere platformdirs says where the socket lies")
+def test_who_asks_loads_next_to_nothing(tmp_path: Path) -> None:
+    """Without the site's packages: an editable install's own hook imports pathlib."""
+    command = [sys.executable, "-I", "-S", "-c", CLIENT, str(Path(__file__).parents[2])]
+    environment = {"HOME": str(tmp_path)}
+    ran = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    assert ran.stdout == "set()\n"
