@@ -9,6 +9,7 @@ import struct
 from typing import NamedTuple
 
 _J2K_START = b"\xff\x4f\xff\x51"  # SOC, then SIZ (ISO 15444-1 A.5.1), at the head of the codestream or in a JP2 box.
+_CODING, _CODING_OF_COMPONENT, _START_OF_TILE = 0xFF52, 0xFF53, 0xFF90
 _STANDALONE = frozenset({0x01, *range(0xD0, 0xD9)})
 _START_OF_FRAME = frozenset({0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF, 0xF7})
 _LOSSLESS = frozenset({0xC3, 0xC7, 0xCB, 0xCF})
@@ -21,7 +22,8 @@ class CodestreamError(ValueError):
 class Codestream(NamedTuple):
     """What a codestream declares of itself; `precision` is in bits per sample.
 
-    `subsampled` tells whether its colour components are coarser than its luminance.
+    `subsampled` tells whether its colour components are coarser than its luminance; `halvings` how many lower
+    resolutions there are, each of half the side: of JPEG 2000 in one tile, none of another.
     """
 
     rows: int
@@ -30,6 +32,7 @@ class Codestream(NamedTuple):
     precision: int
     signed: bool
     subsampled: bool
+    halvings: int = 0
 
 
 def read_codestream(frame: bytes) -> Codestream:
@@ -54,7 +57,24 @@ def _read_siz(frame: bytes, start: int) -> Codestream:
     components, depth = struct.unpack_from(">HB", frame, start + 40)
     if x1 <= x0 or y1 <= y0:
         raise CodestreamError
-    return Codestream(y1 - y0, x1 - x0, components, (depth & 0x7F) + 1, depth >= 0x80, False)
+    tile_x, tile_y, tile_x0, tile_y0 = struct.unpack_from(">IIII", frame, start + 24)
+    one_tile = (x0, y0, tile_x0, tile_y0) == (0, 0, 0, 0) and tile_x >= x1 and tile_y >= y1
+    levels = _decomposition_levels(frame, start + 2) if one_tile else 0
+    return Codestream(y1 - y0, x1 - x0, components, (depth & 0x7F) + 1, depth >= 0x80, False, levels)
+
+
+def _decomposition_levels(frame: bytes, offset: int) -> int:
+    """Walk the main header (ISO 15444-1 A.6.1) to the coding style; 0 if a component may have another."""
+    levels = 0
+    while True:
+        marker, length = struct.unpack_from(">HH", frame, offset)
+        if marker == _START_OF_TILE:
+            return levels
+        if marker == _CODING_OF_COMPONENT or marker >> 8 != 0xFF or length < 2:
+            return 0
+        if marker == _CODING:
+            levels = frame[offset + 9]
+        offset += 2 + length
 
 
 def _read_jpeg(frame: bytes) -> Codestream:

@@ -54,13 +54,19 @@ def open_dicom(
     def finish(stored: Stored, tags: Tags) -> Frame:
         return Frame(render_frame(stored, window, at_least), tags, stored.index, stored.layout.frames)
 
-    yield from each_frame(source, frames, finish)
+    yield from each_frame(source, frames, finish, at_least)
 
 
 def each_frame(
-    source: Source, frames: FrameChoice | FrameNumbers, make: Callable[["Stored", Tags], Made]
+    source: Source,
+    frames: FrameChoice | FrameNumbers,
+    make: Callable[["Stored", Tags], Made],
+    at_least: int | None = None,
 ) -> Iterator[Made]:
-    """Yield what `make` makes of each chosen frame, decoded when it is asked for. Raises as `open_dicom` does."""
+    """Yield what `make` makes of each chosen frame, decoded when it is asked for. Raises as `open_dicom` does.
+
+    With `at_least`, a frame may be decoded in a lower resolution where averages mean something.
+    """
     silence()
     try:
         with source.open("rb") as file:
@@ -70,7 +76,11 @@ def each_frame(
             decoder = FrameDecoder(header, header.pixels)
             tags = read_tags(header.dataset, header.syntax if header.syntax_declared else None)
             for index in choose_frames(decoder.layout.frames, frames):
-                yield make(Stored(*decoder.decode(index), decoder.layout, header.dataset, index), tags)
+                layout = decoder.layout
+                factor = reduction(layout.rows, layout.columns, at_least)
+                if factor > 1 and not averages_mean_something(header.dataset, layout, index):
+                    factor = 1
+                yield make(Stored(*decoder.decode(index, factor), layout, header.dataset, index), tags)
     except (RocoError, MemoryError):
         raise
     except OSError as error:
@@ -160,28 +170,28 @@ def _render_grey(stored: Stored, window: Window | None, at_least: int | None) ->
     return render.to_picture(shown, inverted=display.is_inverted(dataset, stored.photometric))
 
 
-def average_of(stored: Stored, modality: display.Modality, at_least: int | None) -> npt.NDArray[Any]:
-    """Return the stored values, averaged where the picture is larger than it needs to be.
+def averages_mean_something(dataset: "Dataset", layout: Layout, index: int) -> bool:
+    """Whether means of the stored values of a grey frame can be shown in their place.
 
-    Not where a mean is none of the values that it is made of: across the edge of padding, in a table's index, in a
-    mask of one bit, in real numbers that can be NaN.
+    Not across the edge of padding, in a table's index, in a mask of one bit, in real numbers that can be NaN.
     """
-    factor = reduction(stored.array.shape[0], stored.array.shape[1], at_least)
-    voi_is_table = bool(
-        items(display.functional_group(stored.dataset, stored.index, "FrameVOILUTSequence"), "VOILUTSequence")
-    )
-    padded = display.padding_range(stored.dataset, signed=True) is not None
-    usable = not (voi_is_table or padded or modality.table is not None or stored.layout.is_float)
-    return average(stored.array, factor) if usable and stored.layout.bits_stored > 1 else stored.array
+    voi_is_table = bool(items(display.functional_group(dataset, index, "FrameVOILUTSequence"), "VOILUTSequence"))
+    padded = display.padding_range(dataset, signed=True) is not None
+    modality = display.read_modality(dataset, index, signed=layout.signed)
+    return not (voi_is_table or padded or modality.table is not None or layout.is_float or layout.bits_stored == 1)
 
 
 def modality_values(stored: Stored, at_least: int | None = None) -> tuple[render.Values, display.Modality]:
     """Apply the Modality LUT or the rescale of a grey frame (PS3.3 C.11.1); return its values and what was applied.
 
-    With ``at_least``, the values are averaged where the picture is larger than that; see `average_of`.
+    With ``at_least``, the values are averaged where the picture is larger than that and means mean something.
     """
     modality = display.read_modality(stored.dataset, stored.index, signed=_is_signed(stored))
-    values = average_of(stored, modality, at_least).astype(np.float32, copy=False)
+    array = stored.array
+    factor = reduction(array.shape[0], array.shape[1], at_least)
+    if factor > 1 and averages_mean_something(stored.dataset, stored.layout, stored.index):
+        array = average(array, factor)
+    values = array.astype(np.float32, copy=False)
     if modality.table is not None:
         return render.apply_lookup_table(values, modality.table), modality
     return render.rescale(values, modality.slope, modality.intercept), modality

@@ -1,18 +1,17 @@
 """Decoding one frame of DICOM pixel data, after everything that can be checked without decoding has been."""
 
-import io
 import math
-import os
-import struct
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 import numpy.typing as npt
 
 from roco_search.errors import UnreadableImage
 from roco_search.imaging import decoders, isolation, terms
-from roco_search.imaging.codestream import CodestreamError, read_codestream
+from roco_search.imaging.codestream import Codestream, CodestreamError, read_codestream
+from roco_search.imaging.fragments import CUT_SHORT, DAMAGED, check_fragments
 from roco_search.imaging.frame import check_size
+from roco_search.imaging.halved import decode_halved, halvings
 from roco_search.imaging.header import Header, PixelElement
 from roco_search.imaging.values import integer, raw_values, text
 
@@ -20,8 +19,6 @@ if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
 RLE = "1.2.840.10008.1.2.5"
-CUT_SHORT = "cut short: it ends before its pixels do; copy or export it again"
-DAMAGED = "its pixel data is damaged; copy or export it again"
 _FLOAT_BITS = {"FloatPixelData": 32, "DoubleFloatPixelData": 64}
 
 
@@ -106,12 +103,19 @@ class FrameDecoder:
         self._encapsulated = self._decoder.is_encapsulated
         if self._encapsulated:
             self._plugins = self._usable_plugins()
-            _check_fragments(header.file, pixels, header.size, self.layout.frames)
+            check_fragments(header.file, pixels, header.size, self.layout.frames)
         else:
             self._check_length()
 
-    def decode(self, index: int) -> tuple[npt.NDArray[Any], str]:
+    def decode(self, index: int, factor: int = 1) -> tuple[npt.NDArray[Any], str]:
         """Return frame `index` and the photometric interpretation that it has after decoding.
+
+        Parameters
+        ----------
+        index
+            From 0.
+        factor
+            By so much at most the picture may come out smaller, where its codestream holds lower resolutions.
 
         Returns
         -------
@@ -126,7 +130,7 @@ class FrameDecoder:
             If the frame cannot be decoded.
         """
         try:
-            return self._decode_encapsulated(index) if self._encapsulated else self._decode_native(index)
+            return self._decode_encapsulated(index, factor) if self._encapsulated else self._decode_native(index)
         except (UnreadableImage, MemoryError):
             raise
         except Exception:  # Decoders raise anything at all on damaged data, and quote header values in it.
@@ -148,7 +152,7 @@ class FrameDecoder:
             array = array << unused >> (unused + shift)
         return array, str(properties["photometric_interpretation"])
 
-    def _decode_encapsulated(self, index: int) -> tuple[npt.NDArray[Any], str]:
+    def _decode_encapsulated(self, index: int, factor: int) -> tuple[npt.NDArray[Any], str]:
         from pydicom.encaps import encapsulate, get_frame
 
         self._header.file.seek(self._pixels.offset)
@@ -160,7 +164,10 @@ class FrameDecoder:
         )
         options = self._options(1)
         if self._header.syntax != RLE:
-            options |= self._corrections(frame)
+            stream = self._codestream(frame)
+            options |= self._corrections(stream)
+            if factor > 1 and (halved := self._decode_halved(frame, stream, factor)) is not None:
+                return halved, self.layout.photometric
         # One plugin and no other: a frame that the best decoder refuses is damaged, and a lesser one would rather
         # return something wrong.
         plugin = self._plugins[0]
@@ -169,6 +176,14 @@ class FrameDecoder:
             encapsulate([frame], has_bot=False), index=0, decoding_plugin=plugin, **options
         )
         return array, str(properties["photometric_interpretation"])
+
+    def _decode_halved(self, frame: bytes, stream: Codestream, factor: int) -> npt.NDArray[Any] | None:
+        """Decode a plain grey frame at a lower resolution, if it has one."""
+        layout = self.layout
+        plain = stream.precision == layout.bits_stored == layout.high_bit + 1 and not layout.signed
+        if not plain or not layout.photometric.startswith("MONOCHROME") or not (times := halvings(stream, factor)):
+            return None
+        return decode_halved(frame, stream, times)
 
     def _options(self, frames: int) -> dict[str, Any]:
         layout = self.layout
@@ -217,11 +232,8 @@ class FrameDecoder:
         if available < expected:
             raise UnreadableImage(CUT_SHORT)
 
-    def _corrections(self, frame: bytes) -> dict[str, Any]:
-        """Refuse a codestream that does not fit the header; return what it knows better than the header.
-
-        Headers are written apart from the codestream, and some forget what the encoder was given.
-        """
+    def _codestream(self, frame: bytes) -> Codestream:
+        """Return what a codestream says of itself; refuse one that does not fit the header."""
         try:
             codestream = read_codestream(frame)
         except CodestreamError:
@@ -231,10 +243,17 @@ class FrameDecoder:
             raise UnreadableImage("the compressed picture in it is not of the size in its header; export it again")
         if codestream.precision > max(layout.bits_allocated, 8):
             raise UnreadableImage("the compressed picture in it has more bits than its header says; export it again")
+        return codestream
+
+    def _corrections(self, codestream: Codestream) -> dict[str, Any]:
+        """Return what a codestream knows better than the header.
+
+        Headers are written apart from the codestream, and some forget what the encoder was given.
+        """
         corrections: dict[str, Any] = {}
         if codestream.signed:
             corrections["pixel_representation"] = 1
-        if codestream.subsampled and layout.photometric == "RGB":
+        if codestream.subsampled and self.layout.photometric == "RGB":
             # Only chrominance is ever subsampled.
             corrections["photometric_interpretation"] = "YBR_FULL_422"
         return corrections
@@ -246,45 +265,3 @@ def _without_mislabelled_subsampling(layout: Layout, pixels: PixelElement) -> La
     if layout.photometric != "YBR_FULL_422" or pixels.length is None:
         return layout
     return full if pixels.length * 8 >= full.frame_bits * full.frames else layout
-
-
-def _peek(file: BinaryIO, offset: int, length: int) -> bytes:
-    """Return some bytes of a file on disk, and no page around them as its buffer would; or of one in memory."""
-    try:
-        return os.pread(file.fileno(), length, offset)
-    except (AttributeError, io.UnsupportedOperation):
-        file.seek(offset, os.SEEK_SET)
-        return file.read(length)
-
-
-def _check_fragments(file: BinaryIO, pixels: PixelElement, size: int, frames: int) -> None:
-    """Walk the items of encapsulated pixel data (PS3.5 A.4), reading their heads alone.
-
-    Raises
-    ------
-    UnreadableImage
-        If an item runs past the end of the file, or there are fewer fragments than frames.
-    """
-    if pixels.length is not None:
-        raise UnreadableImage("its transfer syntax says compressed, its pixel data is not; export it again")
-    offset, fragments = pixels.offset, -1  # The first item is the Basic Offset Table.
-    while True:
-        head = _peek(file, offset, 8)
-        if len(head) < 8:
-            # The closing delimiter alone may be missing: every frame is there.
-            if len(head) == 0 and fragments >= max(1, frames):
-                return
-            raise UnreadableImage(CUT_SHORT)
-        group, element, length = struct.unpack("<HHI", head)
-        if (group, element) == (0xFFFE, 0xE0DD):
-            break
-        if (group, element) != (0xFFFE, 0xE000):
-            if fragments < 0:
-                raise UnreadableImage("its transfer syntax says compressed, its pixel data is not; export it again")
-            raise UnreadableImage(DAMAGED)
-        offset += 8 + length
-        fragments += 1
-        if offset > size:
-            raise UnreadableImage(CUT_SHORT)
-    if fragments < frames:
-        raise UnreadableImage("it holds fewer frames than its header says; copy or export it again")

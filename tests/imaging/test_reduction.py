@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from openjpeg.utils import encode_array
 from PIL import Image
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
-from pydicom.uid import ExplicitVRLittleEndian, JPEGBaseline8Bit, generate_uid
+from pydicom.uid import JPEG2000, ExplicitVRLittleEndian, JPEG2000Lossless, JPEGBaseline8Bit, generate_uid
 
 from roco_search.imaging import open_image
 from roco_search.imaging.render import average
@@ -67,10 +68,25 @@ def write(path: Path, kind: str) -> Path:
             dicom(path, twelve, WindowCenter=2000, WindowWidth=3000)
         case "cr without a window":
             dicom(path, twelve)
+        case "jpeg 2000":
+            one = encode_array(twelve, bits_stored=12, photometric_interpretation=2)
+            dicom(path, twelve, syntax=JPEG2000Lossless, data=encapsulate([one]), WindowCenter=2000, WindowWidth=3000)
+        case "lossy jpeg 2000 of 8 bits":
+            one = encode_array(eight, photometric_interpretation=2, compression_ratios=[10.0])
+            dicom(path, eight, syntax=JPEG2000, data=encapsulate([one]))
     return path
 
 
-KINDS = ["jpeg", "colour jpeg", "png", "deep png", "cr", "cr without a window"]
+KINDS = [
+    "jpeg 2000",
+    "lossy jpeg 2000 of 8 bits",
+    "jpeg",
+    "colour jpeg",
+    "png",
+    "deep png",
+    "cr",
+    "cr without a window",
+]
 
 
 @pytest.mark.parametrize("kind", KINDS)
