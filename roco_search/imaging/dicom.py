@@ -9,10 +9,11 @@ import numpy.typing as npt
 
 from roco_search.errors import RocoError, UnreadableImage
 from roco_search.imaging import display, render
+from roco_search.imaging.fragments import DAMAGED
 from roco_search.imaging.frame import Frame, FrameChoice, FrameNumbers, Window, choose_frames, reduction
 from roco_search.imaging.header import read_header
 from roco_search.imaging.objects import refuse_unless_picture
-from roco_search.imaging.pixels import DAMAGED, FrameDecoder, Layout
+from roco_search.imaging.pixels import FrameDecoder, Layout
 from roco_search.imaging.quiet import silence
 from roco_search.imaging.render import average
 from roco_search.imaging.sniff import cannot_open

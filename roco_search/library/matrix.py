@@ -24,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from roco_search.library.coarse import Coarse, write_coarse
-from roco_search.library.place import IDS, MATRIX, MATRIX_MANIFEST, discard_caches, replace_file
+from roco_search.library.place import COARSE, IDS, MATRIX, MATRIX_MANIFEST, discard_caches, replace_file
 from roco_search.library.records import EmbeddingSet
 from roco_search.library.store import Store
 
@@ -214,7 +214,7 @@ def _write(store: Store, chosen: EmbeddingSet, generation: Generation) -> None:
         replace_file(directory / MATRIX, write)
         Manifest(generation, token, [(generation.count, digest.hexdigest())]).write(directory)
     except OSError:
-        discard_caches(directory, (MATRIX, IDS, MATRIX_MANIFEST))
+        discard_caches(directory, (MATRIX, IDS, MATRIX_MANIFEST, COARSE))
         raise
 
 
