@@ -28,6 +28,7 @@ ISOLATED = frozenset({"gdcm"})
 LENGTHS = struct.Struct("<IQ")  # Bytes of a message's head, JSON, and of the body behind it.
 KINDS = frozenset("uif")
 ATTEMPTS = 2  # The system may end a process that did nothing wrong; a picture is to blame if the next one dies too.
+PATIENCE = 120.0  # Seconds for one picture; a radiograph takes a fifth of one.
 PIPE = 2**20  # Bytes that wait in a pipe: with Linux's 64 KiB, a radiograph is 150 turns of both processes.
 # `-P`: a module that lies in the current folder, such as the one with the scans, must never be imported. Where this
 # package is found may be something that only this process knows, so it is said.
@@ -110,11 +111,17 @@ class Worker:
         self, uid: str, frame: bytes, plugin: str, options: dict[str, Any]
     ) -> tuple[npt.NDArray[Any], dict[str, Any]]:
         """See `decode`."""
+        # One that goes round in circles would hold up all that comes after it.
+        patience = threading.Timer(PATIENCE, self._process.kill)
+        patience.daemon = True
+        patience.start()
         try:
             send(self._input, {"uid": uid, "plugin": plugin, "options": options}, frame)
             head, body = receive(self._output)
         except (OSError, EOFError):
             raise WorkerDied from None
+        finally:
+            patience.cancel()
         if "short_of_memory" in head:
             raise MemoryError
         if "dtype" not in head:
@@ -220,7 +227,7 @@ def decode(
     Raises
     ------
     WorkerDied
-        If a worker, and another one after it, ended over this picture.
+        If a worker, and another one after it, ended over this picture, or took longer than `PATIENCE`.
     WorkerFailed
         If the decoder refused it.
     MemoryError

@@ -1,6 +1,7 @@
 """GDCM decodes in processes of its own: the death of one costs one picture."""
 
 import os
+import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -84,6 +85,17 @@ def test_a_worker_that_was_ended_while_it_waited_costs_nothing() -> None:
     worker._process.kill()
     worker._process.wait()
     assert isolation.decode(uid, frame, "gdcm", options) is not None
+
+
+def test_a_worker_that_hangs_is_ended_and_the_next_one_decodes(monkeypatch: pytest.MonkeyPatch) -> None:
+    uid, frame, options = encoded()
+    isolation.pool.close()
+    isolation.decode(uid, frame, "gdcm", options)
+    [hangs] = isolation.pool.idle.queue
+    monkeypatch.setattr(isolation, "PATIENCE", 3.0)
+    os.kill(hangs._process.pid, signal.SIGSTOP)
+    found = isolation.decode(uid, frame, "gdcm", options)
+    assert found is not None and not hangs.lives
 
 
 def test_a_picture_that_is_refused_leaves_the_worker_alive() -> None:
