@@ -68,28 +68,32 @@ ORGANS = {
 _ORGANS = {organ: re.compile(rf"\b(?:{words})\b", re.IGNORECASE) for organ, words in ORGANS.items()}
 
 
-def with_captions(pairs: Sequence[Pair]) -> list[Pair]:
-    """Give each pair every caption that is true of it, weighted."""
+GENERIC = 0.15  # of an image's captions, what its modality, body part and plane get
+
+
+def with_captions(pairs: Sequence[Pair], generic: float = GENERIC) -> list[Pair]:
+    """Give each pair every caption that is true of it, weighted; `generic` counts where there is a written one."""
     phrasings: dict[tuple[object, ...], set[str]] = defaultdict(set)
     for pair in pairs:
         if pair.columns["text_kind"] == "label":
             phrasings[label_key(pair)].add(pair.caption)
-    return [replace(pair, captions=_captions(pair, phrasings)) for pair in pairs]
+    return [replace(pair, captions=_captions(pair, phrasings, generic)) for pair in pairs]
 
 
-def _captions(pair: Pair, phrasings: dict[tuple[object, ...], set[str]]) -> dict[str, float]:
+def _captions(pair: Pair, phrasings: dict[tuple[object, ...], set[str]], generic: float) -> dict[str, float]:
     weights: dict[str, float] = defaultdict(float)
     if pair.columns["text_kind"] == "label":
         own = phrasings[label_key(pair)]
         _share(weights, own, 0.75)
+        generic = GENERIC
     else:
-        weights[pair.caption] += 0.45
+        weights[pair.caption] += 0.6 - generic
         _share(weights, _sentences(pair.caption), 0.1)
         if title := pair.columns.get("title"):
             weights[title] += 0.1
         if findings := pair.columns.get("case_findings"):
             _share(weights, _sentences(findings), 0.1)
-    _share(weights, set(generic_captions(pair)), 0.15)
+    _share(weights, set(generic_captions(pair)), generic)
     _share(weights, set(organ_captions(pair)) or set(generic_captions(pair)), 0.1)
     return dict(weights)
 
