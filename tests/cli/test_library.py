@@ -22,7 +22,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         draw(tmp_path / "scans" / name, number)
     with Opened(tmp_path / "library", ToyEncoder()) as opened:
         opened.index(tmp_path / "scans")
-    monkeypatch.setattr("platformdirs.user_data_dir", lambda name: str(tmp_path / "data" / name))
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -67,7 +67,7 @@ def test_list(roco: Roco, place: Path) -> None:
 
 
 def test_list_of_nothing(roco: Roco, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("platformdirs.user_data_dir", lambda name: str(tmp_path / "data" / name))
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     empty = roco("library", "list")
     assert (empty.code, empty.out) == (0, "") and "roco index PATH" in empty.err
     assert roco("library", "list", "--json").json == []

@@ -251,7 +251,7 @@ def test_relocate_is_all_or_nothing(opened: Opened, scans: Path, tmp_path: Path)
 
 def test_known_libraries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     home = tmp_path / "data"
-    monkeypatch.setattr("platformdirs.user_data_dir", lambda name: str(home / name))
+    monkeypatch.setenv("XDG_DATA_HOME", str(home))
     monkeypatch.delenv("ROCO_LIBRARY", raising=False)
     assert known_libraries() == []
     for place in (home / "roco" / "library", home / "roco" / "chest", tmp_path / "mine"):
