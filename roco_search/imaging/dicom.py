@@ -79,7 +79,8 @@ def each_frame(
             for index in choose_frames(decoder.layout.frames, frames):
                 layout = decoder.layout
                 factor = reduction(layout.rows, layout.columns, at_least)
-                if factor > 1 and not averages_mean_something(header.dataset, layout, index):
+                grey = layout.photometric in {"MONOCHROME1", "MONOCHROME2"}
+                if factor > 1 and not (grey and averages_mean_something(header.dataset, layout, index)):
                     factor = 1
                 yield make(Stored(*decoder.decode(index, factor), layout, header.dataset, index), tags)
     except (RocoError, MemoryError):

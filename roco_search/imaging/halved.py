@@ -53,7 +53,9 @@ def decode_halved(frame: bytes, stream: Codestream, times: int) -> npt.NDArray[n
             image.reduce = times  # type: ignore[method-assign, assignment]
             image.load()
             values = np.asarray(image)
-    except (OSError, ValueError, SyntaxError):
+    except MemoryError:
+        raise
+    except Exception:  # of Pillow, which raises anything at all on damaged data; the decoder of the whole has the word
         return None
     if values.shape != tuple(-(-side >> times) for side in (stream.rows, stream.columns)):
         return None

@@ -115,7 +115,7 @@ class FrameDecoder:
         index
             From 0.
         factor
-            By so much at most the picture may come out smaller, where its codestream holds lower resolutions.
+            By so much at most a grey picture may come out smaller, where its codestream holds lower resolutions.
 
         Returns
         -------
@@ -178,12 +178,11 @@ class FrameDecoder:
         return array, str(properties["photometric_interpretation"])
 
     def _decode_halved(self, frame: bytes, stream: Codestream, factor: int) -> npt.NDArray[Any] | None:
-        """Decode a plain grey frame at a lower resolution, if it has one."""
+        """Decode a grey frame at a lower resolution, if it has one."""
         layout = self.layout
         plain = stream.precision == layout.bits_stored == layout.high_bit + 1 and not layout.signed
-        if not plain or not layout.photometric.startswith("MONOCHROME") or not (times := halvings(stream, factor)):
-            return None
-        return decode_halved(frame, stream, times)
+        times = halvings(stream, factor) if plain else 0
+        return decode_halved(frame, stream, times) if times else None
 
     def _options(self, frames: int) -> dict[str, Any]:
         layout = self.layout

@@ -50,8 +50,9 @@ class Bfloat16Tower:
 
     def __call__(self, pixels: np.ndarray) -> np.ndarray:
         """Embed a batch."""
-        parts = np.array_split(pixels, max(1, min(CORES, len(pixels) // LEAST)))
-        return np.concatenate(list(self._workers.map(self._embed, parts)))
+        if len(pixels) < LEAST * CORES:  # on many cores torch divides an image better than we divide a batch
+            return self._embed(pixels)
+        return np.concatenate(list(self._workers.map(self._embed, np.array_split(pixels, CORES))))
 
     def _embed(self, pixels: np.ndarray) -> np.ndarray:
         with torch.inference_mode():
