@@ -50,7 +50,7 @@ COMMON: Mapping[str, Any] = {
     "weight_decay": 0.05,
     "warmup": 60,
     "averaging": 0.995,
-    "eval_every": 100,
+    "eval_every": 10**6,  # only at the end: the looks choose nothing here
     "checkpoint_every": 50,
     "written": 0.45,  # of the draws, MedPix's share
     "even": False,  # whether rare body parts of MedPix are drawn more often than they occur
