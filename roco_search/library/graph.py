@@ -3,6 +3,9 @@
 Its file has no version, space or dimension, a file of another dimension loads and answers nonsense, damage inside
 can crash the process, and a failed write is not reported. Hence: the size is compared after writing, and before
 anything is loaded the manifest is compared and the file hashed.
+
+Equal vectors, such as those of many black pictures, would fill each other's links until the graph falls apart into
+pieces. They are one node.
 """
 
 import json
@@ -15,7 +18,7 @@ import numpy.typing as npt
 
 from roco_search.library.place import replace_file, sha256
 
-FORMAT = 1
+FORMAT = 2  # 2: equal vectors are one node.
 SPACE = "ip"  # Vectors of unit norm: the inner product is the cosine.
 M = 16  # Links of a node. hnswlib's range of use is 5 to 48; 16 gave a recall of 1.000 at ef 50 on 100,000 x 512.
 EF_CONSTRUCTION = 200
@@ -24,17 +27,19 @@ OVERSAMPLE = 2  # So many times k candidates are asked for, and ranked again by 
 SEED = 100
 
 Description = dict[str, Any]
+Rows = npt.NDArray[np.int64]
 
 
 class Graph:
-    """A loaded graph. Its labels are frame ids."""
+    """A loaded graph. Its labels are rows of the matrix, each the first of those that are equal."""
 
-    def __init__(self, index: Any, count: int) -> None:
+    def __init__(self, index: Any, first: Rows) -> None:
         self._index = index
-        self._count = count
+        self._rows = np.argsort(first, kind="stable")
+        self._first = first[self._rows]
 
     @classmethod
-    def load(cls, path: Path, generation: Description) -> "Graph | None":
+    def load(cls, path: Path, generation: Description, matrix: npt.NDArray[np.float32]) -> "Graph | None":
         """Load the graph of exactly these vectors; None if there is none, or none that can be trusted."""
         if graph_state(path, generation) != "current" or sha256(path) != _manifest(path).get("sha256"):
             return None
@@ -45,34 +50,51 @@ class Graph:
             index.load_index(str(path), max_elements=generation["count"])
         except RuntimeError:
             return None
-        return cls(index, generation["count"]) if index.get_current_count() == generation["count"] else None
+        first = first_equal(matrix)
+        return cls(index, first) if index.get_current_count() == len(np.unique(first)) else None
 
     @classmethod
-    def build(
-        cls, path: Path, generation: Description, ids: npt.NDArray[np.int64], matrix: npt.NDArray[np.float32]
-    ) -> "Graph":
+    def build(cls, path: Path, generation: Description, matrix: npt.NDArray[np.float32]) -> "Graph":
         """Build the graph and keep it at `path`, unless the disk is full or read-only; it serves from memory then."""
         import hnswlib
 
+        first = first_equal(matrix)
+        nodes = np.unique(first)
         index = hnswlib.Index(space=SPACE, dim=matrix.shape[1])
-        index.init_index(max_elements=len(ids), M=M, ef_construction=EF_CONSTRUCTION, random_seed=SEED)
-        index.add_items(matrix, ids)
+        index.init_index(max_elements=len(nodes), M=M, ef_construction=EF_CONSTRUCTION, random_seed=SEED)
+        index.add_items(matrix if len(nodes) == len(matrix) else matrix[nodes], nodes)
         with suppress(OSError):
             _save(index, path, generation)
-        return cls(index, len(ids))
+        return cls(index, first)
 
-    def search(self, queries: npt.NDArray[np.float32], k: int) -> npt.NDArray[np.int64] | None:
-        """Return candidates for the k best: int64 ``(q, at least k)`` frame ids; None if the graph cannot name so many.
-
-        With many equal vectors a graph can fall apart into pieces, of which hnswlib reaches only one.
-        """
-        wanted = min(OVERSAMPLE * k, self._count)
+    def search(self, queries: npt.NDArray[np.float32], k: int) -> list[Rows] | None:
+        """Return candidates for the k best: at least k rows a query; None if the graph cannot name so many."""
+        wanted = min(OVERSAMPLE * k, self._index.get_current_count())
         self._index.set_ef(max(MIN_EF, 2 * wanted))  # It is not saved with the graph.
         try:
             labels, _ = self._index.knn_query(queries, k=wanted)
         except RuntimeError:
             return None
-        return np.asarray(labels).astype(np.int64)
+        return [self._equal(nodes) for nodes in np.asarray(labels).astype(np.int64)]
+
+    def _equal(self, nodes: Rows) -> Rows:
+        starts = np.searchsorted(self._first, nodes, "left")
+        ends = np.searchsorted(self._first, nodes, "right")
+        return np.concatenate([self._rows[start:end] for start, end in zip(starts, ends, strict=True)])
+
+
+def first_equal(matrix: npt.NDArray[np.float32]) -> Rows:
+    """Return for each row the first row that is equal to it bit for bit, int64 ``(count,)``."""
+    _, group, sizes = np.unique(_as_bytes(matrix[:, :4]), return_inverse=True, return_counts=True)
+    alike = np.flatnonzero(sizes[group] > 1)  # Few, as a rule: only they are compared whole.
+    first = np.arange(len(matrix))
+    _, place, group = np.unique(_as_bytes(matrix[alike]), return_index=True, return_inverse=True)
+    first[alike] = alike[place[group]]
+    return first
+
+
+def _as_bytes(rows: npt.NDArray[np.float32]) -> npt.NDArray[np.void]:
+    return np.ascontiguousarray(rows).view(np.dtype((np.void, rows.itemsize * rows.shape[1]))).reshape(len(rows))
 
 
 def graph_state(path: Path, generation: Description) -> str:

@@ -95,7 +95,7 @@ class VectorIndex:
 
             path = self.directory / GRAPH
             described = asdict(self.generation)
-            self._graph = Graph.load(path, described) or Graph.build(path, described, self.ids, self.matrix)
+            self._graph = Graph.load(path, described, self.matrix) or Graph.build(path, described, self.matrix)
         return self._graph
 
     def rows(self, ids: Ids) -> Ids:
@@ -187,8 +187,8 @@ class VectorIndex:
         return found
 
     def _approximate(self, queries: Vectors, k: int) -> list[Ids]:
-        labels = self.graph().search(queries, k)
-        return self._exact(queries, k) if labels is None else list(np.searchsorted(self.ids, labels))
+        found = self.graph().search(queries, k)
+        return self._exact(queries, k) if found is None else found
 
 
 def products(matrix: Vectors, queries: Vectors) -> Vectors:

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 from roco_search.library import Library
-from roco_search.library.graph import Graph
+from roco_search.library.graph import Graph, first_equal
 from roco_search.library.vectors import HEADER, Generation, VectorIndex
 from tests.library.toy import Opened, ToyEncoder, draw
 
@@ -69,9 +70,24 @@ def test_graph_finds_what_the_exact_search_finds(tmp_path: Path) -> None:
 
 def test_graph_of_many_equal_vectors_answers(tmp_path: Path) -> None:
     matrix = unit(np.repeat(np.eye(4, 8), 400, axis=0))
-    ids, scores = index_of(matrix, tmp_path).search(matrix[:1], 300, "approximate")
-    np.testing.assert_allclose(scores, 1)
-    assert len(set(ids[0])) == 300
+    for k in (5, 300, 1000, 1600):
+        index = index_of(matrix, tmp_path)
+        ids, scores = index.search(matrix[::300], k, "approximate")
+        exact_ids, exact_scores = index.search(matrix[::300], k, "exact")
+        np.testing.assert_array_equal(ids, exact_ids)
+        np.testing.assert_array_equal(scores, exact_scores)
+
+
+@given(
+    arrays(
+        np.float32,
+        st.tuples(st.integers(0, 30), st.integers(1, 6)),
+        elements=st.sampled_from(np.float32([0.0, 1.0, -2.5])),
+    )
+)
+def test_equal_rows_are_known(matrix: np.ndarray) -> None:
+    rows = [row.tobytes() for row in matrix]
+    assert first_equal(matrix).tolist() == [rows.index(row) for row in rows]
 
 
 def truncate(path: Path) -> None:
@@ -105,10 +121,10 @@ def test_wrong_graph_is_caught_and_built_again(tmp_path: Path, damage: Callable[
     sound = path.read_bytes()
     damage(path)
     generation = json.loads((tmp_path / "vectors.graph.json").read_text())["generation"]
-    assert Graph.load(path, generation) is None
+    assert Graph.load(path, generation, matrix) is None
     found, _ = index_of(matrix, tmp_path).search(matrix[:20], 5, "approximate")
     np.testing.assert_array_equal(found, right)
-    assert path.stat().st_size == len(sound) and Graph.load(path, generation) is not None
+    assert path.stat().st_size == len(sound) and Graph.load(path, generation, matrix) is not None
 
 
 def test_graph_of_other_vectors_is_not_taken(tmp_path: Path) -> None:
