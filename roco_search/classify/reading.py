@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from roco_search.cores import cores
 from roco_search.errors import ImageError, InputError, NotAnImage
 from roco_search.imaging import FrameChoice, Tags, open_image, sniff
 from roco_search.library.scan import Walk
@@ -83,7 +84,7 @@ def read_pictures(sources: Sequence[Source], frames: FrameChoice = "middle") -> 
         for source in sources:
             yield from _read(source, frames)
         return
-    workers = os.cpu_count() or 2
+    workers = cores()
     waiting: deque[Future[list[Picture | Unreadable]]] = deque()
     with ThreadPoolExecutor(workers, thread_name_prefix="roco-read") as pool:
         try:

@@ -4,7 +4,6 @@ Nothing of a picture outlives the run.
 """
 
 import hashlib
-import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from roco_search.cores import cores
 from roco_search.errors import ImageError
 from roco_search.imaging import open_image
 from roco_search.library import Progress, Skipped
@@ -91,7 +91,7 @@ Small = list[tuple[Grey, bytes]]
 
 
 def _read_all(jobs: Sequence[Job]) -> Iterator[tuple[list[int], Small, str | None, str]]:
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as readers:
+    with ThreadPoolExecutor(min(8, cores())) as readers:
         for start in range(0, len(jobs), FILES_AT_ONCE):
             part = jobs[start : start + FILES_AT_ONCE]
             for (file, places, _), (small, reason) in zip(part, readers.map(_read, part), strict=True):

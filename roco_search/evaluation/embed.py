@@ -5,7 +5,6 @@ A picture that cannot be read is left out with its caption, named and counted; i
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -14,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from roco_search.cores import cores
 from roco_search.errors import ImageError, InputError
 from roco_search.models.encoder import Encoder
 from roco_search.pairs.pair import Pair, PairSet
@@ -172,7 +172,7 @@ def _batches(pairs: Sequence[Pair]) -> Iterator[list[tuple[Pair, Pixels | str]]]
 
 def _read_ahead(pairs: Sequence[Pair]) -> Iterator[tuple[Pair, Pixels | str]]:
     """Yield each pair with its pixels, or with the reason why there are none, in order."""
-    workers = os.cpu_count() or 2
+    workers = cores()
     waiting: deque[tuple[Pair, Future[Pixels | str]]] = deque()
     with ThreadPoolExecutor(workers, thread_name_prefix="roco-read") as pool:
         try:

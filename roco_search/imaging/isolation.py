@@ -22,6 +22,8 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
+from roco_search.cores import cores
+
 ISOLATED = frozenset({"gdcm"})
 """pydicom's names of the decoders that run so."""
 
@@ -150,7 +152,7 @@ class Pool:
     def forget(self) -> None:
         """Begin anew: the child of a fork must not speak to its parent's workers."""
         self.idle: queue.LifoQueue[Worker] = queue.LifoQueue()
-        self._room = threading.BoundedSemaphore(os.cpu_count() or 2)
+        self._room = threading.BoundedSemaphore(cores())
         self._usable = True
 
     def decode(

@@ -5,7 +5,6 @@ whatever the order in which their decoding ends, so that a library comes out the
 place in its file travel together through the batch: a file that fails takes its own frames along and shifts nobody.
 """
 
-import os
 import threading
 from collections import deque
 from collections.abc import Container, Iterable, Iterator
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from roco_search.cores import cores
 from roco_search.errors import UnsupportedModel
 from roco_search.imaging import Frame, Tags
 from roco_search.library.plan import Candidate
@@ -120,7 +120,7 @@ class Reader:
         self._budget = budget
         self._ahead = ahead
         self._at_least = at_least
-        self._pool = ThreadPoolExecutor(os.cpu_count() or 2, thread_name_prefix="roco-read")
+        self._pool = ThreadPoolExecutor(cores(), thread_name_prefix="roco-read")
 
     def streams(self, work: Iterable[Candidate]) -> Iterator[tuple[Candidate, "SimpleQueue[Frame | Outcome]"]]:
         """Yield each file with a queue of its frames, which an `Outcome` ends."""

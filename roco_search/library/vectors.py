@@ -4,7 +4,6 @@ Both are caches. Opening compares sizes, header and generation and the last row 
 What does not match is built again from SQLite, never trusted.
 """
 
-import os
 from contextlib import suppress
 from dataclasses import asdict
 from itertools import pairwise
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import numpy.typing as npt
 
+from roco_search.cores import cores
 from roco_search.library.choice import Choice, Way
 from roco_search.library.coarse import Coarse
 from roco_search.library.matrix import (
@@ -213,11 +213,6 @@ def products(matrix: Vectors, queries: Vectors) -> Vectors:
     for thread in others:
         thread.join()
     return found[None]
-
-
-def cores() -> int:
-    """Return the number of processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def distinct(ids: Ids) -> Ids:

@@ -6,7 +6,6 @@ nor the number of processes changes what is drawn.
 
 from __future__ import annotations
 
-import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -17,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from roco_search.cores import cores
 from roco_search.errors import ImageError
 from roco_search.pairs.pair import Pair
 
@@ -74,7 +74,7 @@ class Batches:
     ) -> None:
         self._pairs, self._sampler, self._seed = pairs, sampler, seed
         self._part, self._size, self._fit = part, size, fit
-        self._workers = workers or min(16, os.cpu_count() or 2)
+        self._workers = workers or min(16, cores())
         self.waited = 0.0
 
     def run(self, first: int, end: int) -> Iterator[Drawn]:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastapi import Request
 
+from roco_search.cores import cores
 from roco_search.errors import ImageError, InputError, RocoError
 from roco_search.imaging import Window
 from roco_search.imaging.levels import Levels, read_levels
@@ -67,7 +68,7 @@ def add_routes(app: FastAPI, desk: Desk, folder: Path) -> None:
     from fastapi import HTTPException, Query, Response
 
     cache = PictureCache(folder / "pictures")
-    renderers = ThreadPoolExecutor(max(2, os.cpu_count() or 2), "roco-render", _give_way)
+    renderers = ThreadPoolExecutor(max(2, cores()), "roco-render", _give_way)
 
     async def work(task: Callable[..., Any], *arguments: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(renderers, task, *arguments)

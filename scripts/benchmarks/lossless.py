@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import time
 from pathlib import Path
@@ -15,6 +14,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian, generate_uid
 
+from roco_search.cores import cores
 from roco_search.library import Library
 from roco_search.models import load_encoder
 
@@ -42,7 +42,7 @@ def measure(scratch: Path) -> dict[str, float]:
             opened.index([folder], encoder)
             indexed.append(time.perf_counter() - started)
     alone, whole = 1000 * min(decoded) / COUNT, 1000 * min(indexed) / COUNT
-    return {"decode_ms": alone, "index_ms": whole, "times_the_decoder": whole / (alone / (os.cpu_count() or 1))}
+    return {"decode_ms": alone, "index_ms": whole, "times_the_decoder": whole / (alone / cores())}
 
 
 def decode(file: Path) -> None:

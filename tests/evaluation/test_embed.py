@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from roco_search.cores import cores
 from roco_search.errors import InputError
 from roco_search.evaluation import embed as module
 from roco_search.evaluation.embed import embed, embed_with_each
@@ -76,7 +76,7 @@ def test_few_pictures_are_held_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
     embed(Watching(), made)
     assert sum(batches) == 200 and max(batches) == 5
-    assert max(ahead) <= 2 * (os.cpu_count() or 2) + 1
+    assert max(ahead) <= 2 * cores() + 1
 
 
 @pytest.mark.parametrize("kind", ["images", "captions"])

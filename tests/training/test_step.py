@@ -19,7 +19,7 @@ from roco_search.training.inputs import Inputs
 from roco_search.training.objective import Objective
 from roco_search.training.parts import train_mode
 from roco_search.training.settings import Settings
-from roco_search.training.step import Gradient
+from roco_search.training.step import Gradient, text_features
 from roco_search.training.world import World
 from tests.models.checkpoints import FAMILIES
 
@@ -119,6 +119,23 @@ def test_with_dropout_it_equals_one_graph_over_the_same_chunks(tmp_path: Path) -
     assert worst(cached, gradients(model.model)) < 1e-12
     other, _ = step(4, seed=6)
     assert worst(other, cached) > 1e-3, "dropout was on"
+
+
+def test_short_captions_are_not_padded_to_the_longest(tmp_path: Path) -> None:
+    model = encoder("roco-mini", tmp_path)
+    captions = [f"axial ct {number}" for number in range(60)] + ["effusion " * 60]
+    seen: list[int] = []
+    text_tower = model.model.get_submodule("text_model")
+    hook = text_tower.register_forward_pre_hook(
+        lambda _, args, kwargs: seen.append((kwargs.get("input_ids") if kwargs else args[0]).numel()), with_kwargs=True
+    )
+    with torch.no_grad():
+        features = text_features(model, Inputs(model), captions)
+        hook.remove()
+        alone = torch.cat([text_features(model, Inputs(model), [caption]) for caption in captions])
+    assert torch.allclose(features, alone, atol=1e-12)
+    whole = model.prepare_texts(captions)["input_ids"].size
+    assert sum(seen) < 0.4 * whole
 
 
 @pytest.mark.parametrize("small", EXACT)

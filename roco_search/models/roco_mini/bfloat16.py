@@ -6,7 +6,6 @@ than autocast, which rounds the output of each convolution first.
 
 from __future__ import annotations
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -15,10 +14,11 @@ from safetensors import safe_open
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from roco_search.cores import cores
 from roco_search.models.checkpoint import Checkpoint
 from roco_search.models.efficientnet_layers import EfficientNetLite
 
-CORES = os.cpu_count() or 1
+CORES = cores()
 LEAST = 4  # Images in a part, at least.
 _SETTINGS = {
     "width_coefficient": "width",
