@@ -116,6 +116,10 @@ def train(
         show_outcome(outcome, settings, output, address)
     if outcome.ending == "interrupted":
         raise typer.Exit(130)
+    from roco_search.models.catalog import find
+    from roco_search.models.compile import prepare
+
+    prepare(find(str(output.absolute())), told.note)
 
 
 def show_plan(plan: Plan, json: bool) -> None:

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from roco_search.models.checkpoint import Checkpoint
+from roco_search.models.compiled import available
 from tests.models.checkpoints import clip
 from tests.training.data import draw
 
@@ -49,7 +51,9 @@ def test_a_run_leaves_a_model_that_can_be_used(roco: Roco, data: Path, base: Pat
     )
     assert before.code == after.code == 0, after.err
     assert before.json["metrics"].keys() == after.json["metrics"].keys()
+    assert "Compiling" in done.err and available(Checkpoint.open("out", tmp_path / "out"))
     indexed = roco("index", data, "--model", tmp_path / "out", "--json")
+    assert "Compiling" not in indexed.err
     assert indexed.code == 0 and indexed.json["indexed"] == 12
     assert roco("query", "disc", "--json").code == 0
     card = (tmp_path / "out" / "README.md").read_text()
