@@ -106,8 +106,8 @@ def test_recall_of_a_graph(opened: Opened, scans: Path, monkeypatch: pytest.Monk
     graph = index.graph()
     assert opened.library.recall() == 1.0
 
-    def worst(queries: np.ndarray, k: int) -> np.ndarray:
-        return index.ids[np.argsort(index.matrix @ queries.T, axis=0)[:k].T]
+    def worst(queries: np.ndarray, k: int) -> list[np.ndarray]:
+        return list(np.argsort(index.matrix @ queries.T, axis=0)[:k].T)
 
     monkeypatch.setattr(graph, "search", worst)
     assert opened.library.recall() == 0.0
