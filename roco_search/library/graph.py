@@ -8,6 +8,7 @@ Equal vectors, such as those of many black pictures, would fill each other's lin
 pieces. They are one node.
 """
 
+import hashlib
 import json
 from contextlib import suppress
 from pathlib import Path
@@ -39,32 +40,31 @@ class Graph:
         self._first = first[self._rows]
 
     @classmethod
-    def load(cls, path: Path, generation: Description, matrix: npt.NDArray[np.float32]) -> "Graph | None":
-        """Load the graph of exactly these vectors; None if there is none, or none that can be trusted."""
-        if graph_state(path, generation) != "current" or sha256(path) != _manifest(path).get("sha256"):
-            return None
-        import hnswlib
+    def open(cls, path: Path, generation: Description, ids: Rows, matrix: npt.NDArray[np.float32]) -> "Graph":
+        """Load the graph of these vectors, add those that have come since, or build it if there is none to be trusted.
 
-        index = hnswlib.Index(space=SPACE, dim=generation["dim"])
-        try:
-            index.load_index(str(path), max_elements=generation["count"])
-        except RuntimeError:
-            return None
-        first = first_equal(matrix)
-        return cls(index, first) if index.get_current_count() == len(np.unique(first)) else None
+        It is kept at `path`, unless the disk is full or read-only; it serves from memory then. A hundred new among a
+        million cost loading and saving, not the many minutes of building.
 
-    @classmethod
-    def build(cls, path: Path, generation: Description, matrix: npt.NDArray[np.float32]) -> "Graph":
-        """Build the graph and keep it at `path`, unless the disk is full or read-only; it serves from memory then."""
-        import hnswlib
-
+        Parameters
+        ----------
+        path
+            Where it lies.
+        generation
+            Of what the vectors are, as a dictionary of `Generation`.
+        ids
+            Frame ids, int64 ``(count,)``, ascending.
+        matrix
+            Vectors of unit norm, float32 ``(count, dim)``.
+        """
         first = first_equal(matrix)
         nodes = np.unique(first)
-        index = hnswlib.Index(space=SPACE, dim=matrix.shape[1])
-        index.init_index(max_elements=len(nodes), M=M, ef_construction=EF_CONSTRUCTION, random_seed=SEED)
-        index.add_items(matrix if len(nodes) == len(matrix) else matrix[nodes], nodes)
-        with suppress(OSError):
-            _save(index, path, generation)
+        index, known = _load(path, generation, ids, matrix, nodes) or (_empty(matrix, len(nodes)), 0)
+        if known < len(ids):
+            fresh = nodes[nodes >= known]
+            index.add_items(matrix[known:] if len(fresh) == len(ids) - known else matrix[fresh], fresh)
+            with suppress(OSError):
+                _save(index, path, _described(generation) | {"content": _content(ids, matrix, len(ids))})
         return cls(index, first)
 
     def search(self, queries: npt.NDArray[np.float32], k: int) -> list[Rows] | None:
@@ -98,18 +98,29 @@ def _as_bytes(rows: npt.NDArray[np.float32]) -> npt.NDArray[np.void]:
 
 
 def graph_state(path: Path, generation: Description) -> str:
-    """Return "current", "stale" or "absent", by the manifest and the size."""
+    """Return "current", "behind" (vectors have been added since), "stale" or "absent", by manifest and size."""
     if not path.exists():
         return "absent"
     manifest = _manifest(path)
-    expected = _described(generation) | {key: manifest.get(key) for key in ("bytes", "sha256")}
-    return "current" if manifest == expected and path.stat().st_size == manifest["bytes"] else "stale"
+    known = manifest.get("generation")
+    written = {key: manifest.get(key) for key in ("bytes", "sha256", "content")}
+    if (
+        not isinstance(known, dict)
+        or manifest != _described(known) | written
+        or path.stat().st_size != written["bytes"]
+    ):
+        return "stale"
+    if known == generation:
+        return "current"
+    grown = known | {key: generation[key] for key in ("count", "last_id")} == generation
+    return "behind" if grown and all(known[key] < generation[key] for key in ("count", "last_id")) else "stale"
 
 
 def verify_graph(path: Path, generation: Description) -> str:
     """Return `graph_state`, or "damaged" if the content of the file is not what was written."""
     state = graph_state(path, generation)
-    return "damaged" if state == "current" and sha256(path) != _manifest(path)["sha256"] else state
+    trusted = state in ("current", "behind")
+    return "damaged" if trusted and sha256(path) != _manifest(path)["sha256"] else state
 
 
 def manifest_path(path: Path) -> Path:
@@ -128,7 +139,43 @@ def _manifest(path: Path) -> Description:
     return {}
 
 
-def _save(index: Any, path: Path, generation: Description) -> None:
+def _empty(matrix: npt.NDArray[np.float32], nodes: int) -> Any:
+    import hnswlib
+
+    index = hnswlib.Index(space=SPACE, dim=matrix.shape[1])
+    index.init_index(max_elements=nodes, M=M, ef_construction=EF_CONSTRUCTION, random_seed=SEED)
+    return index
+
+
+def _load(
+    path: Path, generation: Description, ids: Rows, matrix: npt.NDArray[np.float32], nodes: Rows
+) -> tuple[Any, int] | None:
+    """Return the index and how many rows of the matrix it knows; None if it is not of their beginning."""
+    manifest = _manifest(path)
+    if graph_state(path, generation) not in ("current", "behind") or sha256(path) != manifest["sha256"]:
+        return None
+    known = manifest["generation"]["count"]
+    if manifest["content"] != _content(ids, matrix, known):
+        return None
+    import hnswlib
+
+    index = hnswlib.Index(space=SPACE, dim=generation["dim"])
+    try:
+        index.load_index(str(path), max_elements=len(nodes))
+    except RuntimeError:
+        return None
+    return (index, known) if index.get_current_count() == np.searchsorted(nodes, known) else None
+
+
+def _content(ids: Rows, matrix: npt.NDArray[np.float32], count: int) -> str:
+    """Tell the first rows from others: by which they are, and the last by its vector.
+
+    A database put back from a backup can come to the same numbers with other images.
+    """
+    return hashlib.sha256(np.ascontiguousarray(ids[:count]).tobytes() + matrix[count - 1].tobytes()).hexdigest()
+
+
+def _save(index: Any, path: Path, manifest: Description) -> None:
     digest = ""
 
     def write(temporary: Path) -> int:
@@ -138,7 +185,6 @@ def _save(index: Any, path: Path, generation: Description) -> None:
         return int(index.index_file_size())
 
     replace_file(path, write)
-    manifest = _described(generation) | {"bytes": path.stat().st_size, "sha256": digest}
-    content = json.dumps(manifest, indent=1).encode()
+    content = json.dumps(manifest | {"bytes": path.stat().st_size, "sha256": digest}, indent=1).encode()
     # Between the two, the old manifest does not fit the new graph: it would be built again, not trusted.
     replace_file(manifest_path(path), lambda temporary: temporary.write_bytes(content))

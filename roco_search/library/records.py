@@ -114,7 +114,10 @@ class RootStatus:
 
 @dataclass(frozen=True, slots=True)
 class LibraryStatus:
-    """What a library holds. `matrix` and `graph` are "current", "stale" or "absent"; sizes are in bytes."""
+    """What a library holds. Sizes are in bytes.
+
+    `matrix` and `graph` are "current", "stale" or "absent", the graph also "behind": what was added since is not in it.
+    """
 
     library: str
     created: str
@@ -137,8 +140,8 @@ class LibraryStatus:
 class LibraryHealth:
     """The result of `Library.verify`.
 
-    `problems` are sentences, each with its remedy; none means healthy. `matrix` and `graph` are "current", "stale",
-    "absent" or "damaged"; a damaged one has been removed and is built again when it is next needed.
+    `problems` are sentences, each with its remedy; none means healthy. `matrix` and `graph` are as in `LibraryStatus`,
+    or "damaged"; a damaged one has been removed and is built again when it is next needed.
     """
 
     library: str

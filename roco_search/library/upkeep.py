@@ -82,11 +82,12 @@ def verify(store: Store) -> LibraryHealth:
 
 
 def recall(store: Store, index: VectorIndex) -> float | None:
-    """Return how many of the `NEIGHBOURS` nearest the graph finds, as a share; None if there is no current graph.
+    """Return how many of the `NEIGHBOURS` nearest the graph finds, as a share; None if there is no graph of these.
 
-    What scores the same counts as found. A graph that finds too few is removed: searches are exact without it.
+    One that is behind is brought up to date first. What scores the same counts as found. A graph that finds too few is
+    removed: searches are exact without it.
     """
-    if graph_state(store.directory / GRAPH, asdict(index.generation)) != "current":
+    if graph_state(store.directory / GRAPH, asdict(index.generation)) not in ("current", "behind"):
         return None
     chosen = np.random.default_rng(0).permutation(len(index.ids))[:SAMPLE]
     queries = np.asarray(index.matrix[np.sort(chosen)])

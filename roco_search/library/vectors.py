@@ -89,13 +89,11 @@ class VectorIndex:
         return cls(store.directory, generation, mapped.ids, mapped.matrix, Coarse.open(store.directory, *mapped[1:]))
 
     def graph(self) -> "Graph":
-        """Return the graph of these vectors, loaded, or built if there is none that can be trusted."""
+        """Return the graph of these vectors: see `Graph.open`."""
         if self._graph is None:
             from roco_search.library.graph import Graph
 
-            path = self.directory / GRAPH
-            described = asdict(self.generation)
-            self._graph = Graph.load(path, described, self.matrix) or Graph.build(path, described, self.matrix)
+            self._graph = Graph.open(self.directory / GRAPH, asdict(self.generation), self.ids, self.matrix)
         return self._graph
 
     def rows(self, ids: Ids) -> Ids:
@@ -155,13 +153,13 @@ class VectorIndex:
         return ids, scores
 
     def _cheaper(self) -> Way:
-        def current() -> bool:
+        def usable() -> bool:
             from roco_search.library.graph import graph_state
 
-            return graph_state(path, asdict(self.generation)) == "current"
+            return graph_state(path, asdict(self.generation)) in ("current", "behind")
 
         path = self.directory / GRAPH
-        return self.choice.choose(path, loaded=self._graph is not None, current=current)
+        return self.choice.choose(path, loaded=self._graph is not None, usable=usable)
 
     def _ranked(self, query: Vectors, rows: Ids, k: int) -> tuple[Ids, Vectors]:
         # Exact scores on both paths, so that ties are ties, and decided by the id.

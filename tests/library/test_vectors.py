@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from roco_search.library import Library
-from roco_search.library.graph import Graph, first_equal
+from roco_search.library import Library, graph
+from roco_search.library.graph import first_equal, graph_state, verify_graph
+from roco_search.library.place import GRAPH
 from roco_search.library.vectors import HEADER, Generation, VectorIndex
 from tests.library.toy import Opened, ToyEncoder, draw
 
@@ -78,6 +80,43 @@ def test_graph_of_many_equal_vectors_answers(tmp_path: Path) -> None:
         np.testing.assert_array_equal(scores, exact_scores)
 
 
+def test_graph_grows_by_what_is_new(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    chance = np.random.default_rng(4)
+    matrix = unit(chance.normal(size=(900, 24)))
+    matrix[700:720] = matrix[3]
+    matrix[880:] = matrix[4]
+    index_of(matrix[:600], tmp_path).search(matrix[:1], 5, "approximate")
+    monkeypatch.setattr(graph, "_empty", lambda *_: pytest.fail("it was built again"))
+    grown = False
+    for count in (601, 720, 880, 900, 900):
+        index = index_of(matrix[:count], tmp_path)
+        assert graph_state(tmp_path / GRAPH, asdict(index.generation)) == ("current" if grown else "behind")
+        exact, _ = index.search(matrix, 10, "exact")
+        found, _ = index.search(matrix, 10, "approximate")
+        recall = np.mean([len(set(one) & set(other)) / 10 for one, other in zip(exact, found, strict=True)])
+        assert recall >= 0.99
+        assert verify_graph(tmp_path / GRAPH, asdict(index.generation)) == "current"
+        grown = count == 900
+
+
+@pytest.mark.parametrize("change", ["one gone", "last one another", "ids moved"])
+def test_graph_whose_vectors_changed_is_built_again(tmp_path: Path, change: str) -> None:
+    matrix = unit(np.random.default_rng(5).normal(size=(260, 24)))
+    index_of(matrix[:200], tmp_path).search(matrix[:1], 3, "approximate")
+    now, ids = matrix, np.arange(260, dtype=np.int64) * 3 + 7
+    if change == "one gone":
+        now, ids = np.delete(matrix, 20, axis=0), np.delete(ids, 20)
+    elif change == "last one another":
+        now = matrix.copy()
+        now[199] = -matrix[199]
+    else:
+        ids[50] += 1
+    index = VectorIndex(tmp_path, Generation("l", 1, "f", 24, len(ids), int(ids[-1])), ids, now)
+    found, scores = index.search(now, 1, "approximate")
+    np.testing.assert_array_equal(found[:, 0], ids)
+    np.testing.assert_allclose(scores, 1, atol=1e-6)
+
+
 @given(
     arrays(
         np.float32,
@@ -121,10 +160,10 @@ def test_wrong_graph_is_caught_and_built_again(tmp_path: Path, damage: Callable[
     sound = path.read_bytes()
     damage(path)
     generation = json.loads((tmp_path / "vectors.graph.json").read_text())["generation"]
-    assert Graph.load(path, generation, matrix) is None
+    assert verify_graph(path, generation) in ("stale", "damaged")
     found, _ = index_of(matrix, tmp_path).search(matrix[:20], 5, "approximate")
     np.testing.assert_array_equal(found, right)
-    assert path.stat().st_size == len(sound) and Graph.load(path, generation, matrix) is not None
+    assert path.stat().st_size == len(sound) and verify_graph(path, generation) == "current"
 
 
 def test_graph_of_other_vectors_is_not_taken(tmp_path: Path) -> None:
