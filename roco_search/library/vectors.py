@@ -137,6 +137,8 @@ class VectorIndex:
         """
         chosen = None if among is None else self.rows(among)
         k = min(k, len(self.ids) if chosen is None else len(chosen))
+        if not k:
+            return np.empty((len(queries), 0), np.int64), np.empty((len(queries), 0), np.float32)
         if chosen is None:
             way: Way = mode if mode != "auto" else self._cheaper()
             loaded = self._graph is not None or way == "exact"
@@ -179,7 +181,7 @@ class VectorIndex:
         for start in range(0, len(queries), QUERIES_AT_ONCE):
             for all_scores in products(matrix, queries[start : start + QUERIES_AT_ONCE]):
                 scores = all_scores if few or chosen is None else all_scores[chosen]
-                last = np.partition(scores, len(scores) - k)[len(scores) - k] if k else np.inf
+                last = np.partition(scores, len(scores) - k)[len(scores) - k]
                 near = np.flatnonzero(scores >= last - TIE)
                 found.append(near if chosen is None else chosen[near])
         return found

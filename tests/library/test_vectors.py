@@ -15,7 +15,7 @@ from hypothesis.extra.numpy import arrays
 from roco_search.library import Library, graph
 from roco_search.library.graph import first_equal, graph_state, verify_graph
 from roco_search.library.place import GRAPH
-from roco_search.library.vectors import HEADER, Generation, VectorIndex
+from roco_search.library.vectors import HEADER, Generation, Mode, VectorIndex
 from tests.library.toy import Opened, ToyEncoder, draw
 
 
@@ -78,6 +78,15 @@ def test_graph_of_many_equal_vectors_answers(tmp_path: Path) -> None:
         exact_ids, exact_scores = index.search(matrix[::300], k, "exact")
         np.testing.assert_array_equal(ids, exact_ids)
         np.testing.assert_array_equal(scores, exact_scores)
+
+
+@pytest.mark.parametrize("mode", ["exact", "approximate"])
+def test_nothing_is_found_where_nothing_is(tmp_path: Path, mode: Mode) -> None:
+    nothing = np.empty((0, 8), np.float32)
+    index = VectorIndex(tmp_path, Generation("l", 1, "f", 8, 0, 0), np.empty(0, np.int64), nothing)
+    ids, scores = index.search(np.ones((2, 8), np.float32), 5, mode)
+    assert ids.shape == scores.shape == (2, 0)
+    assert index_of(np.eye(3, 8, dtype=np.float32), tmp_path).search(nothing[:0], 5, mode)[0].shape == (0, 3)
 
 
 def test_graph_grows_by_what_is_new(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
