@@ -39,7 +39,7 @@ class Choice:
     graph_count: int = 0
     clock: Callable[[], float] = field(default=perf_counter)
 
-    def choose(self, graph: Path, *, loaded: bool, usable: Callable[[], bool]) -> Way:
+    def choose(self, graph: Path, *, loaded: bool, current: Callable[[], bool]) -> Way:
         """Return the way for the next query.
 
         Parameters
@@ -48,8 +48,8 @@ class Choice:
             Where the graph lies.
         loaded
             Whether this process has it already.
-        usable
-            Tells whether the file is of these vectors or of the first of them; asked for only when it matters.
+        current
+            Tells whether the file is of these vectors; asked for only when it matters.
         """
         if not self.exact_count:
             return "exact"
@@ -62,7 +62,7 @@ class Choice:
             cost = graph.stat().st_size / LOAD_RATE
         except OSError:
             return "exact"
-        return "approximate" if self.exact_spent >= cost and usable() else "exact"
+        return "approximate" if self.exact_spent >= cost and current() else "exact"
 
     def measured(self, way: Way, seconds: float, queries: int) -> None:
         """Note what a search has cost."""

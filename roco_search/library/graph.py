@@ -26,6 +26,8 @@ EF_CONSTRUCTION = 200
 MIN_EF = 64  # hnswlib's own default of 10 loses a fifth of the neighbours at 100,000.
 OVERSAMPLE = 2  # So many times k candidates are asked for, and ranked again by their exact scores.
 SEED = 100
+ADDED_AT_ONCE = 50_000  # Rows handed over in one piece: hnswlib takes a copy.
+GROWTH = 1.2  # After each loading hnswlib draws the same levels again, mostly the lowest: past this it is built anew.
 
 Description = dict[str, Any]
 Rows = npt.NDArray[np.int64]
@@ -59,12 +61,15 @@ class Graph:
         """
         first = first_equal(matrix)
         nodes = np.unique(first)
-        index, known = _load(path, generation, ids, matrix, nodes) or (_empty(matrix, len(nodes)), 0)
+        index, known, built = _load(path, generation, ids, matrix, nodes) or (_empty(matrix, nodes), 0, len(ids))
         if known < len(ids):
             fresh = nodes[nodes >= known]
-            index.add_items(matrix[known:] if len(fresh) == len(ids) - known else matrix[fresh], fresh)
+            for start in range(0, len(fresh), ADDED_AT_ONCE):
+                part = fresh[start : start + ADDED_AT_ONCE]
+                index.add_items(matrix[part], part)
+            about = {"built": built, "content": _content(ids, matrix, len(ids))}
             with suppress(OSError):
-                _save(index, path, _described(generation) | {"content": _content(ids, matrix, len(ids))})
+                _save(index, path, _described(generation) | about)
         return cls(index, first)
 
     def search(self, queries: npt.NDArray[np.float32], k: int) -> list[Rows] | None:
@@ -98,29 +103,40 @@ def _as_bytes(rows: npt.NDArray[np.float32]) -> npt.NDArray[np.void]:
 
 
 def graph_state(path: Path, generation: Description) -> str:
-    """Return "current", "behind" (vectors have been added since), "stale" or "absent", by manifest and size."""
-    if not path.exists():
+    """Return "current", "behind", "stale" or "absent", by manifest and size.
+
+    One that is behind is of an earlier state: if nothing has gone since, what is new can be added.
+    """
+    return _state(path, _manifest(path), generation)
+
+
+def _state(path: Path, manifest: Description, generation: Description) -> str:
+    try:
+        size = path.stat().st_size
+    except OSError:
         return "absent"
-    manifest = _manifest(path)
     known = manifest.get("generation")
-    written = {key: manifest.get(key) for key in ("bytes", "sha256", "content")}
-    if (
-        not isinstance(known, dict)
-        or manifest != _described(known) | written
-        or path.stat().st_size != written["bytes"]
-    ):
+    written = {key: manifest.get(key) for key in ("bytes", "sha256", "content", "built")}
+    if not isinstance(known, dict) or manifest != _described(known) | written or size != written["bytes"]:
         return "stale"
     if known == generation:
         return "current"
     grown = known | {key: generation[key] for key in ("count", "last_id")} == generation
-    return "behind" if grown and all(known[key] < generation[key] for key in ("count", "last_id")) else "stale"
+    grown = grown and all(known[key] < generation[key] for key in ("count", "last_id"))
+    return "behind" if grown and generation["count"] <= GROWTH * int(written["built"] or 0) else "stale"
 
 
 def verify_graph(path: Path, generation: Description) -> str:
     """Return `graph_state`, or "damaged" if the content of the file is not what was written."""
-    state = graph_state(path, generation)
-    trusted = state in ("current", "behind")
-    return "damaged" if trusted and sha256(path) != _manifest(path)["sha256"] else state
+    manifest = _manifest(path)
+    state = _state(path, manifest, generation)
+    return "damaged" if state in ("current", "behind") and _hashed(path) != manifest["sha256"] else state
+
+
+def _hashed(path: Path) -> str | None:
+    with suppress(OSError):  # another process may just have removed it
+        return sha256(path)
+    return None
 
 
 def manifest_path(path: Path) -> Path:
@@ -139,23 +155,26 @@ def _manifest(path: Path) -> Description:
     return {}
 
 
-def _empty(matrix: npt.NDArray[np.float32], nodes: int) -> Any:
+def _empty(matrix: npt.NDArray[np.float32], nodes: Rows) -> Any:
     import hnswlib
 
     index = hnswlib.Index(space=SPACE, dim=matrix.shape[1])
-    index.init_index(max_elements=nodes, M=M, ef_construction=EF_CONSTRUCTION, random_seed=SEED)
+    index.init_index(max_elements=len(nodes), M=M, ef_construction=EF_CONSTRUCTION, random_seed=SEED)
     return index
 
 
 def _load(
     path: Path, generation: Description, ids: Rows, matrix: npt.NDArray[np.float32], nodes: Rows
-) -> tuple[Any, int] | None:
-    """Return the index and how many rows of the matrix it knows; None if it is not of their beginning."""
+) -> tuple[Any, int, int] | None:
+    """Return the index, how many rows of the matrix it knows, and with how many it was built.
+
+    None if it is not of the beginning of the matrix, or cannot be trusted.
+    """
     manifest = _manifest(path)
-    if graph_state(path, generation) not in ("current", "behind") or sha256(path) != manifest["sha256"]:
+    if _state(path, manifest, generation) not in ("current", "behind"):
         return None
     known = manifest["generation"]["count"]
-    if manifest["content"] != _content(ids, matrix, known):
+    if manifest["content"] != _content(ids, matrix, known) or _hashed(path) != manifest["sha256"]:
         return None
     import hnswlib
 
@@ -164,7 +183,8 @@ def _load(
         index.load_index(str(path), max_elements=len(nodes))
     except RuntimeError:
         return None
-    return (index, known) if index.get_current_count() == np.searchsorted(nodes, known) else None
+    found = index.get_current_count() == np.searchsorted(nodes, known)
+    return (index, known, manifest["built"]) if found else None
 
 
 def _content(ids: Rows, matrix: npt.NDArray[np.float32], count: int) -> str:

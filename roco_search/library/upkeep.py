@@ -82,12 +82,11 @@ def verify(store: Store) -> LibraryHealth:
 
 
 def recall(store: Store, index: VectorIndex) -> float | None:
-    """Return how many of the `NEIGHBOURS` nearest the graph finds, as a share; None if there is no graph of these.
+    """Return how many of the `NEIGHBOURS` nearest the graph finds, as a share; None if there is no current graph.
 
-    One that is behind is brought up to date first. What scores the same counts as found. A graph that finds too few is
-    removed: searches are exact without it.
+    What scores the same counts as found. A graph that finds too few is removed: searches are exact without it.
     """
-    if graph_state(store.directory / GRAPH, asdict(index.generation)) not in ("current", "behind"):
+    if graph_state(store.directory / GRAPH, asdict(index.generation)) != "current":
         return None
     chosen = np.random.default_rng(0).permutation(len(index.ids))[:SAMPLE]
     queries = np.asarray(index.matrix[np.sort(chosen)])
@@ -112,7 +111,7 @@ def vacuum(store: Store) -> Vacuumed:
         active = store.embedding_set("active")
         generation = asdict(Generation.of(store, active)) if active else {}
         stale = active is None or matrix_state(store, active) == "stale"
-    if stale or graph_state(directory / GRAPH, generation) == "stale":
+    if stale or graph_state(directory / GRAPH, generation) in ("stale", "behind"):  # it may hold what was removed
         discard_caches(directory)
     store.read("VACUUM")
     complete = empty_journal(store)

@@ -155,13 +155,13 @@ class VectorIndex:
         return ids, scores
 
     def _cheaper(self) -> Way:
-        def usable() -> bool:
+        def current() -> bool:
             from roco_search.library.graph import graph_state
 
-            return graph_state(path, asdict(self.generation)) in ("current", "behind")
+            return graph_state(path, asdict(self.generation)) == "current"
 
         path = self.directory / GRAPH
-        return self.choice.choose(path, loaded=self._graph is not None, usable=usable)
+        return self.choice.choose(path, loaded=self._graph is not None, current=current)
 
     def _ranked(self, query: Vectors, rows: Ids, k: int) -> tuple[Ids, Vectors]:
         # Exact scores on both paths, so that ties are ties, and decided by the id.

@@ -29,32 +29,32 @@ def graph(tmp_path: Path) -> Path:
 
 
 def test_the_first_query_is_exact(graph: Path) -> None:
-    assert Choice().choose(graph, loaded=False, usable=never) == "exact"
-    assert Choice().choose(graph, loaded=True, usable=never) == "exact"
+    assert Choice().choose(graph, loaded=False, current=never) == "exact"
+    assert Choice().choose(graph, loaded=True, current=never) == "exact"
 
 
 def test_the_graph_is_loaded_when_exact_searches_have_taken_as_long(graph: Path) -> None:
     choice = Choice()
     ways = []
     for _ in range(12):  # an eighth of the second that loading takes
-        ways.append(choice.choose(graph, loaded=False, usable=yes))
+        ways.append(choice.choose(graph, loaded=False, current=yes))
         choice.measured("exact", 0.125, 1)
     assert ways == ["exact"] * 8 + ["approximate"] * 4
 
 
 def test_a_graph_that_is_stale_or_absent_is_not_loaded(graph: Path, tmp_path: Path) -> None:
     choice = Choice(exact_spent=9, exact_count=90)
-    assert choice.choose(graph, loaded=False, usable=lambda: False) == "exact"
-    assert choice.choose(tmp_path / "none", loaded=False, usable=never) == "exact"
+    assert choice.choose(graph, loaded=False, current=lambda: False) == "exact"
+    assert choice.choose(tmp_path / "none", loaded=False, current=never) == "exact"
 
 
 def test_once_loaded_the_faster_one_answers(graph: Path) -> None:
     choice = Choice(exact_spent=1, exact_count=10)
-    assert choice.choose(graph, loaded=True, usable=never) == "approximate", "to learn what it costs"
+    assert choice.choose(graph, loaded=True, current=never) == "approximate", "to learn what it costs"
     choice.measured("approximate", 0.02, 10)
-    assert choice.choose(graph, loaded=True, usable=never) == "approximate"
+    assert choice.choose(graph, loaded=True, current=never) == "approximate"
     choice.measured("approximate", 50, 1)
-    assert choice.choose(graph, loaded=True, usable=never) == "exact"
+    assert choice.choose(graph, loaded=True, current=never) == "exact"
 
 
 @pytest.fixture

@@ -89,23 +89,39 @@ def test_nothing_is_found_where_nothing_is(tmp_path: Path, mode: Mode) -> None:
     assert index_of(np.eye(3, 8, dtype=np.float32), tmp_path).search(nothing[:0], 5, mode)[0].shape == (0, 3)
 
 
-def test_graph_grows_by_what_is_new(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    chance = np.random.default_rng(4)
-    matrix = unit(chance.normal(size=(900, 24)))
-    matrix[700:720] = matrix[3]
-    matrix[880:] = matrix[4]
-    index_of(matrix[:600], tmp_path).search(matrix[:1], 5, "approximate")
-    monkeypatch.setattr(graph, "_empty", lambda *_: pytest.fail("it was built again"))
-    grown = False
-    for count in (601, 720, 880, 900, 900):
+@pytest.mark.parametrize("step", [1, 5, 40])
+def test_graph_grows_by_what_is_new(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+    """Arriving cluster by cluster, with duplicates, a few at a time."""
+    chance = np.random.default_rng(step)
+    centres = chance.normal(size=(40, 24)).repeat(12, axis=0)
+    matrix = unit(centres + 0.3 * chance.normal(size=centres.shape))
+    matrix[450:455] = matrix[3]
+    index_of(matrix[:400], tmp_path).search(matrix[:1], 5, "approximate")
+    built: list[int] = []
+    empty = graph._empty
+    monkeypatch.setattr(graph, "_empty", lambda rows, nodes: built.append(len(rows)) or empty(rows, nodes))
+    for count in range(400 + step, 481, step):
         index = index_of(matrix[:count], tmp_path)
-        assert graph_state(tmp_path / GRAPH, asdict(index.generation)) == ("current" if grown else "behind")
-        exact, _ = index.search(matrix, 10, "exact")
-        found, _ = index.search(matrix, 10, "approximate")
-        recall = np.mean([len(set(one) & set(other)) / 10 for one, other in zip(exact, found, strict=True)])
-        assert recall >= 0.99
+        assert graph_state(tmp_path / GRAPH, asdict(index.generation)) == "behind"
+        index.graph()
         assert verify_graph(tmp_path / GRAPH, asdict(index.generation)) == "current"
-        grown = count == 900
+    exact, _ = index.search(matrix, 10, "exact")
+    found, _ = index.search(matrix, 10, "approximate")
+    recall = np.mean([len(set(one) & set(other)) / 10 for one, other in zip(exact, found, strict=True)])
+    assert recall >= 0.99
+    assert not built, "only what was new was added"
+    matrix = np.concatenate([matrix, unit(chance.normal(size=(1, 24)))])
+    index_of(matrix, tmp_path).search(matrix[:1], 5, "approximate")
+    assert built == [481], "past a fifth it is built anew"
+
+
+def test_only_who_asks_for_the_graph_waits_for_it_to_grow(tmp_path: Path) -> None:
+    matrix = unit(np.random.default_rng(6).normal(size=(120, 24)))
+    index_of(matrix[:100], tmp_path).search(matrix[:1], 5, "approximate")
+    index = index_of(matrix, tmp_path)
+    for _ in range(200):
+        index.search(matrix[:5], 5)
+    assert graph_state(tmp_path / GRAPH, asdict(index.generation)) == "behind"
 
 
 @pytest.mark.parametrize("change", ["one gone", "last one another", "ids moved"])
