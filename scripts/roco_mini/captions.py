@@ -8,9 +8,12 @@ joint makes it an image of that as well, in the words of somebody who searches: 
 from __future__ import annotations
 
 import re
+import zlib
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+
+import numpy as np
 
 from roco_search.pairs.pair import Pair
 
@@ -71,26 +74,36 @@ _ORGANS = {organ: re.compile(rf"\b(?:{words})\b", re.IGNORECASE) for organ, word
 GENERIC = 0.15  # of an image's captions, what its modality, body part and plane get
 
 
-def with_captions(pairs: Sequence[Pair], generic: float = GENERIC) -> list[Pair]:
-    """Give each pair every caption that is true of it, weighted; `generic` counts where there is a written one."""
+def with_captions(pairs: Sequence[Pair], generic: float = GENERIC, *, varied: bool = False) -> list[Pair]:
+    """Give each pair every caption that is true of it, weighted; `generic` counts where there is a written one.
+
+    `varied` takes some of the weight of a written caption for versions of it without some of its words, and for the
+    diagnosis in a phrase with what the image is: one of 1,100 captions is soon known by its first words.
+    """
     phrasings: dict[tuple[object, ...], set[str]] = defaultdict(set)
     for pair in pairs:
         if pair.columns["text_kind"] == "label":
             phrasings[label_key(pair)].add(pair.caption)
-    return [replace(pair, captions=_captions(pair, phrasings, generic)) for pair in pairs]
+    return [replace(pair, captions=_captions(pair, phrasings, generic, varied)) for pair in pairs]
 
 
-def _captions(pair: Pair, phrasings: dict[tuple[object, ...], set[str]], generic: float) -> dict[str, float]:
+def _captions(
+    pair: Pair, phrasings: dict[tuple[object, ...], set[str]], generic: float, varied: bool
+) -> dict[str, float]:
     weights: dict[str, float] = defaultdict(float)
     if pair.columns["text_kind"] == "label":
         own = phrasings[label_key(pair)]
         _share(weights, own, 0.75)
         generic = GENERIC
     else:
-        weights[pair.caption] += 0.6 - generic
+        weights[pair.caption] += (0.45 if varied else 0.6) - generic
         _share(weights, _sentences(pair.caption), 0.1)
+        if varied:
+            _share(weights, _with_words_left_out(pair.caption), 0.1)
         if title := pair.columns.get("title"):
-            weights[title] += 0.1
+            weights[title] += 0.05 if varied else 0.1
+            if varied:
+                _share(weights, {f"{view} showing {title}" for view in _views(pair)}, 0.1)
         if findings := pair.columns.get("case_findings"):
             _share(weights, _sentences(findings), 0.1)
     _share(weights, set(generic_captions(pair)), generic)
@@ -143,6 +156,17 @@ def label_key(pair: Pair) -> tuple[object, ...]:
 def _sentences(text: str) -> set[str]:
     parts = (part.strip(" \n•»*-") for part in re.split(r"(?<=[.;])\s+|[•»\n]", text))
     return {part for part in parts if len(part.split()) >= 3} or {text.strip()}
+
+
+def _views(pair: Pair) -> Iterable[str]:
+    return (caption for caption in generic_captions(pair) if " view," not in caption)
+
+
+def _with_words_left_out(text: str, versions: int = 4, rate: float = 0.25) -> set[str]:
+    """Versions of a text without some of its words; the same ones for every image with this text."""
+    random = np.random.default_rng(zlib.crc32(text.encode()))
+    kept = (" ".join(word for word in text.split() if random.random() >= rate) for _ in range(versions))
+    return {version for version in kept if version} or {text}
 
 
 def _share(weights: dict[str, float], captions: set[str], total: float) -> None:
