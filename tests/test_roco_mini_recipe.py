@@ -86,19 +86,16 @@ def test_what_has_its_side_in_every_body_is_never_mirrored(
     assert len(mirror.with_mirrored([pair(tmp_path / "a.png", "a mass", part, **columns)])) == 1
 
 
-@pytest.mark.parametrize("varied", [False, True])
-def test_a_written_pair_keeps_its_own_caption_as_the_heaviest(
-    captions: ModuleType, tmp_path: Path, varied: bool
-) -> None:
+def test_a_written_pair_keeps_its_own_caption_as_the_heaviest(captions: ModuleType, tmp_path: Path) -> None:
     own = medpix(tmp_path, "Axial CT shows a large cyst of the left kidney. No stone is seen anywhere.")
-    (given,) = captions.with_captions([own], varied=varied)
+    (given,) = captions.with_captions([own])
     assert max(given.captions, key=given.captions.get) == own.caption
     assert {"No stone is seen anywhere.", "Renal cyst", "CT of the kidney", "axial pelvic CT"} <= set(given.captions)
 
 
 def test_versions_of_a_caption_are_those_of_every_image_that_has_it(captions: ModuleType, tmp_path: Path) -> None:
     text = "Axial CT shows a large cyst of the left kidney"
-    one, two = captions.with_captions([medpix(tmp_path, text), medpix(tmp_path, text)], varied=True)
+    one, two = captions.with_captions([medpix(tmp_path, text), medpix(tmp_path, text)])
     assert one.captions == two.captions
     fewer = [caption for caption in one.captions if caption != text and set(caption.split()) < set(text.split())]
     assert fewer, "no version without some of the words"

@@ -71,42 +71,34 @@ ORGANS = {
 _ORGANS = {organ: re.compile(rf"\b(?:{words})\b", re.IGNORECASE) for organ, words in ORGANS.items()}
 
 
-GENERIC = 0.15  # of an image's captions, what its modality, body part and plane get
+def with_captions(pairs: Sequence[Pair]) -> list[Pair]:
+    """Give each pair every caption that is true of it, weighted.
 
-
-def with_captions(pairs: Sequence[Pair], generic: float = GENERIC, *, varied: bool = False) -> list[Pair]:
-    """Give each pair every caption that is true of it, weighted; `generic` counts where there is a written one.
-
-    `varied` takes some of the weight of a written caption for versions of it without some of its words, and for the
-    diagnosis in a phrase with what the image is: one of 1,100 captions is soon known by its first words.
+    A written caption has versions without some of its words, and its diagnosis comes in phrases with what the image is:
+    one of 1,100 captions is soon known by its first words.
     """
     phrasings: dict[tuple[object, ...], set[str]] = defaultdict(set)
     for pair in pairs:
         if pair.columns["text_kind"] == "label":
             phrasings[label_key(pair)].add(pair.caption)
-    return [replace(pair, captions=_captions(pair, phrasings, generic, varied)) for pair in pairs]
+    return [replace(pair, captions=_captions(pair, phrasings)) for pair in pairs]
 
 
-def _captions(
-    pair: Pair, phrasings: dict[tuple[object, ...], set[str]], generic: float, varied: bool
-) -> dict[str, float]:
+def _captions(pair: Pair, phrasings: dict[tuple[object, ...], set[str]]) -> dict[str, float]:
     weights: dict[str, float] = defaultdict(float)
     if pair.columns["text_kind"] == "label":
         own = phrasings[label_key(pair)]
         _share(weights, own, 0.75)
-        generic = GENERIC
     else:
-        weights[pair.caption] += (0.45 if varied else 0.6) - generic
+        weights[pair.caption] += 0.3
         _share(weights, _sentences(pair.caption), 0.1)
-        if varied:
-            _share(weights, _with_words_left_out(pair.caption), 0.1)
+        _share(weights, _with_words_left_out(pair.caption), 0.1)
         if title := pair.columns.get("title"):
-            weights[title] += 0.05 if varied else 0.1
-            if varied:
-                _share(weights, {f"{view} showing {title}" for view in _views(pair)}, 0.1)
+            weights[title] += 0.05
+            _share(weights, {f"{view} showing {title}" for view in _views(pair)}, 0.1)
         if findings := pair.columns.get("case_findings"):
             _share(weights, _sentences(findings), 0.1)
-    _share(weights, set(generic_captions(pair)), generic)
+    _share(weights, set(generic_captions(pair)), 0.15)
     _share(weights, set(organ_captions(pair)) or set(generic_captions(pair)), 0.1)
     return dict(weights)
 
