@@ -88,6 +88,7 @@ def train(base: Path, data: TrainingData, settings: Mapping[str, Any], output: P
     end = output.with_name(f"{output.name}-end")
     if (end / "model.safetensors").exists():
         return end
+    torch.manual_seed(0)  # of the noise, whether the stage before was run just now or lay there already
     encoder = TorchEncoder(Checkpoint.open(base.name, base), "auto", "auto")
     add_noise(encoder.model.vision_model, *NOISE)
     weights = frequencies(data.train.pairs)
