@@ -9,10 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from roco_search.models.efficientnet import EfficientNetLiteConfig, EfficientNetLiteModel
 from roco_search.pairs.pair import Pair, PictureFile
 
 RECIPE = Path(__file__).parent.parent / "scripts/roco_mini"
@@ -114,3 +116,17 @@ def medpix(folder: Path, caption: str) -> Pair:
     labels = ["CT - noncontrast", "Axial", "Genitourinary", "Renal cyst"]
     columns = {"source": "medpix2", "labels": labels, "modality": "CT", "text_kind": "written", "title": "Renal cyst"}
     return pair(folder / "a.png", caption, "pelvis", **columns)
+
+
+def test_noise_changes_what_is_trained_on_and_never_what_is_used() -> None:
+    torch.manual_seed(0)
+    tower = EfficientNetLiteModel(EfficientNetLiteConfig())
+    pixels = torch.randn(2, 3, 32, 32)
+    with torch.no_grad():
+        without = tower.eval()(pixels).pooler_output
+    recipe("noise").add_noise(tower, 0.2, 0.25)
+    with torch.no_grad():
+        assert torch.equal(tower.eval()(pixels).pooler_output, without)
+    one, two = tower.train()(pixels).pooler_output, tower(pixels).pooler_output
+    assert not torch.equal(one, two)
+    assert 0.1 < (one == 0).float().mean() - (without == 0).float().mean() < 0.4  # dropout's share of the features
