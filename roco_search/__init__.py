@@ -9,11 +9,11 @@ TYPE_CHECKING = False  # typing's own constant takes 5 ms to load, a tenth of a 
 if TYPE_CHECKING:
     from typing import Any
 
-    from .errors import RocoError
-    from .imaging import Frame, Window, open_image
-    from .library import Library
-    from .models import Encoder, load_encoder
-    from .search import Hit
+    from roco_search.errors import RocoError
+    from roco_search.imaging import Frame, Window, open_image
+    from roco_search.library import Library
+    from roco_search.models import Encoder, load_encoder
+    from roco_search.search import Hit
 
 __version__ = "0.1.0"
 

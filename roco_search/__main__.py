@@ -6,7 +6,7 @@ import sys
 def main() -> None:
     """Run the command line."""
     if sys.argv[1:2] == ["query"]:
-        from roco_search.serving.client import ask
+        from roco_search.daemon.client import ask
 
         if (code := ask(sys.argv[1:])) is not None:
             sys.exit(code)

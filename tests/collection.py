@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from roco_search.library import Library
-from roco_search.library.store import raw, to_blob
+from roco_search.library.truth.store import raw, to_blob
 from roco_search.search import NEAR, Filters, Hit
 from tests.library.toy import Opened, draw
 

@@ -17,9 +17,9 @@ from pathlib import Path
 import pytest
 
 COMPILE = """
-from roco_search.models import catalog
-from roco_search.models.compile import prepare
-assert prepare(catalog.find("roco-mini"))
+from roco_search.models.catalogue import names
+from roco_search.models.compiling.compiler import prepare
+assert prepare(names.find("roco-mini"))
 """
 
 

@@ -7,14 +7,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 
+from roco_search.classify.engine import Classifier, LabelScore, Prediction, Share, named
+from roco_search.classify.labels import Kind, Label, Mode, meaning, read_labels, split_labels
+from roco_search.classify.reading import Picture, Unreadable, find_images, read_pictures
 from roco_search.errors import InputError
 from roco_search.imaging import Frame, FrameChoice
 from roco_search.models.encoder import Encoder
-
-from .engine import Classifier, LabelScore, Prediction, Share, named
-from .labels import Kind, Label, Mode, meaning, split_labels
-from .labels_file import read_labels
-from .reading import Picture, Unreadable, find_images, read_pictures
 
 __all__ = [
     "Classifier",

@@ -18,13 +18,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from roco_search.classify.labels import Label, Mode, check_labels
+from roco_search.classify.prompts import OWN, Prompts, candidates, check_templates, depends_on_image, prompts_for
 from roco_search.errors import InputError
 from roco_search.imaging import Tags
 from roco_search.models.encoder import Encoder
-
-from .data import GENERAL, PromptSet, prompt_sets
-from .labels import Label, Mode, check_labels
-from .prompts import OWN, Prompts, candidates, check_templates, depends_on_image, prompts_for
+from roco_search.vocabulary.prompt_sets import GENERAL, PromptSet, prompt_sets
 
 Vector = npt.NDArray[np.float64]
 

@@ -19,10 +19,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageFilter, PngImagePlugin
 
+from roco_search.classify.reading import HEAT_ENDING
 from roco_search.errors import InputError
 from roco_search.models.encoder import Encoder
-
-from .reading import HEAT_ENDING
 
 GRID = 12
 """Spots along each side: 144 embeddings an image."""

@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from roco_search.cores import cores
 from roco_search.errors import ImageError, InputError, NotAnImage
 from roco_search.imaging import FrameChoice, Tags, open_image, sniff
-from roco_search.library.scan import Walk
+from roco_search.imaging.walk import Walk
+from roco_search.system.process import cores
 
 HEAT_ENDING = ".heat.png"
 """How the names of heat maps end: a folder's own heat maps are not classified with its images."""

@@ -8,11 +8,10 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from roco_search.classify.engine import Classifier
 from roco_search.errors import InputError
-from roco_search.evaluation.zero_shot import ZeroShot
-
-from .data import prompt_sets
-from .engine import Classifier
+from roco_search.statistics.zero_shot import ZeroShot
+from roco_search.vocabulary.prompt_sets import prompt_sets
 
 FORMAT = 1
 

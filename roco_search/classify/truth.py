@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from roco_search.classify.engine import Classifier, Prediction
+from roco_search.classify.labels import Label, Mode, fold
 from roco_search.errors import InputError
-
-from .labels import Label, Mode, fold
+from roco_search.statistics.zero_shot import ZeroShot, evaluate_exclusive, evaluate_multi_label
 
 PATH_COLUMNS = ("path", "file_name")
 LABEL_COLUMNS = ("label", "labels")
@@ -294,3 +295,42 @@ def _table(path: Path, text: str) -> list[tuple[int, Mapping[str, Any]]]:
     except csv.Error:
         raise InputError(f"{path}, line {reader.line_num}: this is not a table; save it as CSV in UTF-8.") from None
     return records
+
+
+def measure(
+    classifier: Classifier,
+    predictions: Sequence[Prediction],
+    matched: Matched,
+    thresholds: Mapping[str, float] | None = None,
+) -> ZeroShot:
+    """Measure predictions whose files have a truth.
+
+    Parameters
+    ----------
+    classifier
+        That made the predictions.
+    predictions
+        Of one frame of each file; those of which the truth says nothing do not count.
+    matched
+        The truth.
+    thresholds
+        Multi-label: the probability from which on each label is given; 0.5 without.
+
+    Raises
+    ------
+    InputError
+        If nothing is left to measure.
+    """
+    names = [label.name for label in classifier.labels]
+    rows, truths = [], []
+    for prediction in predictions:
+        if prediction.path in matched.values:
+            found = {entry.label: entry.probability for entry in prediction.labels}
+            rows.append([found[name] for name in names])
+            truths.append(matched.values[prediction.path])
+    probabilities = np.array(rows, np.float64).reshape(-1, len(names))
+    truth = np.array(truths, np.float64).reshape(-1, len(names))
+    if classifier.mode == "exclusive":
+        return evaluate_exclusive(probabilities, truth.argmax(axis=1), names)
+    limits = None if thresholds is None else [thresholds[name] for name in names]
+    return evaluate_multi_label(probabilities, truth, names, thresholds=limits)

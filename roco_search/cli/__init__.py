@@ -9,10 +9,9 @@ from typing import Annotated, Any
 import typer
 
 from roco_search import __version__
+from roco_search.cli.commands import COMMANDS, add_commands, add_summaries, named
+from roco_search.cli.output import FAILED, say_error
 from roco_search.errors import RocoError
-
-from .commands import COMMANDS, add_commands, add_summaries, named
-from .output import FAILED, say_error
 
 
 def application() -> typer.Typer:

@@ -78,7 +78,7 @@ def say(message: str) -> None:
 
 def say_error(message: str) -> None:
     """Tell the person what failed."""
-    from .tables import bold
+    from roco_search.cli.render.tables import bold
 
     sys.stderr.write(f"{bold('Error:', sys.stderr, '31')} {printable(message)}\n")
     sys.stderr.flush()
@@ -120,7 +120,7 @@ def print_bytes(data: bytes) -> None:
 
 def print_rows(columns: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str] = ()) -> None:
     """Print a table; a terminal folds its last column, a pipe gets it whole. ``right`` names number columns."""
-    from .tables import bold, draw_table, terminal_width
+    from roco_search.cli.render.tables import bold, draw_table, terminal_width
 
     shown = [[printable(cell) for cell in row] for row in rows]
     lines = draw_table(columns, shown, right=right, width=terminal_width())

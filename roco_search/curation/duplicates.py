@@ -17,7 +17,7 @@ import numpy.typing as npt
 from roco_search.curation.pictures import Pictures, read_pictures
 from roco_search.errors import InputError
 from roco_search.library import Library, Progress, Selection, Skipped
-from roco_search.library.listing import Columns, real_folder
+from roco_search.library.truth.listing import Columns, real_folder
 
 THRESHOLD = 0.97
 """Cosine similarity from which two pictures are candidates.

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from roco_search.errors import InputError
 from roco_search.library import Library, Selection
-from roco_search.library.listing import Columns, real_folder
+from roco_search.library.truth.listing import Columns, real_folder
 
 NEIGHBOURS = 5
 SMALLEST = 12

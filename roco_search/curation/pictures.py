@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from roco_search.cores import cores
 from roco_search.errors import ImageError
 from roco_search.imaging import open_image
 from roco_search.library import Progress, Skipped
-from roco_search.library.listing import Columns, ListedFile
+from roco_search.library.truth.listing import Columns, ListedFile
+from roco_search.system.process import cores
 
 SIDE = 32  # Fine enough to tell slices of one organ apart, coarse enough to forgive a JPEG, a resize, a window.
 FILES_AT_ONCE = 64  # Files handed to the readers together, so that few results wait in memory.

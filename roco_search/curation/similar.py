@@ -7,7 +7,7 @@ import numpy as np
 
 from roco_search.errors import InputError
 from roco_search.library import Library, StoredFrame
-from roco_search.library.listing import real_folder
+from roco_search.library.truth.listing import real_folder
 from roco_search.search.hits import Hit
 
 

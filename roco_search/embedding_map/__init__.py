@@ -1,9 +1,9 @@
 """The 2-D map of a library: every picture a point, so that what the model finds alike lies together."""
 
-from .drawing import colours, figure, map_page, write_map
-from .grouping import NOT_STATED, OTHERS, Color, Groups
-from .layout import EmbeddingMap, lay_out, make_map, read_pictures
-from .projection import Method, available_methods, project
+from roco_search.embedding_map.drawing import colours, figure, map_page, write_map
+from roco_search.embedding_map.grouping import NOT_STATED, OTHERS, Color, Groups
+from roco_search.embedding_map.layout import EmbeddingMap, lay_out, make_map, read_pictures
+from roco_search.embedding_map.projection import Method, available_methods, project
 
 __all__ = [
     "NOT_STATED",

@@ -8,11 +8,10 @@ from itertools import cycle, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from roco_search.embedding_map.grouping import NOT_STATED, OTHERS, Color
+from roco_search.embedding_map.layout import EmbeddingMap
 from roco_search.errors import InputError
 from roco_search.figures import PALETTE, escape, page, style, svg, write_page, write_png
-
-from .grouping import NOT_STATED, OTHERS, Color
-from .layout import EmbeddingMap
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -1,8 +1,8 @@
 """A model measured so that a number cannot be confused: every figure knows its pool, its direction and its rule."""
 
-from .bootstrap import Metric
-from .metrics import Direction, Matching, mean_recall, ranks, summarize
-from .protocols import Retrieval, roco_v1, shuffled_32, whole_pool
+from roco_search.evaluation.protocols import Retrieval, roco_v1, shuffled_32, whole_pool
+from roco_search.statistics.bootstrap import Metric
+from roco_search.statistics.ranks import Direction, Matching, mean_recall, ranks, summarize
 
 __all__ = [
     "Direction",

@@ -1,7 +1,9 @@
-"""The classes of a column: what its values are called to a model, and which of them each image belongs to."""
+"""A column of a data set as a person names it: ``modality``, or ``labels[1]`` for the second entry of a list."""
 
 from __future__ import annotations
 
+import math
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,13 +13,68 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from roco_search.classify.labels import Label, check_labels, fold, split_labels
-from roco_search.classify.labels_file import read_labels
+from roco_search.classify.labels import Label, check_labels, fold, read_labels, split_labels
 from roco_search.classify.truth import named_counts
+from roco_search.datasets.columns import fold_name
+from roco_search.datasets.pair import Pair
 from roco_search.errors import InputError
-from roco_search.pairs.pair import Pair
 
-from .columns import Column
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column, or with ``entry`` one entry of a column of lists, counted from 0 (from the end where negative)."""
+
+    name: str
+    entry: int | None = None
+
+    def __str__(self) -> str:
+        return self.name if self.entry is None else f"{self.name}[{self.entry}]"
+
+    def of(self, pair: Pair) -> str | None:
+        """Return what a pair says there; None where it says nothing.
+
+        Raises
+        ------
+        InputError
+            If the column holds lists and no entry is named.
+        """
+        value = pair.columns.get(self.name)
+        if isinstance(value, list | tuple):
+            if self.entry is None:
+                raise InputError(
+                    f"The column {self.name!r} holds lists; name one entry of them, such as '{self.name}[0]' for the "
+                    "first."
+                )
+            value = value[self.entry] if -len(value) <= self.entry < len(value) else None
+        elif self.entry is not None and value is not None:
+            raise InputError(f"The column {self.name!r} holds no lists; name it without [{self.entry}].")
+        if value is None or (isinstance(value, float) and math.isnan(value)):
+            return None
+        return " ".join(str(value).split()) or None
+
+
+def find_column(text: str, pairs: Sequence[Pair]) -> Column:
+    """Read the name of a column that some of the pairs have; case, spaces and hyphens do not matter.
+
+    Raises
+    ------
+    InputError
+        If none of them has it.
+    """
+    known = list(dict.fromkeys(name for pair in pairs for name in pair.columns))
+    by_folded = {fold_name(name): name for name in reversed(known)} | {name: name for name in known}
+    for name, entry in ((text, None), _entry(text)):
+        for written in (name, fold_name(name)):
+            if written in by_folded:
+                return Column(by_folded[written], entry)
+    has = f"it has {', '.join(known)}" if known else "it has none"
+    raise InputError(f"The data set has no column {text!r}; {has}. Name one of these.")
+
+
+def _entry(text: str) -> tuple[str, int | None]:
+    named = re.fullmatch(r"(.+)\[(-?\d+)\]", text)
+    return (named[1], int(named[2])) if named else (text, None)
+
 
 MOST = 200
 """A column with more different values is no column of classes."""
@@ -61,7 +118,7 @@ def find_classes(
     """Decide which classes a column has.
 
     Without `labels` and `labels_file` they are the values that occur. A value that the file of the column's name
-    among those of roco (``roco_search/prompts/classes``: modality, body_part, plane) knows is called by that file's
+    among those of roco (``roco_search/vocabulary/classes``: modality, body_part, plane) knows is called by that file's
     prompts, and values that it takes for one are one class.
 
     Parameters
@@ -113,7 +170,7 @@ def find_classes(
 def own_classes() -> list[str]:
     """Return the names of the files of classes that come with roco."""
     return sorted(
-        file.name.removesuffix(".yaml") for file in files("roco_search.prompts").joinpath("classes").iterdir()
+        file.name.removesuffix(".yaml") for file in files("roco_search.vocabulary").joinpath("classes").iterdir()
     )
 
 
@@ -121,7 +178,7 @@ def own(name: str) -> list[Label]:
     """Return the classes of one of these files; none if there is no such file."""
     if name not in own_classes():
         return []
-    with as_file(files("roco_search.prompts").joinpath("classes", f"{name}.yaml")) as path:
+    with as_file(files("roco_search.vocabulary").joinpath("classes", f"{name}.yaml")) as path:
         return read_labels(path)
 
 

@@ -10,14 +10,12 @@ import numpy.typing as npt
 
 from roco_search.classify.engine import Classifier
 from roco_search.errors import InputError
+from roco_search.evaluation.classes import Classes, Column
+from roco_search.evaluation.embed import Embedded, Embeddings
 from roco_search.models.encoder import Encoder
-
-from .auc import Floats
-from .bootstrap import Metric
-from .classes import Classes
-from .columns import Column
-from .embed import Embedded, Embeddings
-from .zero_shot import ZeroShot, compare_exclusive, evaluate_exclusive
+from roco_search.statistics.auc import Floats
+from roco_search.statistics.bootstrap import Metric
+from roco_search.statistics.zero_shot import ZeroShot, compare_exclusive, evaluate_exclusive
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from roco_search.cores import cores
+from roco_search.datasets.pair import Pair, PairSet
 from roco_search.errors import ImageError, InputError
 from roco_search.models.encoder import Encoder
-from roco_search.pairs.pair import Pair, PairSet
+from roco_search.system.process import cores
 
 BATCH_SIZE = 64
 MAX_BYTES = 256 * 2**20  # of pixels in a batch: 64 radiographs would be gigabytes

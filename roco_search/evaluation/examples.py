@@ -7,11 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from roco_search.pairs.pair import Pair
-
-from .classification import Classification
-from .embed import Embedded
-from .metrics import identities, rank_of
+from roco_search.datasets.pair import Pair
+from roco_search.evaluation.classification import Classification
+from roco_search.evaluation.embed import Embedded
+from roco_search.statistics.ranks import identities, rank_of
 
 MOST = 8
 _ROWS_AT_ONCE = 512

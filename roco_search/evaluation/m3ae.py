@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from roco_search.datasets.pair import Pair
 from roco_search.errors import InputError
-from roco_search.pairs.pair import Pair
 
 SIZE = 2000
 _SEED = 42

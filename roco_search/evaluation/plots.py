@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from roco_search.evaluation.classification import Classification
+from roco_search.evaluation.protocols import Ranking
 from roco_search.figures import PALETTE, SEQUENTIAL, style
-
-from .bootstrap import Metric
-from .classification import Classification
-from .metrics import Direction
-from .protocols import Ranking
+from roco_search.statistics.bootstrap import Metric
+from roco_search.statistics.ranks import Direction
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -6,18 +6,17 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from roco_search import __version__
+from roco_search.datasets.pair import Picture
 from roco_search.errors import ImageError, InputError
+from roco_search.evaluation import wording
+from roco_search.evaluation.classification import Classification
+from roco_search.evaluation.examples import CaptionExample, ClassExample, caption_examples, class_examples
+from roco_search.evaluation.plots import Group, draw_confusion, draw_groups, draw_ranks, draw_recall
+from roco_search.evaluation.protocols import Retrieval
+from roco_search.evaluation.retrieval import RetrievalResult
+from roco_search.evaluation.run import Evaluation
 from roco_search.figures import escape, is_ours, page, picture, svg, write_page
-from roco_search.pairs.pair import Picture
-
-from . import wording
-from .bootstrap import RESAMPLES
-from .classification import Classification
-from .examples import CaptionExample, ClassExample, caption_examples, class_examples
-from .plots import Group, draw_confusion, draw_groups, draw_ranks, draw_recall
-from .protocols import Retrieval
-from .retrieval import RetrievalResult
-from .run import Evaluation
+from roco_search.statistics.bootstrap import RESAMPLES
 
 KIND = "evaluation report"
 _SIDE = 320  # pixels: sharp at the 240 CSS pixels of a card

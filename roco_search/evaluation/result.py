@@ -11,15 +11,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from roco_search import __version__
-
-from .bootstrap import RESAMPLES, Metric
-from .classification import Classification
-from .metrics import Direction, Matching
-from .protocols import SHUFFLE_SEED, SHUFFLES, Protocol, Retrieval
-from .published import ROCO_TEST, ROCO_V1, SOURCE
-from .retrieval import RetrievalResult
-from .run import Evaluation
-from .zero_shot import ZeroShot
+from roco_search.evaluation.classification import Classification
+from roco_search.evaluation.protocols import ROCO_TEST, ROCO_V1, SHUFFLE_SEED, SHUFFLES, SOURCE, Protocol, Retrieval
+from roco_search.evaluation.retrieval import RetrievalResult
+from roco_search.evaluation.run import Evaluation
+from roco_search.statistics.bootstrap import RESAMPLES, Metric
+from roco_search.statistics.ranks import Direction, Matching
+from roco_search.statistics.zero_shot import ZeroShot
 
 _PREFIX: Mapping[Direction, str] = {"image-to-text": "text_retrieval", "text-to-image": "image_retrieval"}
 

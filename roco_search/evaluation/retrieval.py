@@ -8,13 +8,19 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from roco_search.datasets.pair import Pair
 from roco_search.errors import InputError
-from roco_search.pairs.pair import Pair
-
-from .columns import Column
-from .embed import Embedded
-from .m3ae import find_pairs
-from .protocols import Protocol, Ranking, Retrieval, rank_roco_v1, rank_shuffled_32, rank_whole_pool
+from roco_search.evaluation.classes import Column
+from roco_search.evaluation.embed import Embedded
+from roco_search.evaluation.m3ae import find_pairs
+from roco_search.evaluation.protocols import (
+    Protocol,
+    Ranking,
+    Retrieval,
+    rank_roco_v1,
+    rank_shuffled_32,
+    rank_whole_pool,
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -6,16 +6,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from roco_search.datasets.pair import Pair, PairSet
+from roco_search.evaluation.classes import Classes, Column, find_classes, find_column
+from roco_search.evaluation.classification import Classification, measure_classification
+from roco_search.evaluation.embed import Embedded, embed_with_each
+from roco_search.evaluation.m3ae import draw_ids, find_pairs
+from roco_search.evaluation.protocols import Protocol, check_batches
+from roco_search.evaluation.retrieval import RetrievalResult, check_captions, measure_retrieval
 from roco_search.models.encoder import Encoder
-from roco_search.pairs.pair import Pair, PairSet
-
-from .classes import Classes, find_classes
-from .classification import Classification, measure_classification
-from .columns import Column, find_column
-from .embed import Embedded, embed_with_each
-from .m3ae import draw_ids, find_pairs
-from .protocols import Protocol, check_batches
-from .retrieval import RetrievalResult, check_captions, measure_retrieval
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from .bootstrap import Metric
-from .protocols import SHUFFLE_SEED, SHUFFLES, Protocol, Retrieval
-from .published import ROCO_TEST, ROCO_V1, SOURCE
-from .retrieval import RetrievalResult
+from roco_search.evaluation.protocols import ROCO_TEST, ROCO_V1, SHUFFLE_SEED, SHUFFLES, SOURCE, Protocol, Retrieval
+from roco_search.evaluation.retrieval import RetrievalResult
+from roco_search.statistics.bootstrap import Metric
 
 RULES = (
     "strict: only a query's own pair is right, and a tie with its identical caption costs nothing; any: every pair "

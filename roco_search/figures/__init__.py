@@ -1,7 +1,7 @@
 """The one visual language of what roco draws: plots by matplotlib, and pages that hold everything in themselves."""
 
-from .page import escape, is_ours, page, picture, write_page
-from .plot import PALETTE, SEQUENTIAL, png, style, svg, write_png
+from roco_search.figures.page import escape, is_ours, page, picture, write_page
+from roco_search.figures.plot import PALETTE, SEQUENTIAL, png, style, svg, write_png
 
 __all__ = [
     "PALETTE",

@@ -97,7 +97,7 @@ def write_page(path: Path, kind: str, content: str) -> None:
     InputError
         If it cannot be written, or would overwrite what is not such a page.
     """
-    from roco_search.library.place import replace_file
+    from roco_search.library.directory import replace_file
 
     try:
         if path.exists() and not is_ours(path, kind):

@@ -75,7 +75,7 @@ def svg(figure: Figure) -> str:
 
 def write_png(path: Path, figure: Figure) -> None:
     """Write a figure, whole or not at all. Raises `InputError` where it cannot be written."""
-    from roco_search.library.place import replace_file
+    from roco_search.library.directory import replace_file
 
     content = png(figure)
     try:

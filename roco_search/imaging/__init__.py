@@ -8,10 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from roco_search.errors import UnreadableImage
-from roco_search.imaging.frame import Frame, FrameChoice, FrameNumbers, Window
+from roco_search.imaging.dicom.tags import Tags
+from roco_search.imaging.frame import Frame, FrameChoice, FrameNumbers, InMemory, Source, Window
 from roco_search.imaging.sniff import HEAD, Kind, is_dicom, is_raster, sniff
-from roco_search.imaging.source import InMemory, Source
-from roco_search.imaging.tags import Tags
 
 __all__ = ["Frame", "FrameChoice", "FrameNumbers", "Tags", "Window", "open_image", "open_image_bytes", "sniff"]
 
@@ -102,7 +101,7 @@ def _open(
     match kind:
         case "dicom":
             # Each kind's own libraries are imported on first use: `roco --help` needs neither.
-            from roco_search.imaging.dicom import open_dicom
+            from roco_search.imaging.dicom.pipeline import open_dicom
 
             yield from open_dicom(source, window, frames, at_least)
         case "raster":

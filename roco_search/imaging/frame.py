@@ -1,14 +1,34 @@
-"""What a file becomes: frames for a human eye, and the words in which a caller asks for them."""
+"""What an image is read from: a file, or the bytes of one in memory, such as a cell of a table."""
 
+import io
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import BinaryIO, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from roco_search.errors import InputError, UnreadableImage
-from roco_search.imaging.tags import Tags
+from roco_search.imaging.dicom.tags import Tags
+
+
+class Source(Protocol):
+    """Something that opens as a file of bytes; a `pathlib.Path` is one."""
+
+    def open(self, mode: Literal["rb"], /) -> BinaryIO:
+        """Open it at its beginning."""
+
+
+class InMemory:
+    """The content of an image file that lies in memory."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+
+    def open(self, mode: Literal["rb"], /) -> BinaryIO:
+        """Open it at its beginning."""
+        return io.BytesIO(self._content)
+
 
 FrameChoice = Literal["middle", "all"] | int
 """Which frames of a file with several: the middle one, all, or so many, evenly spaced."""

@@ -9,12 +9,20 @@ import numpy.typing as npt
 from PIL import Image, ImageFile, UnidentifiedImageError
 
 from roco_search.errors import RocoError, UnreadableImage
-from roco_search.imaging.frame import Frame, FrameChoice, FrameNumbers, Window, check_size, choose_frames, reduction
-from roco_search.imaging.quiet import silence
+from roco_search.imaging.dicom.codecs import silence
+from roco_search.imaging.dicom.tags import Tags
+from roco_search.imaging.frame import (
+    Frame,
+    FrameChoice,
+    FrameNumbers,
+    Source,
+    Window,
+    check_size,
+    choose_frames,
+    reduction,
+)
 from roco_search.imaging.render import apply_window, average, robust_range, stretch, to_picture
 from roco_search.imaging.sniff import cannot_open
-from roco_search.imaging.source import Source
-from roco_search.imaging.tags import Tags
 
 FORMATS = ("PNG", "JPEG", "TIFF", "WEBP", "BMP")
 MULTI_FRAME = frozenset({"PNG", "TIFF", "WEBP"})

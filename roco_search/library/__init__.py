@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from roco_search.library.place import default_library_path, discard_caches, prepare, sweep_temporary, writer_lock
+from roco_search.library.directory import default_library_path, discard_caches, prepare, sweep_temporary, writer_lock
 from roco_search.library.records import (
     EmbeddingSet,
     IndexReport,
@@ -18,9 +18,9 @@ from roco_search.library.records import (
     StoredFrame,
 )
 from roco_search.library.searching import Searchable
-from roco_search.library.selection import Selection
-from roco_search.library.store import Store
-from roco_search.library.vectors import Mode
+from roco_search.library.truth.selection import Selection
+from roco_search.library.truth.store import Store
+from roco_search.library.vectors.index import Mode
 
 if TYPE_CHECKING:
     from roco_search.imaging.frame import FrameChoice
@@ -115,7 +115,7 @@ class Library(Searchable):
         KeyboardInterrupt
             As it comes; all but the batch in flight is stored.
         """
-        from roco_search.library.indexing import IndexRun
+        from roco_search.library.ingest.run import IndexRun
 
         with writer_lock(self.directory):
             self._store.delete_retired()
@@ -135,13 +135,13 @@ class Library(Searchable):
         """Embed everything with another model; the old one answers until the new vectors are complete.
 
         An interrupted run is continued by the next. What becomes of files that changed or cannot be read any more:
-        see `roco_search.library.reembedding`. If the library has this model already, nothing is done.
+        see `roco_search.library.ingest.reembedding`. If the library has this model already, nothing is done.
 
         Raises
         ------
         LibraryEmpty, LibraryBusy, StorageFull, LibraryError
         """
-        from roco_search.library.reembedding import ReembedRun
+        from roco_search.library.ingest.reembedding import ReembedRun
 
         with writer_lock(self.directory):
             run = ReembedRun(self._store, encoder, progress=progress, batch_size=batch_size)
@@ -160,7 +160,7 @@ class Library(Searchable):
             If the library knows nothing there.
         LibraryBusy, StorageFull, LibraryError
         """
-        from roco_search.library.listing import real_folder
+        from roco_search.library.truth.listing import real_folder
         from roco_search.library.upkeep import remove
 
         with writer_lock(self.directory):
@@ -196,8 +196,8 @@ class Library(Searchable):
         ------
         InputError, LibraryBusy, StorageFull, LibraryError
         """
-        from roco_search.library.listing import real_folder
         from roco_search.library.moving import relocate
+        from roco_search.library.truth.listing import real_folder
 
         with writer_lock(self.directory):
             return relocate(self._store, real_folder(old), real_folder(new))

@@ -5,8 +5,14 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from roco_search.errors import LibraryBusy, LibraryCorrupt, LibraryError, StorageFull
+from roco_search.errors import LibraryBusy, LibraryCorrupt, LibraryError, ModelMismatch, StorageFull
+from roco_search.library.records import EmbeddingSet
+
+if TYPE_CHECKING:
+    from roco_search.models.encoder import Encoder
+
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 # SQLite tells ENOSPC as SQLITE_FULL, but a quota or a file-size limit only as a failed write, fsync or truncate,
@@ -82,4 +88,20 @@ def no_permission(directory: Path) -> LibraryError:
     """Return the refusal for a place where this user may not write, or not even read."""
     return LibraryError(
         f"No permission to use the library {directory}; change its permissions, or name another place with --library."
+    )
+
+
+def check_model(active: EmbeddingSet, encoder: "Encoder") -> None:
+    """Refuse an encoder whose embeddings cannot be compared with those of the library.
+
+    Raises
+    ------
+    ModelMismatch
+    """
+    if active.fingerprint == encoder.fingerprint:
+        return
+    other = "another version of it" if active.model == encoder.name else encoder.name
+    raise ModelMismatch(
+        f"This library was made with the model {active.model}, and {other} was asked for; use --model "
+        f"{active.model}, or embed the library again with `roco index --reembed --model {encoder.name}`."
     )

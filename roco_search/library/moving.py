@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from roco_search.errors import InputError, LibraryError
-from roco_search.library.faults import storage_faults
-from roco_search.library.listing import real_folder
-from roco_search.library.place import (
+from roco_search.imaging.walk import is_below
+from roco_search.library.directory import (
     DATABASE,
     LOCK,
     OWN_NAMES,
@@ -22,8 +21,9 @@ from roco_search.library.place import (
     sync_folder,
     writer_lock,
 )
-from roco_search.library.scan import is_below
-from roco_search.library.store import AT_OR_BELOW, Store, at_or_below, raw
+from roco_search.library.faults import storage_faults
+from roco_search.library.truth.listing import real_folder
+from roco_search.library.truth.store import AT_OR_BELOW, Store, at_or_below, raw
 from roco_search.library.upkeep import verify
 
 PAGES_AT_ONCE = 1024  # 16 MiB of the database copied at a time.

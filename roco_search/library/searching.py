@@ -11,12 +11,12 @@ import numpy.typing as npt
 
 from roco_search.errors import InputError, LibraryEmpty
 from roco_search.library.records import EmbeddingSet, LibraryStatus, StoredFrame
-from roco_search.library.selection import Belonging, Selection, Term, count_terms, members, same_file, select
-from roco_search.library.store import Store
-from roco_search.library.vectors import Generation, Mode, VectorIndex
+from roco_search.library.truth.selection import Belonging, Selection, Term, count_terms, members, same_file, select
+from roco_search.library.truth.store import Store
+from roco_search.library.vectors.index import Generation, Mode, VectorIndex
 
 if TYPE_CHECKING:
-    from roco_search.library.listing import Listing
+    from roco_search.library.truth.listing import Listing
 
 
 class Searchable:
@@ -64,7 +64,7 @@ class Searchable:
     @property
     def listing(self) -> "Listing":
         """Everything that is stored, to go through."""
-        from roco_search.library.listing import Listing
+        from roco_search.library.truth.listing import Listing
 
         return Listing(self._store)
 

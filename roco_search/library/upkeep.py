@@ -6,8 +6,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from roco_search.errors import InputError, LibraryCorrupt
-from roco_search.library.graph import graph_state, verify_graph
-from roco_search.library.place import (
+from roco_search.library.directory import (
     CACHES,
     COARSE,
     DATABASE,
@@ -20,8 +19,9 @@ from roco_search.library.place import (
     sweep_temporary,
 )
 from roco_search.library.records import EmbeddingSet, LibraryHealth, LibraryStatus, RootStatus
-from roco_search.library.store import AT_OR_BELOW, Store, at_or_below
-from roco_search.library.vectors import Generation, VectorIndex, matrix_state, verify_matrix
+from roco_search.library.truth.store import AT_OR_BELOW, Store, at_or_below
+from roco_search.library.vectors.graph import graph_state, verify_graph
+from roco_search.library.vectors.index import Generation, VectorIndex, matrix_state, verify_matrix
 
 NEIGHBOURS = 10
 GOOD_RECALL = 0.99  # What the approximate search promises; measured on 100,000 vectors it has 1.000.

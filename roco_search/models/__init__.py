@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from .encoder import Encoder
+from roco_search.models.encoder import Encoder
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["auto", "fast", "fp32", "bf16", "fp16"]
@@ -32,14 +32,14 @@ def load_encoder(
     ------
     ModelNotFound, UnsupportedModel
     """
-    from . import catalog
-    from .onnx_encoder import OnnxEncoder, runnable
+    from roco_search.models.catalogue import names as catalog
+    from roco_search.models.onnx_encoder import OnnxEncoder, runnable
 
     checkpoint = catalog.find(name_or_path or catalog.default())
     if device in ("auto", "cpu") and precision in ("auto", "fast", "fp32") and runnable(checkpoint):
         return OnnxEncoder(checkpoint, device, fast=precision == "fast")
-    from .allocator import wait_without_spinning
-    from .torch_encoder import TorchEncoder
+    from roco_search.models.torch_encoder import TorchEncoder
+    from roco_search.system.process import wait_without_spinning
 
     wait_without_spinning()
     return TorchEncoder(checkpoint, device, "auto" if precision == "fast" else precision)
@@ -47,6 +47,6 @@ def load_encoder(
 
 def register() -> None:
     """Make transformers' ``AutoConfig`` and ``AutoModel`` know roco-mini."""
-    from .roco_mini.modeling import register as register_roco_mini
+    from roco_search.models.roco_mini.modeling import register as register_roco_mini
 
     register_roco_mini()

@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from roco_search.errors import ModelNotFound, UnsupportedModel
-
-from .cache import remembered
+from roco_search.models.compiling.cache import remembered
 
 # The tensor whose first dimension is the width of the shared space, for each family that can be loaded.
 PROJECTIONS: Mapping[str, str] = {

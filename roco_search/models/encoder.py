@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 if TYPE_CHECKING:
     import numpy as np
 
-    from .checkpoint import Checkpoint
+    from roco_search.models.checkpoint import Checkpoint
 
 
 @runtime_checkable

@@ -2,7 +2,7 @@
 
 The graphs of roco-mini lie beside its weights and refer to ``model.safetensors`` for every one of them
 (``scripts/roco_mini/compile.py`` writes them), so they cannot belong to other weights than those that are there. Those
-of other models lie in the cache, by fingerprint (`roco_search.models.compile`).
+of other models lie in the cache, by fingerprint (`roco_search.models.compiling.compiler`).
 """
 
 from __future__ import annotations
@@ -16,20 +16,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import compiled
-from .checkpoint import Checkpoint
-from .compiled import Compiled, Form, Texts, Tower
-from .encoder import CheckpointEncoder
-from .session import options, session
-from .word_pieces import WORDS, WordPieces
+from roco_search.models.checkpoint import Checkpoint
+from roco_search.models.compiling import towers as compiled
+from roco_search.models.compiling.session import options, session
+from roco_search.models.compiling.towers import Compiled, Form, Texts, Tower
+from roco_search.models.encoder import CheckpointEncoder
+from roco_search.models.tokenizer import WORDS, WordPieces
 
 if TYPE_CHECKING:
     from roco_search.imaging.preprocess import Preprocessing
-
-    from . import Device
-    from .image_plan import ImagePlan
-    from .tokenization import TextTokenizer
-    from .torch_encoder import TorchEncoder
+    from roco_search.models import Device
+    from roco_search.models.compiling.autotune import ImagePlan
+    from roco_search.models.tokenizer import TextTokenizer
+    from roco_search.models.torch_encoder import TorchEncoder
 
 IMAGES_AT_ONCE = 16  # activations of more do not fit the caches of a small processor
 TEXTS_AT_ONCE = 64
@@ -97,7 +96,7 @@ class OnnxEncoder(CheckpointEncoder):
     def _plan(self) -> ImagePlan | None:
         if not self._fast:
             return None
-        from .image_plan import ImagePlan
+        from roco_search.models.compiling.autotune import ImagePlan
 
         return ImagePlan(self)
 
@@ -154,7 +153,7 @@ class OnnxEncoder(CheckpointEncoder):
 
     @cached_property
     def _torch(self) -> TorchEncoder:
-        from .torch_encoder import TorchEncoder
+        from roco_search.models.torch_encoder import TorchEncoder
 
         return TorchEncoder(self.checkpoint, self._device)
 
@@ -166,7 +165,7 @@ class OnnxEncoder(CheckpointEncoder):
 
     @cached_property
     def _own_length(self) -> int:
-        from .checkpoint import read_json
+        from roco_search.models.checkpoint import read_json
 
         return int(read_json(self.checkpoint.directory / "tokenizer_config.json")["model_max_length"])
 
@@ -182,7 +181,7 @@ class OnnxEncoder(CheckpointEncoder):
 
     @cached_property
     def _tokenizer(self) -> TextTokenizer:
-        from .tokenization import TextTokenizer
+        from roco_search.models.tokenizer import TextTokenizer
 
         assert self._text is not None
         _, texts, _ = self._text

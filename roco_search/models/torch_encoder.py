@@ -1,25 +1,51 @@
-"""A checkpoint run by torch. torch and transformers are imported at the first embedding, not before."""
+"""Which arithmetic a model runs in. Weights stay float32; autocast chooses by operation."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from roco_search.errors import UnsupportedModel
 from roco_search.imaging.preprocess import Preprocessing
-
-from .checkpoint import VOCABULARY_FILES, Checkpoint
-from .encoder import CheckpointEncoder
-from .precision import Arithmetic, autocast, resolve
+from roco_search.models.checkpoint import VOCABULARY_FILES, Checkpoint
+from roco_search.models.encoder import CheckpointEncoder
 
 if TYPE_CHECKING:
     import torch
 
-    from . import Device, Precision
+    from roco_search.models import Device, Precision
+
+
+Arithmetic = Literal["fp32", "bf16", "fp16"]
+
+
+def resolve(precision: Precision, device: torch.device) -> Arithmetic:
+    """Return what ``auto`` means: bf16 on CUDA that has it, else fp16 on CUDA; fp32 elsewhere.
+
+    On a processor it stays fp32 even where bf16 exists: of EfficientNet-Lite0 the forward pass was 1.7 times faster in
+    bf16 on a processor with AVX-512 BF16, the forward and backward pass together 0.75 times.
+    """
+    import torch
+
+    if precision != "auto" and precision != "fast":  # noqa: PLR1714 - mypy narrows only so
+        return precision
+    if device.type != "cuda":
+        return "fp32"
+    return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
+
+
+def autocast(device: torch.device, precision: Arithmetic) -> contextlib.AbstractContextManager[Any]:
+    """Return the context in which a model runs."""
+    import torch
+
+    if precision == "fp32":
+        return contextlib.nullcontext()
+    return torch.autocast(device.type, dtype=torch.bfloat16 if precision == "bf16" else torch.float16)
+
 
 IMAGES_AT_ONCE = 32
 TEXTS_AT_ONCE = 64
@@ -97,7 +123,7 @@ class TorchEncoder(CheckpointEncoder):
         from transformers import AutoModel
 
         if self.checkpoint.family == "roco_mini":
-            from .roco_mini.modeling import register
+            from roco_search.models.roco_mini.modeling import register
 
             register()
         with quiet():
@@ -146,7 +172,7 @@ class TorchEncoder(CheckpointEncoder):
     @cached_property
     def _tokenizer(self) -> Any:
         if self.checkpoint.family == "roco_mini":
-            from .tokenization import TextTokenizer
+            from roco_search.models.tokenizer import TextTokenizer
 
             return TextTokenizer.from_directory(self.checkpoint.directory)
         return _TransformersTokenizer(self.checkpoint)

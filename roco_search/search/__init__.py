@@ -13,8 +13,8 @@ import numpy.typing as npt
 
 from roco_search.errors import InputError, LibraryEmpty
 from roco_search.library import Library, Mode
-from roco_search.library.matching import check_model
-from roco_search.library.selection import Belonging
+from roco_search.library.faults import check_model
+from roco_search.library.truth.selection import Belonging
 from roco_search.models.encoder import Encoder
 from roco_search.search.embedding import embed, unit
 from roco_search.search.filters import Filters, resolve

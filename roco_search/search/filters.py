@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from roco_search.errors import InputError
 from roco_search.library import Library, Selection
-from roco_search.library.selection import Term
+from roco_search.library.truth.selection import Term
 
 if TYPE_CHECKING:
     from roco_search.search.guesses import Attribute, Guesses
@@ -60,7 +60,7 @@ def resolve(library: Library, filters: Filters, guesses: "Guesses | None" = None
     """
     if filters == Filters():
         return None
-    from roco_search.imaging.tags import body_part, view_position
+    from roco_search.imaging.dicom.tags import body_part, view_position
 
     view = _terms(library, "view", filters.view, lambda text: view_position(text) or text.upper(), None)
     under = tuple(_under(library, folder) for folder in filters.under)

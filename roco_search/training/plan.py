@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import torch
 
-from . import parts
-from .run import Run
+from roco_search.training import towers as parts
+from roco_search.training.run import Run
 
 MEASURED_STEPS = 3
 

@@ -23,27 +23,26 @@ from torch import nn
 
 from roco_search.errors import TrainingError
 from roco_search.models.torch_encoder import TorchEncoder
-
-from . import checkpoint, lora, parts
-from .average import Average
-from .batches import Batches, Drawn
-from .card import Story, write_card
-from .frozen import FrozenTexts, can_freeze
-from .gradcache import refuse_batch_statistics
-from .inputs import Inputs
-from .interrupt import Interrupt
-from .log import Log, draw_curves
-from .objective import Objective
-from .output import save_model
-from .resuming import identity, refuse_other
-from .sampling import Sampler
-from .settings import Settings
-from .step import Gradient, text_features
-from .validation import Look, Validation
-from .world import World
+from roco_search.system.process import Interrupt
+from roco_search.training import checkpoint
+from roco_search.training import towers as lora
+from roco_search.training import towers as parts
+from roco_search.training.batches import Batches, Drawn, Sampler
+from roco_search.training.cached_texts import FrozenTexts, can_freeze
+from roco_search.training.checkpoint import identity, refuse_other
+from roco_search.training.distributed import World
+from roco_search.training.ema import Average
+from roco_search.training.gradcache import refuse_batch_statistics
+from roco_search.training.losses import Objective
+from roco_search.training.outcome.card import Story, write_card
+from roco_search.training.outcome.log import Log, draw_curves
+from roco_search.training.outcome.output import save_model
+from roco_search.training.settings import Settings
+from roco_search.training.step import Gradient, Inputs, text_features
+from roco_search.training.validation import Look, Validation
 
 if TYPE_CHECKING:
-    from roco_search.pairs.pair import TrainingData
+    from roco_search.datasets.pair import TrainingData
 
 Ending = Literal["finished", "no better for a while", "interrupted"]
 

@@ -1,4 +1,4 @@
-"""From what a person asked for to a run: data, model, processes, and where to begin."""
+"""The folder of a run: fresh, or one that a run was interrupted in."""
 
 from __future__ import annotations
 
@@ -8,20 +8,40 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from roco_search.models import Device, catalog
-from roco_search.models.allocator import keep_freed_memory
+from roco_search.datasets import TrainingData, check_trainable, open_training
+from roco_search.datasets.report import describe
+from roco_search.errors import InputError
+from roco_search.hub.upload import push
+from roco_search.models import Device
+from roco_search.models.catalogue import names as catalog
 from roco_search.models.torch_encoder import TorchEncoder
-from roco_search.pairs import TrainingData, check_trainable, open_training
-from roco_search.pairs.report import describe
+from roco_search.system.process import keep_freed_memory
+from roco_search.training import checkpoint
+from roco_search.training.checkpoint import latest
+from roco_search.training.distributed import World, joined
+from roco_search.training.outcome.card import read_facts
+from roco_search.training.plan import Plan, measure
+from roco_search.training.run import Outcome, Report, Run
+from roco_search.training.settings import Settings
 
-from . import checkpoint
-from .card import read_facts
-from .place import choose_start
-from .plan import Plan, measure
-from .push import push
-from .run import Outcome, Report, Run
-from .settings import Settings
-from .world import World, joined
+
+def choose_start(output: Path, resume: bool) -> Path | None:
+    """Return the checkpoint to go on from, or None for a new run.
+
+    Raises
+    ------
+    InputError
+        If the folder holds something and the run is not to be resumed, so that nothing is overwritten.
+    """
+    if output.exists() and not output.is_dir():
+        raise InputError(f"{output} is a file; give --output a folder.")
+    if resume:
+        return latest(output)
+    if latest(output):
+        raise InputError(f"{output} holds a run already; go on with --resume auto, or choose another --output.")
+    if output.exists() and any(output.iterdir()):
+        raise InputError(f"{output} is not empty, and nothing in it is overwritten; choose another --output.")
+    return None
 
 
 class Session:

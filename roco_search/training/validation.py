@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from roco_search.datasets.pair import PairSet
 from roco_search.evaluation.embed import embed
-from roco_search.evaluation.metrics import mean_recall
 from roco_search.models.torch_encoder import TorchEncoder
-from roco_search.pairs.pair import PairSet
+from roco_search.statistics.ranks import mean_recall
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,10 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from roco_search.errors import InputError
-
-from . import markup
-from .desk import Desk
-from .safety import Gate, Rules, is_loopback, own_names
+from roco_search.web import markup
+from roco_search.web.desk import Desk
+from roco_search.web.http.gate import Gate, Rules, is_loopback, own_names
 
 if TYPE_CHECKING:
     import gradio as gr
@@ -114,10 +113,10 @@ def make_blocks(desk: Desk, folder: Path) -> gr.Blocks:
     """Return the three tabs over a library. `prepare_gradio` comes first, with the same folder."""
     import gradio as gr
 
-    from .classify_tab import ClassifyTab
-    from .library_tab import LibraryTab
-    from .parts import html
-    from .search_tab import SearchTab
+    from roco_search.web.tabs.classify import ClassifyTab
+    from roco_search.web.tabs.events import html
+    from roco_search.web.tabs.library import LibraryTab
+    from roco_search.web.tabs.search import SearchTab
 
     # What a page has brought and never used is gone after ten minutes.
     with gr.Blocks(title="roco", analytics_enabled=False, delete_cache=(60, 600)) as blocks:
@@ -148,7 +147,7 @@ def make_app(desk: Desk, folder: Path, rules: Rules) -> FastAPI:
     import gradio as gr
     from fastapi import FastAPI
 
-    from .serving import add_routes
+    from roco_search.web.http.routes import add_routes
 
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     add_routes(app, desk, folder)

@@ -13,8 +13,7 @@ if TYPE_CHECKING:
     from roco_search.classify import Prediction
     from roco_search.library import Skipped
     from roco_search.search import Hit
-
-    from .desk import Desk, Found
+    from roco_search.web.desk import Desk, Found
 
 NOT_CLINICAL = "For research, not for clinical use."
 MOST_ROWS = 500  # of a table of files; `roco status` names them all
@@ -101,7 +100,7 @@ def bars(prediction: Prediction) -> str:
 
 
 def _prompts(prediction: Prediction) -> str:
-    from roco_search.classify.data import prompt_sets
+    from roco_search.vocabulary.prompt_sets import prompt_sets
 
     sets = prompt_sets()
     if prediction.prompt_set not in sets:

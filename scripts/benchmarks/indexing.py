@@ -24,8 +24,8 @@ from measuring import Runs, in_turn, machine, run
 
 from roco_search.imaging import open_image
 from roco_search.models import load_encoder
-from roco_search.models.catalog import find
-from roco_search.models.compile import prepare
+from roco_search.models.catalogue.names import find
+from roco_search.models.compiling.compiler import prepare
 
 ROCO = [sys.executable, "-m", "roco_search"]
 

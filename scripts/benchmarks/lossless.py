@@ -14,9 +14,9 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian, generate_uid
 
-from roco_search.cores import cores
 from roco_search.library import Library
 from roco_search.models import load_encoder
+from roco_search.system.process import cores
 
 COUNT = 24
 ROUNDS = 3

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from roco_search.library import Library
-from roco_search.library.store import Store, raw
+from roco_search.library.truth.store import Store, raw
 from roco_search.models.encoder import Encoder
 
 AT_ONCE = 20_000

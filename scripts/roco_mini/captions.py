@@ -15,7 +15,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from roco_search.pairs.pair import Pair
+from roco_search.datasets.pair import Pair
 
 MODALITIES = {
     "XR": ("X-ray", "radiograph", "plain film"),

@@ -26,10 +26,10 @@ import torch
 from captions import label_key
 from towers import write_towers
 
+from roco_search.datasets import open_training
+from roco_search.datasets.pair import Pair
 from roco_search.figures import PALETTE, style, write_png
-from roco_search.pairs import open_training
-from roco_search.pairs.pair import Pair
-from roco_search.training.log import read
+from roco_search.training.outcome.log import read
 
 COMMAND = (sys.executable, "-m", "roco_search")
 KINDS = {"exact": "exact batch of 256", "naive": "naive accumulation, 8 × 32"}

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from roco_search.pairs.pair import Pair, Picture
+from roco_search.datasets.pair import Pair, Picture
 
 SYMMETRIC = frozenset({"brain", "head", "head and neck", "orbit", "spine", "musculoskeletal", "pelvis", "breast"})
 _SIDES = {"left": "right", "right": "left", "lt": "rt", "rt": "lt", "l": "r", "r": "l"}

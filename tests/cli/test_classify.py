@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.cli.conftest import Roco
 from tests.concepts import ConceptEncoder, draw
-
-from .conftest import Roco
 
 DEV = Path(__file__).parents[2] / "../shared/data/pairs/dev"
 

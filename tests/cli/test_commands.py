@@ -12,8 +12,7 @@ from pathlib import Path
 import pytest
 
 import roco_search
-
-from .conftest import Roco
+from tests.cli.conftest import Roco
 
 
 def test_index_says_what_it_did_as_json(roco: Roco, scans: Path) -> None:

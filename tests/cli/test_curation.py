@@ -15,9 +15,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.cli.conftest import Roco
 from tests.library.toy import Opened, ToyEncoder, draw
-
-from .conftest import Roco
 
 
 @pytest.fixture

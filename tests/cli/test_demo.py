@@ -15,8 +15,7 @@ import pytest
 
 from roco_search.errors import InputError
 from roco_search.library import Library
-
-from .conftest import Roco
+from tests.cli.conftest import Roco
 
 
 def start(library: Path, place: Path, *options: str, **environment: str) -> tuple[subprocess.Popen[str], str]:

@@ -8,10 +8,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from tests.cli.conftest import Roco
 from tests.concepts import ConceptEncoder, draw
 from tests.models.checkpoints import clip
-
-from .conftest import Roco
 
 DEV = Path(__file__).parents[2] / "../shared/data/pairs/dev"
 needs_pairs = pytest.mark.skipif(not DEV.is_dir(), reason="the held-out pairs are not beside this checkout")

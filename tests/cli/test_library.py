@@ -9,10 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from roco_search.cli.library import app
+from roco_search.cli.commands.library import app
+from tests.cli.conftest import Roco
 from tests.library.toy import Opened, ToyEncoder, draw
-
-from .conftest import Roco
 
 
 @pytest.fixture

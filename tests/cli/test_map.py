@@ -6,7 +6,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from .conftest import Roco
+from tests.cli.conftest import Roco
 
 
 def test_map_of_a_library(roco: Roco, scans: Path, tmp_path: Path) -> None:

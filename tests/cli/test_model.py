@@ -15,13 +15,13 @@ from pathlib import Path
 
 import pytest
 
-from roco_search.cli.model import model_app
-from roco_search.models import catalog, place
+from roco_search.cli.commands.model import model_app
+from roco_search.models.catalogue import installed as place
+from roco_search.models.catalogue import names as catalog
+from tests.cli.conftest import Roco
 from tests.models.conftest import clip_folder, hub, models  # noqa: F401
 from tests.models.hub_server import Hub, Repository
 from tests.test_network import PROGRAM
-
-from .conftest import Roco
 
 NAME = "spicy03/CLIP-ROCO-v1"
 

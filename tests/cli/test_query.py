@@ -28,9 +28,8 @@ from pydicom.data import get_testdata_file
 
 from roco_search.library import Library
 from roco_search.models import Encoder, load_encoder
+from tests.cli.conftest import Result, Roco
 from tests.library.toy import draw_pages
-
-from .conftest import Result, Roco
 
 KEYS = [
     "rank", "score", "path", "frame", "frames", "modality", "body_part", "view", "series", "rows", "columns",
@@ -285,7 +284,7 @@ def test_bad_input_is_one_sentence(query: Query, place: Path, arguments: list[st
 
 
 def test_parsing_a_query_imports_nothing_heavy() -> None:
-    program = "import sys, roco_search.cli.query; print(*sys.modules)"
+    program = "import sys, roco_search.cli.commands.query; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     heavy = {"torch", "transformers", "numpy", "PIL", "pydicom", "rich.table", "textual_image", "roco_search.library"}
     assert not heavy & set(done.stdout.split())

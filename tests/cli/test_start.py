@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from roco_search.cli.commands import COMMANDS, named
-from roco_search.cli.tables import cells, draw_table, fold
+from roco_search.cli.render.tables import cells, draw_table, fold
 from tests.cli.conftest import Roco
 
 HEAVY = {"numpy", "torch", "transformers", "onnxruntime", "PIL", "pydicom", "sqlite3", "sqlite_utils", "hnswlib"}
@@ -32,7 +32,11 @@ def modules_after(*arguments: str, **environment: str) -> set[str]:
 def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
     modules = modules_after(*arguments)
     assert not HEAVY & modules
-    ours = {name.removeprefix("roco_search.cli.") for name in modules if name.startswith("roco_search.cli.")}
+    ours = {
+        name.removeprefix("roco_search.cli.commands.")
+        for name in modules
+        if name.startswith("roco_search.cli.commands.")
+    }
     other = {command.module for command in COMMANDS.values()} - set(arguments)
     assert not ours & other, "no other command is imported"
 

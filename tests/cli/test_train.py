@@ -9,11 +9,10 @@ import pytest
 import yaml
 
 from roco_search.models.checkpoint import Checkpoint
-from roco_search.models.compiled import available
+from roco_search.models.compiling.towers import available
+from tests.cli.conftest import Roco
 from tests.models.checkpoints import clip
 from tests.training.data import draw
-
-from .conftest import Roco
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from PIL import Image
 from roco_search.curation import Duplicates, duplicates, find_duplicates
 from roco_search.curation.pictures import SIDE, Pictures
 from roco_search.errors import InputError
-from roco_search.library.listing import Columns, ListedFile
+from roco_search.library.truth.listing import Columns, ListedFile
 from tests.curation.stored import stored
 from tests.library.toy import Opened, ToyEncoder, draw, draw_pages
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from roco_search.datasets.pair import Pair, PairSet
 from roco_search.errors import UnreadableImage
-from roco_search.pairs.pair import Pair, PairSet
 from tests.concepts import picture
 
 

@@ -7,12 +7,10 @@ from pathlib import Path
 import pytest
 
 from roco_search.classify.labels import check_labels
+from roco_search.datasets.pair import Pair
 from roco_search.errors import InputError
-from roco_search.evaluation.classes import Classes, find_classes, own, own_classes
-from roco_search.evaluation.columns import find_column
-from roco_search.pairs.pair import Pair
-
-from .made import pair
+from roco_search.evaluation.classes import Classes, find_classes, find_column, own, own_classes
+from tests.evaluation.made import pair
 
 
 def of(values: list[object], column: str = "modality", **options: object) -> Classes:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import pytest
 
 from roco_search.errors import InputError
-from roco_search.evaluation.columns import Column, find_column
-
-from .made import pair, pairs
+from roco_search.evaluation.classes import Column, find_column
+from tests.evaluation.made import pair, pairs
 
 
 def test_a_column_and_an_entry_of_a_list() -> None:

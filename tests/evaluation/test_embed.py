@@ -7,16 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from roco_search.cores import cores
+from roco_search.datasets.pair import Pair, PictureFile
 from roco_search.errors import InputError
 from roco_search.evaluation import embed as module
 from roco_search.evaluation.embed import embed, embed_with_each
 from roco_search.models import load_encoder
-from roco_search.pairs.pair import Pair, PictureFile
+from roco_search.system.process import cores
 from tests.concepts import ConceptEncoder, draw
+from tests.evaluation.made import Broken, Drawn, pair_set, pairs
 from tests.models.checkpoints import clip
-
-from .made import Broken, Drawn, pair_set, pairs
 
 
 def test_rows_belong_to_their_pairs() -> None:

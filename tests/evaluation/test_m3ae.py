@@ -10,8 +10,7 @@ import pytest
 
 from roco_search.errors import InputError
 from roco_search.evaluation.m3ae import draw_ids, find_pairs
-
-from .made import pair
+from tests.evaluation.made import pair
 
 SHARED_ROCO = Path(__file__).parents[2] / "../shared/data/roco/data"
 COUNTS = {"train": 311, "validation": 150, "test": 2600}

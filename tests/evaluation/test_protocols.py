@@ -8,8 +8,7 @@ import pytest
 from roco_search.errors import InputError
 from roco_search.evaluation import ranks, roco_v1, shuffled_32, summarize, whole_pool
 from roco_search.evaluation.protocols import rank_roco_v1, rank_shuffled_32, rank_whole_pool
-
-from .made import towers, unit
+from tests.evaluation.made import towers, unit
 
 
 def test_the_whole_pool_is_given_both_ways_and_both_rules() -> None:

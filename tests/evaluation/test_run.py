@@ -10,13 +10,12 @@ import numpy as np
 import pytest
 from sklearn.metrics import balanced_accuracy_score
 
+from roco_search.datasets.pair import Pair
 from roco_search.errors import InputError
 from roco_search.evaluation.result import as_json
 from roco_search.evaluation.run import Evaluation, evaluate, plan_evaluation
-from roco_search.pairs.pair import Pair
 from tests.concepts import ConceptEncoder
-
-from .made import Broken, Drawn, pair, pair_set, pairs
+from tests.evaluation.made import Broken, Drawn, pair, pair_set, pairs
 
 
 class Blind(ConceptEncoder):

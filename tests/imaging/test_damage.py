@@ -13,7 +13,7 @@ from pydicom.uid import ExplicitVRLittleEndian, JPEGLosslessSV1
 
 from roco_search.errors import ImageError, UnreadableImage
 from roco_search.imaging import open_image
-from roco_search.imaging.codestream import CodestreamError, read_codestream
+from roco_search.imaging.dicom.codestream import CodestreamError, read_codestream
 from tests.imaging.drawing import PATIENT, draw_dicom, only, ramp, shipped
 
 SMALL = [
@@ -81,7 +81,7 @@ def test_headers_that_promise_too_much_are_refused_before_decoding(
     def decode(*_: object) -> None:
         raise AssertionError("decoded")
 
-    monkeypatch.setattr("roco_search.imaging.pixels.FrameDecoder.decode", decode)
+    monkeypatch.setattr("roco_search.imaging.dicom.pixels.FrameDecoder.decode", decode)
     reason(path)
 
 
@@ -94,7 +94,7 @@ def test_deflate_bomb_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     path = tmp_path / "b"
     path.write_bytes(meta + squeezed.compress(plain[start:]) + squeezed.flush())
     assert only(path).pixels.shape == (1000, 1000, 3)
-    monkeypatch.setattr("roco_search.imaging.header.MAX_INFLATED", 10_000)
+    monkeypatch.setattr("roco_search.imaging.dicom.header.MAX_INFLATED", 10_000)
     assert "too large" in reason(path)
 
 
@@ -147,6 +147,6 @@ def test_memory_running_out_is_not_the_files_fault(monkeypatch: pytest.MonkeyPat
     def exhausted(*_: object, **__: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr("roco_search.imaging.pixels.FrameDecoder._decode_native", exhausted)
+    monkeypatch.setattr("roco_search.imaging.dicom.pixels.FrameDecoder._decode_native", exhausted)
     with pytest.raises(MemoryError):
         list(open_image(shipped("CT_small.dcm")))

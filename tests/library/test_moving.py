@@ -11,8 +11,8 @@ import pytest
 
 from roco_search.errors import InputError, LibraryBusy, LibraryError, LibraryNotFound
 from roco_search.library import Library, moving
+from roco_search.library.directory import GRAPH, GRAPH_MANIFEST, LOCK, MATRIX, known_libraries, writer_lock
 from roco_search.library.moving import move_library
-from roco_search.library.place import GRAPH, GRAPH_MANIFEST, LOCK, MATRIX, known_libraries, writer_lock
 from tests.library.toy import Opened, ToyEncoder, draw, tables
 
 Move = Callable[..., moving.Moved]

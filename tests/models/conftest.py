@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from .checkpoints import clip
-from .hub_server import Hub, serve
+from tests.models.checkpoints import clip
+from tests.models.hub_server import Hub, serve
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def hub(models: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     monkeypatch.delenv("HF_TOKEN", raising=False)
     monkeypatch.setenv("HF_HUB_DISABLE_IMPLICIT_TOKEN", "")
     monkeypatch.setattr("huggingface_hub.constants.HF_TOKEN_PATH", str(models / "no-token"))
-    monkeypatch.setattr("roco_search.models.download.PAUSE_S", 0.01)
+    monkeypatch.setattr("roco_search.hub.download.PAUSE_S", 0.01)
     with serve() as server:
         monkeypatch.setenv("HF_ENDPOINT", server.endpoint)
         yield server

@@ -13,9 +13,8 @@ from safetensors.torch import load_file, save_file
 
 from roco_search.errors import ModelNotFound, UnsupportedModel
 from roco_search.models import load_encoder
-from roco_search.models.catalog import find
-
-from .checkpoints import clip
+from roco_search.models.catalogue.names import find
+from tests.models.checkpoints import clip
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ import onnx
 import pytest
 
 from roco_search.models import load_encoder
-from roco_search.models.catalog import EMBEDDED, find
+from roco_search.models.catalogue.names import EMBEDDED, find
 from roco_search.models.onnx_encoder import OnnxEncoder
 from roco_search.models.torch_encoder import TorchEncoder
 

@@ -11,8 +11,7 @@ import transformers as tf
 from PIL import Image
 
 from roco_search.models import Encoder, load_encoder
-
-from .checkpoints import FAMILIES
+from tests.models.checkpoints import FAMILIES
 
 TEXTS = [
     "chest x-ray",

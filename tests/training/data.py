@@ -6,7 +6,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
-from roco_search.pairs.pair import Pair, PairSet, PictureFile
+from roco_search.datasets.pair import Pair, PairSet, PictureFile
 
 SHAPES = {"disc": "ellipse", "box": "rectangle"}
 WORDS = ("chest x ray", "brain mri", "ct of the chest")

@@ -11,12 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from roco_search.pairs.pair import Pair, PictureFile
-from roco_search.training.batches import Batches, Drawn, draw_caption, positives
-from roco_search.training.sampling import Sampler
-from roco_search.training.world import World
-
-from .data import draw
+from roco_search.datasets.pair import Pair, PictureFile
+from roco_search.training.batches import Batches, Drawn, Sampler, draw_caption, positives
+from roco_search.training.distributed import World
+from tests.training.data import draw
 
 
 @given(pairs=st.integers(2, 60), batch=st.integers(2, 70), seed=st.integers(0, 5))

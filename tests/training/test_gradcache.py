@@ -11,9 +11,8 @@ from torch import nn
 from roco_search.errors import TrainingError
 from roco_search.models.roco_mini.modeling import RocoMiniConfig, RocoMiniModel
 from roco_search.training.gradcache import cached_backward, refuse_batch_statistics
-from roco_search.training.info_nce import info_nce
-
-from .gradients import gradients, worst
+from roco_search.training.losses import info_nce
+from tests.training.gradients import gradients, worst
 
 N = 12
 

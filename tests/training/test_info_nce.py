@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import log_softmax
 
-from roco_search.training.info_nce import info_nce
+from roco_search.training.losses import info_nce
 
 
 def unit(random: np.random.Generator, n: int) -> np.ndarray:

@@ -15,8 +15,7 @@ import torch
 
 from tests.cli.test_train import imagefolder
 from tests.models.checkpoints import dual_encoder
-
-from .data import draw
+from tests.training.data import draw
 
 STEPS = 12
 

@@ -17,18 +17,17 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from roco_search import load_encoder
+from roco_search.datasets.pair import TrainingData
 from roco_search.errors import InputError, StorageFull, TrainingError
 from roco_search.models.checkpoint import Checkpoint
 from roco_search.models.torch_encoder import TorchEncoder
-from roco_search.pairs.pair import TrainingData
 from roco_search.training import checkpoint
 from roco_search.training.run import Outcome, Run, learning_rate_factor
 from roco_search.training.settings import Settings
 from roco_search.training.validation import Look
 from tests.models.checkpoints import FAMILIES
 from tests.models.conftest import files_up_to
-
-from .data import pair_set
+from tests.training.data import pair_set
 
 SETTINGS = Settings(
     batch_size=6,
@@ -320,7 +319,7 @@ def test_tensorboard_gets_what_the_log_gets(data: TrainingData, tmp_path: Path) 
 
 
 def test_a_fresh_folder_is_asked_for(tmp_path: Path) -> None:
-    from roco_search.training.place import choose_start
+    from roco_search.training.session import choose_start
 
     assert choose_start(tmp_path / "new", resume=False) is None
     (tmp_path / "notes.txt").write_text("mine")

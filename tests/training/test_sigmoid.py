@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch.nn import functional
 
-from roco_search.training.sigmoid import sigmoid_loss
+from roco_search.training.losses import sigmoid_loss
 
 
 def embeddings() -> tuple[torch.Tensor, torch.Tensor]:

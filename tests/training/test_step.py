@@ -9,22 +9,20 @@ import numpy as np
 import pytest
 import torch
 
+from roco_search.datasets.pair import Pair
 from roco_search.errors import TrainingError
-from roco_search.models.catalog import EMBEDDED
+from roco_search.models.catalogue.names import EMBEDDED
 from roco_search.models.checkpoint import Checkpoint
 from roco_search.models.torch_encoder import TorchEncoder
-from roco_search.pairs.pair import Pair
 from roco_search.training.batches import Drawn, positives
-from roco_search.training.inputs import Inputs
-from roco_search.training.objective import Objective
-from roco_search.training.parts import train_mode
+from roco_search.training.distributed import World
+from roco_search.training.losses import Objective
 from roco_search.training.settings import Settings
-from roco_search.training.step import Gradient, text_features
-from roco_search.training.world import World
+from roco_search.training.step import Gradient, Inputs, text_features
+from roco_search.training.towers import train_mode
 from tests.models.checkpoints import FAMILIES
-
-from .data import draw
-from .gradients import gradients, worst
+from tests.training.data import draw
+from tests.training.gradients import gradients, worst
 
 EXACT = ["clip", "siglip", "vision-text-dual-encoder"]
 Step = Callable[..., tuple[dict[str, torch.Tensor], float]]

@@ -12,21 +12,18 @@ from typing import Any
 
 import torch
 
+from roco_search.datasets.pair import TrainingData
 from roco_search.models.checkpoint import Checkpoint
 from roco_search.models.torch_encoder import TorchEncoder
-from roco_search.pairs.pair import TrainingData
-from roco_search.training.batches import Batches
-from roco_search.training.inputs import Inputs
-from roco_search.training.objective import Objective
+from roco_search.training.batches import Batches, Sampler
+from roco_search.training.distributed import World, joined
+from roco_search.training.losses import Objective
 from roco_search.training.run import Run
-from roco_search.training.sampling import Sampler
 from roco_search.training.settings import Settings
-from roco_search.training.step import Gradient
-from roco_search.training.world import World, joined
+from roco_search.training.step import Gradient, Inputs
 from tests.models.checkpoints import clip
-
-from .data import pair_set
-from .gradients import gradients
+from tests.training.data import pair_set
+from tests.training.gradients import gradients
 
 
 class Told:

@@ -109,7 +109,7 @@ def serve(desk: Desk, folder: Path, scans: Path, **rules: Any) -> Iterator[Site]
     import socket
 
     from roco_search.web.app import make_app, prepare_gradio, server
-    from roco_search.web.safety import Rules
+    from roco_search.web.http.gate import Rules
 
     prepare_gradio(folder)
     running = server(make_app(desk, folder, Rules(**rules)))

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from .conftest import Site
+from tests.web.conftest import Site
 
 
 class Page:

@@ -14,10 +14,9 @@ from roco_search.library import Library
 from roco_search.models import load_encoder
 from roco_search.search import Filters, search
 from roco_search.web.desk import PAGE, Desk, Query, Upload, Where
-from roco_search.web.scratch import PREFIX, scratch_folder, sweep
-from roco_search.web.uploads import take
-
-from .conftest import Answer, Site
+from roco_search.web.http.uploads import take
+from roco_search.web.run import PREFIX, scratch_folder, sweep
+from tests.web.conftest import Answer, Site
 
 
 def shown(gallery: str) -> list[int]:

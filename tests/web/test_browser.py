@@ -19,9 +19,8 @@ from roco_search.models import load_encoder
 from roco_search.search.guesses import Guesses
 from roco_search.web.desk import Desk
 from tests.imaging.drawing import SHARED
-
-from .conftest import Site, serve
-from .page import Page, wait
+from tests.web.conftest import Site, serve
+from tests.web.page import Page, wait
 
 SCANS = SHARED / "scans"
 HEADS = {"HEAD", "BRAIN", "SKULL", "NECK", "HEADNECK"}

@@ -10,8 +10,7 @@ from roco_search.classify import LabelScore, Prediction
 from roco_search.library import Skipped
 from roco_search.web import markup
 from roco_search.web.desk import Desk, Query, Where
-
-from .conftest import HARM
+from tests.web.conftest import HARM
 
 
 class Seen(HTMLParser):

@@ -14,10 +14,9 @@ import numpy as np
 import pytest
 
 from roco_search.library import Library
-from roco_search.library.store import raw, to_blob
-
-from .conftest import Site
-from .page import Page
+from roco_search.library.truth.store import raw, to_blob
+from tests.web.conftest import Site
+from tests.web.page import Page
 
 
 @pytest.mark.slow

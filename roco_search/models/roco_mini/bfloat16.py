@@ -14,9 +14,9 @@ from safetensors import safe_open
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from roco_search.cores import cores
 from roco_search.models.checkpoint import Checkpoint
-from roco_search.models.efficientnet_layers import EfficientNetLite
+from roco_search.models.roco_mini.efficientnet_layers import EfficientNetLite
+from roco_search.system.process import cores
 
 CORES = cores()
 LEAST = 4  # Images in a part, at least.

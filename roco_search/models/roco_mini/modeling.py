@@ -14,7 +14,7 @@ from torch import nn
 from transformers import AutoConfig, AutoModel, BertConfig, BertModel, PretrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
-from roco_search.models.efficientnet import EfficientNetLiteConfig, EfficientNetLiteModel
+from roco_search.models.roco_mini.efficientnet import EfficientNetLiteConfig, EfficientNetLiteModel
 
 
 class RocoMiniConfig(PretrainedConfig):

@@ -1,0 +1,101 @@
+"""Every command of ``roco``, and the file that holds it: only the one that is called is imported."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+
+class Command(NamedTuple):
+    """Where a command is, and the line that ``roco --help`` says of it: the first of its own help."""
+
+    module: str
+    attribute: str
+    summary: str
+    is_group: bool = False
+
+    def load(self) -> Any:
+        """Import it."""
+        return getattr(import_module(f".{self.module}", __package__), self.attribute)
+
+
+COMMANDS: dict[str, Command] = {
+    "index": Command("index", "index", "Read folders of images (DICOM, PNG, JPEG, TIFF, WebP, BMP) into the library."),
+    "query": Command(
+        "query",
+        "query",
+        "Find the images of the library that are nearest to a text, to an image, or to a sum of both.",
+    ),
+    "classify": Command(
+        "classify", "classify", "Say which labels an image deserves, by the model's own comparison with texts."
+    ),
+    "train": Command("train", "train", "Fine-tune a dual encoder on images and their captions."),
+    "eval": Command(
+        "eval",
+        "evaluate_model",
+        "Measure a model on images with captions: recall, ranks and their intervals, in both directions.",
+    ),
+    "similar": Command("curation.similar", "similar", "Find the images most like one that is in the library."),
+    "duplicates": Command(
+        "curation.duplicates",
+        "duplicates",
+        "Find images that are in the library more than once.",
+    ),
+    "outliers": Command("curation.outliers", "outliers", "Find images that do not look like the rest of their folder."),
+    "demo": Command("demo", "demo", "Show the library in a browser: search it, classify images, look at its map."),
+    "map": Command(
+        "curation.map",
+        "embedding_map",
+        "Draw a map of the library: every image a point, and what the model finds alike lies together.",
+    ),
+    "export": Command("curation.export", "export", "Write rows and vectors as Parquet, NumPy or JSON Lines."),
+    "status": Command(
+        "status",
+        "status",
+        "Show what the library holds: folders, images, model, and every file that could not be read.",
+    ),
+    "serve": Command(
+        "serve", "serve", "Keep the library and its model in memory, so that `roco query` answers at once."
+    ),
+    "doctor": Command(
+        "doctor", "doctor", "Check this installation: versions, decoders, device, model, and the library's health."
+    ),
+    "model": Command("model", "model_app", "The models: list, pull, use, info, remove, export, import.", is_group=True),
+    "library": Command("library", "app", "List, check, move and tidy up libraries; forget images.", is_group=True),
+}
+"""By name, in the order of ``roco --help``: first the commands, then the groups of commands."""
+
+
+def add_commands(app: typer.Typer, names: Iterable[str]) -> None:
+    """Give `app` these commands, each imported."""
+    for name in names:
+        command = COMMANDS[name]
+        if command.is_group:
+            app.add_typer(command.load(), name=name)
+        else:
+            app.command(name)(command.load())
+
+
+def add_summaries(app: typer.Typer) -> None:
+    """Give `app` every command by its name and its line alone: enough for ``--help``, and imports none."""
+    for name, command in COMMANDS.items():
+        if command.is_group:
+            group = typer.Typer(help=command.summary)
+            group.command("none")(_nothing)
+            app.add_typer(group, name=name)
+        else:
+            app.command(name, help=command.summary)(_nothing)
+
+
+def named(arguments: Iterable[str]) -> str | None:
+    """Return the command that the arguments of ``roco`` name, or None: its own options take no value."""
+    first = next((argument for argument in arguments if not argument.startswith("-")), None)
+    return first if first in COMMANDS else None
+
+
+_nothing: Callable[[], None] = lambda: None  # noqa: E731

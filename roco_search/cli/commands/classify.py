@@ -1,0 +1,290 @@
+"""``roco classify``: which of some labels an image deserves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn, cast
+
+import typer
+
+from roco_search.cli.commands.index import frame_choice
+from roco_search.cli.output import (
+    PARTIAL,
+    USAGE,
+    CsvOption,
+    DeviceOption,
+    JsonlOption,
+    JsonOption,
+    ProgressBar,
+    checked_device,
+    one_format,
+    say,
+    say_error,
+    short_path,
+)
+from roco_search.cli.render.classification import Format, Results, show_evaluation, tell_choices
+from roco_search.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from roco_search.classify import Classifier, Label, Mode
+    from roco_search.classify.truth import Matched, Truth
+    from roco_search.imaging import FrameChoice
+
+
+def classify(
+    images: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="[IMAGE]…",
+            help="Images and folders; with --truth, without any, those of its lines.",
+            show_default=False,
+        ),
+    ] = None,
+    labels: Annotated[
+        list[str] | None,
+        typer.Option("--labels", "-l", metavar="A,B,…", help="Labels between commas; repeatable.", show_default=False),
+    ] = None,
+    labels_file: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Labels, one a line; or YAML: each with prompts, or with positive: and negative: prompts.",
+            show_default=False,
+        ),
+    ] = None,
+    multi_label: Annotated[
+        bool, typer.Option("--multi-label", help="Each label on its own against its opposite, instead of one of all.")
+    ] = False,
+    template: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="TEXT",
+            help='Instead of the prompts that come with roco, such as "a chest x-ray of {}"; repeatable.',
+            show_default=False,
+        ),
+    ] = None,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Show each prompt's share, and write a heat map of each image.")
+    ] = False,
+    explain_dir: Annotated[Path, typer.Option(metavar="DIR", help="Where --explain writes its heat maps.")] = Path(
+        "roco-explain"
+    ),
+    truth: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="CSV, TSV or JSON Lines with path and label: measure instead of list.",
+            show_default=False,
+        ),
+    ] = None,
+    truth_column: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Its column with the labels.", show_default="label")
+    ] = None,
+    ignore_other_truth: Annotated[
+        bool, typer.Option("--ignore-other-truth", help="Leave out images whose truth is none of the labels.")
+    ] = False,
+    save_thresholds: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="With --truth: save each label's Youden threshold.", show_default=False),
+    ] = None,
+    thresholds: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Apply saved thresholds.", show_default=False)
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(metavar="NAME|DIR", help="The model; without it, the default one.", show_default=False),
+    ] = None,
+    frames: Annotated[
+        str, typer.Option(metavar="middle|all|N", help="Which frames of a file with several.")
+    ] = "middle",
+    device: DeviceOption = "auto",
+    json: JsonOption = False,
+    jsonl: JsonlOption = False,
+    csv: CsvOption = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar and no notes.")] = False,
+) -> None:
+    """Say which labels an image deserves, by the model's own comparison with texts.
+
+    Without --multi-label the labels exclude each other: one softmax over all of them. With it, each label stands alone
+    against its opposite, such as "no pneumonia". Probabilities are the model's, not clinical ones. The exit code is 3
+    when some images could not be read.
+
+    Example: `roco classify ./scans/CT_small.dcm --labels "CT,MRI"`
+    """
+    mode: Mode = "multi-label" if multi_label else "exclusive"
+    where = checked_device(device)
+    choice = frame_choice(frames) or "middle"
+    shape = cast("Format", one_format(json=json, jsonl=jsonl, csv=csv))
+    check_usage(images, truth, labels, labels_file, explain, save_thresholds, thresholds, mode, choice)
+    given = chosen_labels(labels or [], labels_file, images or [], mode)
+
+    from roco_search.classify.truth import Truth
+
+    table = Truth(truth, given, mode, truth_column) if truth else None
+    paths, matched = what_to_read(images or [], table, ignore_other_truth, quiet)
+    # Everything that can be refused was; only now is the model worth loading.
+    from roco_search.classify import Classifier
+    from roco_search.classify.thresholds import load_thresholds
+    from roco_search.models import load_encoder
+    from roco_search.system.process import keep_freed_memory
+
+    keep_freed_memory()
+    classifier = Classifier(load_encoder(model, where), given, mode, template or ())
+    limits = load_thresholds(thresholds, classifier) if thresholds else None
+    results = Results(classifier, shape, limits, explain_dir if explain else None, printed=matched is None)
+    run(classifier, paths, choice, results, quiet)
+    if not quiet:
+        tell_choices(classifier, results.predictions)
+    if not results.predictions:
+        nothing_to_show(results, images or [])
+    if matched is not None:
+        evaluate(classifier, results, matched, limits, shape, save_thresholds)
+    else:
+        results.finish()
+    if results.unreadable:
+        raise typer.Exit(PARTIAL)
+
+
+def check_usage(
+    images: list[Path] | None,
+    truth: Path | None,
+    labels: list[str] | None,
+    labels_file: Path | None,
+    explain: bool,
+    save_thresholds: Path | None,
+    thresholds: Path | None,
+    mode: Mode,
+    frames: FrameChoice,
+) -> None:
+    """Refuse options that do not go together."""
+    if not images and not truth:
+        misused('There is no image; give some, such as: roco classify ./scans --labels "CT,MRI".')
+    if not labels and not labels_file:
+        misused('There is no label; give some, such as --labels "normal,pneumonia", or --labels-file FILE.')
+    if save_thresholds and not truth:
+        misused("--save-thresholds needs --truth FILE, a table of what the images really show.")
+    if truth and explain:
+        misused("--truth measures and --explain explains single images; leave one of them out.")
+    if truth and frames != "middle":
+        misused("--truth speaks of files, so it goes with --frames middle; leave --frames out.")
+    if truth and thresholds and mode == "exclusive":
+        misused("With --truth, thresholds decide only in --multi-label mode; add that, or leave --thresholds out.")
+
+
+def chosen_labels(texts: Sequence[str], file: Path | None, images: Sequence[Path], mode: Mode) -> list[Label]:
+    """Return the labels of both options; refuse ``--labels normal pneumonia``, which makes an image of the second."""
+    from roco_search.classify import read_labels, split_labels
+    from roco_search.classify.labels import check_labels
+
+    labels = [*split_labels(texts), *(read_labels(file) if file else [])]
+    missing = [path for path in images if not path.exists()]
+    if texts and missing and all(not path.suffix and path.name == str(path) for path in missing):
+        whole = ",".join(dict.fromkeys([*(label.name for label in split_labels(texts)), *map(str, missing)]))
+        misused(
+            f"There is no file {str(missing[0])!r}. If that is a label, write all labels in one pair of quotes, with "
+            f'commas between: --labels "{whole}".'
+        )
+    check_labels(labels, mode)
+    return labels
+
+
+def nothing_to_show(results: Results, images: Sequence[Path]) -> NoReturn:
+    """Refuse to print an empty list."""
+    if results.unreadable:
+        raise InputError(
+            f"None of the {len(results.unreadable)} images could be read, for the reasons above; name others, or mend "
+            "these."
+        )
+    raise InputError(f"There is no image in {', '.join(map(short_path, images))}; name a folder that holds some.")
+
+
+def misused(message: str) -> NoReturn:
+    """Leave with one sentence and the exit code of wrong usage."""
+    say_error(message)
+    raise typer.Exit(USAGE)
+
+
+def what_to_read(
+    images: Sequence[Path], table: Truth | None, ignore_other: bool, quiet: bool
+) -> tuple[list[str | Path], Matched | None]:
+    """Return what to classify, and the truth of it: where there is truth, only what it speaks of is read."""
+    if table is None:
+        return list(images), None
+    from roco_search.classify.reading import find_images
+
+    present = [source.path for source in find_images(images)] if images else table.files()
+    folders = [path for path in images if path.is_dir()]
+    matched = table.match(present, folders, ignore_other=ignore_other)
+    if not quiet:
+        tell_left_out(present, matched)
+    return [path for path in present if path in matched.values], matched
+
+
+def tell_left_out(present: Sequence[str], matched: Matched) -> None:
+    """Say what the truth does not cover."""
+    from roco_search.classify.truth import named_counts
+    from roco_search.imaging.walk import holds_image
+
+    if matched.left_out:
+        say(f"Note: {len(matched.left_out):,} images are left out; their truth is empty or none of the labels.")
+    known = {*matched.values, *matched.left_out}
+    if silent := sum(holds_image([path]) for path in present if path not in known):
+        say(f"Note: {silent:,} images are left out; the truth says nothing of them.")
+    if matched.other:
+        say(f"Note: the truth also has {named_counts(matched.other)}, which are not among the labels.")
+
+
+def run(
+    classifier: Classifier, paths: Sequence[str | Path], frames: FrameChoice, results: Results, quiet: bool
+) -> None:
+    """Classify everything, with a bar; name what cannot be read as it comes."""
+    from roco_search.classify import Unreadable, classify_files
+    from roco_search.classify.reading import find_images
+
+    there = [path for path in paths if Path(path).exists()]
+    for path in paths:
+        if not Path(path).exists():
+            if not isinstance(path, str):  # named by the person, not by a line of the truth
+                raise InputError(f"There is no file or folder {path}; check the path.")
+            results.unreadable.append(Unreadable(path, "there is no such file; check the path"))
+    bar = ProgressBar("Classifying", quiet)
+    bar.start(len(find_images(there)))
+    try:
+        explain = results.explain if results.directory else None
+        done: set[str] = set()
+        for found in classify_files(
+            classifier, there, frames=frames, shares=results.directory is not None, seen=explain
+        ):
+            if isinstance(found, Unreadable):
+                results.unreadable.append(found)
+            else:
+                results.add(found)
+            bar.advance(0 if found.path in done else 1, 1)
+            done.add(str(found.path))
+    finally:
+        bar.stop()
+    for missing in results.unreadable:
+        say(f"Not readable: {short_path(missing.path)}: {missing.reason}")
+
+
+def evaluate(
+    classifier: Classifier,
+    results: Results,
+    matched: Matched,
+    limits: Mapping[str, float] | None,
+    shape: Format,
+    save: Path | None,
+) -> None:
+    """Measure the predictions against the truth, print that, and save thresholds."""
+    from roco_search.classify.thresholds import save_thresholds
+    from roco_search.classify.truth import measure
+
+    found = measure(classifier, results.predictions, matched, limits)
+    show_evaluation(found, shape)
+    if save is not None:
+        without = save_thresholds(save, classifier, found)
+        say(f"Thresholds saved to {short_path(save)}; on other images than these they will do less well.")
+        if without:
+            say(f"Note: {', '.join(without)} have no threshold: all images here have them, or none.")

@@ -1,0 +1,1 @@
+"""The commands that curate a library: similar, duplicates, outliers, map and export."""

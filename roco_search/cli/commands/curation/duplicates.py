@@ -1,0 +1,116 @@
+"""``roco duplicates``: what the library holds twice."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from roco_search.cli.output import (
+    CsvOption,
+    JsonOption,
+    LibraryOption,
+    ProgressBar,
+    one_format,
+    print_csv,
+    print_json,
+    print_rows,
+    say,
+    short_path,
+)
+
+if TYPE_CHECKING:
+    from roco_search.curation import Duplicates
+
+
+def duplicates(
+    threshold: Annotated[
+        float | None,
+        typer.Option(metavar="T", help="Cosine similarity from which pictures are compared; 0.97.", show_default=False),
+    ] = None,
+    exact: Annotated[bool, typer.Option("--exact", help="Only equal files and equal pixels.")] = False,
+    under: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Only among the images in this folder.", show_default=False)
+    ] = None,
+    within_series: Annotated[
+        bool, typer.Option("--within-series", help="Also compare the slices of a series and the frames of a file.")
+    ] = False,
+    embedding_only: Annotated[
+        bool, typer.Option("--embedding-only", help="Open no file: fast, but mostly look-alikes, not copies.")
+    ] = False,
+    library: LibraryOption = None,
+    json: JsonOption = False,
+    csv: CsvOption = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar and no summary.")] = False,
+) -> None:
+    """Find images that are in the library more than once.
+
+    Three kinds: identical files; the same pixels in another file, whatever its format; and nearly the same picture,
+    such as a JPEG of it. The embeddings name the candidates, the pictures decide. Nothing is deleted.
+
+    Example: `roco duplicates`
+    """
+    from roco_search.curation import find_duplicates
+    from roco_search.curation.duplicates import THRESHOLD
+    from roco_search.library import Library, default_library_path
+
+    form = one_format(json=json, csv=csv)
+    with Library.open(library or default_library_path()) as opened:
+        found = find_duplicates(
+            opened,
+            under=under,
+            threshold=THRESHOLD if threshold is None else threshold,
+            exact=exact,
+            within_series=within_series,
+            compare_pictures=not embedding_only,
+            progress=ProgressBar("Comparing", quiet),
+        )
+    if form == "json":
+        print_json(found)
+    elif form == "csv":
+        write_csv(found)
+    elif found.groups:
+        show(found)
+    if not (json or quiet):
+        summarise(found)
+
+
+def show(found: Duplicates) -> None:
+    """Print a line an image, the first of each group with the group's number."""
+    rows = []
+    for number, group in enumerate(found.groups, start=1):
+        for image in group.images:
+            first = image.relation == "first"
+            frame = f"{image.frame + 1}/{image.frames}" if image.frames > 1 and image.frame is not None else ""
+            rows.append(
+                (
+                    str(number) if first else "",
+                    "" if first else image.relation,
+                    "" if first else f"{image.score:.3f}",
+                    frame,
+                    short_path(image.path),
+                )
+            )
+    print_rows(("#", "is to the first", "score", "frame", "image"), rows, right=("#", "score", "frame"))
+
+
+def write_csv(found: Duplicates) -> None:
+    """Print a row an image."""
+    columns = ("group", "kind", "relation", "score", "agreement", "frame", "frames", "path")
+    rows = (
+        (number, group.kind, image.relation, image.score, image.agreement, image.frame, image.frames, image.path)
+        for number, group in enumerate(found.groups, start=1)
+        for image in group.images
+    )
+    print_csv(columns, rows)
+
+
+def summarise(found: Duplicates) -> None:
+    """Say how many there are, and what could not be compared."""
+    more = sum(len(group.images) - 1 for group in found.groups)
+    say(f"{more:,} images are there again, in {len(found.groups):,} groups; {found.images:,} images compared.")
+    if found.unreadable:
+        first = found.unreadable[0]
+        others = f" and {len(found.unreadable) - 1:,} more" if len(found.unreadable) > 1 else ""
+        say(f"Not compared: {short_path(first.path)}{others}: {first.reason}. --json names all.")

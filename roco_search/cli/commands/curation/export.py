@@ -1,0 +1,53 @@
+"""``roco export``: rows and vectors for other tools."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from roco_search.cli.output import JsonOption, LibraryOption, print_json, say
+
+
+def export(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The file to write.", show_default=False)],
+    form: Annotated[
+        str | None,
+        typer.Option(
+            "--format", metavar="parquet|npy|jsonl", help="Without it, by the file's extension.", show_default=False
+        ),
+    ] = None,
+    vectors: Annotated[bool, typer.Option("--vectors/--no-vectors", help="With the embeddings.")] = True,
+    redact_paths: Annotated[
+        bool, typer.Option("--redact-paths", help="Keyed hashes instead of paths, which may name patients.")
+    ] = False,
+    under: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Only the images in this folder.", show_default=False)
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
+    library: LibraryOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Write rows and vectors as Parquet, NumPy or JSON Lines.
+
+    One row an image: id, path, frame, the stored attributes, keyed hashes of series and study, the vector, and the
+    model that made it. For .npy the rows go into a .jsonl beside it. The files are readable by you alone.
+
+    Example: `roco export vectors.npy --force`
+    """
+    from roco_search.curation.export import checked_format
+    from roco_search.curation.export import export as write
+    from roco_search.errors import InputError
+    from roco_search.library import Library, default_library_path
+
+    try:
+        chosen = checked_format(form)
+    except InputError as error:
+        raise typer.BadParameter(str(error), param_hint="--format") from None
+    with Library.open(library or default_library_path()) as opened:
+        done = write(opened, file, form=chosen, vectors=vectors, redact_paths=redact_paths, under=under, force=force)
+    if json:
+        print_json(done)
+    else:
+        say(f"{done.images:,} images of {done.dim} dimensions ({done.model}) are in {' and '.join(done.files)}.")

@@ -1,0 +1,52 @@
+"""``roco map``: the library as a map."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, cast
+
+import typer
+
+from roco_search.cli.output import DeviceOption, LibraryOption, checked_device, say
+
+if TYPE_CHECKING:
+    from roco_search.embedding_map import Color, Method
+
+
+def embedding_map(
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="map.html or map.png.")] = Path("map.html"),
+    color: Annotated[str, typer.Option(metavar="modality|body_part|folder", help="What the colours say.")] = "modality",
+    method: Annotated[
+        str | None,
+        typer.Option(metavar="umap|pca", help="Default: umap where it is installed.", show_default=False),
+    ] = None,
+    guess: Annotated[
+        bool, typer.Option("--guess", help="Let the model say modality and body part where a header does not.")
+    ] = False,
+    redact_paths: Annotated[
+        bool, typer.Option("--redact-paths", help="No file names, which may name patients.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite a picture.")] = False,
+    device: DeviceOption = "auto",
+    library: LibraryOption = None,
+) -> None:
+    """Draw a map of the library: every image a point, and what the model finds alike lies together.
+
+    A page shows what a point is when you point at it, holds everything in itself, and can be printed. UMAP keeps
+    neighbours together (`pip install 'roco-search[map]'`); PCA is always there and quick.
+
+    Example: `roco map --out map.html --method pca`
+    """
+    from roco_search.embedding_map import make_map, write_map
+    from roco_search.library import Library, default_library_path
+    from roco_search.models import load_encoder
+    from roco_search.search.guesses import Guesses
+
+    where = checked_device(device)
+    with Library.open(library or default_library_path()) as opened:
+        guesses = Guesses(load_encoder(opened.model.model, where)) if guess and opened.model else None
+        found = make_map(opened, cast("Method | None", method), guesses=guesses)
+    write_map(out, found, cast("Color", color), "Map of the library", redact_paths=redact_paths, force=force)
+    part = f" of {found.total:,}, drawn by lot" if found.total > len(found.ids) else ""
+    by = found.projection.method.upper()
+    say(f"{out} shows {len(found.ids):,} images{part}, laid out by {by}; keep it as you keep these.")

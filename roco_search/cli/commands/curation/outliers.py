@@ -1,0 +1,64 @@
+"""``roco outliers``: what does not look like the rest of its folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from roco_search.cli.output import JsonOption, LibraryOption, print_json, print_rows, say, short_path
+
+if TYPE_CHECKING:
+    from roco_search.curation import Outlier
+
+
+def outliers(
+    under: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Judge only the images in this folder.", show_default=False)
+    ] = None,
+    top: Annotated[int, typer.Option("--top", "-n", min=1, metavar="N", help="How many at most.")] = 20,
+    deviation: Annotated[
+        float | None,
+        typer.Option(
+            metavar="D", help="How many times the folder's usual spread it has to be off; 6.", show_default=False
+        ),
+    ] = None,
+    library: LibraryOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Find images that do not look like the rest of their folder.
+
+    The score is the distance (1 − cosine similarity) to the five nearest images of the folder; "off" is how far that
+    lies above the folder's median, in units of its spread. A folder of fewer than 12 different files counts to the
+    one above it. An outlier is worth a look, not wrong.
+
+    Example: `roco outliers`
+    """
+    from roco_search.curation import find_outliers
+    from roco_search.curation.outliers import LEAST_DEVIATION
+    from roco_search.library import Library, default_library_path
+
+    with Library.open(library or default_library_path()) as opened:
+        found = find_outliers(
+            opened, under=under, n=top, least_deviation=LEAST_DEVIATION if deviation is None else deviation
+        )
+    if json:
+        print_json(found)
+        return
+    if found.found:
+        rows = [
+            (f"{o.score:.3f}", f"{o.deviation:.1f}", why(o), short_path(o.folder), short_path(o.path))
+            for o in found.found
+        ]
+        print_rows(("score", "off", "why", "folder", "image"), rows, right=("score", "off"))
+    few = f"; {found.unjudged:,} lie among too few to be judged" if found.unjudged else ""
+    say(f"{len(found.found):,} outliers among {found.judged:,} images{few}.")
+
+
+def why(outlier: Outlier) -> str:
+    """Say what the image looks like instead."""
+    frame = f"frame {outlier.frame + 1}: " if outlier.frames > 1 else ""
+    if outlier.elsewhere is None or outlier.elsewhere_score is None:
+        return f"{frame}like nothing else in one folder"
+    return f"{frame}more like {short_path(outlier.elsewhere)} ({outlier.elsewhere_score:.3f})"

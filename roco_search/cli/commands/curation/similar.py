@@ -1,0 +1,60 @@
+"""``roco similar``: images like one of the library."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from roco_search.cli.output import (
+    CsvOption,
+    JsonlOption,
+    JsonOption,
+    LibraryOption,
+    PathsOption,
+    Print0Option,
+    one_format,
+    print_json,
+    say,
+)
+from roco_search.cli.render.hits import show
+
+
+def similar(
+    image: Annotated[str, typer.Argument(metavar="PATH", help="An image of the library.", show_default=False)],
+    top: Annotated[int, typer.Option("--top", "-n", min=1, metavar="N", help="How many.")] = 10,
+    frame: Annotated[
+        int | None,
+        typer.Option(
+            min=1, metavar="N", help="Which frame of the file, from 1; without it, the middle one.", show_default=False
+        ),
+    ] = None,
+    other_series: Annotated[
+        bool, typer.Option("--other-series", help="Leave out the image's own series, whose slices are all alike.")
+    ] = False,
+    library: LibraryOption = None,
+    json: JsonOption = False,
+    jsonl: JsonlOption = False,
+    csv: CsvOption = False,
+    paths: PathsOption = False,
+    print0: Print0Option = False,
+) -> None:
+    """Find the images most like one that is in the library.
+
+    No model is loaded, and the file is not read: its stored embedding is compared. The image itself and copies of its
+    file are left out. For any other image: roco query PATH.
+
+    Example: `roco similar ./scans/CT_small.dcm`
+    """
+    from roco_search.curation import find_similar
+    from roco_search.library import Library, default_library_path
+
+    shape = one_format(json=json, jsonl=jsonl, csv=csv, paths=paths, print0=print0)
+    with Library.open(library or default_library_path()) as opened:
+        hits = find_similar(opened, image, n=top, frame=None if frame is None else frame - 1, other_series=other_series)
+    if hits:
+        show(hits, shape)
+    else:
+        if json:
+            print_json(hits)
+        say("The library holds no other image than this one.")

@@ -1,0 +1,87 @@
+"""``roco demo``: the library in a browser."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from roco_search.cli.output import DeviceOption, LibraryOption, checked_device, say
+
+
+def demo(
+    port: Annotated[int, typer.Option(min=0, max=65535, metavar="N", help="The port; 0 for any that is free.")] = 7860,
+    host: Annotated[str, typer.Option(metavar="ADDRESS", help="Beyond this machine only with --auth.")] = "127.0.0.1",
+    auth: Annotated[
+        str | None,
+        typer.Option(
+            metavar="USER:PASSWORD",
+            envvar="ROCO_DEMO_AUTH",
+            help="Ask for these. In the environment nobody else on this machine sees them.",
+            show_default=False,
+        ),
+    ] = None,
+    open_browser: Annotated[bool, typer.Option("--open", help="Open it in your browser.")] = False,
+    redact_paths: Annotated[
+        bool, typer.Option("--redact-paths", help="No file names, which may name patients.")
+    ] = False,
+    export_space: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Instead: write a Space for Hugging Face, with examples.", show_default=False),
+    ] = None,
+    push: Annotated[
+        str | None,
+        typer.Option(metavar="ORG/NAME", help="With --export-space: upload it, as private.", show_default=False),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(metavar="NAME|DIR", help="With --export-space: the Space's model.", show_default=False),
+    ] = None,
+    device: DeviceOption = "auto",
+    library: LibraryOption = None,
+) -> None:
+    """Show the library in a browser: search it, classify images, look at its map.
+
+    It listens on this machine alone, and nothing leaves it. Images are shown by number, never by path; what is made for
+    showing them is gone when the demo ends.
+
+    Example: `roco demo --export-space ./space`
+    """
+    if export_space is not None:
+        _export(export_space, push, model)
+        return
+    if push is not None or model is not None:
+        raise typer.BadParameter("--push and --model go with --export-space DIR.")
+
+    from roco_search.library import default_library_path
+    from roco_search.system.process import keep_freed_memory
+    from roco_search.web.run import serve
+
+    def ready(url: str) -> None:
+        say(f"The library is at {url} until you press Ctrl-C. For research, not for clinical use.")
+        if open_browser:
+            typer.launch(url)
+
+    where = checked_device(device)
+    keep_freed_memory()
+    serve(
+        library or default_library_path(),
+        host=host,
+        port=port,
+        auth=auth,
+        device=where,
+        redact_paths=redact_paths,
+        ready=ready,
+    )
+
+
+def _export(folder: Path, push: str | None, model: str | None) -> None:
+    from roco_search.web.space.export import export_space
+
+    exported = export_space(folder, model)
+    say(f"{folder} holds a Space with {exported.model}, {exported.bytes / 1e6:,.0f} MB; `python app.py` in it runs it.")
+    if push is not None:
+        from roco_search.web.space.push import push_space
+
+        say(f"It is at {push_space(folder, push)}, and private until you change that in its settings.")

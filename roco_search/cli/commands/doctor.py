@@ -1,0 +1,126 @@
+"""``roco doctor``: what this installation can do, and whether the library is sound."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from roco_search.cli.output import FAILED, JsonOption, LibraryOption, out, print_json, print_rows, say_error
+from roco_search.errors import LibraryNotFound, RocoError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PACKAGES = (
+    "roco-search",
+    "torch",
+    "transformers",
+    "onnxruntime",
+    "tokenizers",
+    "pydicom",
+    "python-gdcm",
+    "pylibjpeg-openjpeg",
+    "pyjpegls",
+    "pillow",
+    "numpy",
+    "hnswlib",
+    "sqlite-utils",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was looked at: what it is, what was found, and the sentence to act on where it is wrong."""
+
+    name: str
+    found: str
+    problem: str | None = None
+
+
+def doctor(
+    library: LibraryOption = None,
+    model: Annotated[
+        str | None, typer.Option(metavar="NAME|DIR", help="The model to check.", show_default=False)
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Check this installation: versions, decoders, device, model, and the library's health.
+
+    The exit code is 1 when something is wrong.
+
+    Example: `roco doctor`
+    """
+    from roco_search.imaging.dicom.codecs import decoder_table
+    from roco_search.library import default_library_path
+    from roco_search.models.catalogue.names import default
+
+    decoders = decoder_table()
+    checks = [
+        Check("python", f"{platform.python_version()} on {platform.system()} {platform.machine()}"),
+        *(check_package(name) for name in PACKAGES),
+        check_device(),
+        check_model(model or default()),
+        check_library(library or default_library_path()),
+    ]
+    problems = [check.problem for check in checks if check.problem]
+    if json:
+        print_json({"checks": checks, "decoders": [asdict(decoder) for decoder in decoders], "problems": problems})
+    else:
+        print_rows(("", "found"), [(check.name, check.found) for check in checks])
+        out().print()
+        rows = [(d.name, ", ".join(d.by) if d.available else f"missing: {d.remedy}") for d in decoders]
+        print_rows(("transfer syntax", "decoder"), rows)
+        for problem in problems:
+            say_error(problem)
+    if problems:
+        raise typer.Exit(FAILED)
+
+
+def check_package(name: str) -> Check:
+    """Return the installed version."""
+    try:
+        return Check(name, version(name))
+    except PackageNotFoundError:
+        return Check(name, "missing", f"{name} is not installed; run 'pip install {name}'.")
+
+
+def check_device() -> Check:
+    """Return where models run."""
+    import torch
+
+    if torch.cuda.is_available():
+        return Check("device", f"cuda ({torch.cuda.get_device_name()})")
+    if torch.backends.mps.is_available():
+        return Check("device", "mps")
+    return Check("device", f"cpu ({torch.get_num_threads()} threads)")
+
+
+def check_model(name: str) -> Check:
+    """Load the model and embed a word."""
+    from roco_search.models import load_encoder
+
+    try:
+        encoder = load_encoder(name)
+        encoder.encode_texts(["chest"])
+    except RocoError as error:
+        return Check("model", f"{name} does not load", str(error))
+    return Check("model", f"{name}, {encoder.dim} dimensions, {encoder.image_size} px, {encoder.fingerprint[:12]}")
+
+
+def check_library(directory: Path) -> Check:
+    """Verify the library, caches included."""
+    from roco_search.library import Library
+
+    try:
+        with Library.open(directory) as opened:
+            health: Any = opened.verify()
+    except LibraryNotFound:
+        return Check("library", f"none yet at {directory}")
+    except RocoError as error:
+        return Check("library", f"{directory} cannot be used", str(error))
+    found = f"{directory}: {health.frames:,} images, matrix {health.matrix}, graph {health.graph}"
+    return Check("library", found, " ".join(health.problems) or None)

@@ -1,0 +1,202 @@
+"""``roco eval``: how well a model finds captions and images, and tells classes apart."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, cast, get_args
+
+import typer
+
+from roco_search.cli.commands.classify import misused
+from roco_search.cli.output import (
+    PARTIAL,
+    DeviceOption,
+    JsonOption,
+    ProgressBar,
+    checked_device,
+    print_json,
+    say,
+    short_path,
+)
+from roco_search.cli.render.evaluation import show, tell_left_out
+from roco_search.models import Precision
+from roco_search.system.process import wait_asleep
+
+if TYPE_CHECKING:
+    from roco_search.evaluation.protocols import Protocol
+    from roco_search.evaluation.run import Evaluation
+
+PROTOCOLS = ("whole", "roco-v1", "m3ae-2k", "shuffled-32")
+
+
+def evaluate_model(
+    data: Annotated[
+        str, typer.Argument(metavar="DATA", help="A folder or file with images and captions, or a hub data set's id.")
+    ],
+    model: Annotated[
+        str | None,
+        typer.Option(metavar="NAME|DIR", help="The model; without it, the default one.", show_default=False),
+    ] = None,
+    against: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME|DIR", help="A second model on the same pairs, and the difference.", show_default=False
+        ),
+    ] = None,
+    split: Annotated[str, typer.Option(metavar="NAME", help="Which part of the data.")] = "test",
+    where: Annotated[
+        list[str] | None,
+        typer.Option(metavar="COLUMN=VALUE", help="Only such pairs; repeatable.", show_default=False),
+    ] = None,
+    licence: Annotated[
+        list[str] | None,
+        typer.Option(metavar="CODE", help="Only pairs under this licence; repeatable.", show_default=False),
+    ] = None,
+    by: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="Measure each of its values too.", show_default=False)
+    ] = None,
+    protocol: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME", help=f"Besides the whole pool: {', '.join(PROTOCOLS)}; repeatable.", show_default=False
+        ),
+    ] = None,
+    classify: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="COLUMN",
+            help="Tell its values apart instead, such as modality or labels[1]; repeatable.",
+            show_default=False,
+        ),
+    ] = None,
+    labels: Annotated[
+        list[str] | None,
+        typer.Option("--labels", "-l", metavar="A,B,…", help="The classes of --classify.", show_default=False),
+    ] = None,
+    labels_file: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE|NAME",
+            help="The classes with their prompts and aliases; or modality, body_part, plane, which come with roco.",
+            show_default=False,
+        ),
+    ] = None,
+    ignore_other_truth: Annotated[
+        bool, typer.Option("--ignore-other-truth", help="Leave out images that belong to none of the classes.")
+    ] = False,
+    report: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.html", help="Write a page with plots and examples.", show_default=False),
+    ] = None,
+    confusion: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.png", help="With --classify: draw the confusion matrix.", show_default=False),
+    ] = None,
+    device: DeviceOption = "auto",
+    precision: Annotated[
+        str, typer.Option(metavar="auto|fast|fp32|bf16|fp16", help="Of the arithmetic; fast is that of roco query.")
+    ] = "auto",
+    seed: Annotated[int, typer.Option(metavar="N", help="Of the bootstrap.")] = 0,
+    json: JsonOption = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar and no notes.")] = False,
+) -> None:
+    """Measure a model on images with captions: recall, ranks and their intervals, in both directions.
+
+    Each query is ranked among all pairs; identical captions are counted in two ways. A protocol adds the figures that
+    others publish, under their real names. With --classify the model tells the values of a column apart instead; with
+    a protocol too, it does both. --json prints one object, or a list where there are several tasks. The exit code is
+    3 when some images could not be read.
+
+    Example: `roco eval ./pairs --model roco-mini`
+    """
+    where_to_run = checked_device(device)
+    arithmetic = checked_precision(precision)
+    protocols = checked_protocols(protocol or [])
+    check_usage(classify or [], labels or [], labels_file, ignore_other_truth, confusion)
+    wait_asleep()
+
+    from roco_search.datasets import open_pairs
+    from roco_search.evaluation.report import check_places
+    from roco_search.evaluation.run import evaluate, plan_evaluation
+    from roco_search.models import load_encoder
+    from roco_search.system.process import keep_freed_memory
+
+    check_places(report, confusion)
+    conditions = [*(where or []), *(f"licence={code}" for code in licence or [])]
+    pairs = open_pairs(data, split, licences=licence or (), where=where or ())
+    plan = plan_evaluation(
+        pairs,
+        data,
+        protocols=protocols,
+        by=by,
+        classify=classify or (),
+        labels=labels or (),
+        labels_file=labels_file,
+        ignore_other=ignore_other_truth,
+        seed=seed,
+    )
+    names = [model, against] if against is not None else [model]
+    encoders = [load_encoder(name, where_to_run, arithmetic) for name in names]
+    keep_freed_memory()
+    bar = ProgressBar("Reading and embedding", quiet)
+    bar.start(len(plan.pairs))
+    try:
+        found = evaluate(pairs, encoders, plan, conditions=conditions, advance=lambda count: bar.advance(count, count))
+    finally:
+        bar.stop()
+    if not quiet:
+        tell_left_out(found)
+    if json:
+        from roco_search.evaluation.result import as_json
+
+        tasks = as_json(found)
+        print_json(tasks[0] if len(tasks) == 1 else tasks)
+    else:
+        show(found)
+    write(found, report, confusion)
+    if found.embedded[0].unreadable:
+        raise typer.Exit(PARTIAL)
+
+
+def checked_precision(precision: str) -> Precision:
+    """Read ``--precision``."""
+    if precision not in get_args(Precision):
+        raise typer.BadParameter(
+            f"{precision!r} is none of {', '.join(get_args(Precision))}.", param_hint="--precision"
+        )
+    return cast("Precision", precision)
+
+
+def checked_protocols(protocols: list[str]) -> list[Protocol]:
+    """Read ``--protocol``."""
+    for protocol in protocols:
+        if protocol not in PROTOCOLS:
+            raise typer.BadParameter(f"{protocol!r} is none of {', '.join(PROTOCOLS)}.", param_hint="--protocol")
+    return cast("list[Protocol]", protocols)
+
+
+def check_usage(
+    classify: list[str], labels: list[str], labels_file: str | None, ignore_other: bool, confusion: Path | None
+) -> None:
+    """Refuse options that do not go together."""
+    if (labels or labels_file or ignore_other) and not classify:
+        misused("--labels, --labels-file and --ignore-other-truth belong to --classify COLUMN; add that.")
+    if (labels or labels_file) and len(classify) > 1:
+        misused("--labels and --labels-file belong to one column; measure the columns one by one.")
+    if confusion is not None and len(classify) != 1:
+        misused("--confusion draws one column; give --classify COLUMN once.")
+
+
+def write(found: Evaluation, report: Path | None, confusion: Path | None) -> None:
+    """Write the page and the picture that were asked for."""
+    if confusion is not None:
+        from roco_search.evaluation.plots import draw_confusion
+        from roco_search.figures import write_png
+
+        write_png(confusion, draw_confusion(found.classifications[0]))
+        say(f"Confusion matrix: {short_path(confusion)}")
+    if report is not None:
+        from roco_search.evaluation.report import write_report
+
+        write_report(report, found)
+        say(f"Report: {short_path(report)} (it contains some of the images: keep it as you keep the scans)")

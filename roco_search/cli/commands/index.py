@@ -1,0 +1,180 @@
+"""``roco index``: read folders of images into the library."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+from roco_search.cli.output import (
+    PARTIAL,
+    DeviceOption,
+    JsonOption,
+    LibraryOption,
+    ProgressBar,
+    checked_device,
+    print_json,
+    print_rows,
+    say,
+    short_path,
+)
+from roco_search.errors import LibraryNotFound, RocoError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from roco_search.imaging import FrameChoice
+    from roco_search.library import IndexReport, ReembedReport, Skipped
+
+SHOWN = 10  # unreadable files named on the screen; `roco status` and --json name all
+
+
+def index(
+    paths: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="[PATH]…", help="Folders or files; without any, all that were indexed before.", show_default=False
+        ),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME|DIR", help="Model of a new library; without it, see 'roco model use'.", show_default=False
+        ),
+    ] = None,
+    frames: Annotated[
+        str | None,
+        typer.Option(
+            metavar="middle|all|N",
+            help="Which frames of a file with several: the middle one (default), all, or N evenly spaced.",
+            show_default=False,
+        ),
+    ] = None,
+    reembed: Annotated[
+        bool,
+        typer.Option("--reembed", help="Embed the whole library anew, with --model; queries go on meanwhile."),
+    ] = False,
+    prune_missing: Annotated[
+        bool, typer.Option("--prune-missing", help="Drop the images of a folder that has vanished or is empty.")
+    ] = False,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Read unreadable files again, though they have not changed.")
+    ] = False,
+    device: DeviceOption = "auto",
+    library: LibraryOption = None,
+    json: JsonOption = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar and no summary.")] = False,
+) -> None:
+    """Read folders of images (DICOM, PNG, JPEG, TIFF, WebP, BMP) into the library.
+
+    The second time, only what is new or changed is read. Images stay where they are, and nothing about patients is
+    kept. The exit code is 3 when some images could not be read.
+
+    Example: `roco index ./scans`
+    """
+    from roco_search.library import Library, default_library_path
+    from roco_search.models import load_encoder
+    from roco_search.models.catalogue.names import default, find
+    from roco_search.models.compiling.compiler import prepare
+    from roco_search.system.process import keep_freed_memory
+
+    choice = frame_choice(frames)
+    where = checked_device(device)
+    keep_freed_memory()
+    place = library or default_library_path()
+    if not paths and not reembed:
+        paths = known_folders(place)
+    with Library.create_or_open(place) as opened:
+        name = model or (opened.model.model if opened.model else default())
+        prepare(find(name), say)
+        encoder = load_encoder(name, where, "fast")
+        progress = ProgressBar("Indexing", quiet)
+        if reembed:
+            again = opened.reembed(encoder, prune_missing=prune_missing, progress=progress)
+            if not again.complete:
+                unfinished(again, json)
+            paths = paths or known_folders(place)
+        report = opened.index(
+            paths or [],
+            encoder,
+            frames=choice,
+            prune_missing=prune_missing,
+            retry_failed=retry_failed,
+            progress=progress,
+        )
+    if reembed:
+        report.indexed += again.files
+        report.unchanged -= again.files
+        report.frames += again.frames
+    if json:
+        print_json({key: value for key, value in asdict(report).items() if key != "warnings"})
+    for warning in report.warnings:
+        say(f"Note: {warning}")
+    if not (json or quiet):
+        show(report)
+    if report.skipped:
+        raise typer.Exit(PARTIAL)
+
+
+def known_folders(place: Path) -> list[Path]:
+    """Return the folders that the library was made from."""
+    from roco_search.library import Library
+
+    try:
+        with Library.open(place) as opened:
+            return [Path(root.path) for root in opened.status().roots]
+    except LibraryNotFound:
+        raise typer.BadParameter("there is no library yet; give a folder of images, such as ./scans.") from None
+
+
+def unfinished(again: ReembedReport, json: bool) -> NoReturn:
+    """Say why the library still answers with its old model."""
+    if json:
+        print_json(again)
+    print_skipped("not readable now", again.unavailable, json)
+    raise RocoError(
+        f"{len(again.unavailable)} files could not be read now, so the library still answers with its old model. Make "
+        "them readable and run the same command again, or add --prune-missing to drop them."
+    )
+
+
+def frame_choice(text: str | None) -> FrameChoice | None:
+    """Read ``--frames``."""
+    match text:
+        case None | "middle" | "all":
+            return text
+    if text.isdecimal() and int(text) > 0:
+        return int(text)
+    raise typer.BadParameter(f"{text!r} is neither middle, all, nor a number of frames.", param_hint="--frames")
+
+
+def show(report: IndexReport) -> None:
+    """Tell a person what the run did."""
+    print_skipped("not readable", report.skipped)
+    counts = [
+        f"{report.indexed:,} indexed",
+        *(
+            f"{count:,} {what}"
+            for what, count in (
+                ("unchanged", report.unchanged),
+                ("moved", report.moved),
+                ("removed", report.removed),
+                ("not readable", len(report.skipped)),
+                ("without a picture", len(report.not_images)),
+            )
+            if count
+        ),
+    ]
+    rate = f" ({report.images_per_second:.1f} images/s)" if report.frames else ""
+    say(f"{', '.join(counts)} in {report.seconds:.1f} s{rate}.")
+
+
+def print_skipped(title: str, skipped: Sequence[Skipped], quiet: bool = False) -> None:
+    """Name the first files that could not be read, and where to see the rest."""
+    if not skipped or quiet:
+        return
+    print_rows((title, "reason"), [(short_path(entry.path), entry.reason) for entry in skipped[:SHOWN]])
+    if len(skipped) > SHOWN:
+        say(f"… and {len(skipped) - SHOWN:,} more; 'roco status' names them all.")

@@ -1,0 +1,183 @@
+"""``roco library``: look after libraries themselves."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from roco_search.cli.commands.status import size
+from roco_search.cli.output import FAILED, JsonOption, LibraryOption, print_json, print_rows, say, say_error, short_path
+
+app = typer.Typer(no_args_is_help=True, help="List, check, move and tidy up libraries; forget images.")
+
+
+@app.command("list")
+def list_(library: LibraryOption = None, json: JsonOption = False) -> None:
+    """List the libraries: the one in use, and all in your data directory.
+
+    Example: `roco library list`
+    """
+    from roco_search.library.directory import default_library_path, known_libraries
+
+    used = (library or default_library_path()).absolute()
+    entries = [described(place, place == used) for place in dict.fromkeys([used, *known_libraries()])]
+    entries = [entry for entry in entries if entry["problem"] is None or Path(entry["library"]).exists()]
+    if json:
+        print_json(entries)
+        return
+    rows = [
+        (
+            "*" if entry["in_use"] else "",
+            f"{entry['images']:,}",
+            size(entry["bytes"]),
+            entry["model"] or "–",
+            short_path(entry["library"]) + (f"  ({entry['problem']})" if entry["problem"] else ""),
+        )
+        for entry in entries
+    ]
+    if rows:
+        print_rows(("", "images", "size", "model", "library"), rows, right=("images", "size"))
+    else:
+        say("There is no library yet; make one with 'roco index PATH'.")
+
+
+def described(place: Path, in_use: bool) -> dict[str, Any]:
+    """Return what a library holds, or why it cannot be opened."""
+    from roco_search.errors import LibraryError
+    from roco_search.library import Library
+
+    entry: dict[str, Any] = {"library": os.fspath(place), "in_use": in_use, "images": 0, "bytes": 0}
+    try:
+        with Library.open(place) as opened:
+            found = opened.status()
+    except LibraryError as error:
+        return {**entry, "model": None, "problem": str(error)}
+    sizes = {"images": found.frames, "bytes": found.database_bytes + found.cache_bytes}
+    return {**entry, **sizes, "model": found.model.model if found.model else None, "problem": None}
+
+
+@app.command()
+def remove(
+    path: Annotated[str, typer.Argument(metavar="PATH", help="A folder or file to forget.", show_default=False)],
+    library: LibraryOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Forget a folder or a file: its rows, its paths and its vectors. The files themselves are not touched.
+
+    Example: `roco library remove ./scans/emri_small.dcm`
+    """
+    from roco_search.imaging.walk import is_below
+    from roco_search.library import Library, default_library_path
+    from roco_search.library.truth.listing import real_folder
+
+    with Library.open(library or default_library_path()) as opened:
+        count = opened.remove(path)
+        holding = [root for root in opened.roots() if is_below(real_folder(path), root)]
+    if json:
+        print_json({"path": real_folder(path), "removed": count, "indexed_again_with": holding})
+        return
+    what = "image file is" if count == 1 else "image files are"
+    say(f"{count:,} {what} forgotten; 'roco library vacuum' makes the library smaller.")
+    if holding:
+        say(f"Note: it lies in {short_path(holding[0])}, so 'roco index' would add it again while it is there.")
+
+
+@app.command()
+def verify(library: LibraryOption = None, json: JsonOption = False) -> None:
+    """Check every table, count and cache, and how many of the nearest the graph finds. The exit code is 1 for problems.
+
+    Example: `roco library verify`
+    """
+    from roco_search.library import Library, default_library_path
+    from roco_search.library.upkeep import GOOD_RECALL
+
+    with Library.open(library or default_library_path()) as opened:
+        health = opened.verify()
+        problems = list(health.problems)
+        recall = None if problems else opened.recall()
+    if recall is not None and recall < GOOD_RECALL:
+        problems.append(
+            f"The graph found {recall:.1%} of the ten nearest; it has been removed, and searches compare with every "
+            "vector until it is built again."
+        )
+    if json:
+        print_json({**asdict(health), "problems": problems, "recall_at_10": recall})
+    else:
+        facts = [
+            ("library", health.library),
+            ("images", f"{health.frames:,} from {health.files:,} files, {health.vectors:,} vectors"),
+            ("matrix", health.matrix),
+            ("graph", health.graph + ("" if recall is None else f", recall@10 {recall:.3f} against the exact search")),
+            ("problems", str(len(problems)) if problems else "none"),
+        ]
+        print_rows(("", "found"), facts)
+        for problem in problems:
+            say_error(problem)
+    if problems:
+        raise typer.Exit(FAILED)
+
+
+@app.command()
+def vacuum(library: LibraryOption = None, json: JsonOption = False) -> None:
+    """Make the library smaller: write the database without its gaps, and drop caches that no longer fit.
+
+    Example: `roco library vacuum`
+    """
+    from roco_search.library import Library, default_library_path
+
+    with Library.open(library or default_library_path()) as opened:
+        done = opened.vacuum()
+    freed = done.before - done.after
+    if json:
+        print_json({**asdict(done), "freed": freed})
+        return
+    say(f"{size(max(freed, 0))} are free again; the library has {size(done.after)}.")
+    if not done.complete:
+        say("Note: another program is reading the library; run this again when it has finished to free the rest.")
+
+
+@app.command()
+def move(
+    target: Annotated[Path, typer.Argument(metavar="DIR", help="A new or empty folder.", show_default=False)],
+    library: LibraryOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Move the library itself to another place, also to another disk: there it is verified before it goes from here.
+
+    Example: `roco library move ./moved`
+    """
+    from roco_search.library.directory import default_library_path
+    from roco_search.library.moving import move_library
+
+    done = move_library(library or default_library_path(), target)
+    if json:
+        print_json(done)
+    else:
+        say(f"The library is now at {done.target}; use it with --library, or set ROCO_LIBRARY={done.target}.")
+
+
+@app.command()
+def relocate(
+    old: Annotated[str, typer.Argument(metavar="OLD", help="The folder as it was indexed.", show_default=False)],
+    new: Annotated[str, typer.Argument(metavar="NEW", help="The folder as it is now.", show_default=False)],
+    library: LibraryOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Tell the library that a folder of images is elsewhere now, such as a disk with another mount point.
+
+    Nothing is read again; every file has to be there with the size that it had.
+
+    Example: `roco library relocate ./scans ./archive`
+    """
+    from roco_search.library import Library, default_library_path
+
+    with Library.open(library or default_library_path()) as opened:
+        count = opened.relocate(old, new)
+    if json:
+        print_json({"old": old, "new": new, "files": count})
+    else:
+        say(f"{count:,} files are known at {new} now.")

@@ -1,0 +1,282 @@
+"""``roco model``: the encoders there are, how one comes to this disk, and which one new libraries take."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from roco_search.cli.output import JsonOption, err, out, print_json, print_rows, printable, say, short_path
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bar
+    from rich.progress import TaskID
+
+    from roco_search.models.catalogue.overview import Facts, Listed
+
+model_app = typer.Typer(
+    name="model",
+    help="The models: list, pull, use, info, remove, export, import.",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+NameOrFolder = Annotated[str, typer.Argument(metavar="NAME|DIR", help="A model on this disk.", show_default=False)]
+Force = Annotated[bool, typer.Option("--force", help="Replace what is there.")]
+
+
+@model_app.command("list")
+def list_(json: JsonOption = False) -> None:
+    """List the catalogue and every other model on this disk.
+
+    Licence, size, input and dimensions of a model that is here are read from its files; what it is good at is its
+    publisher's word.
+
+    Example: `roco model list`
+    """
+    from roco_search.models.catalogue.names import default
+    from roco_search.models.catalogue.overview import list_models
+
+    models = list_models()
+    if json:
+        print_json(models)
+        return
+    print_rows(
+        ("", "name", "here", "licence", "size", "pixels", "dim", "whose word", "good at"),
+        [row(model) for model in models],
+        right=("size", "pixels", "dim"),
+    )
+    starred = any(model.default for model in models)
+    say(f"New libraries take {'the model with the star' if starred else default()}.")
+    say("A publisher's word was not checked: the makers of roco could not run that model.")
+
+
+@model_app.command("pull")
+def pull(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Of the catalogue, or org/name.", show_default=False)],
+    revision: Annotated[
+        str | None,
+        typer.Option(metavar="REV", help="Branch, tag, commit or refs/pr/N; else main.", show_default=False),
+    ] = None,
+    json: JsonOption = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar and no summary.")] = False,
+) -> None:
+    """Fetch a model from the Hugging Face hub. This is the one command that goes to the network.
+
+    Weights in safetensors, configuration, tokenizer, card and licence come; code and pickles never do. The commit is
+    written down, and the model stays at it until --revision names another. A download that is interrupted goes on
+    where it stopped when the same command is run again.
+
+    Example: `roco model pull clip-roco`
+    """
+    from roco_search.models.catalogue import pull as hub
+
+    if not (quiet or sys.stderr.isatty()):
+        say(f"Fetching {name} …")
+    pulled = hub.pull(name, revision, progress=DownloadBar(name, quiet))
+    if json:
+        print_json(pulled)
+    elif not quiet:
+        how = "is here already, at" if pulled.already else f"came whole ({size(pulled.bytes)}), at"
+        say(
+            f"{pulled.name} {how} commit {pulled.revision[:12]}. Licence: {pulled.licence or 'none stated'}. "
+            f"'roco model use {pulled.name}' makes it the model of new libraries."
+        )
+    from roco_search.models.catalogue.names import find
+    from roco_search.models.compiling.compiler import prepare
+
+    prepare(find(pulled.name), (lambda _: None) if quiet else say)
+
+
+@model_app.command("use")
+def use(name: NameOrFolder) -> None:
+    """Set the model of new libraries. Libraries that exist keep their own.
+
+    The environment variable ROCO_MODEL goes before this setting.
+
+    Example: `roco model use roco-mini`
+    """
+    from roco_search.models.catalogue import names as catalog
+
+    chosen = catalog.use(name)
+    say(f"New libraries take {chosen}. 'roco index --reembed --model {chosen}' changes the model of one that exists.")
+    if (now := catalog.default()) != chosen:
+        say(f"Note: ROCO_MODEL is set to {now} and goes before.")
+
+
+@model_app.command("info")
+def info(name: NameOrFolder, json: JsonOption = False) -> None:
+    """Show what the files of a model say: its kind, size, temperature, fingerprint, licence and origin.
+
+    Example: `roco model info roco-mini`
+    """
+    from roco_search.models.catalogue.overview import describe
+
+    facts = describe(name)
+    if json:
+        print_json(facts)
+    else:
+        show(facts)
+
+
+@model_app.command("remove")
+def remove(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A pulled or imported model.", show_default=False)],
+    force: Annotated[bool, typer.Option("--force", help="Though it is the model of new libraries.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Delete a pulled or imported model, and what is left of an unfinished pull of it.
+
+    The Hugging Face cache, which other programs share, is never touched.
+
+    Example: `roco model remove roco-mini-copy`
+    """
+    from roco_search.models.catalogue.removal import remove_model
+
+    removed = remove_model(name, force=force)
+    if json:
+        print_json(removed)
+        return
+    say(f"{removed.name} is gone; {size(removed.bytes)} are free again.")
+    if removed.was_default:
+        say("New libraries take roco-mini again.")
+
+
+@model_app.command("export")
+def export(
+    name: NameOrFolder,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The file to write.", show_default=False)],
+    force: Force = False,
+    json: JsonOption = False,
+) -> None:
+    """Write a model into one file, to carry it to where there is no network.
+
+    Compare the fingerprint that is printed with the one that `roco model import` prints there.
+
+    Example: `roco model export roco-mini ./roco-mini.zip`
+    """
+    from roco_search.models.catalogue.archive import export_model
+
+    exported = export_model(name, file, force=force)
+    if json:
+        print_json(exported)
+    else:
+        say(f"{exported.name} is in {short_path(file)} ({size(exported.bytes)}), fingerprint {exported.fingerprint}.")
+
+
+@model_app.command("import")
+def import_(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="What export wrote.", show_default=False)],
+    name: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="What to call it here, else as there.", show_default=False),
+    ] = None,
+    force: Force = False,
+    json: JsonOption = False,
+) -> None:
+    """Take a model from a file that `roco model export` wrote.
+
+    Every byte is verified first. A file that is damaged, or that holds anything but a model, leaves nothing here.
+
+    Example: `roco model import ./roco-mini.zip --name roco-mini-copy`
+    """
+    from roco_search.models.catalogue.archive import import_model
+
+    imported = import_model(file, name, force=force)
+    if json:
+        print_json(imported)
+    else:
+        how = "is here already" if imported.already else f"is here ({size(imported.bytes)})"
+        say(f"{imported.name} {how}, fingerprint {imported.fingerprint}.")
+
+
+def row(model: Listed) -> tuple[str, ...]:
+    """Return a line of the table."""
+    here = {None: "gated" if model.gated else "no", "package": "yes", "models": "yes", "hub cache": "hub cache"}
+    numbers = (size(model.bytes) if model.bytes else None, model.image_size, model.dim)
+    return (
+        "*" if model.default else "",
+        model.name,
+        here[model.on_disk],
+        model.licence or "–",
+        *("–" if number is None else str(number) for number in numbers),
+        model.word,
+        model.good_at or "–",
+    )
+
+
+def show(facts: Facts) -> None:
+    """Print the facts for a person."""
+    bias = "" if facts.logit_bias is None else f", bias {facts.logit_bias:.4g}"
+    lines = (
+        ("name", facts.name + (" (the model of new libraries)" if facts.default else "")),
+        ("family", facts.family),
+        ("embedding", f"{facts.dim} dimensions"),
+        ("input", f"{facts.image_size} × {facts.image_size} pixels"),
+        ("parameters", f"{facts.parameters:,} in {facts.precision}"),
+        ("logit scale", f"{facts.logit_scale:.4g}{bias}"),
+        ("fingerprint", facts.fingerprint),
+        ("licence", facts.licence or "none stated"),
+        ("origin", facts.repository or "–"),
+        ("revision", facts.revision or "–"),
+        ("on disk", f"{facts.directory} ({size(facts.bytes)})"),
+        ("card", str(facts.card) if facts.card else "–"),
+    )
+    for name, value in lines:
+        out().print(f"[bold]{name:<11}[/bold] ", end="")
+        out().print(printable(value), markup=False)
+
+
+def size(count: int) -> str:
+    """Return a size in bytes for a person."""
+    from roco_search.cli.commands.status import size as short_size
+
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else short_size(count)
+
+
+class DownloadBar:
+    """The progress of a download, drawn on stderr when that is a terminal and nobody asked for quiet."""
+
+    def __init__(self, label: str, quiet: bool = False) -> None:
+        self._label, self._shown = label, sys.stderr.isatty() and not quiet
+        self._bar: Bar | None = None
+        self._task: TaskID | None = None
+
+    def start(self, total: int, done: int) -> None:
+        """Begin; ``done`` of ``total`` bytes are here from an earlier attempt."""
+        if not self._shown:
+            return
+        from rich.progress import (
+            BarColumn,
+            DownloadColumn,
+            Progress,
+            TextColumn,
+            TimeRemainingColumn,
+            TransferSpeedColumn,
+        )
+
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            DownloadColumn(),
+            TransferSpeedColumn(),
+            TimeRemainingColumn(),
+            console=err(),
+            transient=True,
+        )
+        self._bar.start()
+        self._task = self._bar.add_task(f"Fetching {self._label}", total=total, completed=done)
+
+    def advance(self, count: int) -> None:
+        """So many more bytes have come."""
+        if self._bar is not None and self._task is not None:
+            self._bar.advance(self._task, count)
+
+    def stop(self) -> None:
+        """Take the bar away."""
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None

@@ -1,0 +1,247 @@
+"""``roco query``: find images in words, by images, or by a sum of both."""
+
+from __future__ import annotations
+
+import sys
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, cast, get_args
+
+import typer
+
+from roco_search.cli.output import (
+    CsvOption,
+    DeviceOption,
+    JsonlOption,
+    JsonOption,
+    LibraryOption,
+    PathsOption,
+    Print0Option,
+    checked_device,
+    one_format,
+    print_jsonl,
+    say,
+)
+from roco_search.cli.render.hits import show
+from roco_search.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from roco_search.search import GroupBy, Hit, Term
+
+    Find = Callable[[Sequence[Term]], list[Hit]]
+
+LISTING = 200  # hits; where this many are asked for and the library has no more, nothing is grouped or folded
+WHAT, WHERE, WHICH, ALSO = "What to look for", "Where to look", "Which hits", "What to do with them"
+
+
+def _many(metavar: str, about: str, panel: str, name: str | None = None) -> typer.models.OptionInfo:
+    names = [name] if name else []
+    option = typer.Option(
+        *names, metavar=metavar, help=f"{about} Repeatable.", show_default=False, rich_help_panel=panel
+    )
+    return cast("typer.models.OptionInfo", option)
+
+
+Words = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[TERM]...", help="Words, or an image file to find images like it.", show_default=False),
+]
+Plus = Annotated[list[str] | None, _many("[W:]TERM", "And this text or image, W times (once without).", WHAT)]
+Minus = Annotated[list[str] | None, _many("[W:]TERM", "But not this text or image.", WHAT)]
+Text = Annotated[
+    bool, typer.Option("--text", help="Take terms as words even if files have their names.", rich_help_panel=WHAT)
+]
+Queries = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Many queries, one a line (- for stdin); prints one line of JSON for each.",
+        show_default=False,
+        rich_help_panel=WHAT,
+    ),
+]
+Modality = Annotated[list[str] | None, _many("TERM", "Only this modality, such as CT.", WHERE)]
+BodyPart = Annotated[list[str] | None, _many("TERM", "Only this body part, such as CHEST.", WHERE)]
+View = Annotated[list[str] | None, _many("TERM", "Only this view, such as PA.", WHERE)]
+Under = Annotated[list[Path] | None, _many("PATH", "Only this folder or file.", WHERE)]
+PathPattern = Annotated[list[str] | None, _many("PATTERN", "Only paths of this pattern; \\* is anything.", WHERE)]
+Guess = Annotated[
+    bool,
+    typer.Option(
+        "--guess", help="Let the model say modality and body part where a header does not.", rich_help_panel=WHERE
+    ),
+]
+Top = Annotated[int, typer.Option("--top", "-n", min=1, metavar="N", help="How many hits.", rich_help_panel=WHICH)]
+Offset = Annotated[
+    int, typer.Option(min=0, metavar="N", help="Pass over so many: the next page.", rich_help_panel=WHICH)
+]
+MinScore = Annotated[
+    float | None,
+    typer.Option(
+        min=-1, max=1, metavar="X", help="Only scores of at least this.", show_default=False, rich_help_panel=WHICH
+    ),
+]
+Group = Annotated[
+    str | None,
+    typer.Option(
+        "--group-by",
+        metavar="series|study|file|none",
+        help="One hit for each, its best. Default: series.",
+        show_default=False,
+        rich_help_panel=WHICH,
+    ),
+]
+NoFold = Annotated[bool, typer.Option("--no-fold", help="Near-duplicates of better hits too.", rich_help_panel=WHICH)]
+Exact = Annotated[
+    bool, typer.Option("--exact", help="Compare with every vector, whatever it costs.", rich_help_panel=WHICH)
+]
+Approx = Annotated[
+    bool,
+    typer.Option(
+        "--approx", help="Ask a graph (recall@10 of 0.99 or more), built at the first time.", rich_help_panel=WHICH
+    ),
+]
+Preview = Annotated[bool, typer.Option("--preview", help="Draw the hits in the terminal.")]
+Html = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Write a page that holds the images.", show_default=False, rich_help_panel=ALSO),
+]
+CopyTo = Annotated[
+    Path | None,
+    typer.Option(metavar="DIR", help="Copy the files into this folder.", show_default=False, rich_help_panel=ALSO),
+]
+Open = Annotated[bool, typer.Option("--open", help="Open the first in your viewer.", rich_help_panel=ALSO)]
+
+
+def query(
+    words: Words = None,
+    plus: Plus = None,
+    minus: Minus = None,
+    text: Text = False,
+    queries: Queries = None,
+    modality: Modality = None,
+    body_part: BodyPart = None,
+    view: View = None,
+    under: Under = None,
+    path: PathPattern = None,
+    guess: Guess = False,
+    top: Top = 10,
+    offset: Offset = 0,
+    min_score: MinScore = None,
+    group_by: Group = None,
+    no_fold: NoFold = False,
+    exact: Exact = False,
+    approx: Approx = False,
+    html: Html = None,
+    copy_to: CopyTo = None,
+    open_first: Open = False,
+    preview: Preview = False,
+    json: JsonOption = False,
+    jsonl: JsonlOption = False,
+    csv: CsvOption = False,
+    paths: PathsOption = False,
+    print0: Print0Option = False,
+    device: DeviceOption = "auto",
+    library: LibraryOption = None,
+) -> None:
+    """Find the images of the library that are nearest to a text, to an image, or to a sum of both.
+
+    A TERM that is the name of a file is an image; other words are joined into one text. The score is a cosine
+    similarity: it ranks, it is not a probability.
+
+    Example: `roco query "pleural effusion"`
+    """
+    from roco_search.daemon import warm
+    from roco_search.library import default_library_path
+    from roco_search.models.catalogue.names import default
+    from roco_search.search import Filters, GroupBy, read_query, search
+
+    shape = one_format(preview=preview, json=json, jsonl=jsonl, csv=csv, paths=paths, print0=print0)
+    if group_by is not None and group_by not in get_args(GroupBy):
+        raise typer.BadParameter(f"{group_by!r} is none of {', '.join(get_args(GroupBy))}.", param_hint="--group-by")
+    if exact and approx:
+        raise typer.BadParameter("--exact and --approx are opposites; choose one of them.")
+    where = checked_device(device)
+    if queries is None:
+        asked = [("", _terms(words or [], plus or [], minus or [], text=text))]
+    else:
+        _refuse_beside_queries(shape, TERM=words, plus=plus, minus=minus, html=html, copy_to=copy_to, open=open_first)
+        asked = [(line, read_query([line], text=text)) for line in _lines(queries)]
+    filters = Filters(
+        modality=tuple(modality or ()),
+        body_part=tuple(body_part or ()),
+        view=tuple(view or ()),
+        under=tuple(under or ()),
+        path=tuple(path or ()),
+    )
+    with warm.library(library or default_library_path()) as opened:
+        # A long list of all there is is an inventory, not a search: each image is in it.
+        images = opened.model.count if opened.model else 0
+        everything = group_by is None and top >= max(images, LISTING)
+        find: Find = partial(
+            search,
+            opened,
+            warm.encoder(opened.model.model if opened.model else default(), where),
+            n=top,
+            offset=offset,
+            filters=filters,
+            guess=guess,
+            group_by=cast("GroupBy", group_by or ("none" if everything else "series")),
+            fold=not (no_fold or everything),
+            min_score=min_score,
+            mode="exact" if exact else "approximate" if approx else "auto",
+        )
+        if queries is not None:
+            for line, terms in asked:
+                print_jsonl({"query": line, "hits": find(terms)})
+            return
+        ((_, terms),) = asked
+        hits = find(terms)
+    show(hits, shape)
+    if html is not None:
+        from roco_search.cli.render.contact_sheet import write_contact_sheet
+
+        write_contact_sheet(html, hits, terms)
+        say(f"{html} holds {len(hits)} images; keep it as you keep these.")
+    if copy_to is not None:
+        from roco_search.cli.deliver import copy_files
+
+        say(f"{copy_files(hits, copy_to)} files copied to {copy_to}.")
+    if open_first and hits:
+        from roco_search.cli.deliver import open_file
+
+        open_file(hits[0].path)
+
+
+def _terms(words: list[str], plus: list[str], minus: list[str], *, text: bool) -> list[Term]:
+    from roco_search.search import read_query
+
+    if not (words or plus or minus):
+        raise typer.BadParameter('say what to look for, such as "pleural effusion" or ./case.dcm.')
+    if not all(word.strip() for word in words):
+        raise typer.BadParameter('the text is empty; write what to look for, such as "chest X-ray".')
+    return read_query(words, plus, minus, text=text)
+
+
+def _refuse_beside_queries(shape: str, **others: object) -> None:
+    given = [name if name.isupper() else f"--{name.replace('_', '-')}" for name, value in others.items() if value]
+    if shape not in {"table", "jsonl"}:
+        given.append(f"--{shape}")
+    if given:
+        raise typer.BadParameter(
+            f"--queries reads every query from its file and prints JSON Lines; leave out {given[0]}."
+        )
+
+
+def _lines(file: Path) -> list[str]:
+    """Return the lines of a file, or of the standard input, that are not empty."""
+    try:
+        data = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
+    except OSError as error:
+        raise InputError(f"{file} cannot be read ({error.strerror}); check the path.") from None
+    lines = [line.strip() for line in data.decode("utf-8-sig", "surrogateescape").split("\n")]
+    if not any(lines):
+        raise InputError(f"{file} holds no query; write one on each line.")
+    return [line for line in lines if line]

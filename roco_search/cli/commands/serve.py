@@ -1,0 +1,34 @@
+"""``roco serve``: keep a library and its model warm for ``roco query``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from roco_search.cli.output import LibraryOption, say
+
+
+def serve(
+    idle: Annotated[
+        float, typer.Option(min=0.01, metavar="MINUTES", help="End when nobody has asked for so long.")
+    ] = 30,
+    library: LibraryOption = None,
+) -> None:
+    """Keep the library and its model in memory, so that `roco query` answers at once.
+
+    Queries find it by themselves and do not need it. It listens on a socket that you alone can reach, never on the
+    network, and ends by itself.
+
+    Example: `roco serve --idle 0.02`
+    """
+    from roco_search.cli import answer
+    from roco_search.daemon.server import serve as answer_queries
+    from roco_search.library import default_library_path
+
+    place = library or default_library_path()
+    try:
+        count = answer_queries(place, 60 * idle, answer, lambda: say(f"Serving {place}; Ctrl-C ends it."))
+    except KeyboardInterrupt:
+        return
+    say(f"Nobody asked for {idle:g} minutes; {count:,} queries were answered.")

@@ -1,0 +1,68 @@
+"""``roco status``: what the library holds."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from roco_search.cli.output import JsonOption, LibraryOption, out, print_json, print_rows, printable, short_path
+
+if TYPE_CHECKING:
+    from roco_search.library import LibraryStatus
+
+
+def status(library: LibraryOption = None, json: JsonOption = False) -> None:
+    """Show what the library holds: folders, images, model, and every file that could not be read.
+
+    Example: `roco status`
+    """
+    from roco_search.library import Library, default_library_path
+
+    with Library.open(library or default_library_path()) as opened:
+        found = opened.status()
+    if json:
+        print_json(found)
+    else:
+        show(found)
+
+
+def show(found: LibraryStatus) -> None:
+    """Print the status for a person."""
+    facts = [("library", found.library)]
+    if found.model:
+        facts.append(("model", f"{found.model.model} ({found.model.dim} dimensions)"))
+    if found.pending:
+        facts.append(("next model", f"{found.pending.model}, {found.pending.count:,} of {found.frames:,} embedded"))
+    facts += [
+        ("images", f"{found.frames:,} from {found.files:,} files"),
+        ("on disk", f"{size(found.database_bytes)}, and {size(found.cache_bytes)} that can be rebuilt"),
+        ("modalities", counts(found.modalities)),
+        ("body parts", counts(found.body_parts)),
+    ]
+    for name, value in facts:
+        out().print(f"[bold]{name:<11}[/bold] ", end="")
+        out().print(printable(value), markup=False)
+    out().print()
+    folders = [
+        (f"{root.files:,}", short_path(root.path) + ("" if root.present else "  (not there now)"))
+        for root in found.roots
+    ]
+    print_rows(("files", "folder"), folders, right=("files",))
+    for title, entries in (("not readable", found.skipped), ("holds no picture", found.not_images)):
+        if entries:
+            out().print()
+            print_rows((title, "reason"), [(short_path(entry.path), entry.reason) for entry in entries])
+
+
+def counts(values: dict[str, int]) -> str:
+    """Return "CT 12, MR 3"."""
+    return ", ".join(f"{name} {count:,}" for name, count in values.items()) or "none stated"
+
+
+def size(count: int) -> str:
+    """Return a size in bytes for a person."""
+    amount = float(count)
+    for unit in ("B", "KB", "MB", "GB"):
+        if amount < 1000:
+            return f"{amount:.0f} {unit}"
+        amount /= 1000
+    return f"{amount:.1f} TB"

@@ -1,0 +1,170 @@
+"""``roco train``: fine-tune a dual encoder on pairs of images and captions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from roco_search.cli.options import with_settings
+from roco_search.cli.output import (
+    DeviceOption,
+    JsonOption,
+    checked_device,
+    out,
+    print_json,
+    print_rows,
+    say,
+    short_path,
+)
+from roco_search.cli.render.training import Told, duration, size
+from roco_search.system.process import wait_asleep
+from roco_search.training.settings import Settings, with_preset
+
+if TYPE_CHECKING:
+    from roco_search.training.plan import Plan
+    from roco_search.training.run import Outcome
+
+
+OPTIONS = {
+    "batch_size": ("N", "The contrastive batch: candidates of each image and each text."),
+    "micro_batch": ("N", "How many pairs of it are in memory at once; changes memory and time only."),
+    "accumulation": ("exact|naive", "naive averages over micro-batches as others did: fewer candidates."),
+    "objective": ("auto|info-nce|sigmoid", "The loss; auto is what the model was made with."),
+    "precision": ("auto|fp32|bf16|fp16", "The arithmetic; weights stay fp32."),
+    "image_tower": ("PART", "What of it learns: all, last:4, last:30%, projection, locked or lora:8."),
+    "text_tower": ("PART", "The same for texts."),
+    "learning_rate": ("RATE", "At its highest."),
+    "image_factor": ("X", "Multiplies it for the image tower."),
+    "text_factor": ("X", "Multiplies it for the text tower."),
+    "projection_factor": ("X", "Multiplies it for the projections and the temperature."),
+    "layer_decay": ("X", "Multiplies it for each block below the last."),
+    "weight_decay": ("X", "Of matrices."),
+    "warmup": ("N", "Steps to the full rate; 0: a tenth of all, at most 500."),
+    "clip_norm": ("X", "The longest gradient."),
+    "logit_scale": ("", "Whether the temperature learns."),
+    "epochs": ("N", "How often each pair is seen, at most."),
+    "max_steps": ("N", "End after so many steps; 0: no limit."),
+    "averaging": ("DECAY", "Save a running average of the weights, such as 0.995; 0: none."),
+    "augment": ("", "Whether images are cropped, turned, windowed and masked at random."),
+    "image_size": ("N", "Pixels to train at, for a convolutional tower; 0: the model's own."),
+    "eval_every": ("N", "Steps between looks at the validation split; 0: an epoch."),
+    "checkpoint_every": ("N", "Steps between checkpoints; 0: an epoch."),
+    "patience": ("N", "So many looks without a better one end the run; 0: never."),
+    "cases_apart": ("", "Whether training pairs of cases in the validation split are left out."),
+    "seed": ("N", "Of everything random."),
+}
+
+
+@with_settings(Settings, OPTIONS)
+def train(
+    given: dict[str, Any],
+    data: Annotated[str, typer.Argument(metavar="DATA", help="A folder, file or hub id of pairs; see below.")],
+    base: Annotated[str, typer.Option(metavar="NAME|DIR", help="The model to start from.")],
+    output: Annotated[Path, typer.Option(metavar="DIR", help="Takes the model, the log and the checkpoints.")],
+    licence: Annotated[
+        list[str] | None,
+        typer.Option(metavar="CODE", help='Only images of this licence, such as "CC BY"; repeatable.'),
+    ] = None,
+    where: Annotated[
+        list[str] | None, typer.Option(metavar="COLUMN=VALUE", help="Only such pairs, of both splits; repeatable.")
+    ] = None,
+    caption_column: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="A column whose text is a caption too; repeatable.")
+    ] = None,
+    preset: Annotated[
+        str | None, typer.Option(metavar="roco-v1", help="Every setting as ROCO-Radiology-CLIP had it.")
+    ] = None,
+    resume: Annotated[
+        str, typer.Option(metavar="never|auto", help="auto: go on from the last checkpoint in --output.")
+    ] = "never",
+    device: DeviceOption = "auto",
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Print the plan, memory and time of the first steps; write nothing."),
+    ] = False,
+    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write for TensorBoard too.")] = False,
+    push: Annotated[
+        str | None, typer.Option(metavar="ORG/NAME", help="Upload the model at the end.", show_default=False)
+    ] = None,
+    json: JsonOption = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notes.")] = False,
+) -> None:
+    """Fine-tune a dual encoder on images and their captions.
+
+    What DATA is, looking tells: the ROCO repository with its images, ROCOv2's tables, Hugging Face's imagefolder, a
+    saved data set or Parquet files, a CSV or TSV of paths and captions, or the id of a data set on the hub, which is
+    then fetched. DICOM works too. The batch is exact, however little of it fits into memory. The best model by recall
+    over the whole validation split is kept; Ctrl-C saves, and --resume auto goes on.
+
+    Example: `roco train ./pairs --base roco-mini --output ./short --max-steps 2 --batch-size 4`
+    """
+    on = checked_device(device)
+    if resume not in ("never", "auto"):
+        raise typer.BadParameter(f"{resume!r} is neither never nor auto.", param_hint="--resume")
+    settings = with_preset(preset, given)
+    wait_asleep()
+    from roco_search.training.session import Session
+
+    told = Told(quiet)
+    session = Session(data, base, output, settings, licence or (), where or (), caption_column or (), on, told)
+    if dry_run:
+        plan = session.plan()
+        if plan is not None:
+            show_plan(plan, json)
+        return
+    outcome = session.train(resume == "auto", tensorboard)
+    if outcome is None:  # another process speaks
+        return
+    address = session.push(push) if push else None
+    if json:
+        print_json({"output": output, "pushed": address, **session.facts(outcome)})
+    elif not quiet:
+        show_outcome(outcome, settings, output, address)
+    if outcome.ending == "interrupted":
+        raise typer.Exit(130)
+    from roco_search.models.catalogue.names import find
+    from roco_search.models.compiling.compiler import prepare
+
+    prepare(find(str(output.absolute())), told.note)
+
+
+def show_plan(plan: Plan, json: bool) -> None:
+    """Print what a run would cost."""
+    if json:
+        print_json(plan)
+        return
+    rows = [
+        ("steps", f"{plan.steps:,} ({plan.steps_per_epoch:,} an epoch)"),
+        ("batch", f"{plan.batch_size:,}, {plan.micro_batch:,} in memory at once"),
+        ("learns", f"{plan.learning:,} of {plan.parameters:,} parameters"),
+        ("objective", plan.objective),
+        ("arithmetic", f"{plan.precision} on {plan.device}"),
+        ("memory", f"{size(plan.memory_bytes)} in the first steps"),
+        ("checkpoints", f"two of {size(plan.checkpoint_bytes)}"),
+        ("a step", f"{plan.step_seconds:.2f} s, of which {100 * plan.waited:.0f} % waits for data"),
+        ("all steps", f"{duration(plan.total_seconds)}, and the looks at the validation split"),
+    ]
+    print_rows(("plan", ""), rows)
+
+
+def show_outcome(outcome: Outcome, settings: Settings, output: Path, address: str | None) -> None:
+    """Say what came out and what can be done with it."""
+    if outcome.ending == "interrupted":
+        say(f"Stopped after step {outcome.step:,}; the same command with --resume auto goes on.")
+        return
+    rate = outcome.pairs / outcome.seconds if outcome.seconds else 0.0
+    say(
+        f"Ended after step {outcome.step:,}{' (no better for a while)' if outcome.ending != 'finished' else ''}: "
+        f"{rate:.1f} pairs/s, {duration(outcome.seconds)} of steps; {duration(outcome.waited)} more waited for data."
+    )
+    if outcome.best_step == 0:
+        say("Nothing was better on the validation split than the model it began with, and that is what was kept.")
+    out().print(
+        f"The best model, of step {outcome.best_step:,} with a mean recall of {outcome.best:.3f}, is in "
+        f"{short_path(output)}. Next: roco eval, roco index --model {short_path(output)}",
+        markup=False,
+    )
+    if address:
+        say(f"Pushed to {address}.")

@@ -1,0 +1,270 @@
+"""Hand the rows and vectors of a library to other tools: Parquet, NumPy, JSON Lines.
+
+Written a row at a time into a temporary file beside the target, which takes its place when it is whole.
+"""
+
+import errno
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal, cast, get_args
+
+import numpy as np
+
+from roco_search import __version__
+from roco_search.errors import InputError, LibraryEmpty, StorageFull
+from roco_search.imaging.walk import is_below
+from roco_search.library import EmbeddingSet, Library
+from roco_search.library.directory import replace_file
+from roco_search.library.truth.listing import real_folder
+
+Format = Literal["parquet", "npy", "jsonl"]
+Row = dict[str, Any]
+Rows = Iterator[tuple[Row, bytes]]
+
+EXTENSIONS: dict[str, Format] = {".parquet": "parquet", ".npy": "npy", ".jsonl": "jsonl", ".ndjson": "jsonl"}
+ROWS_AT_ONCE = 4096  # Of a Parquet row group: 8 MiB of vectors with 512 dimensions.
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """What was written, in which form, how many pictures, and the model that made the vectors."""
+
+    files: list[str]
+    format: Format
+    images: int
+    dim: int
+    model: str
+    fingerprint: str
+
+
+def export(
+    library: Library,
+    target: str | os.PathLike[str],
+    *,
+    form: Format | None = None,
+    vectors: bool = True,
+    redact_paths: bool = False,
+    under: str | os.PathLike[str] | None = None,
+    force: bool = False,
+) -> Exported:
+    """Write the pictures of a library, one a row, ascending by id.
+
+    Each row has `id`, `path`, `frame` (from 0) and `frames`, the stored attributes (`modality`, `body_part`, `view`,
+    `laterality`, `rows`, `columns`, `series_number`, `instance_number`, `localizer`), `series` and `study` (keyed
+    hashes), and `vector` (float32, unit norm). The model and its fingerprint are in the metadata of Parquet, under the
+    key ``roco``, and in every row of JSON Lines, which has no other place for them.
+
+    Parameters
+    ----------
+    library
+        What to export; one state of it, whatever another process writes meanwhile.
+    target
+        The file. For ``npy``, the vectors as float32 ``(n, dim)``; the rows go into a ``.jsonl`` beside it, in the
+        same order.
+    form
+        ``"parquet"`` (needs pyarrow), ``"npy"`` or ``"jsonl"``; None to go by the extension.
+    vectors
+        False to leave the vectors out.
+    redact_paths
+        Give keyed hashes for paths: equal for equal paths, and useless without this library.
+    under
+        Only what is at or below this folder.
+    force
+        Overwrite.
+
+    Raises
+    ------
+    InputError
+        If the target cannot be written, is there already, or belongs to the library; if nothing is to be exported.
+    LibraryEmpty, StorageFull, LibraryError
+        Nothing half-written is left behind.
+    """
+    active = library.model
+    if active is None or not active.count:
+        raise LibraryEmpty(f"The library {library.directory} holds no image yet; index some with `roco index PATH`.")
+    path = Path(target)
+    chosen = form or _format(path)
+    if chosen == "npy" and not vectors:
+        raise InputError("An .npy file holds nothing but vectors; write .jsonl or .parquet to leave them out.")
+    files = [path] if chosen != "npy" else [path.with_suffix(".jsonl"), path]
+    for file in files:
+        _refuse(library, file, force)
+    model = Path(active.model).name if redact_paths and Path(active.model).is_absolute() else active.model
+    source = _Source(library, active, model, redact_paths, None if under is None else real_folder(under))
+    with library.snapshot():
+        if under is not None and next(source.rows(), None) is None:
+            raise InputError(f"The library has no image under {under}; `roco status` lists the folders that it knows.")
+        with _write_faults(path):
+            if chosen == "npy":
+                # The rows appear when the vectors are on the disk, so that only a rename is left to do.
+                replace_file(path, lambda vectors_file: _write_pair(source, files[0], vectors_file))
+            else:
+                write = _write_parquet if chosen == "parquet" else _write_jsonl
+                replace_file(path, lambda temporary: write(source, temporary, vectors))
+    return Exported([os.fspath(file) for file in files], chosen, source.count, active.dim, model, active.fingerprint)
+
+
+class _Source:
+    """The rows to write, counted."""
+
+    def __init__(self, library: Library, active: EmbeddingSet, model: str, redact: bool, under: str | None) -> None:
+        self._listing = library.listing
+        self._active = active
+        self._redact = redact
+        self._under = under
+        self.model = {"model": model, "fingerprint": active.fingerprint}
+        self.dim = active.dim
+        self.count = 0
+
+    def rows(self) -> Rows:
+        self.count = 0
+        for frame, vector in self._listing.rows(self._active, self._under):
+            row = asdict(frame)
+            row["path"] = self._listing.path_hash(frame.path) if self._redact else _text(frame.path)
+            self.count += 1
+            yield row, vector
+
+
+def _text(path: str) -> str:
+    """Return a path as text that any reader takes; a byte that is no UTF-8 is written as ``\\xff``."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def _format(path: Path) -> Format:
+    try:
+        return EXTENSIONS[path.suffix.lower()]
+    except KeyError:
+        raise InputError(
+            f"The name {path.name} does not tell the format; end it in .parquet, .npy or .jsonl, or add --format."
+        ) from None
+
+
+def checked_format(text: str | None) -> Format | None:
+    """Read the name of a format.
+
+    Raises
+    ------
+    InputError
+        If it is none.
+    """
+    if text is not None and text not in get_args(Format):
+        raise InputError(f"{text!r} is no format; choose parquet, npy or jsonl.")
+    return cast("Format | None", text)
+
+
+def _refuse(library: Library, file: Path, force: bool) -> None:
+    real = real_folder(file)
+    if is_below(real, os.path.realpath(library.directory)):
+        raise InputError(f"{file} lies in the library's own folder; name a file elsewhere.")
+    if file.is_dir():
+        raise InputError(f"{file} is a folder; name a file in it.")
+    if not file.absolute().parent.is_dir():
+        raise InputError(f"There is no folder {file.absolute().parent}; make it first, or name a file elsewhere.")
+    if file.exists() and library.listing.content_hash(real) is not None:
+        raise InputError(f"{file} is an image that the library knows; name another file.")
+    if file.exists() and not force:
+        raise InputError(f"{file} is there already; add --force to overwrite it.")
+
+
+@contextmanager
+def _write_faults(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
+            raise StorageFull(
+                f"The disk is full, or a quota is reached, so {path} was not written; free some space and run the "
+                "same command again."
+            ) from error
+        raise InputError(
+            f"{path} cannot be written ({error.strerror or error}); check the folder, or name another file."
+        ) from error
+
+
+def _write_jsonl(source: _Source, temporary: Path, vectors: bool) -> int:
+    with temporary.open("w", encoding="utf-8", newline="\n") as file:
+        for row, vector in source.rows():
+            if vectors:
+                # float32 in the fewest digits that give it back.
+                row["vector"] = [float(str(value)) for value in np.frombuffer(vector, "<f4")]
+            file.write(json.dumps(row | source.model, ensure_ascii=False) + "\n")
+        file.flush()
+        return os.fstat(file.fileno()).st_size
+
+
+def _write_pair(source: _Source, rows_path: Path, vectors_path: Path) -> int:
+    """Write the vectors into `vectors_path`, and meanwhile the rows, whole, at `rows_path`."""
+    size = 0
+
+    def write_rows(temporary: Path) -> int:
+        nonlocal size
+        with temporary.open("w", encoding="utf-8", newline="\n") as rows, vectors_path.open("wb") as vectors:
+            _write_header(vectors, 0, source.dim)
+            for row, vector in source.rows():
+                rows.write(json.dumps(row | source.model, ensure_ascii=False) + "\n")
+                vectors.write(vector)
+            vectors.seek(0)
+            size = _write_header(vectors, source.count, source.dim) + source.count * 4 * source.dim
+            vectors.flush()
+            os.fsync(vectors.fileno())
+            rows.flush()
+            return os.fstat(rows.fileno()).st_size
+
+    replace_file(rows_path, write_rows)
+    return size
+
+
+def _write_header(file: Any, count: int, dim: int) -> int:
+    """Write the header of an ``.npy`` file of version 1.0; NumPy leaves room in it for any count."""
+    described = {"descr": "<f4", "fortran_order": False, "shape": (count, dim)}
+    np.lib.format.write_array_header_1_0(file, described)
+    return int(file.tell())
+
+
+def _write_parquet(source: _Source, temporary: Path, vectors: bool) -> int:
+    arrow, parquet = _pyarrow()
+    numbers = {"frame": arrow.int32(), "frames": arrow.int32(), "rows": arrow.int32(), "columns": arrow.int32()}
+    numbers |= {"id": arrow.int64(), "series_number": arrow.int64(), "instance_number": arrow.int64()}
+    types = numbers | {"localizer": arrow.bool_()}
+    fields: Callable[[Row], list[Any]] = lambda row: [(name, types.get(name, arrow.string())) for name in row]  # noqa: E731
+    first = next(source.rows())[0]
+    schema = arrow.schema(fields(first) + ([("vector", arrow.list_(arrow.float32(), source.dim))] if vectors else []))
+    noted = source.model | {"dim": source.dim, "roco": __version__}
+    with (
+        temporary.open("wb") as file,
+        parquet.ParquetWriter(file, schema.with_metadata({"roco": json.dumps(noted)})) as writer,
+    ):
+        for part in _parts(source.rows()):
+            columns = [arrow.array([row[name] for row, _ in part], schema.field(name).type) for name in first]
+            if vectors:
+                flat = arrow.array(np.frombuffer(b"".join(vector for _, vector in part), "<f4"))
+                columns.append(arrow.FixedSizeListArray.from_arrays(flat, source.dim))
+            writer.write_batch(arrow.record_batch(columns, schema=schema))
+    return temporary.stat().st_size
+
+
+def _parts(rows: Rows) -> Iterator[list[tuple[Row, bytes]]]:
+    part = []
+    for row in rows:
+        part.append(row)
+        if len(part) == ROWS_AT_ONCE:
+            yield part
+            part = []
+    if part:
+        yield part
+
+
+def _pyarrow() -> tuple[Any, Any]:
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError:
+        raise InputError(
+            "Parquet needs the package pyarrow, which is not installed; run `pip install 'roco-search[export]'`, or "
+            "write .jsonl or .npy."
+        ) from None
+    return pyarrow, pyarrow.parquet

@@ -1,0 +1,112 @@
+"""Where the socket of a library's warm process lies, and whether it can be trusted."""
+
+import hashlib
+import json
+import os
+import socket
+import stat
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+
+from roco_search import __version__
+from roco_search.system.folders import cache_folder, library_folder
+
+TELLING = ("ROCO_LIBRARY", "ROCO_MODEL", "ROCO_MODELS", "ROCO_CONFIG", "ROCO_CACHE", "ROCO_DEBUG")
+"""Variables that change what a query answers; a process with others is not asked."""
+
+
+# Paths are text here, not `pathlib`'s, which would be a third of what a client imports.
+
+
+def socket_folder() -> str:
+    """Return the folder of the sockets: in the user's runtime folder, else in the cache."""
+    if runtime := os.environ.get("XDG_RUNTIME_DIR"):
+        return os.path.join(runtime, "roco")  # noqa: PTH118
+    return f"{cache_folder()}/serve"
+
+
+def socket_of(library: str) -> str:
+    """Return the socket for a library, by its real path. A socket's path has room for about a hundred bytes."""
+    name = hashlib.sha256(os.fsencode(library)).hexdigest()[:20]
+    return f"{socket_folder()}/{name}.sock"
+
+
+def is_private(path: str) -> bool:
+    """Whether a socket and its folder are this user's and nobody else can reach them."""
+    try:
+        folder, own = os.lstat(os.path.dirname(path)), os.lstat(path)  # noqa: PTH120
+    except OSError:
+        return False
+    mine = {folder.st_uid, own.st_uid} == {os.geteuid()}
+    return mine and stat.S_ISSOCK(own.st_mode) and stat.S_ISDIR(folder.st_mode) and not folder.st_mode & 0o077
+
+
+def circumstances() -> dict[str, str | None]:
+    """Return what has to be the same for client and server."""
+    return {name: os.environ.get(name) for name in TELLING if name != "ROCO_LIBRARY"}
+
+
+ACCEPT_SECONDS = 0.25  # A process that is busy for longer is not waited for: a cold query takes hardly more.
+ACCEPTED, DECLINED = b"A", b"D"
+
+# These need what only this process has: its standard input, its viewer, a terminal that shows pictures.
+_ALONE = ("--queries", "--open", "--preview", "--html", "--copy-to", "--device", "-h", "--help")
+
+
+def ask(arguments: Sequence[str]) -> int | None:
+    """Let the warm process answer ``roco`` with these arguments; None if there is none that can.
+
+    Returns
+    -------
+    int or None
+        The exit code, after everything has been printed.
+    """
+    if not arguments or arguments[0] != "query" or os.environ.get("ROCO_SERVE") == "off":
+        return None
+    if any(argument == name or argument.startswith(f"{name}=") for argument in arguments for name in _ALONE):
+        return None
+    with suppress(OSError, ValueError):
+        library = os.path.realpath(_library(arguments))
+        path = socket_of(library)
+        if is_private(path):
+            return _ask(path, library, arguments)
+    return None
+
+
+def _library(arguments: Sequence[str]) -> str:
+    """Return the library that these arguments mean, as `roco query` will."""
+    for number, argument in enumerate(arguments):
+        if argument == "--library" and number + 1 < len(arguments):
+            return arguments[number + 1]
+        if argument.startswith("--library="):
+            return argument.removeprefix("--library=")
+    return library_folder()
+
+
+def _ask(path: str, library: str, arguments: Sequence[str]) -> int | None:
+    terminal = {name: os.environ[name] for name in ("COLUMNS", "NO_COLOR", "TERM", "LANG") if name in os.environ}
+    request = {
+        "roco": __version__,
+        "library": library,
+        "arguments": list(arguments),
+        "folder": os.getcwd(),  # noqa: PTH109 - pathlib is not needed otherwise
+        "circumstances": circumstances(),
+        "terminal": terminal,
+    }
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(ACCEPT_SECONDS)
+        connection.connect(path)
+        connection.sendall(json.dumps(request).encode() + b"\n")
+        if connection.recv(1) != ACCEPTED:
+            return None
+        connection.settimeout(None)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        # Not before: what is sent to a process that hangs would keep a pipe's end open for as long as it does.
+        socket.send_fds(connection, [b"F"], [sys.stdout.fileno(), sys.stderr.fileno()])
+        code = connection.recv(1)
+    if not code:
+        sys.stderr.write("Error: The serving roco ended while it answered; ask again.\n")
+        return 1
+    return code[0]

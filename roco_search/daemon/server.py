@@ -1,0 +1,180 @@
+"""Answer queries for one library until nobody has asked for a while.
+
+One query at a time, in the order in which they come. A query runs as `roco query` itself, in the asker's folder and
+with the asker's standard output and error, so that what is printed cannot differ from what a cold one prints.
+"""
+
+import fcntl
+import json
+import os
+import socket
+import struct
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, TextIO
+
+from roco_search import __version__
+from roco_search.daemon import warm
+from roco_search.daemon.client import ACCEPTED, DECLINED, circumstances, socket_of
+from roco_search.errors import InputError, LibraryError
+
+MAX_REQUEST = 1 << 20
+REQUEST_SECONDS = 1.0
+
+Answer = Callable[[list[str]], int]
+
+
+def serve(library: Path, idle_seconds: float, answer: Answer, ready: Callable[[], None] = lambda: None) -> int:
+    """Answer queries for `library`; return how many were answered.
+
+    Parameters
+    ----------
+    library
+        The only library that is answered for, by its real path.
+    idle_seconds
+        How long to wait for a query before ending.
+    answer
+        Runs ``roco`` with arguments and returns its exit code.
+    ready
+        Is called when queries can come.
+
+    Raises
+    ------
+    InputError
+        If another process serves this library.
+    LibraryError
+        If the socket cannot be made.
+    """
+    kept = warm.keep()
+    opened = kept.library(library)
+    if opened.model is not None and opened.model.count:
+        kept.encoder(opened.model.model, "auto").encode_texts(["chest"])
+        opened.vectors()
+    answered = 0
+    served = os.path.realpath(library)
+    with _listening(Path(socket_of(served))) as listener:
+        listener.settimeout(idle_seconds)
+        ready()
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except TimeoutError:
+                return answered
+            with connection, suppress(OSError):
+                answered += _one(connection, served, answer)
+
+
+@contextmanager
+def _listening(path: Path) -> Iterator[socket.socket]:
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.parent.chmod(0o700)
+        lock = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise LibraryError(
+            f"{path.parent} cannot be used for a socket ({error.strerror}); name a folder of your own with "
+            "XDG_RUNTIME_DIR."
+        ) from None
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError("This library is being served already; queries go there by themselves.") from None
+        with socket.socket(socket.AF_UNIX) as listener:
+            path.unlink(missing_ok=True)  # of a process that was killed: the lock says that none lives
+            before = os.umask(0o177)
+            try:
+                listener.bind(str(path))
+            finally:
+                os.umask(before)
+            listener.listen(8)
+            try:
+                yield listener
+            finally:
+                path.unlink(missing_ok=True)
+    finally:
+        os.close(lock)
+
+
+def _one(connection: socket.socket, library: str, answer: Answer) -> bool:
+    """Read a request and answer it; False if it is not one for this process."""
+    connection.settimeout(REQUEST_SECONDS)
+    streams: list[int] = []
+    try:
+        request = _read(connection)
+        if not _is_peer(connection) or not _fits(request, library):
+            connection.sendall(DECLINED)
+            return False
+        connection.sendall(ACCEPTED)
+        _, streams, _, _ = socket.recv_fds(connection, 1, 2)
+        if len(streams) != 2:
+            return False
+        with _as_asker(request, streams):
+            code = answer(request["arguments"])
+        connection.sendall(bytes([code & 0xFF]))
+        return True
+    except (ValueError, KeyError, TypeError):
+        return False
+    finally:
+        for descriptor in streams:
+            with suppress(OSError):
+                os.close(descriptor)
+
+
+def _read(connection: socket.socket) -> dict[str, Any]:
+    content = b""
+    while not content.endswith(b"\n"):
+        more = connection.recv(1 << 16)
+        if not more or len(content) > MAX_REQUEST:
+            raise ValueError("not a request")
+        content += more
+    request = json.loads(content)
+    if not isinstance(request, dict):
+        raise ValueError("not a request")
+    return request
+
+
+def _is_peer(connection: socket.socket) -> bool:
+    """Whether the asker is the same user, where the kernel tells."""
+    if not hasattr(socket, "SO_PEERCRED"):
+        return True
+    told = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    _, user, _ = struct.unpack("3i", told)
+    return bool(user == os.geteuid())
+
+
+def _fits(request: dict[str, Any], library: str) -> bool:
+    """Whether this process can answer: it is the same roco under the same settings, and the library is its own."""
+    same = (request["roco"], request["circumstances"]) == (__version__, circumstances())
+    return bool(same and request["arguments"][0] == "query" and request["library"] == library)
+
+
+@contextmanager
+def _as_asker(request: dict[str, Any], streams: list[int]) -> Iterator[None]:
+    """Be in the asker's folder, with the asker's output, for the time of one answer."""
+    folder, environment = os.open(".", os.O_RDONLY), dict(os.environ)
+    before = sys.stdout, sys.stderr
+    out, err = (_text(descriptor) for descriptor in streams)
+    try:
+        os.chdir(request["folder"])
+        for name in ("COLUMNS", "NO_COLOR", "TERM"):
+            os.environ.pop(name, None)
+        os.environ.update({str(name): str(value) for name, value in request["terminal"].items()})
+        os.environ["ROCO_LIBRARY"] = request["library"]  # Where no argument names one, the asker's own counts.
+        sys.stdout, sys.stderr = out, err
+        yield
+    finally:
+        sys.stdout, sys.stderr = before
+        for stream in (out, err):
+            with suppress(OSError, ValueError):
+                stream.close()
+        os.environ.clear()
+        os.environ.update(environment)
+        os.fchdir(folder)
+        os.close(folder)
+
+
+def _text(descriptor: int) -> TextIO:
+    return os.fdopen(os.dup(descriptor), "w", encoding="utf-8", errors="surrogateescape")

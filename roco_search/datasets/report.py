@@ -1,0 +1,104 @@
+"""What a card or a title calls a data set, without telling where it lies."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from roco_search.datasets.columns import LICENCES, pick
+from roco_search.datasets.licences import count_licences
+from roco_search.datasets.pair import Pair, PairSet, TrainingData, fold_text
+from roco_search.datasets.splits import case_count, known_split
+
+_INSIDE = frozenset({"data", "all_data", "radiology"})  # folders within a data set that say nothing of it
+
+
+def name_of(path: Path) -> str:
+    """Return the name of the folder, or of the file without extension, that names a data set.
+
+    A folder that is a split, or whose name says nothing, goes by the folder around it.
+    """
+    path = path.resolve()
+    here = path.with_suffix("") if path.is_file() else path
+    while (here.name.casefold() in _INSIDE or known_split(here.name)) and here.parent.name:
+        here = here.parent
+    return here.name or "data"
+
+
+def relative_name(path: Path, root: Path) -> str:
+    """Return a path as a report writes it: relative to the data set, with slashes; as it is if it lies elsewhere."""
+    try:
+        return path.relative_to(root).as_posix()
+    except ValueError:
+        return path.as_posix()
+
+
+def describe(data: PairSet | TrainingData) -> list[str]:
+    """Return lines about data, each a sentence.
+
+    They say the layout, how many pairs, cases and distinct captions there are, under which licences, what was left
+    out and why with up to three examples, and whether the validation split was cut.
+    """
+    if isinstance(data, PairSet):
+        return [_size(data), *_cases(data), f"Licences: {_licences(data)}.", *_left_out(data)]
+    train, validation = data.train, data.validation
+    lines = [_size(train), *_cases(train)]
+    if data.cut:
+        lines.append(
+            f"The data has no validation split: {_pairs(validation)} were cut off train, whole cases only, with the "
+            "seed."
+        )
+    else:
+        lines.append(f"Validation: {_pairs(validation)}.")
+    if divided := count_divided(train, validation):
+        lines.append(
+            f"{_count(divided, 'training pair')} {'is' if divided == 1 else 'are'} of cases that are in the validation "
+            "split too, so its figures will be too good."
+        )
+    lines.append(f"Licences in train: {_licences(train)}.")
+    return [*lines, *_left_out(train), *_left_out(validation)]
+
+
+def count_divided(train: PairSet, validation: PairSet) -> int:
+    """Return how many training pairs are of a case that is in the validation split too."""
+    judged = {pair.case for pair in validation.pairs} - {None}
+    return sum(pair.case in judged for pair in train.pairs)
+
+
+def licence_of(pair: Pair) -> str | None:
+    """Return the licence that the data set states of an image."""
+    column = pick(pair.columns, LICENCES)
+    return (fold_text(pair.columns[column]) or None) if column else None
+
+
+def _size(data: PairSet) -> str:
+    return f"{data.name} ({data.layout}), {data.split}: {_pairs(data)}."
+
+
+def _pairs(data: PairSet) -> str:
+    pairs = data.pairs
+    captions = len({pair.caption for pair in pairs})
+    cases = f"{_count(case_count(pairs), 'case')}, " if any(pair.case is not None for pair in pairs) else ""
+    return f"{_count(len(pairs), 'pair')} ({cases}{_count(captions, 'distinct caption')})"
+
+
+def _cases(data: PairSet) -> list[str]:
+    if any(pair.case is not None for pair in data.pairs):
+        return []
+    return ["The data does not say which images are of one case: each counts as a case of its own."]
+
+
+def _licences(data: PairSet) -> str:
+    return count_licences(licence_of(pair) for pair in data.pairs)
+
+
+def _left_out(data: PairSet) -> list[str]:
+    lines = []
+    for reason, count in data.left_out.counts.most_common():
+        examples = data.left_out.examples.get(reason, [])
+        more = ", …" if count > len(examples) else ""
+        lines.append(f"Left out of {data.split}: {_count(count, 'row')}, {reason} ({', '.join(examples)}{more}).")
+    return lines
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"

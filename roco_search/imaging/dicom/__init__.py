@@ -1,0 +1,1 @@
+"""A DICOM file becomes frames: header, pixels, display, and the attributes that may be kept."""

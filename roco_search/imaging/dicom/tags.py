@@ -1,0 +1,142 @@
+"""The allow-list: the only attributes of a DICOM file that roco may ever store.
+
+Everything that is not named here is never read from a file at all (see `header.WANTED`). What is named is
+checked against the standard's defined terms, because people and scanners write free text, names included,
+into any attribute that holds text. A value that is not a defined term becomes None: no free text ever comes
+out of `Tags`.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import TYPE_CHECKING, TypeVar
+
+from roco_search.imaging.dicom import terms
+from roco_search.imaging.dicom.values import integer, texts
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
+MAX_INTEGER_STRING = 2**31 - 1  # The largest value of an IS, PS3.5 6.2.
+_UID = re.compile(r"(0|[1-9]\d*)(\.(0|[1-9]\d*))+")
+_SEPARATORS = re.compile(r"[\s_\-]+")
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tags:
+    """What is known of an image apart from its pixels. Every attribute is optional.
+
+    Attributes
+    ----------
+    modality
+        Defined term of PS3.3 C.7.3.1.1.1, such as "CT".
+    body_part
+        Defined term of PS3.16 Annex L, such as "CHEST".
+    view
+        View position, such as "AP", "LATERAL" or "MLO".
+    laterality
+        "L", "R", "B" (both) or "U" (unpaired).
+    rows, columns
+        The stored matrix in pixels, before the pixels are made square.
+    photometric
+        Photometric interpretation, PS3.3 C.7.6.3.1.2.
+    sop_class, transfer_syntax
+        UIDs that the standard registers.
+    burned_in
+        Whether the pixels are declared to hold burned-in annotation.
+    instance_number, series_number
+        As numbered by the scanner.
+    localizer
+        Whether the image is a localizer (a scout), by its Image Type.
+    series_uid, study_uid
+        For grouping only. They identify a patient's examination: the library stores keyed hashes of them and
+        never the UIDs themselves, which is why they do not even show in ``repr``.
+    """
+
+    modality: str | None = None
+    body_part: str | None = None
+    view: str | None = None
+    laterality: str | None = None
+    rows: int | None = None
+    columns: int | None = None
+    photometric: str | None = None
+    sop_class: str | None = None
+    transfer_syntax: str | None = None
+    burned_in: bool | None = None
+    instance_number: int | None = None
+    series_number: int | None = None
+    localizer: bool | None = None
+    series_uid: str | None = field(default=None, repr=False)
+    study_uid: str | None = field(default=None, repr=False)
+
+
+def read_tags(dataset: "Dataset", transfer_syntax: str | None) -> Tags:
+    """Return the allow-listed attributes of `dataset`, each validated. Never raises."""
+    image_type = texts(dataset, "ImageType")
+    return Tags(
+        modality=_term(dataset, "Modality", lambda text: text if text in terms.MODALITIES else None),
+        body_part=_term(dataset, "BodyPartExamined", body_part),
+        view=_term(dataset, "ViewPosition", view_position),
+        laterality=_laterality(dataset),
+        rows=_bounded(dataset, "Rows", 1, 65535),
+        columns=_bounded(dataset, "Columns", 1, 65535),
+        photometric=_term(
+            dataset, "PhotometricInterpretation", lambda text: text if text in terms.PHOTOMETRIC else None
+        ),
+        sop_class=registered_uid((texts(dataset, "SOPClassUID") or [""])[0], "SOP Class"),
+        transfer_syntax=registered_uid(transfer_syntax or "", "Transfer Syntax"),
+        burned_in=_term(dataset, "BurnedInAnnotation", {"YES": True, "NO": False}.get),
+        instance_number=_bounded(dataset, "InstanceNumber", 0, MAX_INTEGER_STRING),
+        series_number=_bounded(dataset, "SeriesNumber", 0, MAX_INTEGER_STRING),
+        localizer=any(value.strip().upper() == "LOCALIZER" for value in image_type) if image_type else None,
+        series_uid=_uid(dataset, "SeriesInstanceUID"),
+        study_uid=_uid(dataset, "StudyInstanceUID"),
+    )
+
+
+def body_part(text: str) -> str | None:
+    """Return the defined term of PS3.16 Annex L that `text` stands for, or None."""
+    compact = _SEPARATORS.sub("", text.upper())
+    compact = terms.BODY_PART_ALIASES.get(compact, compact)
+    return compact if compact in terms.BODY_PARTS else None
+
+
+def view_position(text: str) -> str | None:
+    """Return the view position that `text` stands for, or None."""
+    compact = _SEPARATORS.sub("", text.upper())
+    return terms.VIEW_ALIASES.get(compact, compact if compact in terms.VIEWS else None)
+
+
+@lru_cache(maxsize=512)
+def registered_uid(text: str, kind: str) -> str | None:
+    """Return `text` if it is a registered UID of `kind` ("SOP Class", "Transfer Syntax"), or None."""
+    from pydicom import config
+    from pydicom.uid import UID
+
+    return text if _UID.fullmatch(text) and UID(text, config.IGNORE).type == kind else None
+
+
+def _term(dataset: "Dataset", keyword: str, accept: Callable[[str], _T | None]) -> _T | None:
+    values = texts(dataset, keyword)
+    return accept(values[0].strip().upper()) if values else None
+
+
+def _laterality(dataset: "Dataset") -> str | None:
+    # Image Laterality is of the image, Laterality of the series (PS3.3 C.7.3.1): the nearer one is trusted.
+    for keyword in ("ImageLaterality", "Laterality"):
+        values = texts(dataset, keyword)
+        if values and values[0].strip().upper() in {"L", "R", "B", "U"}:
+            return values[0].strip().upper()
+    return None
+
+
+def _bounded(dataset: "Dataset", keyword: str, low: int, high: int) -> int | None:
+    value = integer(dataset, keyword)
+    return value if value is not None and low <= value <= high else None
+
+
+def _uid(dataset: "Dataset", keyword: str) -> str | None:
+    values = texts(dataset, keyword)
+    return values[0] if values and len(values[0]) <= 64 and _UID.fullmatch(values[0]) else None

@@ -1,0 +1,1 @@
+"""One run of ``roco index``: walk, plan, read, embed, write."""

@@ -1,0 +1,220 @@
+"""Compare what was walked with what the library knows: what to read, what stays, what is gone."""
+
+import os
+from bisect import bisect_left
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from roco_search.errors import InputError
+from roco_search.imaging.frame import FrameChoice, choose_frames
+from roco_search.imaging.walk import Found, Walk, holds_image, is_below
+from roco_search.library.truth.store import AT_OR_BELOW, Store, at_or_below, raw
+
+DEFAULT_FRAMES = "middle"
+_COLUMNS = "id, path, root_id, size, mtime_ns, content_hash, frames, status"
+
+
+class Known(NamedTuple):
+    """A file that the library remembers; `frames` is None where every choice of frames gives the same."""
+
+    id: int
+    path: str
+    root_id: int | None
+    size: int
+    mtime_ns: int
+    content_hash: bytes | None
+    frames: str | None
+    status: str
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A file to read. If its content is still `content_hash`, nothing about it has changed."""
+
+    path: str
+    root: str
+    frames: str
+    known: Known | None
+    content_hash: bytes | None
+
+
+@dataclass(slots=True)
+class Plan:
+    """What a run has to do.
+
+    Attributes
+    ----------
+    work
+        Files to read, ascending by path: the order in which everything is stored.
+    unchanged
+        Number of images that need no look.
+    gone
+        Files that are no longer there, to be dropped unless one of the work turns out to be one of them, moved.
+    lost
+        Roots that vanished or are suddenly empty, with the number of known files below them, which are not gone.
+    """
+
+    work: list[Candidate] = field(default_factory=list)
+    unchanged: int = 0
+    gone: list[Known] = field(default_factory=list)
+    lost: dict[str, int] = field(default_factory=dict)
+
+
+def frames_text(choice: FrameChoice) -> str:
+    """Return a choice of frames as it is stored.
+
+    Raises
+    ------
+    InputError
+        If it is none.
+    """
+    choose_frames(1, choice)
+    return str(choice)
+
+
+def frames_choice(text: str) -> FrameChoice:
+    """Return the choice of frames that `frames_text` wrote."""
+    return int(text) if text.isdigit() else "all" if text == "all" else "middle"
+
+
+def real_roots(paths: Iterable[str | os.PathLike[str]]) -> list[str]:
+    """Return the real paths of what was asked for, each once, the outermost first."""
+    asked = [os.fspath(path) for path in paths]
+    if not asked or "" in asked:
+        raise InputError("Name at least one folder or file to index, such as `roco index ./scans`.")
+    return sorted({os.path.realpath(os.path.expanduser(path)) for path in asked}, key=lambda path: (len(path), path))  # noqa: PTH111
+
+
+class Roots:
+    """The recorded roots and their choice of frames, with the one that this run gives to some."""
+
+    def __init__(self, store: Store, given: list[str], frames: FrameChoice | None) -> None:
+        rows = store.read("SELECT path, frames FROM roots")
+        self.recorded: dict[str, str] = dict(rows)
+        self.given = given
+        self.frames = None if frames is None else frames_text(frames)
+        self.choices = dict(self.recorded)
+        for root in given:
+            if self.frames is not None:
+                nested = [other for other in self.choices if is_below(other, root)]
+                self.choices |= dict.fromkeys([root, *nested], self.frames)
+            elif root not in self.choices:
+                self.choices[root] = self._enclosing(root)
+        # The innermost root that holds a file decides.
+        self._innermost = sorted(self.choices.items(), key=lambda item: -len(item[0]))
+
+    def _enclosing(self, path: str) -> str:
+        holders = [root for root in self.choices if is_below(path, root)]
+        return self.choices[max(holders, key=len)] if holders else DEFAULT_FRAMES
+
+    def frames_of(self, path: str, root: str) -> str:
+        """Return the choice for a file that was reached from `root`."""
+        return next((choice for folder, choice in self._innermost if is_below(path, folder)), self.choices[root])
+
+    def affected(self) -> list[str]:
+        """Return the given roots and the recorded ones inside them."""
+        inside = {root for root in self.recorded if any(is_below(root, given) for given in self.given)}
+        return sorted(inside | set(self.given))
+
+    def record(self, store: Store) -> dict[str, int]:
+        """Store the given roots; return the ids of all."""
+        with store.transaction():
+            for root in self.affected():
+                sql = """
+                    INSERT INTO roots (path, frames) VALUES (CAST(? AS TEXT), ?)
+                    ON CONFLICT (path) DO UPDATE SET frames = excluded.frames
+                """
+                store.write(sql, [raw(root), self.choices[root]])
+        return dict(store.read("SELECT path, id FROM roots"))
+
+
+def known_files(store: Store, roots: Iterable[str]) -> dict[str, Known]:
+    """Return what the library remembers at or below `roots`, and of links in them, by path."""
+    known: dict[str, Known] = {}
+    for root in roots:
+        for row in store.read(f"SELECT {_COLUMNS} FROM files WHERE {AT_OR_BELOW}", at_or_below(root)):
+            known.setdefault(row[1], Known(*row))
+    return known
+
+
+def known_file(store: Store, path: str) -> Known | None:
+    """Return what the library remembers of one file."""
+    rows = store.read(f"SELECT {_COLUMNS} FROM files WHERE path = CAST(? AS TEXT)", [raw(path)])
+    return Known(*rows[0]) if rows else None
+
+
+def make_plan(
+    store: Store, walk: Walk, roots: Roots, *, prune_missing: bool = False, retry_failed: bool = False
+) -> Plan:
+    """Decide what this run has to do. Opens no file, except to tell an empty disk from a changed one."""
+    affected = roots.affected()
+    known = known_files(store, affected)
+    # A link can lead to a file that the library knows through another root.
+    new = [path for path in walk.files if path not in known]
+    outside = [path for path in new if not any(is_below(path, root) for root in affected)]
+    known |= {path: file for path in outside if (file := known_file(store, path))}
+    plan = Plan()
+    for path in sorted(walk.files):
+        _place(plan, path, walk.files[path], known.get(path), roots, retry_failed)
+    if not prune_missing:
+        plan.lost = _lost(walk, known, roots)
+    here = [root for root in affected if root not in plan.lost]
+    ids = dict(store.read("SELECT id, path FROM roots"))
+    sheltered = [*plan.lost, *walk.unreadable, *([] if prune_missing else walk.dangling)]
+    plan.gone = [
+        file
+        for path, file in sorted(known.items())
+        if path not in walk.files
+        and not any(is_below(path, folder) for folder in sheltered)
+        and _belongs(file, here, ids)
+    ]
+    return plan
+
+
+def _place(plan: Plan, path: str, found: Found, known: Known | None, roots: Roots, retry_failed: bool) -> None:
+    frames = roots.frames_of(path, found.root)
+    if known is None:
+        plan.work.append(Candidate(path, found.root, frames, None, None))
+        return
+    failed = known.status == "unreadable"
+    same_choice = known.frames in {None, frames}
+    # Where not even the bytes could be read, the reason is outside the file: nothing in its stat tells that it is
+    # mended. A file that was read and refused is read again only when it changes.
+    retry = failed and (retry_failed or known.content_hash is None)
+    if same_choice and not retry and (known.size, known.mtime_ns) == (found.size, found.mtime_ns):
+        plan.unchanged += known.status == "indexed"
+        return
+    content_hash = known.content_hash if same_choice and not retry else None
+    plan.work.append(Candidate(path, found.root, frames, known, content_hash))
+
+
+def _lost(walk: Walk, known: dict[str, Known], roots: Roots) -> dict[str, int]:
+    """Return the roots below which files were known and none is there now: a disk that is not mounted looks so."""
+    remembered, present = sorted(known), sorted(walk.files)
+    lost = {}
+    for root in roots.affected():
+        before = _below(remembered, root)
+        if not before or root in walk.unreadable:
+            continue
+        now = _below(present, root)
+        if not any(path in known for path in now) and not holds_image(now):
+            lost[root] = len(before)
+    return lost
+
+
+def _below(ordered: list[str], folder: str) -> list[str]:
+    """Return the part of an ordered list that is at or below `folder`."""
+    base = folder.rstrip("/")
+    start, end = bisect_left(ordered, base + "/"), bisect_left(ordered, base + "0")
+    at = bisect_left(ordered, folder)
+    return ([folder] if at < len(ordered) and ordered[at] == folder else []) + ordered[start:end]
+
+
+def _belongs(file: Known, here: list[str], root_paths: dict[int, str]) -> bool:
+    """Tell whether a root of this run answers for `file`, by its path or by a link that led out of the root."""
+    if any(is_below(file.path, root) for root in here):
+        return True
+    if any(is_below(file.path, root) for root in root_paths.values()):
+        return False  # Found through a link once, but now another root's business.
+    return file.root_id is not None and root_paths.get(file.root_id) in here

@@ -1,0 +1,166 @@
+"""One run of `roco index`: walk, plan, embed, store. Each transaction leaves a library that is whole."""
+
+import os
+import time
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from roco_search.errors import InputError
+from roco_search.imaging.frame import FrameChoice
+from roco_search.imaging.walk import Walk, is_below
+from roco_search.library.faults import check_model
+from roco_search.library.ingest.pipeline import BATCH_SIZE, FinishedFile, embed_files
+from roco_search.library.ingest.plan import Candidate, Known, Plan, Roots, make_plan, real_roots
+from roco_search.library.ingest.writing import Writer
+from roco_search.library.records import EmbeddingSet, IndexReport, Progress, Skipped
+from roco_search.library.truth.store import AT_OR_BELOW, EMBEDDED, Store, at_or_below, raw
+from roco_search.models.encoder import Foresighted
+
+if TYPE_CHECKING:
+    from roco_search.models.encoder import Encoder
+
+
+class IndexRun:
+    """What a run knows while it goes on. `run` does it all; the caller holds the writer's lock."""
+
+    def __init__(
+        self, store: Store, encoder: "Encoder", *, progress: Progress | None = None, batch_size: int = BATCH_SIZE
+    ) -> None:
+        self.store = store
+        self.encoder = encoder
+        self.progress = progress
+        self.batch_size = batch_size
+        self.report = IndexReport(str(store.directory), encoder.name)
+
+    def run(
+        self,
+        paths: Iterable[str | os.PathLike[str]],
+        frames: FrameChoice | None,
+        prune_missing: bool,
+        retry_failed: bool,
+    ) -> IndexReport:
+        """Bring the library up to date with `paths`; see `Library.index`."""
+        started = time.monotonic()
+        given = real_roots(paths)
+        active = self.store.embedding_set("active")
+        if active is not None:
+            check_model(active, self.encoder)
+        roots = Roots(self.store, given, frames)
+        self._refuse_unknown(given, roots)
+        walk = Walk()
+        for root in roots.affected():
+            walk.add(root, excluded=[os.path.realpath(self.store.directory)])
+        plan = make_plan(self.store, walk, roots, prune_missing=prune_missing, retry_failed=retry_failed)
+        self._tell_lost(plan, given)
+        self._refuse_empty(walk, given)
+        before = set(roots.recorded)
+        ids = roots.record(self.store)
+        if plan.work:
+            self._embed(plan, ids, active)
+        self._drop(plan.gone)
+        self.report.unchanged += plan.unchanged
+        self._gather(walk, roots)
+        self._refuse_without_image(given, before)
+        self.report.seconds = time.monotonic() - started
+        self.report.images_per_second = self.report.frames / max(self.report.seconds, 1e-9)
+        return self.report
+
+    def _refuse_unknown(self, given: list[str], roots: Roots) -> None:
+        for root in given:
+            if not os.path.lexists(root) and not self._remembers(root) and root not in roots.recorded:
+                raise InputError(f"There is no file or folder {root}; check the path.")
+
+    def _remembers(self, root: str) -> bool:
+        return bool(self.store.read(f"SELECT 1 FROM files WHERE {AT_OR_BELOW} LIMIT 1", at_or_below(root)))
+
+    def _tell_lost(self, plan: Plan, given: list[str]) -> None:
+        for root, count in plan.lost.items():
+            self.report.warnings.append(
+                f"{root} is not there, or holds no image any more; its {count} files stay in the library. If its "
+                f"disk is not mounted, mount it; to drop them, run `roco index --prune-missing` on it."
+            )
+        if plan.lost and all(root in plan.lost for root in given):
+            raise InputError(" ".join(self.report.warnings))
+
+    def _refuse_empty(self, walk: Walk, given: list[str]) -> None:
+        if not walk.files and not walk.unreadable and not any(self._remembers(root) for root in given):
+            raise no_images(given)
+
+    def _refuse_without_image(self, given: list[str], recorded: set[str]) -> None:
+        """Forget new roots in which nothing was found, and refuse if that is all of them."""
+        skipped = {entry.path for entry in self.report.skipped}
+        barren = [
+            root
+            for root in given
+            if root not in recorded and not self._remembers(root) and not any(is_below(path, root) for path in skipped)
+        ]
+        with self.store.transaction():
+            for root in barren:
+                self.store.write("DELETE FROM roots WHERE path = CAST(? AS TEXT)", [raw(root)])
+        if barren and len(barren) == len(given):
+            raise no_images(given)
+        self.report.warnings += [str(no_images([root])) for root in barren]
+
+    def _embed(self, plan: Plan, root_ids: dict[str, int], active: EmbeddingSet | None) -> None:
+        active = active or self.store.add_set(self.encoder, "active")
+        writer = Writer(self.store, active, root_ids, plan.gone)
+        reusable = self._reusable(plan.work, active)
+        if self.progress is not None:
+            self.progress.start(len(plan.work))
+        if isinstance(self.encoder, Foresighted):
+            self.encoder.expect_images(len(plan.work))
+        batches = embed_files(plan.work, self.encoder, reusable=reusable, batch_size=self.batch_size)
+        try:
+            for files in batches:
+                self._commit(writer, files)
+                for file in files:
+                    if file.outcome.kind == "image" and file.outcome.content_hash is not None:
+                        reusable.add((file.outcome.content_hash, writer.stored_choice(file)))
+        finally:
+            batches.close()  # type: ignore[attr-defined]
+            if self.progress is not None:
+                self.progress.stop()
+        adopted = writer.adopted
+        plan.gone = [file for file in plan.gone if file.id not in adopted]
+
+    def _reusable(self, work: Sequence[Candidate], active: EmbeddingSet) -> set[tuple[bytes, str | None]]:
+        """Return what need not be decoded again: all embedded content whose row this run will not rewrite."""
+        rewritten = {candidate.known.id for candidate in work if candidate.known is not None}
+        rows = self.store.read(f"SELECT id, content_hash, frames FROM files WHERE {EMBEDDED}", [active.id])
+        return {(digest, frames) for file_id, digest, frames in rows if file_id not in rewritten}
+
+    def _commit(self, writer: Writer, files: list[FinishedFile]) -> None:
+        with self.store.transaction():
+            counted = [(file, *writer.put(file)) for file in files]
+        for _, effect, frames in counted:
+            match effect:
+                case "indexed":
+                    self.report.indexed += 1
+                    self.report.frames += frames
+                case "unchanged":
+                    self.report.unchanged += 1
+                case "moved":
+                    self.report.moved += 1
+                case "removed":
+                    self.report.removed += 1
+        if self.progress is not None:
+            self.progress.advance(len(files), sum(frames for _, _, frames in counted))
+
+    def _drop(self, gone: list[Known]) -> None:
+        with self.store.transaction():
+            for file in gone:
+                self.store.write("DELETE FROM files WHERE id = ?", [file.id])
+        self.report.removed += len(gone)
+
+    def _gather(self, walk: Walk, roots: Roots) -> None:
+        affected = roots.affected()
+        folders = {Skipped(path, reason) for path, reason in walk.unreadable.items()}
+        self.report.skipped = sorted({*folders, *self.store.refused("unreadable", affected)})
+        self.report.not_images = self.store.refused("not_image", affected)
+
+
+def no_images(roots: list[str]) -> InputError:
+    """Return the refusal for folders in which there is nothing to index."""
+    return InputError(
+        f"There are no images in {', '.join(roots)}; roco reads PNG, JPEG, TIFF, WebP, BMP and DICOM. Check the path."
+    )

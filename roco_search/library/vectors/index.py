@@ -1,0 +1,239 @@
+"""Searching the vectors of a library, in a mapped matrix or in a graph, and the choice between the two.
+
+Both are caches. Opening compares sizes, header and generation and the last row with SQLite; `verify_matrix` hashes.
+What does not match is built again from SQLite, never trusted.
+"""
+
+from contextlib import suppress
+from dataclasses import asdict
+from itertools import pairwise
+from pathlib import Path
+from threading import Thread
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from roco_search.library.directory import GRAPH, MATRIX
+from roco_search.library.records import EmbeddingSet
+from roco_search.library.truth.store import Store
+from roco_search.library.vectors.matrix import (
+    HEADER,
+    Generation,
+    ends_alike,
+    intact,
+    load_matrix,
+    map_matrix,
+    write_matrix,
+)
+from roco_search.library.vectors.planner import Choice, Way
+from roco_search.library.vectors.prefilter import Coarse
+from roco_search.system.process import cores
+
+if TYPE_CHECKING:
+    from roco_search.library.vectors.graph import Graph
+
+__all__ = ["HEADER", "Generation", "Mode", "VectorIndex", "matrix_state", "verify_matrix"]
+
+SHARED_FROM = 64 * 2**20  # Bytes of a matrix from which a query is shared among the cores.
+QUERIES_AT_ONCE = 8  # Scores of so many queries are held at once: 32 MB at a million vectors.
+RESCORED = 8192  # Rows scored in float64 at once: a library full of equal pictures is one long tie.
+FEW = 16  # Picking out one row in so many costs less than multiplying all of them where they lie.
+TIE = 1e-5  # Above the rounding of a float32 product of unit vectors; what is nearer to the k-th score is looked at.
+
+Mode = Literal["auto", "exact", "approximate"]
+Vectors = npt.NDArray[np.float32]
+Ids = npt.NDArray[np.int64]
+
+
+class VectorIndex:
+    """Vectors to search in.
+
+    Attributes
+    ----------
+    ids
+        Frame ids, int64 ``(count,)``, ascending.
+    matrix
+        Vectors of unit norm, float32 ``(count, dim)``; row i belongs to ``ids[i]``.
+    generation
+        What they were made of.
+    coarse
+        A copy that rules out most rows, if the matrix is large: see `Coarse`.
+    """
+
+    def __init__(
+        self, directory: Path, generation: Generation, ids: Ids, matrix: Vectors, coarse: Coarse | None = None
+    ) -> None:
+        self.directory = directory
+        self.generation = generation
+        self.ids = ids
+        self.matrix = matrix
+        self._coarse = coarse
+        self._graph: Graph | None = None
+        self.choice = Choice()
+
+    @classmethod
+    def open(cls, store: Store, chosen: EmbeddingSet) -> "VectorIndex":
+        """Map the matrix, building it if need be; on a full or read-only disk it is held in memory.
+
+        The caller holds a snapshot of the store, of which `chosen` is part.
+        """
+        generation = Generation.of(store, chosen)
+        mapped = map_matrix(store.directory, generation)
+        if mapped is None or not ends_alike(store, chosen, mapped):
+            with suppress(OSError):
+                write_matrix(store, chosen, generation)
+                mapped = map_matrix(store.directory, generation)
+        if mapped is None or not ends_alike(store, chosen, mapped):
+            return cls(store.directory, generation, *load_matrix(store, chosen))
+        return cls(store.directory, generation, mapped.ids, mapped.matrix, Coarse.open(store.directory, *mapped[1:]))
+
+    def graph(self) -> "Graph":
+        """Return the graph of these vectors: see `Graph.open`."""
+        if self._graph is None:
+            from roco_search.library.vectors.graph import Graph
+
+            self._graph = Graph.open(self.directory / GRAPH, asdict(self.generation), self.ids, self.matrix)
+        return self._graph
+
+    def rows(self, ids: Ids) -> Ids:
+        """Return the rows of frame ids, ascending; an id without a vector is left out."""
+        wanted = distinct(ids)
+        places = np.searchsorted(self.ids, wanted)
+        there = places < len(self.ids)
+        there[there] = self.ids[places[there]] == wanted[there]
+        return places[there]
+
+    def scores(self, query: Vectors, rows: Ids) -> Vectors:
+        """Return the cosine similarities of rows to one query of unit norm, float32 as long as `rows`.
+
+        A product of matrices rounds differently from row to row, so equal vectors can differ in the last bit. Summed
+        in float64, row by row, equal vectors score the same wherever they stand.
+        """
+        parts = np.split(rows, range(RESCORED, len(rows), RESCORED))
+        wide = query.astype(np.float64)
+        return np.concatenate([(self.matrix[part] * wide).sum(axis=1) for part in parts]).astype(np.float32)
+
+    def search(self, queries: Vectors, k: int, mode: Mode = "auto", among: Ids | None = None) -> tuple[Ids, Vectors]:
+        """Find the nearest vectors by cosine similarity.
+
+        Parameters
+        ----------
+        queries
+            float32 ``(q, dim)`` of unit norm.
+        k
+            How many a query, at least 1; limited to the number of vectors.
+        mode
+            ``"exact"`` compares with every vector. ``"approximate"`` asks the graph and computes the scores of what
+            it names exactly. ``"auto"`` takes what has cost less in this process: see `Choice`.
+        among
+            Only these frames, by id; None for all. A chosen few are always compared one by one: hnswlib can filter
+            only by calling back into Python at every node, and finds too few where few are left.
+
+        Returns
+        -------
+        ids, scores
+            int64 and float32 ``(q, k)``, best first, and by ascending id where scores are equal.
+        """
+        chosen = None if among is None else self.rows(among)
+        k = min(k, len(self.ids) if chosen is None else len(chosen))
+        if not k:
+            return np.empty((len(queries), 0), np.int64), np.empty((len(queries), 0), np.float32)
+        if chosen is None:
+            way: Way = mode if mode != "auto" else self._cheaper()
+            loaded = self._graph is not None or way == "exact"
+            started = self.choice.clock()
+            candidates = self._approximate(queries, k) if way == "approximate" else self._exact(queries, k)
+            if loaded:
+                self.choice.measured(way, self.choice.clock() - started, len(queries))
+        else:
+            candidates = self._exact(queries, k, chosen)
+        ids = np.empty((len(queries), k), np.int64)
+        scores = np.empty((len(queries), k), np.float32)
+        for number, (query, rows) in enumerate(zip(queries, candidates, strict=True)):
+            ids[number], scores[number] = self._ranked(query, rows, k)
+        return ids, scores
+
+    def _cheaper(self) -> Way:
+        def current() -> bool:
+            from roco_search.library.vectors.graph import graph_state
+
+            return graph_state(path, asdict(self.generation)) == "current"
+
+        path = self.directory / GRAPH
+        return self.choice.choose(path, loaded=self._graph is not None, current=current)
+
+    def _ranked(self, query: Vectors, rows: Ids, k: int) -> tuple[Ids, Vectors]:
+        # Exact scores on both paths, so that ties are ties, and decided by the id.
+        scores = self.scores(query, rows)
+        best = np.lexsort((rows, -scores))[:k]
+        return self.ids[rows[best]], scores[best]
+
+    def _exact(self, queries: Vectors, k: int, chosen: Ids | None = None) -> list[Ids]:
+        """Return for each query the rows among which its k best are, ties at the end included."""
+        found: list[Ids] = []
+        if self._coarse and len(queries) == 1 and (chosen is None or len(chosen) * FEW > len(self.ids)):
+            near = self._coarse.near(queries[0], k, len(self.ids), chosen)
+            if near is not None and len(near) * FEW <= len(self.ids):
+                chosen = near
+        few = chosen is not None and len(chosen) * FEW <= len(self.ids)
+        matrix = self.matrix[chosen] if few else self.matrix
+        for start in range(0, len(queries), QUERIES_AT_ONCE):
+            for all_scores in products(matrix, queries[start : start + QUERIES_AT_ONCE]):
+                scores = all_scores if few or chosen is None else all_scores[chosen]
+                last = np.partition(scores, len(scores) - k)[len(scores) - k]
+                near = np.flatnonzero(scores >= last - TIE)
+                found.append(near if chosen is None else chosen[near])
+        return found
+
+    def _approximate(self, queries: Vectors, k: int) -> list[Ids]:
+        found = self.graph().search(queries, k)
+        return self._exact(queries, k) if found is None else found
+
+
+def products(matrix: Vectors, queries: Vectors) -> Vectors:
+    """Return the inner products of queries, float32 ``(q, dim)``, and rows: float32 ``(q, rows)``.
+
+    A single query is a product with a vector, which BLAS reads the matrix for once and on one core; where that is a
+    mapped file of some size, each core reads a part of it, and the page faults are shared too.
+    """
+    if len(queries) != 1:
+        return (matrix @ queries.T).T
+    found = np.empty(len(matrix), np.float32)
+    parts = cores() if matrix.nbytes >= SHARED_FROM else 1
+    bounds = [len(matrix) * part // parts for part in range(parts + 1)]
+
+    def work(first: int, last: int) -> None:
+        np.matmul(matrix[first:last], queries[0], out=found[first:last])
+
+    others = [Thread(target=work, args=pair) for pair in pairwise(bounds[1:])]
+    for thread in others:
+        thread.start()
+    work(bounds[0], bounds[1])
+    for thread in others:
+        thread.join()
+    return found[None]
+
+
+def distinct(ids: Ids) -> Ids:
+    """Return ids ascending and once each. `numpy.unique` does that too, and imports numpy.ma for it: 20 ms a query."""
+    ascending = np.sort(ids)
+    first = np.ones(len(ascending), bool)
+    first[1:] = ascending[1:] != ascending[:-1]
+    return ascending[first]
+
+
+def matrix_state(store: Store, chosen: EmbeddingSet) -> str:
+    """Return "current", "stale" or "absent", without reading the vectors."""
+    if not (store.directory / MATRIX).exists():
+        return "absent"
+    mapped = map_matrix(store.directory, Generation.of(store, chosen))
+    return "current" if mapped is not None and ends_alike(store, chosen, mapped) else "stale"
+
+
+def verify_matrix(store: Store, chosen: EmbeddingSet) -> str:
+    """Return `matrix_state`, or "damaged" if the content of the files is not what was written."""
+    state = matrix_state(store, chosen)
+    if state == "current" and not intact(store.directory, Generation.of(store, chosen)):
+        return "damaged"
+    return state

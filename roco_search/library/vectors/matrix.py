@@ -1,0 +1,275 @@
+"""The flat matrix of a library on disk: a cache that grows at its end.
+
+Three files. ``vectors.matrix`` holds the vectors as float32, ``vectors.ids`` their frame ids as int64, both
+little-endian, ascending by frame id, after a page with a magic word and a token that ties the two to each other.
+``vectors.json``, the manifest, is replaced whole and last: it says of which generation of the library the files are,
+how many rows of them count, and the SHA-256 of each part that was written. What lies behind those rows was left by a
+process that was killed, and is overwritten by the next; nothing is ever cut off that another process may have mapped.
+
+New images come at the end, so that bringing a million vectors up to date with a hundred new ones writes a hundred.
+Anything else, a deletion or another order, is built again from SQLite.
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from roco_search.library.directory import COARSE, IDS, MATRIX, MATRIX_MANIFEST, discard_caches, replace_file
+from roco_search.library.records import EmbeddingSet
+from roco_search.library.truth.store import Store
+from roco_search.library.vectors.prefilter import Coarse, write_coarse
+
+MAGIC = b"ROCOVECT"
+FORMAT = 2
+HEADER = 4096
+ROWS_AT_ONCE = 1024
+PARTS = 64  # Parts after which the files are written anew as one: each is a line of the manifest to check.
+
+Vectors = npt.NDArray[np.float32]
+Ids = npt.NDArray[np.int64]
+
+
+class Mapped(NamedTuple):
+    """Frame ids, int64 ``(n,)``; vectors, float32 ``(n, dim)``; (rows, SHA-256) of the parts they were written in."""
+
+    ids: Ids
+    matrix: Vectors
+    parts: list[tuple[int, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """What a cache was made of. Equal means: made of the same vectors in the same library."""
+
+    library: str
+    set_id: int
+    fingerprint: str
+    dim: int
+    count: int
+    last_id: int
+
+    @classmethod
+    def of(cls, store: Store, chosen: EmbeddingSet) -> "Generation":
+        """Return the present state of a set."""
+        library = store.settings["id"]
+        return cls(library, chosen.id, chosen.fingerprint, chosen.dim, chosen.count, chosen.last_id)
+
+    def kin(self, other: "Generation") -> bool:
+        """Whether both are states of one set."""
+        return (self.library, self.set_id, self.fingerprint, self.dim) == (
+            other.library,
+            other.set_id,
+            other.fingerprint,
+            other.dim,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """The state of the files. `parts` are (rows, SHA-256 of ids and vectors), in order; `token` is in both files."""
+
+    generation: Generation
+    token: str
+    parts: list[tuple[int, str]]
+
+    @classmethod
+    def read(cls, directory: Path) -> "Manifest | None":
+        """Return the manifest, or None if there is none that can be read."""
+        with suppress(OSError, ValueError, TypeError, KeyError):
+            content = json.loads((directory / MATRIX_MANIFEST).read_bytes())
+            if content["format"] == FORMAT:
+                parts = [(int(rows), str(digest)) for rows, digest in content["parts"]]
+                found = cls(Generation(**content["generation"]), str(content["token"]), parts)
+                return found if sum(rows for rows, _ in parts) == found.generation.count else None
+        return None
+
+    def write(self, directory: Path) -> None:
+        """Put the manifest into its place.
+
+        Raises
+        ------
+        OSError
+        """
+        parts = [list(part) for part in self.parts]
+        content = {"format": FORMAT, "generation": asdict(self.generation), "token": self.token, "parts": parts}
+        encoded = json.dumps(content, indent=1).encode()
+        replace_file(directory / MATRIX_MANIFEST, lambda temporary: temporary.write_bytes(encoded))
+
+
+def map_matrix(directory: Path, generation: Generation) -> Mapped | None:
+    """Map the files if they are of this generation; compare format, token and sizes, and read no vector."""
+    manifest = Manifest.read(directory)
+    if manifest is None or manifest.generation != generation or not generation.count:
+        return None
+    return _mapped(directory, manifest)
+
+
+def _mapped(directory: Path, manifest: Manifest) -> Mapped | None:
+    count, dim = manifest.generation.count, manifest.generation.dim
+    head = _head(manifest.token)
+    try:
+        for name, width in ((IDS, 8), (MATRIX, 4 * dim)):
+            with (directory / name).open("rb") as file:
+                if file.read(HEADER) != head or os.fstat(file.fileno()).st_size < HEADER + count * width:
+                    return None
+        ids = np.memmap(directory / IDS, "<i8", "r", offset=HEADER, shape=(count,))
+        matrix = np.memmap(directory / MATRIX, "<f4", "r", offset=HEADER, shape=(count, dim))
+    except (OSError, ValueError):
+        return None
+    return Mapped(ids, matrix, manifest.parts)
+
+
+def ends_alike(store: Store, chosen: EmbeddingSet, mapped: Mapped) -> bool:
+    """Whether the last row is what SQLite has.
+
+    A database put back from a backup can come to the same ids and count with other images.
+    """
+    last = np.ascontiguousarray(mapped.matrix[-1], "<f4")
+    return store.vector(chosen, int(mapped.ids[-1])) == last.tobytes()
+
+
+def write_matrix(store: Store, chosen: EmbeddingSet, generation: Generation) -> None:
+    """Bring the files up to date: add what is new at the end if nothing else has changed, else write them anew.
+
+    Raises
+    ------
+    OSError
+        If they could not be written whole; the manifest is then as it was.
+    LibraryError
+    """
+    with _alone(store.directory):
+        if not _append(store, chosen, generation):
+            _write(store, chosen, generation)
+        if mapped := map_matrix(store.directory, generation):
+            write_coarse(store.directory, mapped.matrix, mapped.parts)
+
+
+@contextmanager
+def _alone(directory: Path) -> Iterator[None]:
+    """Let one process at a time write the cache; the kernel gives the right back even after ``kill -9``."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _append(store: Store, chosen: EmbeddingSet, generation: Generation) -> bool:
+    directory = store.directory
+    manifest = Manifest.read(directory)
+    if manifest is None or not manifest.generation.kin(generation) or len(manifest.parts) >= PARTS:
+        return False
+    old = manifest.generation
+    if not 0 < old.count < generation.count or old.last_id >= generation.last_id:
+        return False
+    mapped = _mapped(directory, manifest)
+    if mapped is None or not ends_alike(store, chosen, mapped):
+        return False
+    # Vectors are only added and removed. If as many came as there are more now, none went.
+    added = store.added_since(chosen, old.last_id)
+    if len(added) != generation.count - old.count or added[0][0] <= int(mapped.ids[-1]):
+        return False
+    digest = hashlib.sha256()
+    with (directory / IDS).open("rb+") as ids, (directory / MATRIX).open("rb+") as matrix:
+        ids.seek(HEADER + old.count * 8)
+        matrix.seek(HEADER + old.count * 4 * old.dim)
+        _pour(ids, matrix, added, digest)
+        for file in (ids, matrix):
+            file.flush()
+            os.fsync(file.fileno())
+    Manifest(generation, manifest.token, [*manifest.parts, (len(added), digest.hexdigest())]).write(directory)
+    return True
+
+
+def _write(store: Store, chosen: EmbeddingSet, generation: Generation) -> None:
+    directory = store.directory
+    # The old manifest is of other files from here on.
+    with suppress(FileNotFoundError):
+        (directory / MATRIX_MANIFEST).unlink()
+    digest = hashlib.sha256()
+    token = hashlib.sha256(json.dumps(asdict(generation), sort_keys=True).encode()).hexdigest()
+
+    def write(temporary: Path) -> int:
+        def write_ids(temporary_ids: Path) -> int:
+            with temporary_ids.open("rb+") as ids, temporary.open("rb+") as matrix:
+                ids.write(_head(token))
+                matrix.write(_head(token))
+                _pour(ids, matrix, store.vectors(chosen), digest)
+            return HEADER + generation.count * 8
+
+        replace_file(directory / IDS, write_ids)
+        return HEADER + generation.count * 4 * generation.dim
+
+    try:
+        replace_file(directory / MATRIX, write)
+        Manifest(generation, token, [(generation.count, digest.hexdigest())]).write(directory)
+    except OSError:
+        discard_caches(directory, (MATRIX, IDS, MATRIX_MANIFEST, COARSE))
+        raise
+
+
+def _pour(ids: BinaryIO, matrix: BinaryIO, rows: Iterable[tuple[int, bytes]], digest: Any) -> None:
+    """Write rows at the ends of both files, and hash them as `_digest` does."""
+    for chunk in _chunks(rows):
+        numbers = np.array([frame_id for frame_id, _ in chunk], "<i8").tobytes()
+        vectors = b"".join(vector for _, vector in chunk)
+        ids.write(numbers)
+        matrix.write(vectors)
+        digest.update(numbers)
+        digest.update(vectors)
+
+
+def _chunks(rows: Iterable[tuple[int, bytes]]) -> Iterator[list[tuple[int, bytes]]]:
+    chunk: list[tuple[int, bytes]] = []
+    for row in rows:
+        chunk.append(row)
+        if len(chunk) == ROWS_AT_ONCE:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk
+
+
+def intact(directory: Path, generation: Generation) -> bool:
+    """Whether every byte that counts is what was written."""
+    manifest = Manifest.read(directory)
+    mapped = map_matrix(directory, generation)
+    if manifest is None or mapped is None:
+        return False
+    ids, matrix, _ = mapped
+    start = 0
+    for rows, expected in manifest.parts:
+        digest = hashlib.sha256()
+        for first in range(start, start + rows, ROWS_AT_ONCE):
+            last = min(first + ROWS_AT_ONCE, start + rows)
+            digest.update(ids[first:last].tobytes())
+            digest.update(matrix[first:last].tobytes())
+        if digest.hexdigest() != expected:
+            return False
+        start += rows
+    coarse = Coarse.open(directory, matrix, manifest.parts)
+    return coarse is None or coarse.equals(matrix)
+
+
+def load_matrix(store: Store, chosen: EmbeddingSet) -> tuple[Ids, Vectors]:
+    """Read all vectors into memory."""
+    ids = np.empty(chosen.count, np.int64)
+    matrix = np.empty((chosen.count, chosen.dim), np.float32)
+    for row, (frame_id, vector) in enumerate(store.vectors(chosen)):
+        ids[row] = frame_id
+        matrix[row] = np.frombuffer(vector, "<f4")
+    return ids, matrix
+
+
+def _head(token: str) -> bytes:
+    return (MAGIC + json.dumps({"format": FORMAT, "token": token}).encode()).ljust(HEADER)

@@ -1,0 +1,288 @@
+"""The folder of the models that roco itself has put on this disk, and how one gets there whole or not at all.
+
+A model is made in a staging folder and then renamed into place. Staging folders begin with a dot, which no name of a
+model does, so that what was left behind by a crash is never found as a model.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from roco_search.errors import InputError, RocoError, StorageFull
+from roco_search.models.checkpoint import PREPROCESSOR_FILES, TOKENIZER_FILES
+from roco_search.system.folders import user_folder
+
+MANIFEST = "roco-model.json"
+WEIGHTS = "model.safetensors"
+WEIGHTS_INDEX = "model.safetensors.index.json"
+_STAGING = ".staging"
+# As the hub spells them; "--" is kept out, because it stands for the slash in the name of the folder.
+_NAME = re.compile(r"(?!.*--)[A-Za-z0-9_][\w.-]{0,95}(/[A-Za-z0-9_][\w.-]{0,95})?", re.ASCII)
+_SHARD = re.compile(r"model-\d{5}-of-\d{5}\.safetensors")
+_PAPERS = re.compile(r"(README|LICENSE|LICENCE|NOTICE)(\.md|\.txt)?", re.IGNORECASE)
+_SMALL_FILES = frozenset({"config.json", "added_tokens.json", *PREPROCESSOR_FILES, *TOKENIZER_FILES})
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+
+@dataclass(frozen=True, slots=True)
+class FileFact:
+    """What a file of a model has to be: its size in bytes and its SHA-256 in hexadecimal."""
+
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """Where a model comes from and what it is made of; lies beside its files as ``roco-model.json``.
+
+    ``revision`` is the commit of the repository, ``pulled`` a date in UTC, ``fingerprint`` that of `Checkpoint`.
+    """
+
+    name: str
+    fingerprint: str
+    repository: str | None = None
+    revision: str | None = None
+    licence: str | None = None
+    pulled: str | None = None
+    files: Mapping[str, FileFact] = field(default_factory=dict)
+
+    def to_json(self) -> str:
+        """Write it as JSON."""
+        return json.dumps({"format": 1, **asdict(self)}, indent=2) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Manifest:
+        """Read what `to_json` wrote. Raises `ValueError` for anything else."""
+        value = json.loads(text)
+        if not isinstance(value, dict) or value.pop("format", None) != 1 or not isinstance(value.get("files"), dict):
+            raise ValueError("not a manifest of format 1")
+        try:
+            facts = value.pop("files").items()
+            files = {str(name): FileFact(int(fact["size"]), str(fact["sha256"])) for name, fact in facts}
+            manifest = cls(**value, files=files)
+        except (TypeError, KeyError) as error:
+            raise ValueError("not a manifest") from error
+        texts = (manifest.name, manifest.fingerprint)
+        optional = (manifest.repository, manifest.revision, manifest.licence, manifest.pulled)
+        if not all(isinstance(text, str) for text in texts) or not all(isinstance(t, str | None) for t in optional):
+            raise ValueError("not a manifest")
+        return manifest
+
+
+def models_directory() -> Path:
+    """Return where pulled and imported models lie: ``ROCO_MODELS``, or ``models`` in the user's data folder."""
+    if configured := os.environ.get("ROCO_MODELS"):
+        return Path(configured).expanduser()
+    return Path(user_folder("data")) / "models"
+
+
+def is_name(text: str) -> bool:
+    """Whether a model may be called so: ``name`` or ``org/name``, of letters, digits, dots, dashes, underscores."""
+    return _NAME.fullmatch(text) is not None
+
+
+def belongs_to_a_model(file: str) -> bool:
+    """Whether a file of this name is part of a model: safetensors, JSON, vocabularies, the card and the licence.
+
+    An allow-list, so that neither a pickle nor code is ever taken along.
+    """
+    weights = file in {WEIGHTS, WEIGHTS_INDEX} or _SHARD.fullmatch(file)
+    return bool(weights or file in _SMALL_FILES or _PAPERS.fullmatch(file))
+
+
+def is_shard(file: str) -> bool:
+    """Whether this is one of several files of weights that an index ties together."""
+    return _SHARD.fullmatch(file) is not None
+
+
+def folder_of(name: str) -> Path:
+    """Return where the model of this name lies, or would lie. ``name`` must satisfy `is_name`."""
+    return models_directory() / name.replace("/", "--")
+
+
+def installed(name: str) -> Path | None:
+    """Return the folder of a model that was pulled or imported, or None."""
+    if not is_name(name):
+        return None
+    folder = folder_of(name)
+    return folder if (folder / "config.json").is_file() else None
+
+
+def installed_names() -> list[str]:
+    """Return the names of every model that was pulled or imported, sorted."""
+    try:
+        folders = [entry.name for entry in models_directory().iterdir()]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    return sorted(name for folder in folders if installed(name := folder.replace("--", "/")))
+
+
+def read_manifest(folder: Path) -> Manifest | None:
+    """Return the manifest of a model's folder, or None where it has none that can be read."""
+    try:
+        return Manifest.from_json((folder / MANIFEST).read_bytes())
+    except (OSError, ValueError):
+        return None
+
+
+def is_whole(folder: Path, manifest: Manifest) -> bool:
+    """Whether every file is what the manifest says, by its SHA-256."""
+    files = {folder / name: fact for name, fact in manifest.files.items()}
+    return bool(files) and all(
+        file.is_file() and file.stat().st_size == fact.size and sha256(file) == fact.sha256
+        for file, fact in files.items()
+    )
+
+
+def sha256(file: Path) -> str:
+    """Return the SHA-256 of a file in hexadecimal."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+@contextmanager
+def staging(name: str, purpose: str) -> Iterator[Path]:
+    """Give a folder to make the model ``name`` in, and the sole right to do so.
+
+    The folder is the same for the same ``purpose``, so that work that was interrupted can be taken up again.
+
+    Raises
+    ------
+    RocoError
+        If another process is at work on this model.
+    StorageFull, InputError
+        If the disk is full or may not be written to.
+    """
+    room = models_directory() / _STAGING
+    folder = room / f"{name.replace('/', '--')}@{purpose}"
+    with writing(models_directory()):
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = os.open(room / f"{name.replace('/', '--')}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise RocoError(f"Another roco is at work on {name}; wait until it has finished, or stop it.") from None
+            yield folder
+        finally:
+            os.close(lock)
+
+
+@contextmanager
+def speaking_of(subject: object, staged: Path) -> Iterator[None]:
+    """Let a refusal name what the person knows instead of the staging folder, which will be gone."""
+    try:
+        yield
+    except RocoError as error:
+        raise type(error)(str(error).replace(str(staged), str(subject))) from None
+
+
+def install(staged: Path, name: str) -> Path:
+    """Put a finished folder into the place of the model ``name``, all of it at once, and return where it is now."""
+    target = folder_of(name)
+    with writing(models_directory()):
+        old = staged.with_name(f"{staged.name}-replaced")
+        _discard(old)
+        if target.exists():
+            target.replace(old)
+        try:
+            staged.replace(target)
+        except OSError:
+            if old.exists():
+                old.replace(target)
+            raise
+        _discard(old)
+    return target
+
+
+def uninstall(name: str) -> int:
+    """Take a model and its unfinished downloads away; return the bytes that this frees."""
+    with staging(name, "removed") as gone:
+        freed = clear_staging(name, but=gone)
+        folder = folder_of(name)
+        if folder.exists():
+            freed += size_of(folder)
+            folder.replace(gone)  # at once, so that no half of a model is ever found
+        _discard(gone)
+    return freed
+
+
+def has_staging(name: str) -> bool:
+    """Whether an unfinished download of this model lies here."""
+    return is_name(name) and any(_staged(name))
+
+
+def clear_staging(name: str, *, but: Path | None = None) -> int:
+    """Delete what is left of unfinished downloads of a model; return the bytes that this frees."""
+    freed = 0
+    for folder in _staged(name):
+        if folder != but:
+            freed += size_of(folder)
+            _discard(folder)
+    return freed
+
+
+def size_of(folder: Path) -> int:
+    """Return the bytes of the files in a folder."""
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+
+
+def check_space(place: Path, needed: int) -> None:
+    """Raise `StorageFull` unless so many bytes are free on the disk of ``place``, which need not exist yet."""
+    there = next(parent for parent in (place, *place.parents) if parent.exists())
+    free = shutil.disk_usage(there).free
+    if needed > free:
+        raise StorageFull(
+            f"{needed / 1e6:,.0f} MB are needed and {free / 1e6:,.0f} MB are free on the disk of {place}; free some "
+            "space, or name another place with ROCO_MODELS."
+        )
+
+
+@contextmanager
+def writing(place: Path) -> Iterator[None]:
+    """Turn what the operating system refuses while ``place`` is written to into errors of roco.
+
+    Raises
+    ------
+    StorageFull, InputError
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _FULL:
+            raise StorageFull(
+                f"The disk of {place} is full, or a quota is reached; free some space and run the same command again."
+            ) from error
+        raise InputError(
+            f"{place} could not be written to ({error.strerror or error}); check its permissions, or name another "
+            "place."
+        ) from error
+
+
+def _staged(name: str) -> Iterator[Path]:
+    return (models_directory() / _STAGING).glob(f"{name.replace('/', '--')}@*")
+
+
+def _discard(folder: Path) -> None:
+    if folder.exists():
+        shutil.rmtree(folder)
+
+
+def check_name(name: str) -> None:
+    """Raise `InputError` for a name that no model can have."""
+    if not is_name(name):
+        raise InputError(
+            f"{name!r} cannot be the name of a model; use letters, digits, dots, dashes and underscores, with at "
+            "most one slash, as in org/name."
+        )

@@ -1,0 +1,149 @@
+"""Compiled towers in the cache: what is there, whether it belongs to the weights, and how it is opened.
+
+Each form of each tower is a graph, its data and, written last, a manifest. Opening compares the format, the fingerprint
+of the weights and the sizes; `check` hashes. What does not fit is never run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from roco_search.models.compiling.cache import cache_directory
+from roco_search.models.compiling.session import onnxruntime_module, options, session
+
+if TYPE_CHECKING:
+    from roco_search.models.checkpoint import Checkpoint, Tensor
+
+FORMAT = 1
+Tower = Literal["text", "image"]
+Form = Literal["fp32", "int8", "dynamic"]
+"""fp32; weights in 8 bits by blocks; weights in 8 bits by channel and activations with one scale a call."""
+
+
+@dataclass(frozen=True, slots=True)
+class Texts:
+    """How texts become token ids: see `TextTokenizer`; `masked` if the tower takes an attention mask."""
+
+    max_length: int
+    pad_id: int
+    pad_to_max: bool
+    masked: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """One form of one tower.
+
+    Attributes
+    ----------
+    folder
+        Where it lies.
+    fingerprint
+        Of the checkpoint that it was made from.
+    tower, form
+        What it is.
+    cosine
+        The least cosine similarity to torch in fp32 that was found when it was made.
+    sizes, hashes
+        Bytes and SHA-256 by file name; the graph is the first.
+    weights
+        By initialiser, the name of the checkpoint's tensor that it is; these are mapped, not copied.
+    texts
+        Of a text tower, how its texts are prepared.
+    """
+
+    folder: Path
+    fingerprint: str
+    tower: Tower
+    form: Form
+    cosine: float
+    sizes: dict[str, int]
+    hashes: dict[str, str]
+    weights: dict[str, str]
+    texts: Texts | None
+
+    @classmethod
+    def find(cls, fingerprint: str, tower: Tower, form: Form) -> Compiled | None:
+        """Return what the cache has, or None if it has nothing, or nothing whole."""
+        folder = folder_of(fingerprint)
+        try:
+            content = json.loads((folder / f"{tower}-{form}.json").read_bytes())
+            if content.pop("format") != FORMAT:
+                return None
+            texts = content.pop("texts")
+            found = cls(folder=folder, texts=Texts(**texts) if texts else None, **content)
+            whole = all((folder / name).stat().st_size == size for name, size in found.sizes.items())
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return None
+        same = (found.fingerprint, found.tower, found.form) == (fingerprint, tower, form)
+        return found if whole and same else None
+
+    def check(self) -> bool:
+        """Whether every file is, byte for byte, what was written."""
+        with suppress(OSError):
+            return all(sha256(self.folder / name) == digest for name, digest in self.hashes.items())
+        return False
+
+    def manifest(self) -> bytes:
+        """Return the manifest as it is stored."""
+        content = {key: value for key, value in asdict(self).items() if key != "folder"}
+        return json.dumps({"format": FORMAT, **content}, indent=1).encode()
+
+    def open(self, tensors: Mapping[str, Tensor], *, threads: int | None = None) -> Any:
+        """Return a session.
+
+        Parameters
+        ----------
+        tensors
+            Where the checkpoint's weights lie.
+        threads
+            See `session.options`.
+
+        Raises
+        ------
+        Exception
+            Whatever onnxruntime raises; its classes share no public base. KeyError if a weight is not there.
+        """
+        chosen = options(threads=threads, ready=self.form != "fp32")
+        held = give_weights(chosen, self.weights, tensors)
+        return session(self.folder / next(iter(self.sizes)), chosen, held)
+
+
+def folder_of(fingerprint: str) -> Path:
+    """Return where the compiled towers of a checkpoint lie."""
+    return cache_directory() / "compiled" / fingerprint[:32]
+
+
+def give_weights(chosen: Any, weights: Mapping[str, str], tensors: Mapping[str, Tensor]) -> list[Any]:
+    """Let a session read these initialisers from the checkpoint's mapped files; what is returned has to outlive it."""
+    if not weights:
+        return []
+    onnxruntime = onnxruntime_module()
+    kinds = {"F32": np.float32, "F16": np.float16}
+    held = [
+        onnxruntime.OrtValue.ortvalue_from_numpy(
+            np.memmap(tensor.file, kinds[tensor.dtype], "r", offset=tensor.start, shape=tensor.shape)
+        )
+        for tensor in (tensors[name] for name in weights.values())
+    ]
+    chosen.add_external_initializers(list(weights), held)
+    return held
+
+
+def available(checkpoint: Checkpoint) -> bool:
+    """Whether the cache has a text tower of this checkpoint in fp32."""
+    return folder_of(checkpoint.fingerprint).is_dir() and bool(Compiled.find(checkpoint.fingerprint, "text", "fp32"))
+
+
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of a file in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,1 @@
+"""Arithmetic that knows neither models nor files: bootstrap, AUC, ranks."""

@@ -1,0 +1,1 @@
+"""The ground floor: files, folders and processes, for every room above."""

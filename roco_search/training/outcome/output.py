@@ -1,0 +1,69 @@
+"""The model that a run leaves: a standard transformers directory, each file whole or not there."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from torch import nn
+
+from roco_search.library.directory import replace_file
+from roco_search.models.catalogue.installed import writing
+from roco_search.models.checkpoint import PREPROCESSOR_FILES, TOKENIZER_FILES
+from roco_search.models.torch_encoder import quiet
+
+# What else belongs to a tokenizer or a processor in one family or another.
+_OTHER_FILES = ("added_tokens.json", "NOTICE")
+_WEIGHTS = "model.safetensors"
+
+
+def save_model(model: nn.Module, base: Path, output: Path) -> None:
+    """Write weights, configuration, tokenizer and preprocessor into ``output``.
+
+    Weights are float32 in safetensors; what a model that was there before had is replaced file by file, the weights
+    last. Raises `StorageFull` and `InputError`.
+    """
+    with writing(output):
+        output.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".model-", dir=output) as scratch:
+            fresh = Path(scratch)
+            _save_pretrained(model, fresh)
+            for name in (*TOKENIZER_FILES, *PREPROCESSOR_FILES, *_OTHER_FILES):
+                if (base / name).is_file():
+                    shutil.copyfile(base / name, fresh / name)
+            names = sorted((path.name for path in fresh.iterdir()), key=lambda name: name == _WEIGHTS)
+            for name in names:
+                _move(fresh / name, output / name)
+
+
+def _save_pretrained(model: Any, directory: Path) -> None:
+    try:
+        with quiet():
+            model.save_pretrained(directory, max_shard_size="100GB")
+    except SafetensorError as error:  # it tells the operating system's reason in words only
+        if number := re.search(r"os error (\d+)", str(error)):
+            raise OSError(int(number[1]), os.strerror(int(number[1]))) from error
+        raise
+    config = directory / "config.json"
+    config.write_text(json.dumps(_without_places(json.loads(config.read_text("utf-8"))), indent=2) + "\n", "utf-8")
+
+
+def _without_places(value: Any) -> Any:
+    """The folder that a model was loaded from is nobody's business."""
+    if isinstance(value, dict):
+        return {key: _without_places(entry) for key, entry in value.items() if key != "_name_or_path"}
+    return value
+
+
+def _move(source: Path, target: Path) -> None:
+    def copy(temporary: Path) -> int:
+        shutil.copyfile(source, temporary)
+        return source.stat().st_size
+
+    replace_file(target, copy)

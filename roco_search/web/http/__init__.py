@@ -1,0 +1,1 @@
+"""What the demo answers over HTTP: the gate, its routes, uploads and pictures."""

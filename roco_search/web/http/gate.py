@@ -1,0 +1,300 @@
+"""Who may ask the demo for what: one gate in front of every route, Gradio's own included.
+
+What it keeps out, and why:
+
+- another site in the same browser, which could read images through the person's own machine: requests of another
+  origin, and names that were made to point here (DNS rebinding);
+- everything of Gradio that the demo does not use: files by path, proxies, component servers. What is not on the list of
+  routes does not exist, and a message may name no file but one that was uploaded;
+- too much: bodies that are too long, and more requests than a person makes;
+- everybody without the password, where one is set.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hmac
+import ipaddress
+import os
+import re
+import socket
+from collections import OrderedDict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from roco_search.web.http.bodies import again, limited, names_uploads_only, whole
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+MEGABYTE = 2**20
+LONGEST_MESSAGE = 4 * MEGABYTE  # of anything but an upload; an embedding and a few labels are far shorter
+MOST_CLIENTS = 1024
+
+_READ = re.compile(
+    r"/|/favicon\.ico|/theme\.css|/manifest\.json|/config/?"
+    r"|/(assets|static|svelte)/[\w./-]+"
+    r"|/gradio_api/(queue/data|heartbeat/\w+|upload_progress|startup-events|theme\.css)"
+    r"|/roco/(image/\d+\.(jpg|json)|map\.json|assets/[\w.-]+)",
+    re.ASCII,
+)
+_WRITE = re.compile(r"/gradio_api/(queue/join|upload|cancel|reset)", re.ASCII)
+UPLOAD, JOIN = "/gradio_api/upload", "/gradio_api/queue/join"
+
+# Everything comes from here and nothing goes anywhere else. Gradio compiles templates in the page: hence 'unsafe-eval'.
+POLICY = (
+    "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self'; object-src 'none'; base-uri 'self'; "
+    "form-action 'self'; frame-ancestors {ancestors}"
+)
+_HEADERS = {
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "cross-origin-resource-policy": "same-origin",
+    "permissions-policy": "camera=(), microphone=(), geolocation=(), display-capture=()",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """So many at once, and so many a second in the long run."""
+
+    burst: float
+    a_second: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """What the gate lets through.
+
+    Attributes
+    ----------
+    hosts
+        Names under which the demo may be asked for, besides localhost.
+    any_address
+        Also under any IP address: a page of another site cannot make its name one.
+    auth
+        User and password that every request has to bring (RFC 7617), or None.
+    longest_upload
+        Bytes.
+    framed_by
+        Sites that may show the demo in a frame, such as ``https://huggingface.co``; none by default.
+    public
+        It is meant for everybody and stands behind a proxy: it may be asked for under any name, a client's address is
+        the last one of X-Forwarded-For, and the scheme is the proxy's.
+    rates
+        For each client: requests of the queue, uploads, and everything else.
+    """
+
+    hosts: frozenset[str] = frozenset()
+    any_address: bool = False
+    auth: tuple[str, str] | None = None
+    longest_upload: int = 128 * MEGABYTE
+    framed_by: tuple[str, ...] = ()
+    public: bool = False
+    rates: dict[str, Rate] = field(
+        default_factory=lambda: {"queue": Rate(60, 10), "upload": Rate(20, 1), "other": Rate(600, 100)}
+    )
+
+
+class Gate:
+    """ASGI middleware that answers itself what it does not let through.
+
+    Parameters
+    ----------
+    app
+        What lies behind.
+    rules
+        What is let through.
+    uploads
+        The folder in which uploaded files lie: a message may name no other file.
+    """
+
+    def __init__(self, app: ASGIApp, rules: Rules, uploads: Path) -> None:
+        self._app, self._rules, self._uploads = app, rules, os.path.realpath(uploads)
+        self._limits = {kind: _Limit(rate) for kind, rate in rules.rates.items()}
+        # A password is guessed one try after the other: ten, then one in five seconds, whoever asks.
+        self._wrong = _Limit(Rate(10, 0.2))
+        ancestors = " ".join(rules.framed_by) or "'none'"
+        headers = {**_HEADERS, "content-security-policy": POLICY.format(ancestors=ancestors)}
+        if not rules.framed_by:
+            headers |= {"x-frame-options": "DENY", "cross-origin-opener-policy": "same-origin"}
+        self._headers = [(name.encode(), value.encode()) for name, value in headers.items()]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let a request through, or answer it."""
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+            return
+        if scope["type"] != "http":  # nothing here speaks through web sockets
+            await send({"type": "websocket.close", "code": 1008})
+            return
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        refusal = self._refuse(scope, headers)
+        if refusal is not None:
+            await _answer(send, *refusal, self._headers)
+            return
+        longest = self._rules.longest_upload if scope["path"] == UPLOAD else LONGEST_MESSAGE
+        receive = limited(receive, longest)
+        if scope["path"] == JOIN:
+            body = await whole(receive)
+            if not names_uploads_only(body, self._uploads):
+                await _answer(send, 403, "Only a file that was just uploaded can be worked with.", self._headers)
+                return
+            receive = again(body, receive)
+        await self._app(scope, receive, self._with_headers(scope, send))
+
+    def _refuse(self, scope: Scope, headers: dict[str, str]) -> tuple[int, str] | None:
+        """Return status and sentence of what is not let through; None for what is."""
+        path, method = scope["path"], scope["method"]
+        if not self._is_host(headers.get("host", "")):
+            return 421, "This demo is not here under that name; open the address that roco printed."
+        if not self._is_own_origin(scope, headers):
+            return 403, "Another site asked; only the demo's own page may."
+        if (wrong := self._check_password(headers)) is not None:
+            return wrong
+        if not _exists(method, path, scope.get("raw_path", b"")):
+            return 404, "There is no such thing here."
+        kind = "upload" if path == UPLOAD else "queue" if method == "POST" else "other"
+        if not self._limits[kind].take(self._client(scope, headers)):
+            return 429, "Too many requests; wait a few seconds."
+        longest = self._rules.longest_upload if path == UPLOAD else LONGEST_MESSAGE
+        length = headers.get("content-length", "0")
+        if not length.isdecimal() or int(length) > longest:
+            return 413, f"That is too large; at most {longest // MEGABYTE} MB are read."
+        return None
+
+    def _client(self, scope: Scope, headers: dict[str, str]) -> str:
+        if self._rules.public and (forwarded := headers.get("x-forwarded-for")):
+            return forwarded.rpartition(",")[2].strip()
+        return str((scope.get("client") or ("",))[0])
+
+    def _is_host(self, host: str) -> bool:
+        name = _host_name(host)
+        if self._rules.public or name in {"localhost", "127.0.0.1", "::1"} or name in self._rules.hosts:
+            return True
+        return self._rules.any_address and _is_address(name)
+
+    def _is_own_origin(self, scope: Scope, headers: dict[str, str]) -> bool:
+        origin = headers.get("origin")
+        if origin is not None:
+            own = urlsplit(origin)
+            if self._rules.public and own.scheme == "https" and own.netloc.lower() in self._rules.hosts:
+                return True  # a proxy may ask under a name of its own
+            schemes = {"http", "https"} if self._rules.public else {scope.get("scheme", "http")}
+            return own.netloc.lower() == headers.get("host", "").lower() and own.scheme in schemes
+        if headers.get("sec-fetch-site", "none") in {"none", "same-origin"}:
+            return True
+        # A link on another page may lead to the demo's first page, or a frame where that is allowed; nothing more.
+        target = {"document", "iframe"} if self._rules.framed_by else {"document"}
+        to_first_page = scope["method"] == "GET" and scope["path"] == "/"
+        return to_first_page and headers.get("sec-fetch-mode") == "navigate" and headers.get("sec-fetch-dest") in target
+
+    def _check_password(self, headers: dict[str, str]) -> tuple[int, str] | None:
+        if self._rules.auth is None:
+            return None
+        given = _credentials(headers.get("authorization", ""))
+        # Both are compared, each in constant time, so that nothing tells which of them was right.
+        right = [hmac.compare_digest(a.encode(), b.encode()) for a, b in zip(given, self._rules.auth, strict=True)]
+        if all(right):
+            return None
+        if given != ("", "") and not self._wrong.take("anyone"):
+            return 429, "Too many wrong passwords; wait a minute."
+        return 401, "Give the user and the password of this demo."
+
+    def _with_headers(self, scope: Scope, send: Send) -> Send:
+        private = not re.match(r"/(assets|static|svelte)/", scope["path"])
+
+        async def sending(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                own = {name for name, _ in self._headers} | ({b"cache-control"} if private else set())
+                kept = [pair for pair in message["headers"] if pair[0].lower() not in own]
+                # A browser that keeps images on its disk would outlive the demo.
+                keep = [(b"cache-control", b"no-store")] if private else []
+                message = {**message, "headers": [*kept, *self._headers, *keep]}
+            await send(message)
+
+        return sending
+
+
+class _Limit:
+    """A bucket of tokens for each client (a token a request, refilled at a rate); the quietest client is forgotten."""
+
+    def __init__(self, rate: Rate) -> None:
+        self._rate = rate
+        self._clients: OrderedDict[str, tuple[float, float]] = OrderedDict()
+
+    def take(self, client: str) -> bool:
+        now = monotonic()
+        tokens, then = self._clients.pop(client, (self._rate.burst, now))
+        tokens = min(self._rate.burst, tokens + (now - then) * self._rate.a_second)
+        allowed = tokens >= 1
+        self._clients[client] = (tokens - allowed, now)
+        if len(self._clients) > MOST_CLIENTS:
+            self._clients.popitem(last=False)
+        return allowed
+
+
+def own_names() -> Iterable[str]:
+    """Return the names of this machine."""
+    return {name.lower() for name in (socket.gethostname(), socket.getfqdn()) if name}
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach an address that a server listens on."""
+    if host == "localhost":
+        return True
+    return _is_address(host) and ipaddress.ip_address(host.strip("[]")).is_loopback
+
+
+def _exists(method: str, path: str, raw: bytes) -> bool:
+    # None of the routes needs an escape; what climbs or is encoded is nobody's honest request.
+    if b"%" in raw or "%" in path or "//" in path or ".." in path or not path.isascii():
+        return False
+    if method in {"GET", "HEAD"}:
+        return _READ.fullmatch(path) is not None
+    return method == "POST" and _WRITE.fullmatch(path) is not None
+
+
+def _host_name(host: str) -> str:
+    try:
+        return (urlsplit(f"//{host}").hostname or "").rstrip(".").lower()
+    except ValueError:
+        return ""
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name.strip("[]"))
+    except ValueError:
+        return False
+    return True
+
+
+def _credentials(header: str) -> tuple[str, str]:
+    scheme, _, encoded = header.partition(" ")
+    if scheme.lower() != "basic":
+        return "", ""
+    try:
+        user, _, password = base64.b64decode(encoded, validate=True).decode("utf-8").partition(":")
+    except (binascii.Error, UnicodeDecodeError):
+        return "", ""
+    return user, password
+
+
+async def _answer(send: Send, status: int, sentence: str, headers: list[tuple[bytes, bytes]]) -> None:
+    body = f"{sentence}\n".encode()
+    own: list[tuple[bytes, Any]] = [
+        (b"content-type", b"text/plain; charset=utf-8"),
+        (b"content-length", str(len(body)).encode()),
+        (b"cache-control", b"no-store"),
+    ]
+    if status == 401:
+        own.append((b"www-authenticate", b'Basic realm="roco", charset="UTF-8"'))
+    await send({"type": "http.response.start", "status": status, "headers": [*headers, *own]})
+    await send({"type": "http.response.body", "body": body})

@@ -1,0 +1,213 @@
+"""The routes of our own: pictures of the library and what is known of them, by id and never by path.
+
+An id is a number of the library's own. Whatever else a request says, no file is opened but that of the frame with this
+id, as the library knows it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import json
+import os
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fastapi import Request
+
+from roco_search.errors import ImageError, InputError, RocoError
+from roco_search.imaging import Window
+from roco_search.imaging.dicom.levels import Levels, read_levels
+from roco_search.system.process import cores
+from roco_search.web.http.pictures import SIZES, PictureCache, placeholder
+from roco_search.web.markup import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from fastapi import FastAPI
+
+    from roco_search.library import StoredFrame
+    from roco_search.web.desk import Beside, Desk
+
+ASSETS = Path(__file__).parents[1] / "assets"
+KINDS = {
+    "gallery.js": "text/javascript",
+    "viewer.js": "text/javascript",
+    "map.js": "text/javascript",
+    "roco.css": "text/css",
+}
+CT_WINDOWS = {
+    # Centre and width in HU, as they are commonly set by hand.
+    "soft tissue": (40.0, 400.0),
+    "lung": (-600.0, 1500.0),
+    "bone": (500.0, 2000.0),
+    "brain": (40.0, 80.0),
+}
+
+
+def add_routes(app: FastAPI, desk: Desk, folder: Path) -> None:
+    """Add the routes under ``/roco`` to an app.
+
+    Parameters
+    ----------
+    app
+        Before anything is mounted at its root.
+    desk
+        Answers for the library.
+    folder
+        The run's private folder.
+    """
+    import anyio
+    from fastapi import HTTPException, Query, Response
+
+    cache = PictureCache(folder / "pictures")
+    renderers = ThreadPoolExecutor(max(2, cores()), "roco-render", _give_way)
+
+    async def work(task: Callable[..., Any], *arguments: Any) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(renderers, task, *arguments)
+
+    @app.get("/roco/image/{frame_id}.jpg")
+    async def image(
+        frame_id: int, size: int = 320, center: float | None = Query(None), width: float | None = Query(None)
+    ) -> Response:
+        if size not in SIZES:
+            raise HTTPException(422, f"The size is one of {', '.join(map(str, SIZES))}.")
+        if (center is None) != (width is None):
+            raise HTTPException(422, "A window has a centre and a width.")
+        try:
+            window = None if center is None or width is None else Window(center, width)
+        except InputError as error:
+            raise HTTPException(422, str(error)) from None
+        data, kind, status = await work(picture, desk, cache, frame_id, size, window)
+        return Response(data, status, media_type=kind)
+
+    @app.get("/roco/image/{frame_id}.json")
+    async def facts(frame_id: int) -> dict[str, Any]:
+        found = await work(describe, desk, frame_id)
+        if found is None:
+            raise HTTPException(404, "The library has no such picture.")
+        return dict(found)
+
+    @app.get("/roco/map.json")
+    async def points(request: Request, method: str = "pca", guess: bool = False) -> Response:
+        try:
+            found = await anyio.to_thread.run_sync(map_points, desk, method, guess)
+        except RocoError as error:
+            raise HTTPException(422, str(error)) from None
+        data = json.dumps(found).encode()
+        if "gzip" not in request.headers.get("accept-encoding", ""):
+            return Response(data, media_type="application/json")
+        return Response(gzip.compress(data, 5), media_type="application/json", headers={"content-encoding": "gzip"})
+
+    @app.get("/roco/assets/{name}")
+    def asset(name: str) -> Response:
+        if name not in KINDS:
+            raise HTTPException(404)
+        return Response((ASSETS / name).read_bytes(), media_type=KINDS[name])
+
+
+def _give_way() -> None:
+    """Let this thread wait for those that answer a search, where the system can tell threads apart (Linux)."""
+    if sys.platform == "linux":
+        with suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
+
+
+def picture(desk: Desk, cache: PictureCache, frame_id: int, size: int, window: Window | None) -> tuple[bytes, str, int]:
+    """Return a frame as a picture with its kind, or what says why there is none, and the HTTP status."""
+    frame = desk.frame(frame_id)
+    if frame is None:
+        return placeholder(None), "image/svg+xml", 404
+    try:
+        return cache.picture(frame, size, window), "image/jpeg", 200
+    except ImageError as error:
+        return placeholder(error), "image/svg+xml", 404
+
+
+def describe(desk: Desk, frame_id: int) -> dict[str, Any] | None:
+    """Return what the viewer shows beside a picture, as plain data; None for an id that the library has not."""
+    found = desk.beside(frame_id)
+    if found is None:
+        return None
+    frame = found.frame
+    try:
+        levels = read_levels(frame.path, frame.frame)
+    except ImageError:
+        levels = None
+    return {
+        "id": frame.id,
+        "name": desk.name(frame.path),
+        "modality": frame.modality,
+        "body_part": frame.body_part and frame.body_part.lower(),
+        "view": frame.view,
+        "laterality": frame.laterality,
+        "frame": frame.frame + 1,
+        "frames": frame.frames,
+        "instance": frame.instance_number,
+        "rows": frame.rows,
+        "columns": frame.columns,
+        "levels": levels and _levels(levels),
+        "beside": _beside(found),
+    }
+
+
+def _levels(levels: Levels) -> dict[str, Any]:
+    return {
+        "low": levels.low,
+        "high": levels.high,
+        "center": levels.window.center,
+        "width": levels.window.width,
+        "unit": "HU" if levels.hounsfield else "",
+        "presets": CT_WINDOWS if levels.hounsfield else {},
+    }
+
+
+def _beside(found: Beside) -> dict[str, Any]:
+    return {
+        "kind": found.kind,
+        "place": found.place + 1,
+        "count": found.count,
+        "ids": [frame.id for frame in found.neighbours],
+        "labels": [_label(frame) for frame in found.neighbours],
+    }
+
+
+def _label(frame: StoredFrame) -> str:
+    if frame.frames > 1:
+        return f"frame {frame.frame + 1}"
+    return f"image {frame.instance_number}" if frame.instance_number is not None else ""
+
+
+def map_points(desk: Desk, method: str, guess: bool) -> dict[str, Any]:
+    """Return the map as plain data: where each picture lies, what it is, and the groups of each colouring."""
+    from roco_search.embedding_map import colours
+    from roco_search.embedding_map.drawing import METHODS, TITLES
+
+    found = desk.map(method, guess=guess)  # type: ignore[arg-type]
+    colourings = {}
+    for color, title in TITLES.items():
+        groups = found.groups(color)
+        names = [printable(name) for name in groups.names]
+        if desk.redact_paths and color == "folder":
+            names = [f"folder {number}" for number in range(1, len(names) + 1)]
+        colourings[color] = {
+            "title": title,
+            "names": names,
+            "counts": groups.counts,
+            "colours": colours(groups.names),
+            "of": groups.of.tolist(),
+        }
+    points = found.projection.points
+    return {
+        "ids": found.ids.tolist(),
+        "x": points[:, 0].round(4).tolist(),
+        "y": points[:, 1].round(4).tolist(),
+        "total": found.total,
+        "about": METHODS[found.projection.method],
+        "colourings": colourings,
+    }

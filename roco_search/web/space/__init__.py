@@ -1,0 +1,1 @@
+"""The demo as a Space: exported, pushed, and what runs there."""

@@ -1,0 +1,141 @@
+"""The demo as a Space for Hugging Face: a folder that holds everything it needs, and runs anywhere.
+
+A Space installs ``requirements.txt`` before its other files are there, so our wheel cannot be named in it; ``app.py``
+unpacks it. What is required is pinned to what is installed here, because that is what was tried.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+from roco_search import __version__
+from roco_search.errors import InputError
+from roco_search.library.directory import replace_file
+from roco_search.models.catalogue import installed as place
+from roco_search.models.catalogue import names as catalog
+from roco_search.models.onnx_encoder import beside
+from roco_search.web.app import check_gradio
+from roco_search.web.space.phantoms import write_examples
+from roco_search.web.space.wheel import PACKAGE, build_wheel, requirements
+
+MARK = "roco-space.json"
+MODEL = "model"
+# hnswlib has to be compiled, and serves libraries of 200,000 images and more.
+UNUSED = frozenset({"hnswlib"})
+# Gigabytes, which a model with compiled towers does not need.
+OF_TORCH = frozenset({"torch", "transformers"})
+LARGE = ("*.whl", "*.safetensors")
+TEMPLATES = Path(__file__).parents[1] / "assets" / "space"
+
+
+@dataclass(frozen=True, slots=True)
+class ExportedSpace:
+    """What was written: the folder, the model's name, the files below the folder, and their size in bytes."""
+
+    folder: Path
+    model: str
+    files: list[str]
+    bytes: int
+
+
+def export_space(folder: Path, model: str | Path | None = None) -> ExportedSpace:
+    """Write a Space.
+
+    Parameters
+    ----------
+    folder
+        New, empty, or a Space that was written before and is renewed; other files in it stay.
+    model
+        A name or folder as `load_encoder` takes it; None for the model of new libraries.
+
+    Raises
+    ------
+    InputError
+        If gradio is not installed, roco cannot be carried on, the folder holds other things, or cannot be written.
+    ModelNotFound, UnsupportedModel
+    """
+    check_gradio()
+    checkpoint = catalog.find(model or catalog.default())
+    embedded = checkpoint.directory == catalog.EMBEDDED
+    light = beside(checkpoint, "text") is not None
+    try:
+        _prepare(folder)
+        wheel = build_wheel(folder)
+        written = [wheel, *write_examples(folder / "examples")]
+        if not embedded:
+            written += _copy_model(checkpoint.directory, folder / MODEL)
+        files = {
+            "app.py": (TEMPLATES / "app.py").read_text("utf-8"),
+            "requirements.txt": _requirements(light=light),
+            "README.md": (TEMPLATES / "README.md")
+            .read_text("utf-8")
+            .format(
+                gradio=version("gradio"),
+                python=f"{sys.version_info.major}.{sys.version_info.minor}",
+                wheel=wheel.name,
+                version=__version__,
+                model=Path(checkpoint.name).name,
+                card=_card(checkpoint.directory),
+            ),
+            ".gitattributes": "".join(f"{kind} filter=lfs diff=lfs merge=lfs -text\n" for kind in LARGE),
+            MARK: json.dumps({"format": 1, "roco": __version__, "model": None if embedded else MODEL}) + "\n",
+        }
+        for name, text in files.items():
+            written.append(folder / name)
+            replace_file(folder / name, _writer(text))
+            (folder / name).chmod(0o644)  # it is made to be published
+    except OSError as error:
+        raise InputError(f"{folder} cannot be written to ({error.strerror or error}); give another folder.") from None
+    names = sorted(os.fspath(path.relative_to(folder)) for path in written)
+    return ExportedSpace(folder, Path(checkpoint.name).name, names, sum(path.stat().st_size for path in written))
+
+
+def is_space(folder: Path) -> bool:
+    """Whether a folder holds a Space that `export_space` has written."""
+    return (folder / MARK).is_file() and (folder / "app.py").is_file()
+
+
+def _prepare(folder: Path) -> None:
+    if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not is_space(folder))):
+        raise InputError(f"{folder} holds other things than a Space of roco; give a new or empty folder.")
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.glob(f"{PACKAGE}-*.whl"):
+        old.unlink()
+    for name in (MODEL, "examples"):
+        if (folder / name).is_dir():
+            shutil.rmtree(folder / name)
+
+
+def _copy_model(source: Path, target: Path) -> list[Path]:
+    target.mkdir()
+    names = [path.name for path in sorted(source.iterdir())]
+    kept = [name for name in names if place.belongs_to_a_model(name) or name.endswith(".onnx")]
+    return [Path(shutil.copyfile(source / name, target / name)) for name in kept]
+
+
+def _requirements(*, light: bool) -> str:
+    left_out = UNUSED | (OF_TORCH if light else frozenset())
+    names = sorted({*requirements(), "gradio"} - left_out)
+    return "".join(f"{name}=={version(name)}\n" for name in names)
+
+
+def _card(directory: Path) -> str:
+    try:
+        text = (directory / "README.md").read_text("utf-8")
+    except OSError:
+        return "It came without a model card."
+    without_header = re.sub(r"\A---\n.*?\n---\n", "", text, count=1, flags=re.DOTALL)
+    # Its headings go one level down: the page has one of its own.
+    return re.sub(r"^(#+ )", r"#\1", without_header, flags=re.MULTILINE).strip()
+
+
+def _writer(text: str) -> Callable[[Path], int]:
+    return lambda temporary: temporary.write_bytes(text.encode("utf-8"))

@@ -1,0 +1,148 @@
+"""Hugging Face's imagefolder, in the forms that it has on disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from roco_search.datasets import open_pairs, open_training
+from roco_search.errors import InputError
+from tests.datasets.drawing import SHARED, draw, grey_of, write_csv, write_lines
+from tests.imaging.drawing import draw_dicom, ramp
+
+PAIRS = SHARED / "data" / "pairs"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Two splits with a table each."""
+    for split, numbers in (("train", (1, 2, 3)), ("dev", (4, 5))):
+        for number in numbers:
+            draw(tmp_path / "set" / split / "a" / f"{number}.png", number)
+        rows = [
+            {"file_name": f"a/{n}.png", "text": f" text  {n}", "group": f"g{n // 2}", "license": "CC BY"}
+            for n in numbers
+        ]
+        write_lines(tmp_path / "set" / split / "metadata.jsonl", rows)
+    return tmp_path / "set"
+
+
+def test_a_table_in_the_folder_of_each_split(folder: Path) -> None:
+    found = open_pairs(folder, "validation")
+    assert (found.name, found.layout, found.split) == ("set", "imagefolder", "validation")
+    assert [(pair.caption, pair.case, grey_of(pair)) for pair in found.pairs] == [
+        ("text 4", "g2", 4),
+        ("text 5", "g2", 5),
+    ]
+    assert found.pairs[0].columns == {"group": "g2", "license": "CC BY"}
+    data = open_training(folder)
+    assert not data.cut and len(data.train) == 3 and len(data.validation) == 2
+
+
+def test_the_folder_of_one_split_is_that_split(folder: Path) -> None:
+    found = open_pairs(folder / "dev", "dev")
+    assert (len(found), found.name, found.split) == (2, "set", "validation")
+
+
+def test_one_table_for_all_is_divided_by_its_folders(tmp_path: Path) -> None:
+    for split, number in (("train", 1), ("test", 2)):
+        draw(tmp_path / split / f"{number}.png", number)
+    rows = [["train/1.png", "one"], ["test/2.png", "two"]]
+    write_csv(tmp_path / "metadata.csv", ["file_name", "caption"], rows)
+    assert [grey_of(pair) for pair in open_pairs(tmp_path, "test").pairs] == [2]
+    assert [grey_of(pair) for pair in open_pairs(tmp_path, "train").pairs] == [1]
+
+
+def test_one_table_for_all_is_divided_by_its_column(tmp_path: Path) -> None:
+    for number in (1, 2, 3):
+        draw(tmp_path / f"{number}.png", number)
+    rows = [
+        {"file_name": f"{n}.png", "text": str(n), "split": split} for n, split in ((1, "train"), (2, "val"), (3, ""))
+    ]
+    write_lines(tmp_path / "metadata.jsonl", rows)
+    assert [pair.caption for pair in open_pairs(tmp_path, "dev").pairs] == ["2"]
+    with pytest.raises(InputError, match="it has train, val, without a split"):
+        open_pairs(tmp_path, "test")
+
+
+def test_a_flat_folder_is_train(tmp_path: Path) -> None:
+    draw(tmp_path / "scans" / "1.png", 1)
+    pq.write_table(
+        pa.table({"file_name": ["1.png"], "caption": ["a"], "finding": [["x", "y"]]}),
+        tmp_path / "scans" / "metadata.parquet",
+    )
+    (pair,) = open_pairs(tmp_path / "scans", "train", caption_columns=["finding"]).pairs
+    assert pair.captions == {"a": 0.6, "x, y": pytest.approx(0.4)}
+
+
+def test_the_hub_keeps_it_in_data(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "repository").mkdir()
+    folder.rename(tmp_path / "repository" / "data")
+    assert open_pairs(tmp_path / "repository", "train").name == "repository"
+
+
+def test_several_captions_of_an_image(tmp_path: Path) -> None:
+    draw(tmp_path / "1.png")
+    draw(tmp_path / "2.png")
+    rows = [
+        {"file_name": "1.png", "captions": ["one", " first ", ""]},
+        {"file_name": "2.png", "text": "two", "captions": ["second", "two"]},
+    ]
+    write_lines(tmp_path / "metadata.jsonl", rows)
+    first, second = open_pairs(tmp_path, "train").pairs
+    assert second.caption == "two" and second.captions == {"two": 0.6, "second": pytest.approx(0.4)}
+    # The table has a column `text`, which the first row leaves empty.
+    assert first.caption == "one" and first.captions == {"one": 0.6, "first": pytest.approx(0.4)}
+
+
+def test_dicom_works_too(tmp_path: Path) -> None:
+    draw_dicom(tmp_path / "1.dcm", ramp())
+    write_lines(tmp_path / "metadata.jsonl", [{"file_name": "1.dcm", "text": "a ramp"}])
+    (pair,) = open_pairs(tmp_path, "train").pairs
+    assert pair.picture.read().shape == (64, 64, 3)
+
+
+def test_what_is_missing_is_counted(folder: Path) -> None:
+    (folder / "train" / "a" / "2.png").unlink()
+    left_out = open_pairs(folder, "train").left_out
+    assert left_out.examples == {"the image is missing": ["train/a/2.png"]}
+
+
+@pytest.mark.parametrize("name", ["../../secret.png", "/etc/hostname", r"..\secret.png"])
+def test_a_path_out_of_the_folder_is_refused(folder: Path, name: str) -> None:
+    draw(folder.parent / "secret.png")
+    write_lines(
+        folder / "dev" / "metadata.jsonl", [{"file_name": "a/4.png", "text": "x"}, {"file_name": name, "text": "x"}]
+    )
+    with pytest.raises(InputError, match=r"dev/metadata\.jsonl, line 2: .* leads out of the data folder"):
+        open_pairs(folder, "dev")
+
+
+@pytest.mark.parametrize(
+    ("rows", "says"),
+    [
+        ([{"file_name": "a/4.png", "text": "x"}, "{"], "line 2: not a JSON object"),
+        ([{"file_name": "a/4.png", "text": "x"}, {"text": "x"}], "line 2: no path of an image in 'file_name'"),
+        ([{"name": "a/4.png", "text": "x"}], r"no column that names the images; it has name, text"),
+        ([{"file_name": "a/4.png", "words": "x"}], r"no column of captions, such as 'text' or 'caption' \(1\)"),
+        ([{"file_name": "a/4.png", "text": " "}], r"the caption is empty \(1\)"),
+    ],
+)
+def test_bad_metadata_is_told(folder: Path, rows: list[dict[str, str] | str], says: str) -> None:
+    write_lines(folder / "dev" / "metadata.jsonl", rows)
+    with pytest.raises(InputError, match=says):
+        open_pairs(folder, "dev")
+
+
+@pytest.mark.skipif(not PAIRS.is_dir(), reason="the shared pairs are not beside this checkout")
+def test_the_real_pairs() -> None:
+    data = open_training(PAIRS)
+    assert (len(data.train), len(data.validation), data.cut) == (17084, 1299, False)
+    assert not data.train.left_out.counts
+    medpix = open_pairs(PAIRS, "dev", where=["source=medpix2"])
+    assert len(medpix) == 194 and {pair.columns["source"] for pair in medpix.pairs} == {"medpix2"}
+    assert medpix.pairs[0].picture.read().shape[2] == 3
+    assert len(open_pairs(PAIRS, "dev", licences=["CC BY"])) == 144

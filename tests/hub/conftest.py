@@ -1,0 +1,5 @@
+"""The hub of the tests of models serves these too."""
+
+from tests.models.conftest import clip_folder, hub, models
+
+__all__ = ["clip_folder", "hub", "models"]

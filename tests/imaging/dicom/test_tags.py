@@ -1,0 +1,104 @@
+"""Nothing but defined terms, numbers and registered UIDs ever comes out of a header."""
+
+import dataclasses
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydicom import config
+from pydicom.datadict import dictionary_VR, tag_for_keyword
+from pydicom.dataelem import DataElement
+from pydicom.dataset import Dataset
+
+from roco_search.imaging import Tags
+from roco_search.imaging.dicom import terms
+from roco_search.imaging.dicom.header import WANTED
+from roco_search.imaging.dicom.tags import body_part, read_tags, view_position
+from tests.imaging.drawing import PATIENT, only, shipped
+
+TEXTUAL = [
+    keyword
+    for keyword in (*WANTED, "PatientName", "StudyDescription", "ProtocolName")
+    if dictionary_VR(tag_for_keyword(keyword) or 0) in {"CS", "LO", "UI", "PN", "SH", "DS", "IS", "LT"}
+]
+# Everything that a string attribute of Tags may hold, apart from UIDs.
+ALLOWED = (
+    terms.MODALITIES
+    | terms.BODY_PARTS
+    | terms.VIEWS
+    | set(terms.VIEW_ALIASES.values())
+    | terms.PHOTOMETRIC
+    | set("LRBU")
+)
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(TEXTUAL),
+        st.text(alphabet=st.characters(max_codepoint=0x17F), max_size=40)
+        | st.sampled_from(["CT", "HEAD", "LAT", "1.2.3"]),
+    )
+)
+def test_no_free_text_comes_out(values: dict[str, str]) -> None:
+    dataset = Dataset()
+    for keyword, value in values.items():
+        tag = tag_for_keyword(keyword)
+        assert tag is not None
+        try:
+            dataset[tag] = DataElement(tag, dictionary_VR(tag), value, validation_mode=config.IGNORE)
+        except (ValueError, TypeError, OverflowError):  # pydicom itself refuses to hold it
+            continue
+    tags = read_tags(dataset, values.get("SOPClassUID"))
+    for field in dataclasses.fields(tags):
+        value = getattr(tags, field.name)
+        if not isinstance(value, str):
+            assert value is None or isinstance(value, int)
+        elif field.name in {"sop_class", "transfer_syntax", "series_uid", "study_uid"}:
+            assert set(value) <= set("0123456789.") and len(value) <= 64
+        else:
+            assert value in ALLOWED
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("HEAD", "HEAD"),
+        (" chest ", "CHEST"),
+        ("WHOLE BODY", "WHOLEBODY"),
+        ("C-SPINE", "CSPINE"),
+        ("HEAD^ROUTINE", None),
+        ("BACINO", None),
+        (PATIENT, None),
+        ("", None),
+    ],
+)
+def test_body_part_is_a_defined_term_or_nothing(written: str, meant: str | None) -> None:
+    assert body_part(written) == meant
+
+
+def test_view_position_knows_its_aliases() -> None:
+    assert [view_position(text) for text in ("pa", "LAT", "MLO", "smiling")] == ["PA", "LATERAL", "MLO", None]
+
+
+def test_tags_of_a_real_file() -> None:
+    tags = only(shipped("CT_small.dcm")).tags
+    assert (tags.modality, tags.rows, tags.columns, tags.photometric) == ("CT", 128, 128, "MONOCHROME2")
+    assert tags.sop_class == "1.2.840.10008.5.1.4.1.1.2"
+    assert tags.transfer_syntax == "1.2.840.10008.1.2.1"
+    assert tags.localizer is False
+    assert tags.series_number == 1
+
+
+def test_grouping_uids_do_not_show() -> None:
+    assert "1.2.3" not in repr(Tags(series_uid="1.2.3", study_uid="1.2.3.4"))
+
+
+def test_patient_attributes_are_not_even_read() -> None:
+    assert not [keyword for keyword in WANTED if keyword.startswith(("Patient", "Referring", "Institution"))]
+    assert not {
+        "StudyDescription",
+        "SeriesDescription",
+        "ProtocolName",
+        "StudyDate",
+        "AccessionNumber",
+    } & set(WANTED)

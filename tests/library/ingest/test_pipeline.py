@@ -1,0 +1,94 @@
+"""A vector belongs to its row, in whatever order good and bad files come."""
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from roco_search.errors import UnsupportedModel
+from roco_search.imaging import open_image
+from roco_search.library.ingest import pipeline
+from roco_search.library.ingest.pipeline import embed_files
+from roco_search.library.ingest.plan import Candidate
+from tests.library.toy import ToyEncoder, draw, draw_pages, spoil
+
+KINDS = st.sampled_from(["good", "spoiled", "text", "pages", "missing", "large", "empty"])
+
+
+def write(folder: Path, number: int, kind: str) -> Candidate:
+    path = folder / f"{number:03}.{'txt' if kind == 'text' else 'png'}"
+    match kind:
+        case "good":
+            draw(path, number)
+        case "large":
+            draw(path, number, size=300)
+        case "spoiled":
+            spoil(path, number)
+        case "pages":
+            draw_pages(path, range(number, number + 4))
+        case "text":
+            path.write_text("words")
+        case "empty":
+            path.write_bytes(b"")
+    return Candidate(str(path), str(folder), "all", None, None)
+
+
+@settings(max_examples=25, deadline=None)
+@given(kinds=st.lists(KINDS, max_size=14), batch_size=st.integers(1, 6), limit=st.sampled_from([1, 5_000, 10**6]))
+def test_every_vector_is_that_of_its_own_frame(kinds: list[str], batch_size: int, limit: int) -> None:
+    encoder = ToyEncoder()
+    with tempfile.TemporaryDirectory() as name, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pipeline, "MAX_BYTES", limit)
+        work = [write(Path(name), number, kind) for number, kind in enumerate(kinds)]
+        finished = [file for files in embed_files(work, encoder, batch_size=batch_size) for file in files]
+        assert [file.candidate for file in finished] == work
+        for file, kind in zip(finished, kinds, strict=True):
+            expected = {"spoiled": "unreadable", "empty": "unreadable", "text": "other", "missing": "vanished"}
+            assert file.outcome.kind == expected.get(kind, "image")
+            if file.outcome.kind != "image":
+                assert file.vectors == []
+                continue
+            own = [encoder.encode_one(frame.pixels)[0] for frame in open_image(file.candidate.path, frames="all")]
+            np.testing.assert_allclose(file.vectors, own, atol=1e-6)
+    assert max(encoder.batches, default=0) <= batch_size
+
+
+def test_pixels_in_memory_stay_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    size = 200 * 200 * 3
+    monkeypatch.setattr(pipeline, "MAX_BYTES", 6 * size)
+    held: list[int] = []
+    reserve = pipeline.Budget.reserve
+
+    def watch(budget: pipeline.Budget, ticket: int, amount: int) -> None:
+        reserve(budget, ticket, amount)
+        held.append(budget._held)
+
+    monkeypatch.setattr(pipeline.Budget, "reserve", watch)
+    work = []
+    for number in range(40):
+        path = draw(tmp_path / f"{number:02}.png", number, size=200)
+        work.append(Candidate(str(path), str(tmp_path), "middle", None, None))
+    assert sum(len(files) for files in embed_files(work, ToyEncoder(), batch_size=32)) == 40
+    assert len(held) == 40 and max(held) <= 7 * size
+
+
+def test_closing_early_ends_the_readers(tmp_path: Path) -> None:
+    work = [write(tmp_path, number, "good") for number in range(60)]
+    batches = embed_files(work, ToyEncoder(), batch_size=4)
+    assert next(batches)
+    batches.close()
+    import threading
+
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("roco-read")]
+
+
+def test_wrong_shape_is_refused(tmp_path: Path) -> None:
+    class Wrong(ToyEncoder):
+        def encode_images(self, images):
+            return super().encode_images(images)[:, :3]
+
+    with pytest.raises(UnsupportedModel, match=r"shape \(1, 3\) instead of \(1, 24\)"):
+        list(embed_files([write(tmp_path, 0, "good")], Wrong()))

@@ -1,0 +1,144 @@
+"""Images come by id: rendered, private, and nothing else than what the library holds."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from roco_search.imaging import Window, open_image
+from roco_search.library import Library
+from roco_search.models import load_encoder
+from roco_search.web.desk import Desk
+from roco_search.web.http.pictures import PictureCache
+from tests.web.conftest import Site, serve
+
+
+def ids(desk: Desk) -> dict[str, int]:
+    """Frame ids by file name."""
+    frames = desk.ask(lambda library: library.frames(range(1, 99)))
+    return {Path(frame.path).name: frame.id for frame in frames.values()}
+
+
+def pixels(data: bytes) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"), np.int16)
+
+
+def test_a_picture_is_the_rendered_frame(site: Site, scans: Path) -> None:
+    number = ids(site.desk)["693_J2KI.dcm"]
+    answer = site.ask(f"/roco/image/{number}.jpg?size=1280")
+    assert (answer.status, answer.headers["content-type"]) == (200, "image/jpeg")
+    whole = next(open_image(scans / "693_J2KI.dcm")).pixels.astype(np.int16)
+    assert abs(pixels(answer.body) - whole).mean() < 2
+    small = site.ask(f"/roco/image/{number}.jpg?size=160")
+    assert Image.open(io.BytesIO(small.body)).size == (160, 160)
+    assert not Image.open(io.BytesIO(small.body)).getexif()
+
+
+def test_a_window_is_applied_to_it(site: Site, scans: Path) -> None:
+    number = ids(site.desk)["CT_small.dcm"]
+    facts = site.ask(f"/roco/image/{number}.json").json
+    assert facts["levels"]["unit"] == "HU" and "lung" in facts["levels"]["presets"]
+    answer = site.ask(f"/roco/image/{number}.jpg?size=1280&center=-600&width=1500")
+    shown = next(open_image(scans / "CT_small.dcm", window=Window(-600, 1500))).pixels.astype(np.int16)
+    assert abs(pixels(answer.body) - shown).mean() < 3
+    for query in ("size=1280&center=5", "size=5", "center=1&width=-4", "center=nan&width=2", "center=x&width=2"):
+        assert site.ask(f"/roco/image/{number}.jpg?{query}").status == 422
+
+
+def test_what_is_known_of_a_picture_and_its_neighbours(site: Site) -> None:
+    known = ids(site.desk)
+    facts = site.ask(f"/roco/image/{known['series-17136']}.json").json
+    assert (facts["name"], facts["modality"], facts["rows"]) == ("series-17136", "CT", 16)
+    series = {number for name, number in known.items() if name.startswith("series-")}
+    assert facts["beside"]["kind"] == "series" and facts["beside"]["count"] == len(series) == 4
+    assert set(facts["beside"]["ids"]) == series
+    order = [site.ask(f"/roco/image/{number}.json").json["instance"] for number in facts["beside"]["ids"]]
+    assert order == sorted(order)
+    drawn = site.ask(f"/roco/image/{known['3.png']}.json").json
+    assert drawn["beside"]["kind"] == "folder" and drawn["beside"]["count"] == 14
+    assert drawn["levels"] is None
+    assert str(site.scans) not in str(facts) + str(drawn)
+
+
+@pytest.mark.parametrize("path", ["/roco/image/99999.jpg", "/roco/image/0.jpg", "/roco/image/99999.json"])
+def test_an_id_that_is_none_is_not_found(site: Site, path: str) -> None:
+    assert site.ask(path).status == 404
+
+
+def test_a_file_that_is_gone_says_so_in_its_place(tmp_path: Path) -> None:
+    picture = tmp_path / "scans" / "a.png"
+    picture.parent.mkdir()
+    Image.linear_gradient("L").save(picture)
+    with Library.create_or_open(tmp_path / "library") as library:
+        library.index([picture.parent], load_encoder("roco-mini", "cpu"))
+    (tmp_path / "scratch").mkdir()
+    with (
+        Desk(tmp_path / "library", load_encoder("roco-mini", "cpu")) as desk,
+        serve(desk, tmp_path / "scratch", picture.parent) as site,
+    ):
+        assert site.ask("/roco/image/1.jpg").status == 200
+        picture.unlink()
+        gone = site.ask("/roco/image/1.jpg")
+        assert (gone.status, gone.headers["content-type"]) == (404, "image/svg+xml")
+        assert b"<svg" in gone.body and str(tmp_path).encode() not in gone.body
+        assert site.ask("/roco/image/1.json").json["levels"] is None
+
+
+def test_thumbnails_are_kept_privately_within_bounds_and_follow_their_file(tmp_path: Path, desk: Desk) -> None:
+    path = tmp_path / "a.png"
+    chance = np.random.default_rng(0)
+    frames = []
+    for number in range(4):
+        one = tmp_path / f"{number}.png"
+        Image.fromarray(chance.integers(0, 256, (200, 200), dtype=np.uint8)).save(one)
+        (frame,) = desk.ask(lambda library: library.frames([1])).values()
+        frames.append(
+            type(frame)(**{**{n: getattr(frame, n) for n in frame.__slots__}, "id": number, "path": str(one)})
+        )
+    cache = PictureCache(tmp_path / "kept", most=60_000)
+    first = cache.picture(frames[0], 160)
+    assert cache.picture(frames[0], 160) == first
+    assert (tmp_path / "kept").stat().st_mode & 0o777 == 0o700
+    assert all(kept.stat().st_mode & 0o777 == 0o600 for kept in (tmp_path / "kept").iterdir())
+    for frame in frames * 2:
+        cache.picture(frame, 160)
+    assert 0 < sum(kept.stat().st_size for kept in (tmp_path / "kept").iterdir()) <= 60_000
+    shutil.copy(tmp_path / "1.png", path)
+    shutil.copy(tmp_path / "1.png", frames[0].path)
+    assert cache.picture(frames[0], 160) != first, "a file that changed is another picture"
+    shutil.rmtree(tmp_path / "kept")
+    assert cache.picture(frames[2], 160), "without a place to keep it, it is shown all the same"
+
+
+def test_the_map_has_every_picture_once(site: Site) -> None:
+    found = site.ask("/roco/map.json?method=pca&guess=true").json
+    frames = site.desk.ask(lambda library: library.frames(range(1, 99)))
+    assert found["ids"] == sorted(frames) and len(found["x"]) == len(found["y"]) == len(frames)
+    for colouring in found["colourings"].values():
+        assert sum(colouring["counts"]) == len(colouring["of"]) == len(frames)
+        assert len(colouring["names"]) == len(colouring["colours"])
+    assert "drawn" in found["colourings"]["folder"]["names"]
+    packed = site.ask("/roco/map.json?method=pca&guess=true", Accept_Encoding="gzip")
+    assert packed.headers["content-encoding"] == "gzip" and json.loads(gzip.decompress(packed.body)) == found
+    refused = site.ask("/roco/map.json?method=tsne")
+    assert refused.status == 422 and "umap or pca" in refused.json["detail"]
+
+
+def test_names_can_be_hidden(indexed: Path, tmp_path: Path, scans: Path) -> None:
+    with (
+        Desk(indexed, load_encoder("roco-mini", "cpu"), redact_paths=True) as desk,
+        serve(desk, tmp_path, scans) as site,
+    ):
+        number = ids(desk)["CT_small.dcm"]
+        everything = [site.ask(f"/roco/image/{number}.json").body, site.ask("/roco/map.json").body, site.ask("/").body]
+        everything += [part.encode() for part in site.search("CT")]
+        assert not [data for data in everything if b"CT_small" in data or b"drawn" in data]
+        assert re.fullmatch(r"[0-9a-f]{12}", site.ask(f"/roco/image/{number}.json").json["name"])
