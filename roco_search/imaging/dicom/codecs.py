@@ -15,14 +15,9 @@ import numpy.typing as npt
 
 from roco_search.errors import UnreadableImage
 from roco_search.imaging.dicom.codestream import Codestream
+from roco_search.imaging.dicom.tags import NEWER_SYNTAXES, registered_uid
 
 RLE = "1.2.840.10008.1.2.5"
-_JPEG_XL = {
-    # Registered in 2024, and not yet known to every pydicom.
-    "1.2.840.10008.1.2.4.110": "JPEG XL Lossless",
-    "1.2.840.10008.1.2.4.111": "JPEG XL JPEG Recompression",
-    "1.2.840.10008.1.2.4.112": "JPEG XL",
-}
 _CODECS: dict[str, str | None] = {
     # Transfer syntax UID: name in imagecodecs; None stands for uncompressed data.
     "1.2.840.10008.1.2.4.50": "jpeg8",  # libjpeg-turbo 3: 8, 10 and 12 bits, and lossless up to 16
@@ -36,7 +31,7 @@ _CODECS: dict[str, str | None] = {
     "1.2.840.10008.1.2.4.201": "htj2k",  # OpenJPH
     "1.2.840.10008.1.2.4.202": "htj2k",
     "1.2.840.10008.1.2.4.203": "htj2k",
-    **dict.fromkeys(_JPEG_XL, "jpegxl"),
+    **dict.fromkeys(NEWER_SYNTAXES, "jpegxl"),
     RLE: "packbits",
     "1.2.840.10008.1.2": None,
     "1.2.840.10008.1.2.1": None,
@@ -94,7 +89,7 @@ def syntax_name(uid: str) -> str:
     """Return the registered name of a transfer syntax, which is safe to show, unlike an unregistered UID."""
     from pydicom.uid import UID
 
-    return _JPEG_XL.get(uid) or UID(uid).name
+    return NEWER_SYNTAXES.get(uid) or UID(uid).name
 
 
 def codec_of(uid: str) -> str | None:
@@ -106,8 +101,6 @@ def codec_of(uid: str) -> str | None:
         If it is a syntax that no decoder here could ever read (video, JPIP, retired ones, private ones), or if
         imagecodecs is not installed.
     """
-    from roco_search.imaging.dicom.tags import registered_uid
-
     if uid not in _CODECS:
         if registered_uid(uid, "Transfer Syntax") is None:
             raise UnreadableImage("its transfer syntax is not one that the standard registers; export it uncompressed")

@@ -143,7 +143,7 @@ class FrameDecoder:
             return self._finished(words, stream)
         except (UnreadableImage, MemoryError):
             raise
-        except Exception:  # Decoders raise anything at all on damaged data, and quote header values in it.
+        except Exception:  # Decoders raise anything at all on damaged data; here it is known to be the pixels'.
             raise UnreadableImage(DAMAGED) from None
 
     def words(self, index: int, factor: int = 1) -> tuple[npt.NDArray[Any], Codestream | None]:
@@ -174,6 +174,8 @@ class FrameDecoder:
                 words = np.clip(words, low, high, out=words if words.flags.writeable else None)
         values = samples.stored_values(words, shift=shift, bits=bits, signed=signed)
         photometric = layout.photometric
+        if self._codec == "jpegxl" and values.ndim == 3:
+            photometric = "RGB"  # XYB and YBR alike are undone by the decoder
         if stream is not None and stream.colour:
             photometric = "RGB" if stream.colour == "RGB" else "YBR_FULL" if photometric == "RGB" else photometric
         if photometric in _LUMINANCE_FIRST and values.ndim == 3:
@@ -234,7 +236,8 @@ class FrameDecoder:
         assert self._codec is not None
         layout, stream = self.layout, self._codestream(frame)
         codec = codecs.choose(self._codec, stream)
-        if factor > 1 and layout.samples == 1:
+        plain = stream.precision == layout.bits_stored == layout.high_bit + 1 and not layout.signed
+        if factor > 1 and plain:
             times = halvings(codec, stream, factor)
             if times and (lower := decode_lower(codec, frame, stream, times)) is not None:
                 return lower, stream
@@ -242,9 +245,7 @@ class FrameDecoder:
         if codec == "jpeg8" and stream.components == 3:
             # As it is encoded: which colours those are, the header and the codestream tell together.
             options = {"colorspace": "RGB", "outcolorspace": "RGB"}
-        array = isolation.decode(codec, frame, options) if codec in isolation.ISOLATED else None
-        if array is None:
-            array = codecs.decode(codec, frame, options)
+        array = _decode(codec, frame, options)
         if array.dtype.kind not in "ui" or array.ndim != (2 if layout.samples == 1 else 3):
             raise UnreadableImage(DAMAGED)
         if array.ndim == 3 and array.shape[2] != layout.samples:
@@ -291,6 +292,23 @@ class FrameDecoder:
             raise UnreadableImage(CUT_SHORT)
 
 
+def _decode(codec: str, frame: bytes, options: dict[str, Any]) -> npt.NDArray[Any]:
+    """Decode a codestream, in a process of its own where the codec needs it."""
+    if codec not in isolation.ISOLATED:
+        return codecs.decode(codec, frame, options)
+    try:
+        array = isolation.decode(codec, frame, options)
+    except isolation.WorkerFailed:
+        # Some encoders of JPEG-LS fill up with zeros in front of the end marker, which CharLS takes for data.
+        body = frame.rstrip(b"\0").removesuffix(_END_OF_IMAGE)
+        if codec != "jpegls" or not body.endswith(b"\0"):
+            raise
+        frame = body.rstrip(b"\0") + _END_OF_IMAGE
+        array = isolation.decode(codec, frame, options)
+    return codecs.decode(codec, frame, options) if array is None else array
+
+
+_END_OF_IMAGE = b"\xff\xd9"
 _SMALLER = "the compressed picture in it is smaller than its header says; export it again"
 _OTHER_COLOURS = "the compressed picture in it has another number of colours than its header says; export it again"
 

@@ -112,7 +112,7 @@ def draw_overlays(
         if plane is None:
             continue
         origin = numbers(dataset, group << 16 | 0x0050) or [1.0, 1.0]
-        top, left = (int(np.int16(int(value) & 0xFFFF)) - 1 for value in (*origin, 1.0)[:2])
+        top, left = ((int(value) + 0x8000 & 0xFFFF) - 0x8000 - 1 for value in (*origin, 1.0)[:2])
         target = picture[max(0, top) :, max(0, left) :]
         source = plane[max(0, -top) :, max(0, -left) :][: target.shape[0], : target.shape[1]]
         target[: source.shape[0], : source.shape[1]][source] = _WHITE
