@@ -60,8 +60,8 @@ def report(evaluation: Evaluation) -> str:
     head = f"""<header>
 <h1>{escape(title)}</h1>
 <p>N = {n:,}. {"Left out: " + escape("; ".join(left_out)) + "." if left_out else "Nothing was left out."}</p>
-<p>Intervals are 95 % bootstrap intervals ({RESAMPLES:,} resamples, seed {evaluation.plan.seed}). Models by fingerprint:
-{escape(fingerprints)}. roco {__version__}.</p>
+<p>Intervals are 95 % bootstrap intervals ({RESAMPLES:,} resamples, seed {evaluation.tasks.seed}). Models by
+fingerprint: {escape(fingerprints)}. roco {__version__}.</p>
 <p>This page contains some of the images, and file names can name patients: keep it as you keep the scans.</p>
 </header>"""
     parts = [head]
@@ -87,9 +87,9 @@ def _retrieval(evaluation: Evaluation, result: RetrievalResult) -> Iterable[str]
             yield "\n".join(f'<p class="quiet">{escape(note)}</p>' for note in wording.ROCO_V1_NOTES)
         else:
             yield from _pool(names, entries)
-    if evaluation.plan.by is not None and result.groups:
+    if evaluation.tasks.by is not None and result.groups:
         groups = [_recall_at_10(name, entries) for name, entries in result.groups.items()]
-        by = str(evaluation.plan.by)
+        by = str(evaluation.tasks.by)
         yield f"<h2>By {escape(by)}: each query among its own group; an identical caption counts as found</h2>"
         yield _figure(svg(draw_groups(f"Recall@10 by {by}", groups, "recall@10", "chance, strict")))
     best, worst = caption_examples(evaluation.embedded[0])
@@ -132,7 +132,7 @@ def _classification(evaluation: Evaluation, entry: Classification) -> Iterable[s
         yield _figure(svg(draw_groups(f"AUC of each class against the others, N = {found.images:,}", areas, "AUC")))
     if entry.groups:
         groups = [Group(name, group.images, {"accuracy": group.accuracy}) for name, group in entry.groups.items()]
-        yield _figure(svg(draw_groups(f"Accuracy by {evaluation.plan.by}", groups, "accuracy")))
+        yield _figure(svg(draw_groups(f"Accuracy by {evaluation.tasks.by}", groups, "accuracy")))
     best, worst = class_examples(entry, evaluation.embedded[0].pairs)
     yield from _cards("Surest right answers", map(_class, best))
     yield from _cards("Surest wrong answers", map(_class, worst))
