@@ -11,10 +11,10 @@ from typing import Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
+from roco_search.classify.guesses import ATTRIBUTES, Guesses
 from roco_search.embedding_map.projection import Method, Projection, project
 from roco_search.errors import InputError
 from roco_search.library import Library, StoredFrame
-from roco_search.search.guesses import ATTRIBUTES, Guesses
 
 MOST_POINTS = 20_000
 """Points of a map; a larger library is sampled at random, because more points overlap into a solid area."""
