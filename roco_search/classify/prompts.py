@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from roco_search.classify.labels import Label, meaning
 from roco_search.errors import InputError
-from roco_search.imaging import Tags
 from roco_search.vocabulary.prompt_sets import GENERAL, PromptSet, prompt_sets, subject_prompts
 
 OWN = "own"
@@ -62,19 +61,21 @@ def _from_templates(label: Label, templates: Sequence[str]) -> Prompts:
 def _from_set(label: Label, chosen: PromptSet) -> Prompts:
     said = meaning(label.name)
     if said.kind == "subject":
-        pair = subject_prompts()
-        return Prompts(_fill(pair.present, label.name), _fill(pair.absent, label.name))
+        templates = subject_prompts()
+        return Prompts(_fill(templates.present, label.name), _fill(templates.absent, label.name))
     if said.kind in {"normal", "abnormal"}:
-        pair = chosen.normal
-        sides = (pair.present, pair.absent) if said.kind == "normal" else (pair.absent, pair.present)
+        templates = chosen.normal
+        sides = (
+            (templates.present, templates.absent) if said.kind == "normal" else (templates.absent, templates.present)
+        )
         # Only the side that the label names repeats its own words: "Chest X-ray, normal." says nothing of "abnormal".
         return Prompts(_fill(sides[0], label.name), tuple(text for text in sides[1] if "{}" not in text))
-    pair = chosen.finding
+    templates = chosen.finding
     if said.kind == "finding":
-        return Prompts(_fill(pair.present, said.of), _fill(pair.absent, said.of))
+        return Prompts(_fill(templates.present, said.of), _fill(templates.absent, said.of))
     # "Chest X-ray." may stand against a finding, but it does not say that the finding is absent.
-    absent = [text for text in pair.absent if "{}" in text]
-    return Prompts(_fill(absent, said.of), _fill(pair.present, said.of))
+    absent = [text for text in templates.absent if "{}" in text]
+    return Prompts(_fill(absent, said.of), _fill(templates.present, said.of))
 
 
 def _fill(templates: Sequence[str], text: str) -> tuple[str, ...]:
@@ -90,16 +91,13 @@ def depends_on_image(labels: Sequence[Label], templates: Sequence[str], both_sid
     )
 
 
-def candidates(tags: Tags | None) -> list[PromptSet]:
-    """Return the prompt sets that an image's header leaves possible; with one alone the header has decided.
+def fitting(modality: str, body_part: str | None) -> list[PromptSet]:
+    """Return the prompt sets for images of a modality: several where the body part decides between them and is None.
 
     A modality without a set of its own gets the general one.
     """
-    special = [entry for entry in prompt_sets().values() if entry.guess]
-    if tags is None or tags.modality in {None, "OT"}:  # "other" says nothing
-        return special
-    fitting = [entry for entry in special if tags.modality in entry.modalities]
-    if tags.body_part is not None:
-        exact = [entry for entry in fitting if tags.body_part in entry.body_parts]
-        fitting = exact or [entry for entry in fitting if not entry.body_parts]
-    return fitting or [prompt_sets()[GENERAL]]
+    found = [entry for entry in prompt_sets().values() if modality in entry.modalities]
+    if body_part is not None:
+        exact = [entry for entry in found if body_part in entry.body_parts]
+        found = exact or [entry for entry in found if not entry.body_parts]
+    return found or [prompt_sets()[GENERAL]]

@@ -41,7 +41,7 @@ def read_table(path: Path) -> Table:
     """Read a table; the extension of its name determines its format.
 
     The cells of a CSV file may be separated by commas, semicolons or tabs. Names of columns lose white space at their
-    ends.
+    ends. A text that begins with a brace is JSON Lines, whatever its name.
 
     Raises
     ------
@@ -50,11 +50,12 @@ def read_table(path: Path) -> Table:
     """
     match path.suffix.lower():
         case ".jsonl" | ".ndjson":
-            rows = list(_read_json_lines(path))
+            rows = list(_read_json_lines(path, read_text(path)))
         case ".parquet":
             rows = _read_parquet(path)
         case _:
-            rows = list(_read_csv(path))
+            text = read_text(path)
+            rows = list(_read_json_lines(path, text) if text.lstrip().startswith("{") else _read_csv(path, text))
     if not rows:
         raise InputError(f"{path} has no row; copy or export it again.")
     return Table(path, list(dict.fromkeys(name for _, row in rows for name in row)), rows)
@@ -84,8 +85,8 @@ def parquet_errors(path: Path) -> Iterator[None]:
         raise InputError(f"{path} is damaged, or is no Parquet file; copy or download it again.") from None
 
 
-def _read_json_lines(path: Path) -> Lines:
-    for number, line in enumerate(read_text(path).split("\n"), 1):
+def _read_json_lines(path: Path, text: str) -> Lines:
+    for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
         try:
@@ -97,8 +98,7 @@ def _read_json_lines(path: Path) -> Lines:
         yield number, row
 
 
-def _read_csv(path: Path) -> Lines:
-    text = read_text(path)
+def _read_csv(path: Path, text: str) -> Lines:
     header = text[: text.find("\n")] if "\n" in text else text
     delimiter = "\t" if path.suffix.lower() == ".tsv" else max(_DELIMITERS, key=header.count)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
@@ -110,12 +110,12 @@ def _read_csv(path: Path) -> Lines:
             if not names:
                 names = [name.strip() for name in cells]
                 continue
-            if len(cells) != len(names):
+            if len(cells) < len(names) or any(cell.strip() for cell in cells[len(names) :]):
                 raise InputError(
                     f"{path}, line {reader.line_num}: {len(cells)} cells where the header has {len(names)}; put a "
-                    "caption that contains the separator into double quotes."
+                    "text that contains the separator into double quotes."
                 )
-            yield reader.line_num, dict(zip(names, cells, strict=True))
+            yield reader.line_num, dict(zip(names, cells, strict=False))
     except csv.Error as error:
         raise InputError(f"{path}, line {reader.line_num}: not CSV ({error}); export the file again.") from None
 
