@@ -27,7 +27,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from roco_search.web.http.bodies import again, limited, names_uploads_only, whole
+from roco_search.web.http.uploads import names_uploads_only
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -140,13 +140,13 @@ class Gate:
             await _answer(send, *refusal, self._headers)
             return
         longest = self._rules.longest_upload if scope["path"] == UPLOAD else LONGEST_MESSAGE
-        receive = limited(receive, longest)
+        receive = _limited(receive, longest)
         if scope["path"] == JOIN:
-            body = await whole(receive)
+            body = await _whole(receive)
             if not names_uploads_only(body, self._uploads):
                 await _answer(send, 403, "Only a file that was just uploaded can be worked with.", self._headers)
                 return
-            receive = again(body, receive)
+            receive = _again(body, receive)
         await self._app(scope, receive, self._with_headers(scope, send))
 
     def _refuse(self, scope: Scope, headers: dict[str, str]) -> tuple[int, str] | None:
@@ -238,6 +238,45 @@ class _Limit:
         if len(self._clients) > MOST_CLIENTS:
             self._clients.popitem(last=False)
         return allowed
+
+
+def _limited(receive: Receive, longest: int) -> Receive:
+    """Pass a body on up to `longest` bytes, and hang up if it goes on: its announced length may be false."""
+    received = 0
+
+    async def receiving() -> Message:
+        nonlocal received
+        message = await receive()
+        received += len(message.get("body", b""))
+        if received > longest:
+            return {"type": "http.disconnect"}
+        return message
+
+    return receiving
+
+
+async def _whole(receive: Receive) -> bytes:
+    """Read a body to its end, or until the other side hangs up."""
+    parts = []
+    while True:
+        message = await receive()
+        parts.append(message.get("body", b""))
+        if message["type"] == "http.disconnect" or not message.get("more_body"):
+            return b"".join(parts)
+
+
+def _again(body: bytes, receive: Receive) -> Receive:
+    """Return a `receive` that gives a body that was read already to the next application."""
+    given = False
+
+    async def receiving() -> Message:
+        nonlocal given
+        if given:
+            return await receive()
+        given = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return receiving
 
 
 def own_names() -> Iterable[str]:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
     from roco_search.library import StoredFrame
-    from roco_search.web.desk import Beside, Desk
+    from roco_search.web.desk import Desk, Neighbours
 
 ASSETS = Path(__file__).parents[1] / "assets"
 KINDS = {
@@ -131,7 +131,7 @@ def picture(desk: Desk, cache: PictureCache, frame_id: int, size: int, window: W
 
 def describe(desk: Desk, frame_id: int) -> dict[str, Any] | None:
     """Return what the viewer shows beside a picture, as plain data; None for an id that the library has not."""
-    found = desk.beside(frame_id)
+    found = desk.neighbours(frame_id)
     if found is None:
         return None
     frame = found.frame
@@ -167,7 +167,7 @@ def _levels(levels: Levels) -> dict[str, Any]:
     }
 
 
-def _beside(found: Beside) -> dict[str, Any]:
+def _beside(found: Neighbours) -> dict[str, Any]:
     return {
         "kind": found.kind,
         "place": found.place + 1,

@@ -13,7 +13,7 @@ from roco_search.classify import Classifier, Mode, Prediction, split_labels
 from roco_search.errors import InputError
 from roco_search.web import markup
 from roco_search.web.desk import Desk
-from roco_search.web.http.uploads import Brought, take
+from roco_search.web.http.uploads import UploadedImage, read_upload
 from roco_search.web.tabs import Changes, html, report_errors
 
 SETS: dict[str, tuple[Mode, list[str]]] = {
@@ -36,7 +36,7 @@ ASKING: dict[str, Any] = {
 class Looked:
     """The image that a page has brought, and what was said of it."""
 
-    brought: Brought | None = None
+    brought: UploadedImage | None = None
     prediction: Prediction | None = None
     labels: tuple[str, ...] = ()
 
@@ -91,7 +91,7 @@ class ClassifyTab:
         if file is None:
             return {}
         try:
-            brought = take(file, self._uploads, self._desk.encoder)
+            brought = read_upload(file, self._uploads, self._desk.encoder)
         except InputError as error:
             return {self.upload: None, self.status: markup.note(str(error), error=True)}
         return {**self._answer(Looked(brought), labels, mode), self.upload: None}

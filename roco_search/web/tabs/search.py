@@ -10,8 +10,8 @@ import gradio as gr
 
 from roco_search.errors import InputError
 from roco_search.web import markup
-from roco_search.web.desk import Desk, Found, Query, Upload, Where
-from roco_search.web.http.uploads import take
+from roco_search.web.desk import Conditions, Desk, Found, Query, Upload
+from roco_search.web.http.uploads import read_upload
 from roco_search.web.tabs import Changes, html, report_errors
 
 FILTERS = {"modality": "Modality", "body-part": "Body part", "view": "View", "folder": "Folder"}
@@ -29,7 +29,7 @@ class Session:
     """What one page has asked for so far, and what it shows of it."""
 
     query: Query = field(default_factory=Query)
-    where: Where = field(default_factory=Where)
+    conditions: Conditions = field(default_factory=Conditions)
     items: str = ""
     count: int = 0
 
@@ -101,19 +101,19 @@ class SearchTab:
     @report_errors
     def search(self, session: Session, text: str, *choices: Any) -> Changes:
         """Look for the words, and for the image that was brought, if there is one."""
-        return self._begin(Query(text, session.query.upload), _where(choices))
+        return self._begin(Query(text, session.query.upload), _conditions(choices))
 
     @report_errors
     def refine(self, session: Session, _text: str, *choices: Any) -> Changes:
         """Ask the same again under other conditions; note them where nothing was asked yet."""
         if session.query == Query():
-            return {self.session: replace(session, where=_where(choices))}
-        return self._begin(session.query, _where(choices))
+            return {self.session: replace(session, conditions=_conditions(choices))}
+        return self._begin(session.query, _conditions(choices))
 
     @report_errors
     def go_on(self, session: Session) -> Changes:
         """Show the next page below what is there."""
-        return self._shown(session, self._desk.find(session.query, session.where, offset=session.count))
+        return self._shown(session, self._desk.find(session.query, session.conditions, offset=session.count))
 
     @report_errors
     def like(self, session: Session, event: gr.EventData) -> Changes:
@@ -121,7 +121,7 @@ class SearchTab:
         frame_id = event._data.get("id")
         if not isinstance(frame_id, int):
             raise InputError("That is no picture of the library; search again.")
-        changes = self._begin(Query(like=frame_id), session.where)
+        changes = self._begin(Query(like=frame_id), session.conditions)
         return {**changes, **self._without_upload(), self.text: "", self._tabs: gr.Tabs(selected="search")}
 
     @report_errors
@@ -130,9 +130,9 @@ class SearchTab:
         if file is None:
             return {}
         try:
-            brought = take(file, self._uploads, self._desk.encoder)
+            brought = read_upload(file, self._uploads, self._desk.encoder)
             upload = Upload(brought.vector, brought.content, brought.title)
-            changes = self._begin(Query(text, upload), _where(choices))
+            changes = self._begin(Query(text, upload), _conditions(choices))
         except InputError as error:
             return {self.upload: None, self.status: markup.note(str(error), error=True)}
         return {
@@ -146,15 +146,15 @@ class SearchTab:
     def drop(self, _session: Session, text: str, *choices: Any) -> Changes:
         """Go on without the image that was brought."""
         if text.strip():
-            return {**self._begin(Query(text), _where(choices)), **self._without_upload()}
+            return {**self._begin(Query(text), _conditions(choices)), **self._without_upload()}
         nothing = {self.gallery: "", self.more: gr.update(visible=False), self.status: markup.note("")}
-        return {**nothing, self.session: Session(where=_where(choices)), **self._without_upload()}
+        return {**nothing, self.session: Session(conditions=_conditions(choices)), **self._without_upload()}
 
     def _without_upload(self) -> Changes:
         return {self.upload: None, self.chip: "", self.forget: gr.update(visible=False)}
 
-    def _begin(self, query: Query, where: Where) -> Changes:
-        return self._shown(Session(query, where), self._desk.find(query, where))
+    def _begin(self, query: Query, conditions: Conditions) -> Changes:
+        return self._shown(Session(query, conditions), self._desk.find(query, conditions))
 
     def _shown(self, session: Session, found: Found) -> Changes:
         session = replace(
@@ -180,10 +180,10 @@ class SearchTab:
         return f"{session.count} of {found.total:,} {what}, in {found.seconds:.2f} s.{twins}"
 
 
-def _where(choices: tuple[Any, ...]) -> Where:
+def _conditions(choices: tuple[Any, ...]) -> Conditions:
     *lists, guess, per_series = choices
     modality, body_part, view, folder = (tuple(values or ()) for values in lists)
-    return Where(modality, body_part, view, folder, guess=bool(guess), per_series=bool(per_series))
+    return Conditions(modality, body_part, view, folder, guess=bool(guess), per_series=bool(per_series))
 
 
 def _choices(desk: Desk) -> dict[str, list[tuple[str, str]]]:

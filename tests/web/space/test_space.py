@@ -23,7 +23,7 @@ import yaml
 from roco_search.errors import HubError, InputError
 from roco_search.models import load_encoder
 from roco_search.models.catalogue.names import EMBEDDED
-from roco_search.web.desk import Query, Where
+from roco_search.web.desk import Conditions, Query
 from roco_search.web.space.app import example_desk
 from roco_search.web.space.export import ExportedSpace, export_space
 from roco_search.web.space.phantoms import PHANTOMS, draw
@@ -235,7 +235,7 @@ def test_the_space_runs_from_its_own_requirements_and_answers_the_same(exported:
             running.wait(30)
     with example_desk(exported.folder, tmp_path / "here") as desk:
         for text, gallery in zip(("brain MRI", "chest X-ray"), found, strict=True):
-            expected = desk.find(Query(text), Where())
+            expected = desk.find(Query(text), Conditions())
             names = re.findall(r'roco-name">([^<]*)<', gallery)
             assert names == [desk.name(hit.path) for _, hit in expected.hits] and len(names) == 12
             scores = [float(score) for score in re.findall(r"<b>(-?[\d.]+)</b>", gallery)]
@@ -254,13 +254,13 @@ def _wait(running: subprocess.Popen[bytes], place: Path) -> Site:
 
 
 def test_on_the_hub_it_listens_for_its_own_name_and_frame(monkeypatch: pytest.MonkeyPatch) -> None:
-    from roco_search.web.space.app import where
+    from roco_search.web.space.app import space_address
 
     monkeypatch.delenv("PORT", raising=False)
-    assert where().host == "127.0.0.1" and not where().rules.public
+    assert space_address().host == "127.0.0.1" and not space_address().rules.public
     monkeypatch.setenv("SPACE_ID", "org/demo")
     monkeypatch.setenv("SPACE_HOST", "org-demo.hf.space")
-    there = where()
+    there = space_address()
     assert (there.host, there.port, there.rules.public) == ("0.0.0.0", 7860, True)
     assert "https://huggingface.co" in there.rules.framed_by
 
