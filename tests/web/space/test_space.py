@@ -29,8 +29,8 @@ from roco_search.web.space.export import ExportedSpace, export_space
 from roco_search.web.space.phantoms import PHANTOMS, draw
 from roco_search.web.space.push import push_space
 from roco_search.web.space.wheel import build_wheel, requirements
+from tests.models.hub_server import TOKEN, Hub, serve
 from tests.web.conftest import Site
-from tests.web.space.space_server import TOKEN, Hub, serve
 
 ROOT = Path(__file__).parents[3]
 
@@ -169,14 +169,14 @@ def small(exported: ExportedSpace, tmp_path: Path) -> Path:
 
 def test_a_pushed_space_is_the_exported_one_and_private(hub: Hub, small: Path) -> None:
     assert push_space(small, "org/demo") == f"{hub.endpoint}/spaces/org/demo"
-    assert (hub.created["org/demo"]["sdk"], hub.created["org/demo"]["type"]) == ("gradio", "space")
-    assert hub.created["org/demo"]["visibility"] == "private"
+    (created,) = hub.created
+    assert (created["sdk"], created["type"], created["visibility"]) == ("gradio", "space", "private")
     files = {path.relative_to(small).as_posix(): path.read_bytes() for path in small.rglob("*") if path.is_file()}
-    assert hub.spaces["org/demo"] == {name: data for name, data in files.items() if not name.startswith(".git/")}
-    hub.spaces["org/demo"] |= {"roco_search-0.0.1-py3-none-any.whl": b"old", "notes.md": b"theirs"}
+    assert hub.files("org/demo") == {name: data for name, data in files.items() if not name.startswith(".git/")}
+    hub.pushed |= {"org/demo/roco_search-0.0.1-py3-none-any.whl": b"old", "org/demo/notes.md": b"theirs"}
     push_space(small, "org/demo")
-    assert "roco_search-0.0.1-py3-none-any.whl" not in hub.spaces["org/demo"]
-    assert hub.spaces["org/demo"]["notes.md"] == b"theirs"
+    assert "roco_search-0.0.1-py3-none-any.whl" not in hub.files("org/demo")
+    assert hub.files("org/demo")["notes.md"] == b"theirs"
 
 
 def test_what_the_hub_refuses_is_said_in_words(
