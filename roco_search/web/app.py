@@ -85,8 +85,8 @@ def safe_address(host: str, port: int, auth: str | None) -> Address:
         return Address(host=host, port=port, rules=Rules(auth=credentials))
     if credentials is None:
         raise InputError(
-            f"Anybody who can reach {host} could see the images; set `auth` to USER:PASSWORD (or the variable "
-            "ROCO_DEMO_AUTH), or leave out `host`."
+            f'Anybody who can reach {host} could see the images; set `auth="USER:PASSWORD"` (or the '
+            "variable ROCO_DEMO_AUTH), or leave out `host`."
         )
     rules = Rules(hosts=frozenset({host.lower(), *own_names()}), any_address=True, auth=credentials)
     return Address(host=host, port=port, rules=rules)

@@ -65,7 +65,7 @@ def test_beyond_this_machine_only_with_a_password_that_is_never_shown(roco: Roco
     from roco_search.web.app import safe_address
 
     done = roco("demo", "--host", "0.0.0.0")
-    assert done.code == 1 and "add --auth USER:PASSWORD" in done.err.replace("\n", " ")
+    assert done.code == 1 and "set --auth USER:PASSWORD" in done.err.replace("\n", " ")
     for auth in ("secret", ":secret", "secret:"):
         done = roco("demo", "--auth", auth)
         assert done.code == 1 and "written USER:PASSWORD" in done.err.replace("\n", " ")
@@ -91,7 +91,7 @@ def test_a_taken_port_is_said(roco: Roco, library: Path) -> None:
     pytest.importorskip("gradio")
     with socket.create_server(("127.0.0.1", 0)) as taken:
         done = roco("demo", "--port", taken.getsockname()[1])
-    assert done.code == 1 and "give another --port" in done.err.replace("\n", " ")
+    assert done.code == 1 and "choose another --port" in done.err.replace("\n", " ")
 
 
 @pytest.mark.slow
