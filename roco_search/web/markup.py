@@ -1,7 +1,7 @@
 """What the tabs show, as HTML by the templates beside this file.
 
-Names of files and labels are somebody else's choice; `roco_search.figures.render` escapes them, and also what Gradio's
-own templates would evaluate.
+Other people choose the names of files and labels; `roco_search.figures.render` escapes them, along with whatever
+Gradio's own templates would evaluate.
 """
 
 from __future__ import annotations

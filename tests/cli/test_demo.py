@@ -122,4 +122,4 @@ def test_a_space_is_exported(roco: Roco, tmp_path: Path) -> None:
     assert (tmp_path / "space" / "app.py").exists()
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "x").write_text("x")
-    assert "holds other things" in roco("demo", "--export-space", tmp_path / "other").err.replace("\n", " ")
+    assert "contains other files" in roco("demo", "--export-space", tmp_path / "other").err.replace("\n", " ")

@@ -81,7 +81,7 @@ def test_pip_takes_the_wheel_and_what_it_installs_makes_the_same_wheel(exported:
     assert (tmp_path / wheel.name).read_bytes() == wheel.read_bytes()
     altered = tmp_path / "site" / "roco_search" / "errors.py"
     altered.write_text(altered.read_text() + "\n")
-    assert "is not as it was installed" in again().stderr
+    assert "has changed since it was installed" in again().stderr
 
 
 def test_a_clone_that_has_changed_since_is_not_carried_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,7 +118,7 @@ def test_another_model_goes_along_with_what_it_needs(tmp_path: Path) -> None:
     assert "model/model.safetensors" in exported.files and "model/pytorch_model.bin" not in exported.files
     lines = (tmp_path / "space" / "requirements.txt").read_text()
     assert "torch==" in lines and "transformers==" in lines
-    assert "without a model card" in (tmp_path / "space" / "README.md").read_text()
+    assert "has no model card" in (tmp_path / "space" / "README.md").read_text()
     assert json.loads((tmp_path / "space" / "roco-space.json").read_text())["model"] == "model"
 
 
@@ -132,7 +132,7 @@ def test_a_space_is_renewed_and_nothing_else_is_touched(exported: ExportedSpace,
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "app.py").write_text("mine")
     for folder in (tmp_path / "thesis", tmp_path / "thesis" / "app.py"):
-        with pytest.raises(InputError, match="holds other things"):
+        with pytest.raises(InputError, match="contains other files"):
             export_space(folder, "roco-mini")
     assert (tmp_path / "thesis" / "app.py").read_text() == "mine"
 
