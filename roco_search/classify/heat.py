@@ -11,7 +11,6 @@ from __future__ import annotations
 import io
 import os
 import re
-import tempfile
 from hashlib import sha256
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from PIL import Image, ImageFilter, PngImagePlugin
 from roco_search.classify.reading import HEAT_ENDING
 from roco_search.errors import InputError
 from roco_search.models.encoder import Encoder
+from roco_search.system.files import write_errors, write_file
 
 GRID = 12
 """Spots along each side: 144 embeddings an image."""
@@ -146,12 +146,4 @@ def _save(picture: Image.Image, target: Path, mark: str) -> None:
     info.add_text("roco", mark)
     content = io.BytesIO()
     picture.save(content, "PNG", pnginfo=info)
-    # A picture of a patient: a temporary file is readable by its owner alone, and so is what it becomes.
-    descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=".roco-", suffix=".png")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content.getvalue())
-        os.replace(temporary, target)  # noqa: PTH105
-    except OSError:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    write_file(target, content.getvalue())  # for its owner alone: it is a picture of a patient
