@@ -19,7 +19,6 @@ import numpy.typing as npt
 from PIL import Image, ImageFilter, PngImagePlugin
 
 from roco_search.classify.reading import HEAT_ENDING
-from roco_search.errors import InputError
 from roco_search.models.encoder import Encoder
 from roco_search.system.files import write_errors, write_file
 
@@ -106,7 +105,7 @@ def write(picture: Image.Image, directory: Path, source: Path, label: str, frame
 
     Raises
     ------
-    InputError
+    StorageFull, InputError
         If the folder cannot be written to.
     """
     # A path may name a patient, but it is the person's own folder; only its hash goes into the file.
@@ -115,7 +114,7 @@ def write(picture: Image.Image, directory: Path, source: Path, label: str, frame
     stem = source.name.removesuffix(source.suffix) if source.suffix else source.name
     of_frame = "" if frame is None else f".frame{frame + 1}"
     name = re.sub(r"[^\w+-]+", "-", label.lower()).strip("-")[:40] or "label"
-    try:
+    with write_errors(directory):
         directory.mkdir(parents=True, exist_ok=True)
         number = 1
         while True:
@@ -124,11 +123,6 @@ def write(picture: Image.Image, directory: Path, source: Path, label: str, frame
                 break
             number += 1
         _save(picture, target, mark)
-    except OSError as error:
-        raise InputError(
-            f"The heat map cannot be written to {directory} ({error.strerror or 'no image'}); name another folder with "
-            "--explain-dir."
-        ) from None
     return target
 
 

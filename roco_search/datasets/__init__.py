@@ -26,7 +26,7 @@ from roco_search.datasets.layouts import find_layout
 from roco_search.datasets.pair import LeftOut, Pair, PairSet, Picture, PictureFile, TrainingData, check_trainable
 from roco_search.datasets.splits import TRAIN, VALIDATION, canonical, cut_by_case, find_split, keep_apart, require_split
 from roco_search.errors import InputError, TrainingError
-from roco_search.system.process import set_aside
+from roco_search.system.process import collector_paused
 
 __all__ = [
     "LeftOut",
@@ -81,7 +81,7 @@ def open_pairs(
     conditions = parse_conditions(where)
     found = find_layout(data)
     name = require_split(found, split)
-    with set_aside():
+    with collector_paused():
         rows = choose(found.splits[name](), conditions, f"the split {name} of {found.place}")
         check_choices(rows, found, licences=licences, caption_columns=caption_columns)
         read = assemble(rows, licences=licences, caption_columns=caption_columns)
@@ -125,7 +125,7 @@ def open_training(
     conditions = parse_conditions(where)
     found = find_layout(data)
     own = {TRAIN: require_split(found, TRAIN), VALIDATION: find_split(found, VALIDATION)}
-    with set_aside():
+    with collector_paused():
         rows = {
             split: choose(found.splits[name](), conditions, f"the split {name} of {found.place}")
             for split, name in own.items()

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from roco_search.errors import InputError
+from roco_search.system.files import write_errors, write_file
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -96,15 +97,12 @@ def write_page(path: Path, kind: str, content: str) -> None:
     ------
     InputError
         If it cannot be written, or would overwrite what is not such a page.
+    StorageFull
     """
-    from roco_search.library.directory import replace_file
-
-    try:
+    with write_errors(path):
         if path.exists() and not is_ours(path, kind):
             raise InputError(f"{path} exists and is no {kind} of roco, so it is kept; give another name.")
-        replace_file(path, lambda temporary: temporary.write_bytes(content.encode("ascii")))
-    except OSError as error:
-        raise InputError(f"{path} cannot be written ({error.strerror}); give another place.") from None
+        write_file(path, content)
 
 
 def picture(image: Image, alt: str) -> str:

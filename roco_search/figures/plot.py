@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from roco_search.errors import InputError
+from roco_search.system.files import write_errors, write_file
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -74,11 +74,7 @@ def svg(figure: Figure) -> str:
 
 
 def write_png(path: Path, figure: Figure) -> None:
-    """Write a figure, whole or not at all. Raises `InputError` where it cannot be written."""
-    from roco_search.library.directory import replace_file
-
+    """Write a figure, whole or not at all, readable by its owner alone. Raises `StorageFull` and `InputError`."""
     content = png(figure)
-    try:
-        replace_file(path, lambda temporary: temporary.write_bytes(content))
-    except OSError as error:
-        raise InputError(f"{path} cannot be written ({error.strerror}); give another place.") from None
+    with write_errors(path):
+        write_file(path, content)

@@ -14,7 +14,16 @@ from roco_search.library.faults import storage_faults
 from roco_search.library.truth.listing import real_folder
 from roco_search.library.truth.store import AT_OR_BELOW, Store, at_or_below, raw
 from roco_search.library.upkeep import verify
-from roco_search.system.files import copy_file, create_file, is_temporary, replace_folder, set_mode, sweep, sync, temporary_folder
+from roco_search.system.files import (
+    copy_file,
+    create_file,
+    is_temporary,
+    replace_folder,
+    set_mode,
+    sweep,
+    sync,
+    temporary_folder,
+)
 
 PAGES_AT_ONCE = 1024  # 16 MiB of the database copied at a time.
 

@@ -59,7 +59,7 @@ def replacing(path: Path, mode: int | None = PRIVATE) -> Iterator[Path]:
     sync_folder(path.parent)
 
 
-def write_file(path: Path, content: bytes | str, mode: int | None = PRIVATE) -> None:
+def write_file(path: Path, content: bytes | memoryview | str, mode: int | None = PRIVATE) -> None:
     """Write a file, whole or not at all; text as UTF-8. See `replacing`."""
     with replacing(path, mode) as temporary:
         temporary.write_bytes(content.encode() if isinstance(content, str) else content)
@@ -288,9 +288,9 @@ def write_error(error: OSError, place: Path | str) -> StorageFull | InputError:
     return InputError(f"{place} cannot be written ({reason}); check its permissions, or name another place.")
 
 
-def storage_full(place: Path | str, kept: str = "") -> StorageFull:
+def storage_full(
+    place: Path | str, kept: str = "", remedy: str = "Free some space and run the same command again."
+) -> StorageFull:
     """Return the refusal of a disk that takes no more; `kept` is a sentence that says what is not lost."""
-    also = f" {kept}" if kept else ""
-    return StorageFull(
-        f"The disk of {place} is full, or a quota is reached.{also} Free some space and run the same command again."
-    )
+    full = f"The disk of {place} is full, or a quota is reached."
+    return StorageFull(" ".join(part for part in (full, kept, remedy) if part))

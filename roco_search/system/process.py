@@ -1,4 +1,4 @@
-"""This process and others: its processors, how it keeps memory and waits, how it is interrupted, and who is alive.
+"""The process: its processors, how it keeps memory and waits, how it is interrupted, and which others are alive.
 
 `prepare` and `Interrupt` change the whole process, so programs call them, and libraries do not.
 """

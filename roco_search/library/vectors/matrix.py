@@ -13,7 +13,7 @@ Anything else, a deletion or another order, is built again from SQLite.
 import hashlib
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -188,11 +188,15 @@ def _write(store: Store, chosen: EmbeddingSet, generation: Generation) -> None:
     token = hashlib.sha256(json.dumps(asdict(generation), sort_keys=True).encode()).hexdigest()
 
     try:
-        with replacing(directory / MATRIX) as new_matrix, replacing(directory / IDS) as new_ids:
-            with new_ids.open("rb+") as ids, new_matrix.open("rb+") as matrix:
-                ids.write(_head(token))
-                matrix.write(_head(token))
-                _pour(ids, matrix, store.vectors(chosen), digest)
+        with (
+            replacing(directory / MATRIX) as new_matrix,
+            replacing(directory / IDS) as new_ids,
+            new_ids.open("rb+") as ids,
+            new_matrix.open("rb+") as matrix,
+        ):
+            ids.write(_head(token))
+            matrix.write(_head(token))
+            _pour(ids, matrix, store.vectors(chosen), digest)
         Manifest(generation, token, [(generation.count, digest.hexdigest())]).write(directory)
     except OSError:
         discard_caches(directory, (MATRIX, IDS, MATRIX_MANIFEST, COARSE))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import os
 import stat
 import zipfile
 import zlib
@@ -24,7 +23,7 @@ from roco_search.models.catalogue import installed as place
 from roco_search.models.catalogue import names as catalog
 from roco_search.models.catalogue.overview import licence_of, origin_of
 from roco_search.models.checkpoint import Checkpoint
-from roco_search.system.files import check_space, replacing, sha256, write_errors
+from roco_search.system.files import check_space, replacing, sha256, sync, write_errors
 
 CHUNK = 1 << 20
 LARGEST_MANIFEST = 1 << 20  # bytes
@@ -229,8 +228,7 @@ def _unpack(
         with archive.open(member) as source, (staged / member.filename).open("xb") as sink:
             if _copy(source, sink) != manifest.files[member.filename].sha256:
                 raise _altered(file)
-            sink.flush()
-            os.fsync(sink.fileno())
+        sync(staged / member.filename)
 
 
 @contextmanager
