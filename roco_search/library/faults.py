@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from roco_search.errors import Busy, LibraryCorrupt, LibraryError, ModelMismatch, RocoError, StorageFull
+from roco_search.errors import Busy, LibraryCorrupt, LibraryEmpty, LibraryError, ModelMismatch, RocoError, StorageFull
 from roco_search.library.records import EmbeddingSet
 from roco_search.system.files import FULL, storage_full
 
@@ -71,6 +71,11 @@ def from_system(error: OSError, directory: Path) -> RocoError:
 def library_full(directory: Path) -> StorageFull:
     """Return the refusal for a disk that takes no more."""
     return storage_full(f"the library {directory}", "What was indexed so far is kept.")
+
+
+def no_image_yet(directory: Path | str) -> LibraryEmpty:
+    """Return the refusal for a library in which nothing was indexed yet."""
+    return LibraryEmpty(f"The library {directory} holds no image yet; index some with `roco index PATH`.")
 
 
 def corrupt(directory: Path) -> LibraryCorrupt:
