@@ -3,7 +3,7 @@
 A soft spot is moved over the image and what it covers is blurred away; where the label loses by that, the evidence
 was (occlusion sensitivity: Zeiler and Fergus 2014, section 4.2; blurring rather than painting grey, so that the
 covered image stays an image: Fong and Vedaldi 2017; averaging the losses under soft masks: RISE, Petsiuk et al.
-2018). It tells what the model looked at. It is no outline of a finding.
+2018). It shows what the model looked at; it does not outline a finding.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ def heat_maps(
     Returns
     -------
     float32 ``(directions, height, width)`` for a copy reduced to what the model sees. Each value is the mean loss of
-    the similarity along the direction when that place is covered: above 0 where the image speaks for the label, below
-    0 where it speaks against it.
+    the similarity along the direction when that place is covered: above 0 where the image supports the label, below
+    0 where it contradicts it.
     """
     small = _reduced(pixels, encoder.image_size)
     height, width = small.shape[:2]
@@ -86,7 +86,7 @@ def _spot(height: int, width: int, row: float, column: float) -> npt.NDArray[np.
 
 
 def draw(pixels: npt.NDArray[np.uint8], heat: npt.NDArray[np.float32]) -> Image.Image:
-    """Lay a heat map over its image: red speaks for the label, blue against it, strongest where most opaque."""
+    """Lay a heat map over its image: red supports the label, blue contradicts it, and the more opaque, the stronger."""
     image = Image.fromarray(pixels).convert("L")
     image.thumbnail((MAX_DRAWN, MAX_DRAWN))
     strongest = float(np.abs(heat).max())
