@@ -5,21 +5,18 @@ Thumbnails and uploads are kept in the private folder, which is removed when the
 
 from __future__ import annotations
 
-import os
-import shutil
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from roco_search.library import Library
 from roco_search.library.faults import no_image_yet
 from roco_search.models import Device, load_encoder
+from roco_search.system.files import temporary_folder
 from roco_search.web.app import PORT, check_gradio, safe_address, serve, warm_up
 from roco_search.web.desk import Desk
-
-PREFIX = "roco-demo-"
 
 
 def run_demo(
@@ -73,31 +70,5 @@ def scratch_folder() -> Iterator[Path]:
 
     Folders that killed runs left behind are removed first.
     """
-    parent = Path(tempfile.gettempdir())
-    sweep(parent)
-    folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=parent))
-    try:
+    with temporary_folder(Path(tempfile.gettempdir()) / "roco-demo") as folder:
         yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def sweep(parent: Path) -> None:
-    """Remove the folders of this user's runs whose process has ended."""
-    for folder in parent.glob(f"{PREFIX}*"):
-        owner = folder.name.removeprefix(PREFIX).partition("-")[0]
-        with suppress(OSError):
-            # In a folder that everybody may write to, a link could lead anywhere.
-            mine = not folder.is_symlink() and folder.is_dir() and folder.stat().st_uid == os.getuid()
-            if mine and owner.isdigit() and not _alive(int(owner)):
-                shutil.rmtree(folder, ignore_errors=True)
-
-
-def _alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True
