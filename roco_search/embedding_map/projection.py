@@ -95,9 +95,9 @@ def _umap(vectors: npt.NDArray[np.float32]) -> Any:
             warnings.simplefilter("ignore")  # about threads and a seed, which is meant, and about TensorFlow
             umap: Any = import_module("umap")
     except ImportError:
-        raise InputError("UMAP is not installed; run `pip install 'roco-search[map]'`, or take --method pca.") from None
+        raise InputError("UMAP is not installed; run `pip install 'roco-search[map]'`, or use `method=pca`.") from None
     if len(vectors) < FEWEST:
-        raise InputError(f"UMAP needs {FEWEST} pictures at least and there are {len(vectors)}; take --method pca.")
+        raise InputError(f"UMAP needs {FEWEST} pictures at least, and there are {len(vectors)}; use `method=pca`.")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         reducer = umap.UMAP(

@@ -15,8 +15,8 @@ import numpy.typing as npt
 
 from roco_search.models.encoder import Encoder
 
-Attribute = Literal["modality", "body_part"]
-ATTRIBUTES: tuple[Attribute, ...] = ("modality", "body_part")
+Guessable = Literal["modality", "body_part"]
+ATTRIBUTES: tuple[Guessable, ...] = ("modality", "body_part")
 AT_ONCE = 65_536  # Rows compared in one product: 3 MB of scores.
 
 
@@ -26,24 +26,24 @@ class Guesses:
     def __init__(self, encoder: Encoder) -> None:
         self._prompts = {attribute: _embed(encoder, attribute) for attribute in ATTRIBUTES}
 
-    def guess(self, attribute: Attribute, vectors: npt.NDArray[np.float32]) -> list[str]:
+    def guess(self, attribute: Guessable, vectors: npt.NDArray[np.float32]) -> list[str]:
         """Return the nearest term for each vector, float32 ``(n, dim)``."""
         names = list(_data()[attribute])
         return [names[number] for number in self._nearest(attribute, vectors)]
 
     def fit(
-        self, attribute: Attribute, vectors: npt.NDArray[np.float32], terms: tuple[str, ...]
+        self, attribute: Guessable, vectors: npt.NDArray[np.float32], terms: tuple[str, ...]
     ) -> npt.NDArray[np.bool_]:
         """Tell of each vector, float32 ``(n, dim)``, whether its guess is, or cannot be told from, one of `terms`."""
         fits = [not set(terms).isdisjoint({name, *entry["also"]}) for name, entry in _data()[attribute].items()]
         return np.array(fits)[self._nearest(attribute, vectors)]
 
     @staticmethod
-    def terms(attribute: Attribute) -> frozenset[str]:
+    def terms(attribute: Guessable) -> frozenset[str]:
         """Return every term that a guess can stand for."""
         return frozenset(term for name, entry in _data()[attribute].items() for term in (name, *entry["also"]))
 
-    def _nearest(self, attribute: Attribute, vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
+    def _nearest(self, attribute: Guessable, vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
         prompts = self._prompts[attribute].T
         parts = [vectors[start : start + AT_ONCE] @ prompts for start in range(0, len(vectors), AT_ONCE)]
         return np.concatenate([np.empty(0, np.int64), *(part.argmax(axis=1) for part in parts)])
@@ -55,7 +55,7 @@ def _data() -> dict[str, dict[str, dict[str, list[str]]]]:
     return content
 
 
-def _embed(encoder: Encoder, attribute: Attribute) -> npt.NDArray[np.float32]:
+def _embed(encoder: Encoder, attribute: Guessable) -> npt.NDArray[np.float32]:
     """Return one vector a term, float32 ``(terms, dim)`` of unit norm: the mean of its prompts."""
     entries = _data()[attribute].values()
     vectors = np.asarray(encoder.encode_texts([text for entry in entries for text in entry["prompts"]]), np.float32)
