@@ -13,7 +13,7 @@ from roco_search.library import Library, Selection
 from roco_search.library.truth.frames import Attribute
 
 if TYPE_CHECKING:
-    from roco_search.search.guesses import Guessable, Guesses
+    from roco_search.classify.guesses import Guessable, Guesses
 
 Ids = npt.NDArray[np.int64]
 
