@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from roco_search.errors import InputError, LibraryEmpty
-from roco_search.library.directory import default_library_path, discard_caches, prepare, sweep_temporary, writer_lock
+from roco_search.library.directory import default_library_path, discard_caches, prepare, writer_lock
+from roco_search.library.faults import no_image_yet
 from roco_search.library.reports import IndexReport, LibraryHealth, LibraryStatus, Progress, Skipped
 from roco_search.library.truth.embeddings import EmbeddingSet
 from roco_search.library.truth.frames import Frames, Selection, StoredFrame
@@ -19,6 +20,7 @@ from roco_search.library.truth.store import Store
 from roco_search.library.vectors.index import VectorIndex
 from roco_search.library.vectors.matrix import Generation
 from roco_search.library.vectors.planner import Mode
+from roco_search.system.files import sweep
 
 if TYPE_CHECKING:
     from roco_search.imaging.frame import FrameChoice
@@ -62,12 +64,12 @@ class Library:
         ------
         InputError
             If `directory` is a file, or holds other things than a library.
-        LibraryBusy, LibraryTooNew, LibraryCorrupt, StorageFull, LibraryError
+        Busy, LibraryTooNew, LibraryCorrupt, StorageFull, LibraryError
         """
         folder = Path(directory).absolute()
         prepare(folder)
         with writer_lock(folder):
-            sweep_temporary(folder)
+            sweep(folder)
             return cls(Store.create_or_open(folder))
 
     @classmethod
@@ -115,7 +117,7 @@ class Library:
         """
         active = self.model
         if active is None or not active.count:
-            raise LibraryEmpty(f"The library {self.directory} holds no image yet; index some with `roco index PATH`.")
+            raise no_image_yet(self.directory)
         return active
 
     def roots(self) -> list[str]:
@@ -227,7 +229,7 @@ class Library:
             raise InputError("The number of hits must be at least 1; choose another `k`.")
         return index.search(queries, k, mode, among)
 
-    # What changes it. Each holds the writer's lock, so each can raise LibraryBusy, StorageFull and LibraryError.
+    # What changes it. Each holds the writer's lock, so each can raise Busy, StorageFull and LibraryError.
 
     def index(
         self,

@@ -1,7 +1,6 @@
 """Move a library to another folder, or note in it that its images have moved."""
 
 import os
-import shutil
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
@@ -9,27 +8,26 @@ from pathlib import Path
 
 from roco_search.errors import InputError, LibraryError
 from roco_search.imaging.walk import is_below
-from roco_search.library.directory import (
-    DATABASE,
-    LOCK,
-    OWN_NAMES,
-    TEMPORARY,
-    create_private,
-    make_private,
-    real_path,
-    sweep_temporary,
-    sync_folder,
-    writer_lock,
-)
+from roco_search.library.directory import DATABASE, LOCK, OWN_NAMES, real_path, writer_lock
 from roco_search.library.faults import storage_faults
 from roco_search.library.truth.connection import copy_database
 from roco_search.library.truth.store import Store
 from roco_search.library.upkeep import verify
+from roco_search.system.files import (
+    copy_file,
+    create_file,
+    is_temporary,
+    replace_folder,
+    set_mode,
+    sweep,
+    sync,
+    temporary_folder,
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """Where a library was and is now, and whether its files had to be copied: to another disk."""
+    """Where a library was and is now, and whether its files had to be copied to another disk."""
 
     source: str
     target: str
@@ -48,34 +46,34 @@ def move_library(
     source
         The library. Nobody may be writing to it.
     target
-        A place that is not there, or an empty folder. Its parent is made if need be.
+        A folder that does not exist or is empty. Its parent is made if need be.
     rename
         Moves a folder within a file system; raises OSError where it cannot.
 
     Raises
     ------
     InputError
-        If the target is taken, or one place lies inside the other, or files of others lie in the library's folder.
-    LibraryNotFound, LibraryBusy, LibraryCorrupt, StorageFull, LibraryError
+        If the target is taken, one folder is inside the other, or the library's folder holds other files.
+    LibraryNotFound, Busy, LibraryCorrupt, StorageFull, LibraryError
         Nothing has changed at the source then.
     """
     old, new = Path(real_path(source)), Path(real_path(target))
     Store.open(old).close()
     _refuse_target(old, new)
     with writer_lock(old):
-        sweep_temporary(old)
+        sweep(old)
         _refuse_foreign(old)
         with storage_faults(new):
             new.parent.mkdir(parents=True, exist_ok=True)
             try:
                 rename(old, new)
             except OSError:
-                # Another file system, mostly; whatever else it is, copying meets it again and tells.
+                # Another file system, mostly; whatever else it is, copying meets it again and reports it.
                 _copy(old, new)
                 copied = True
             else:
                 copied = False
-            make_private(new, 0o700)
+            set_mode(new, 0o700)
         if copied:
             _remove(old)
     return Moved(str(old), str(new), copied)
@@ -130,26 +128,21 @@ def _refuse_target(old: Path, new: Path) -> None:
 
 
 def _refuse_foreign(old: Path) -> None:
-    foreign = sorted(path.name for path in old.iterdir() if path.name not in OWN_NAMES and TEMPORARY not in path.name)
+    foreign = sorted(path.name for path in old.iterdir() if path.name not in OWN_NAMES and not is_temporary(path.name))
     if foreign:
         raise InputError(f"{old} also holds {foreign[0]}, which is not part of the library; move that away first.")
 
 
 def _copy(old: Path, new: Path) -> None:
     """Put a verified copy of `old` at `new`, whole or not at all."""
-    temporary = new.with_name(f"{new.name}{TEMPORARY}{os.getpid()}")
-    try:
-        temporary.mkdir(mode=0o700)
-        make_private(temporary, 0o700)
+    with temporary_folder(new) as temporary:
         for path in sorted(old.iterdir()):
             if path.name.startswith(DATABASE) or path.name == LOCK:
                 continue
-            create_private(temporary / path.name)
-            shutil.copyfile(path, temporary / path.name)
-            _sync(temporary / path.name)
-        create_private(temporary / DATABASE)
+            copy_file(path, temporary / path.name)
+        create_file(temporary / DATABASE)
         copy_database(old / DATABASE, temporary / DATABASE)
-        _sync(temporary / DATABASE)
+        sync(temporary / DATABASE)
         with closing(Store.open(temporary)) as copy, closing(Store.open(old)) as original:
             problems = verify(copy).problems
             if problems or copy.summary() != original.summary():
@@ -157,16 +150,7 @@ def _copy(old: Path, new: Path) -> None:
                     f"The copy of the library on the other disk is not what was written, so the library stays at "
                     f"{old}; check both disks, then run `roco library verify`."
                 )
-        temporary.replace(new)
-        sync_folder(new.parent)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
-
-
-def _sync(path: Path) -> None:
-    with path.open("rb+") as file:
-        os.fsync(file.fileno())
+        replace_folder(temporary, new)
 
 
 def _remove(old: Path) -> None:

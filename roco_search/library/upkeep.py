@@ -18,7 +18,6 @@ from roco_search.library.directory import (
     PREFILTER,
     discard_caches,
     real_path,
-    sweep_temporary,
 )
 from roco_search.library.reports import LibraryHealth, LibraryStatus, RootStatus
 from roco_search.library.truth.embeddings import EmbeddingSet
@@ -27,6 +26,7 @@ from roco_search.library.truth.store import Store
 from roco_search.library.vectors.graph import graph_state, verify_graph
 from roco_search.library.vectors.index import VectorIndex, matrix_state, verify_matrix
 from roco_search.library.vectors.matrix import Generation
+from roco_search.system.files import sweep
 
 NEIGHBOURS = 10
 GOOD_RECALL = 0.99  # What the approximate search promises; measured on 100,000 vectors it has 1.000.
@@ -109,7 +109,7 @@ def vacuum(store: Store) -> Vacuumed:
     directory = store.directory
     before = _folder_size(store)
     store.embeddings.delete_retired()
-    sweep_temporary(directory)
+    sweep(directory)
     with store.snapshot():
         active = store.embeddings.active()
         generation = asdict(Generation.of(store, active)) if active else {}

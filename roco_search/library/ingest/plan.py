@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from roco_search.errors import InputError
 from roco_search.imaging.frame import FrameChoice, choose_frames
-from roco_search.imaging.walk import Found, Walk, holds_image, is_below
+from roco_search.imaging.walk import FoundFile, Walk, holds_image, is_below
 from roco_search.library.truth.files import KnownFile
 from roco_search.library.truth.store import Store
 
@@ -140,7 +140,7 @@ def make_plan(
     return plan
 
 
-def _place(plan: Plan, path: str, found: Found, known: KnownFile | None, roots: Roots, retry_failed: bool) -> None:
+def _place(plan: Plan, path: str, found: FoundFile, known: KnownFile | None, roots: Roots, retry_failed: bool) -> None:
     frames = roots.frames_of(path, found.root)
     if known is None:
         plan.work.append(Candidate(path, found.root, frames, None, None))

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from roco_search.errors import LibraryCorrupt, LibraryNotFound, LibraryTooNew
-from roco_search.library.directory import DATABASE, create_private, make_private
+from roco_search.library.directory import DATABASE
 from roco_search.library.faults import from_sqlite, storage_faults
+from roco_search.system.files import create_file, set_mode
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
@@ -39,7 +40,7 @@ class Connection:
     def create_or_open(cls, directory: Path) -> "Connection":
         """Open the database in `directory`, making it if there is none. The caller holds the writer's lock."""
         with storage_faults(directory):
-            create_private(directory / DATABASE)
+            create_file(directory / DATABASE)
             opened = cls(directory, _connect(f"{_uri(directory / DATABASE)}?mode=rw"))
             try:
                 opened._create()
@@ -98,7 +99,7 @@ class Connection:
                 self._connection.executemany("INSERT INTO settings VALUES (?, ?)", rows)
         for name in (DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm"):
             if (self.directory / name).exists():
-                make_private(self.directory / name)
+                set_mode(self.directory / name)
 
     @cached_property
     def _utils(self) -> "Database":
@@ -202,13 +203,10 @@ def copy_database(source: Path, target: Path) -> None:
 
     Raises
     ------
-    LibraryError
+    sqlite3.Error
+        For the caller, who knows the libraries, to turn into a refusal: see `storage_faults`.
     """
-    with (
-        storage_faults(target.parent),
-        closing(sqlite3.connect(f"{_uri(source)}?mode=rw", uri=True)) as old,
-        closing(sqlite3.connect(target)) as new,
-    ):
+    with closing(sqlite3.connect(f"{_uri(source)}?mode=rw", uri=True)) as old, closing(sqlite3.connect(target)) as new:
         old.backup(new, pages=PAGES_AT_ONCE)
 
 
