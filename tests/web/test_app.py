@@ -43,7 +43,7 @@ def upload(site: Site, path: Path) -> dict[str, object]:
 
 def test_a_search_in_the_page_is_a_search_in_the_library(site: Site, indexed: Path) -> None:
     status, gallery = site.search("brain MRI", series=False)
-    frames = site.desk.ask(lambda library: library.frames(shown(gallery)))
+    frames = site.desk.ask(lambda library: library.frames.get(shown(gallery)))
     assert [(frame.path, frame.frame) for frame in frames.values()] == [
         (path, frame) for path, frame, _ in expected(indexed, "brain MRI")
     ]
@@ -55,15 +55,17 @@ def test_a_search_in_the_page_is_a_search_in_the_library(site: Site, indexed: Pa
 def test_filters_are_what_the_library_holds_and_they_filter(site: Site, indexed: Path) -> None:
     components = {c["props"].get("elem_id"): c["props"] for c in site.ask("/config").json["components"]}
     labels = [label for label, _ in components["roco-modality"]["choices"]]
-    assert labels == [f"{term} ({count})" for term, count in site.desk.ask(lambda x: x.count_terms("modality")).items()]
+    assert labels == [
+        f"{term} ({count})" for term, count in site.desk.ask(lambda x: x.frames.count_terms("modality")).items()
+    ]
     assert str(site.scans) not in site.ask("/config").body.decode(), "folders are known by keys, not by paths"
     _, gallery = site.search("brain MRI", modality=["CT"], series=False)
-    found = site.desk.ask(lambda library: library.frames(shown(gallery)))
+    found = site.desk.ask(lambda library: library.frames.get(shown(gallery)))
     assert {frame.modality for frame in found.values()} == {"CT"}
     assert len(found) == len(expected(indexed, "x", 99, filters=Filters(modality=("CT",))))
     (drawn,) = [key for label, key in components["roco-folder"]["choices"] if label.startswith("drawn")]
     _, gallery = site.search("noise", folder=[drawn], series=False)
-    found = site.desk.ask(lambda library: library.frames(shown(gallery)))
+    found = site.desk.ask(lambda library: library.frames.get(shown(gallery)))
     assert {Path(frame.path).parent.name for frame in found.values()} == {"drawn"}
 
 
@@ -78,7 +80,7 @@ def test_one_hit_a_series_and_the_next_page(site: Site, indexed: Path) -> None:
 
 
 def test_what_is_like_a_picture_leaves_out_its_file(site: Site) -> None:
-    frames = site.desk.ask(lambda library: library.frames(range(1, 99)))
+    frames = site.desk.ask(lambda library: library.frames.get(range(1, 99)))
     (mr,) = [frame for frame in frames.values() if frame.path.endswith("MR_small.dcm")]
     found = site.desk.find(Query(like=mr.id), Conditions(per_series=False), n=99)
     assert mr.id not in [number for number, _ in found.hits]
@@ -96,7 +98,7 @@ def test_an_uploaded_image_is_searched_for_and_not_kept(site: Site, scans: Path)
     )
     assert not path.exists(), "it is deleted as soon as it is read"
     assert "MR_small.dcm" in chip and "images, the best first" in status
-    found = site.desk.ask(lambda library: library.frames(shown(gallery)))
+    found = site.desk.ask(lambda library: library.frames.get(shown(gallery)))
     assert "MR_small.dcm" not in {Path(frame.path).name for frame in found.values()}, "it is what was asked with"
 
 
