@@ -14,7 +14,7 @@ from roco_search.library.ingest.plan import Candidate, Known, Plan, Roots, make_
 from roco_search.library.ingest.writing import Writer
 from roco_search.library.records import EmbeddingSet, IndexReport, Progress, Skipped
 from roco_search.library.truth.store import AT_OR_BELOW, EMBEDDED, Store, at_or_below, raw
-from roco_search.models.encoder import Foresighted
+from roco_search.models.encoder import announce_images
 
 if TYPE_CHECKING:
     from roco_search.models.encoder import Encoder
@@ -107,8 +107,7 @@ class IndexRun:
         reusable = self._reusable(plan.work, active)
         if self.progress is not None:
             self.progress.start(len(plan.work))
-        if isinstance(self.encoder, Foresighted):
-            self.encoder.expect_images(len(plan.work))
+        announce_images(self.encoder, len(plan.work))
         batches = embed_files(plan.work, self.encoder, reusable=reusable, batch_size=self.batch_size)
         try:
             for files in batches:

@@ -21,7 +21,7 @@ from roco_search.errors import InputError
 from roco_search.library.directory import replace_file
 from roco_search.models.catalogue import installed as place
 from roco_search.models.catalogue import names as catalog
-from roco_search.models.onnx_encoder import beside
+from roco_search.models.compiling.towers import beside
 from roco_search.web.app import check_gradio
 from roco_search.web.space.phantoms import write_examples
 from roco_search.web.space.wheel import PACKAGE, build_wheel, requirements
