@@ -61,7 +61,8 @@ def open_image(
         and of the automatic range of a raster image of more than 8 bits (in its grey values). Colour and
         8-bit raster images have no use for it.
     frames
-        Of a file with several frames: ``"middle"``, ``"all"``, so many, evenly spaced, or a tuple of numbers from 0.
+        Which frames of a file with several: ``"middle"``, ``"all"``, a number of evenly spaced ones, or a tuple
+        of their numbers from 0.
     at_least
         The pixels that the shorter side has to keep. A picture that has twice as many or more may come out smaller, by
         a whole factor: it is decoded in a lower resolution or averaged before it is rendered. Scaled down to half of

@@ -20,7 +20,7 @@ class Source(Protocol):
 
 
 class InMemory:
-    """The content of an image file that lies in memory."""
+    """The content of an image file, in memory."""
 
     def __init__(self, content: bytes) -> None:
         self._content = content
@@ -31,7 +31,7 @@ class InMemory:
 
 
 FrameChoice = Literal["middle", "all"] | int
-"""Which frames of a file with several: the middle one, all, or so many, evenly spaced."""
+"""Which frames of a file with several: the middle one, all, or a number of evenly spaced ones."""
 
 FrameNumbers = tuple[int, ...]
 """Exactly these frames, by their numbers from 0."""

@@ -10,7 +10,7 @@ from roco_search.errors import ImageError
 from roco_search.imaging import sniff
 
 
-class Found(NamedTuple):
+class FoundFile(NamedTuple):
     """A regular file: its size in bytes, its time of change in nanoseconds, the root it was reached from."""
 
     size: int
@@ -20,7 +20,7 @@ class Found(NamedTuple):
 
 @dataclass(slots=True)
 class Walk:
-    """What lies below some roots.
+    """The files below some roots.
 
     Attributes
     ----------
@@ -32,7 +32,7 @@ class Walk:
         Where links point to something that is not there, as on a disk that is not mounted.
     """
 
-    files: dict[str, Found] = field(default_factory=dict)
+    files: dict[str, FoundFile] = field(default_factory=dict)
     unreadable: dict[str, str] = field(default_factory=dict)
     dangling: set[str] = field(default_factory=set)
     _seen: set[str] = field(default_factory=set)
@@ -41,7 +41,7 @@ class Walk:
     def add(self, root: str, excluded: Iterable[str] = ()) -> None:
         """Walk everything below `root`, a real path, but not into the `excluded` folders.
 
-        Hidden files and folders and the leftovers of macOS (``._*``, ``__MACOSX``) are passed over; the root itself
+        Hidden files and folders and the leftovers of macOS (``._*``, ``__MACOSX``) are skipped; the root itself
         may be hidden. Links are followed, each folder is visited once, so that a cycle ends.
         """
         self._seen.update(excluded)
@@ -91,11 +91,11 @@ class Walk:
             self._stack.append(folder)
 
     def _file(self, path: str, status: os.stat_result, root: str) -> None:
-        self.files.setdefault(path, Found(status.st_size, status.st_mtime_ns, root))
+        self.files.setdefault(path, FoundFile(status.st_size, status.st_mtime_ns, root))
 
 
 def holds_image(paths: Iterable[str]) -> bool:
-    """Tell whether one of these files looks like an image, readable or not."""
+    """Return whether one of these files looks like an image, readable or not."""
     for path in paths:
         try:
             if sniff(path) is not None:
@@ -106,7 +106,7 @@ def holds_image(paths: Iterable[str]) -> bool:
 
 
 def is_below(path: str, folder: str) -> bool:
-    """Tell whether `path` is `folder` or lies below it."""
+    """Return whether `path` is `folder` or below it."""
     return path == folder or path.startswith(folder.rstrip("/") + "/")
 
 

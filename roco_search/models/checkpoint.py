@@ -15,6 +15,7 @@ from typing import Any
 from roco_search.errors import ModelNotFound, UnsupportedModel
 from roco_search.models.compiling.cache import remembered
 from roco_search.models.families import FAMILIES
+from roco_search.system.files import sha256
 
 VOCABULARY_FILES = ("tokenizer.json", "vocab.json", "vocab.txt", "spiece.model", "tokenizer.model")
 TOKENIZER_FILES = (*VOCABULARY_FILES, "merges.txt", "tokenizer_config.json", "special_tokens_map.json")
@@ -110,8 +111,7 @@ class Checkpoint:
             if self._has(file):
                 digest.update(file.encode() + hashlib.sha256((self.directory / file).read_bytes()).digest())
         for path in self.weight_files:
-            with path.open("rb") as stream:
-                digest.update(hashlib.file_digest(stream, "sha256").digest())
+            digest.update(bytes.fromhex(sha256(path)))
         return digest.hexdigest()
 
     @cached_property

@@ -15,7 +15,7 @@ from roco_search.models import load_encoder
 from roco_search.search import Filters, search
 from roco_search.web.desk import PAGE, Desk, Query, Upload, Where
 from roco_search.web.http.uploads import take
-from roco_search.web.run import PREFIX, scratch_folder, sweep
+from roco_search.web.run import scratch_folder
 from tests.web.conftest import Answer, Site
 
 
@@ -164,12 +164,9 @@ def test_the_private_folder_is_gone_at_the_end_and_after_a_kill(
         assert folder.stat().st_mode & 0o777 == 0o700
         (folder / "x").write_text("x")
     assert not folder.exists()
-    dead = tmp_path / f"{PREFIX}999999999-a"
-    alive = tmp_path / f"{PREFIX}1-b"
-    target = tmp_path / "target"
-    link = tmp_path / f"{PREFIX}999999999-c"
-    for made in (dead, alive, target):
+    dead = tmp_path / ".roco-demo.tmp-00000000-999999999"
+    alive = tmp_path / ".roco-demo.tmp-00000000-1"
+    for made in (dead, alive):
         made.mkdir()
-    link.symlink_to(target)
-    sweep(tmp_path)
-    assert not dead.exists() and alive.exists() and target.exists() and link.is_symlink()
+    with scratch_folder():
+        assert not dead.exists() and alive.exists()

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from roco_search.cli.output import DeviceOption, LibraryOption, checked_device, say
+from roco_search.system import process
 
 
 def demo(
@@ -55,7 +56,6 @@ def demo(
         raise typer.BadParameter("--push and --model go with --export-space DIR.")
 
     from roco_search.library import default_library_path
-    from roco_search.system.process import keep_freed_memory
     from roco_search.web.run import serve
 
     def ready(url: str) -> None:
@@ -64,7 +64,7 @@ def demo(
             typer.launch(url)
 
     where = checked_device(device)
-    keep_freed_memory()
+    process.prepare()
     serve(
         library or default_library_path(),
         host=host,

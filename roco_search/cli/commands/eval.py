@@ -20,7 +20,7 @@ from roco_search.cli.output import (
 )
 from roco_search.cli.render.evaluation import show, tell_left_out
 from roco_search.models import Precision
-from roco_search.system.process import wait_asleep
+from roco_search.system import process
 
 if TYPE_CHECKING:
     from roco_search.evaluation.protocols import Protocol
@@ -113,18 +113,17 @@ def evaluate_model(
     arithmetic = checked_precision(precision)
     protocols = checked_protocols(protocol or [])
     check_usage(classify or [], labels or [], labels_file, ignore_other_truth, confusion)
-    wait_asleep()
+    process.prepare()
 
     from roco_search.datasets import open_pairs
     from roco_search.evaluation.report import check_places
     from roco_search.evaluation.run import evaluate, plan_evaluation
     from roco_search.models import load_encoder
-    from roco_search.system.process import keep_freed_memory
 
     check_places(report, confusion)
     conditions = [*(where or []), *(f"licence={code}" for code in licence or [])]
     pairs = open_pairs(data, split, licences=licence or (), where=where or ())
-    plan = plan_evaluation(
+    tasks = plan_evaluation(
         pairs,
         data,
         protocols=protocols,
@@ -137,11 +136,10 @@ def evaluate_model(
     )
     names = [model, against] if against is not None else [model]
     encoders = [load_encoder(name, where_to_run, arithmetic) for name in names]
-    keep_freed_memory()
     bar = ProgressBar("Reading and embedding", quiet)
-    bar.start(len(plan.pairs))
+    bar.start(len(tasks.pairs))
     try:
-        found = evaluate(pairs, encoders, plan, conditions=conditions, advance=lambda count: bar.advance(count, count))
+        found = evaluate(pairs, encoders, tasks, conditions=conditions, advance=lambda count: bar.advance(count, count))
     finally:
         bar.stop()
     if not quiet:
@@ -149,8 +147,8 @@ def evaluate_model(
     if json:
         from roco_search.evaluation.result import as_json
 
-        tasks = as_json(found)
-        print_json(tasks[0] if len(tasks) == 1 else tasks)
+        objects = as_json(found)
+        print_json(objects[0] if len(objects) == 1 else objects)
     else:
         show(found)
     write(found, report, confusion)

@@ -19,9 +19,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from roco_search.models.compiling.cache import private_folder, write_whole
+from roco_search.models.compiling.cache import private_folder
 from roco_search.models.compiling.towers import folder_of
 from roco_search.models.families import FAMILIES
+from roco_search.system.files import write_file
+from roco_search.system.process import wait_passively
 
 if TYPE_CHECKING:
     from roco_search.models.checkpoint import Checkpoint
@@ -105,9 +107,7 @@ class ImagePlan:
         return forms
 
     def _bfloat16(self) -> Run:
-        from roco_search.system.process import wait_without_spinning
-
-        wait_without_spinning()
+        wait_passively()
         if FAMILIES[self._checkpoint.family].embedded:
             from roco_search.models.roco_mini.bfloat16 import Bfloat16Tower
 
@@ -153,7 +153,7 @@ class ImagePlan:
         record = {"format": FORMAT, "machine": machine(), "chosen": chosen, "rates": rates, "cosines": cosines}
         with suppress(OSError):
             private_folder(self._place.parent)
-            write_whole(self._place, json.dumps(record, indent=1).encode())
+            write_file(self._place, json.dumps(record, indent=1))
         return chosen
 
     @property

@@ -5,8 +5,8 @@ activations of a call are rounded in blocks too. Plain dynamic quantisation roun
 scale: MiniLM's embeddings then keep a median cosine of 0.95 to fp32, and 0.9997 in this form. The embedding table is
 cast after it is gathered from, so that only the rows of a text are read from the mapped file.
 
-onnxruntime's own ``MatMulNBitsQuantizer`` gives the same towers (on roco-mini a least cosine of 0.9994, the same size and
-latency) in 20 lines less. It is not used because importing it takes 1.9 s of processor time, more than all of the
+onnxruntime's own ``MatMulNBitsQuantizer`` gives the same towers (on roco-mini a least cosine of 0.9994, the same size
+and latency) in 20 lines less. It is not used because importing it takes 1.9 s of processor time, more than all of the
 quantising, and installs a handler on the root logger, which then prints what every library of the process logs.
 """
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from roco_search.errors import ImageError, InputError
 from roco_search.figures.page import printable
 from roco_search.imaging import Tags, open_image
 from roco_search.models import Encoder
+from roco_search.system.files import sha256
 
 LARGEST = 1024  # pixels of the longer side that are kept, to draw it and its heat map
 
@@ -73,8 +73,7 @@ def take(path: str | Path, folder: Path, encoder: Encoder) -> Brought:
     if not file.resolve().is_relative_to(folder.resolve()):
         raise InputError("That file was not uploaded; give it again.")
     try:
-        with file.open("rb") as stream:
-            content = hashlib.file_digest(stream, "sha256").digest()
+        content = bytes.fromhex(sha256(file))
         frame = next(open_image(file))
     except ImageError as error:
         raise InputError(f"That file is no image to work with: {error}.") from None

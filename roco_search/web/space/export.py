@@ -11,17 +11,16 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
 from roco_search import __version__
 from roco_search.errors import InputError
-from roco_search.library.directory import replace_file
 from roco_search.models.catalogue import installed as place
 from roco_search.models.catalogue import names as catalog
 from roco_search.models.compiling.towers import beside
+from roco_search.system.files import write_errors, write_file
 from roco_search.web.app import check_gradio
 from roco_search.web.space.phantoms import write_examples
 from roco_search.web.space.wheel import PACKAGE, build_wheel, requirements
@@ -66,7 +65,7 @@ def export_space(folder: Path, model: str | Path | None = None) -> ExportedSpace
     checkpoint = catalog.find(model or catalog.default())
     embedded = checkpoint.directory == catalog.EMBEDDED
     light = beside(checkpoint, "text") is not None
-    try:
+    with write_errors(folder):
         _prepare(folder)
         wheel = build_wheel(folder)
         written = [wheel, *write_examples(folder / "examples")]
@@ -90,10 +89,7 @@ def export_space(folder: Path, model: str | Path | None = None) -> ExportedSpace
         }
         for name, text in files.items():
             written.append(folder / name)
-            replace_file(folder / name, _writer(text))
-            (folder / name).chmod(0o644)  # it is made to be published
-    except OSError as error:
-        raise InputError(f"{folder} cannot be written to ({error.strerror or error}); give another folder.") from None
+            write_file(folder / name, text, mode=0o644)  # it is made to be published
     names = sorted(os.fspath(path.relative_to(folder)) for path in written)
     return ExportedSpace(folder, Path(checkpoint.name).name, names, sum(path.stat().st_size for path in written))
 
@@ -135,7 +131,3 @@ def _card(directory: Path) -> str:
     without_header = re.sub(r"\A---\n.*?\n---\n", "", text, count=1, flags=re.DOTALL)
     # Its headings go one level down: the page has one of its own.
     return re.sub(r"^(#+ )", r"#\1", without_header, flags=re.MULTILINE).strip()
-
-
-def _writer(text: str) -> Callable[[Path], int]:
-    return lambda temporary: temporary.write_bytes(text.encode("utf-8"))
