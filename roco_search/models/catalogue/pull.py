@@ -21,7 +21,8 @@ from roco_search.errors import HubError, InputError, ModelNotFound, UnsupportedM
 from roco_search.hub.download import Progress, RemoteFile, fetch, transport_error
 from roco_search.models.catalogue import installed as place
 from roco_search.models.catalogue import names as catalog
-from roco_search.models.checkpoint import PROJECTIONS, Checkpoint
+from roco_search.models.checkpoint import Checkpoint
+from roco_search.models.families import FAMILIES
 from roco_search.system.files import check_space, sha256
 
 if TYPE_CHECKING:
@@ -207,10 +208,10 @@ def _fetch_all(
 def _check_family(repository: str, staged: Path) -> None:
     """Refuse a model of another kind before its weights come."""
     family = Checkpoint(repository, staged).family
-    if family not in PROJECTIONS:
+    if family not in FAMILIES:
         raise UnsupportedModel(
             f"{repository} is a {family or 'nameless'!r} model, which cannot be loaded; the families that can: "
-            f"{', '.join(PROJECTIONS)}."
+            f"{', '.join(FAMILIES)}."
         )
 
 
