@@ -112,7 +112,7 @@ def test_an_interrupted_pull_leaves_no_model_and_the_next_goes_on(
     published: Repository, hub: Hub, models: Path, clip_folder: Path
 ) -> None:
     hub.cut_after = {"model.safetensors": [30_000, 0, 0, 0, 0]}
-    with pytest.raises(HubError, match="what has come so far is kept"):
+    with pytest.raises(HubError, match="What has come so far is kept"):
         pull("clip-roco")
     assert nothing_is_here(models)
     with pytest.raises(ModelNotFound, match="roco model pull clip-roco"):
