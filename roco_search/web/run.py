@@ -1,4 +1,7 @@
-"""One run of the demo over a library, and its private folder of thumbnails and uploads."""
+"""One run of ``roco demo``: its private folder, the library's model, and the server until it is interrupted.
+
+Thumbnails and uploads are kept in the private folder, which is removed when the run ends.
+"""
 
 from __future__ import annotations
 
@@ -12,21 +15,11 @@ from roco_search.library import Library
 from roco_search.library.faults import no_image_yet
 from roco_search.models import Device, load_encoder
 from roco_search.system.files import temporary_folder
-from roco_search.web.app import PORT, address, check_gradio, run, warm_up
+from roco_search.web.app import PORT, check_gradio, safe_address, serve, warm_up
 from roco_search.web.desk import Desk
 
 
-@contextmanager
-def scratch_folder() -> Iterator[Path]:
-    """Give a folder that only its owner can look into (mode 0700), and that is gone when the block ends.
-
-    What a killed run left behind is removed first.
-    """
-    with temporary_folder(Path(tempfile.gettempdir()) / "roco-demo") as folder:
-        yield folder
-
-
-def serve(
+def run_demo(
     library: Path,
     *,
     host: str = "127.0.0.1",
@@ -41,24 +34,24 @@ def serve(
     Parameters
     ----------
     library
-        Where it lies.
+        The library's folder.
     host, port, auth
-        See `address`.
+        See `safe_address`.
     device
-        Where the model runs.
+        The device that the model runs on.
     redact_paths
         Show keyed hashes instead of file names.
     ready
-        Is told the address when it can be opened.
+        Called with the address as soon as it can be opened.
 
     Raises
     ------
     InputError
-        If gradio is not installed, the address is not safe or is taken.
+        If gradio is not installed, or the address is not safe or already in use.
     LibraryNotFound, LibraryEmpty, ModelNotFound, LibraryError
     """
     check_gradio()
-    where = address(host, port, auth)
+    address = safe_address(host, port, auth)
     with Library.open(library) as opened:
         active = opened.model
     if active is None or not active.count:
@@ -68,4 +61,14 @@ def serve(
         scratch_folder() as folder,
     ):
         threading.Thread(target=warm_up, args=(desk,), name="roco-warm-up", daemon=True).start()
-        run(desk, folder, where, ready)
+        serve(desk, folder, address, ready)
+
+
+@contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """Yield a new folder that only its owner can read (mode 0700); it is removed at the end of the block.
+
+    Folders that killed runs left behind are removed first.
+    """
+    with temporary_folder(Path(tempfile.gettempdir()) / "roco-demo") as folder:
+        yield folder

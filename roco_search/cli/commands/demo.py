@@ -56,7 +56,7 @@ def demo(
         raise typer.BadParameter("--push and --model go with --export-space DIR.")
 
     from roco_search.library import default_library_path
-    from roco_search.web.run import serve
+    from roco_search.web.run import run_demo
 
     def ready(url: str) -> None:
         say(f"The library is at {url} until you press Ctrl-C. For research, not for clinical use.")
@@ -65,7 +65,7 @@ def demo(
 
     where = checked_device(device)
     process.prepare()
-    serve(
+    run_demo(
         library or default_library_path(),
         host=host,
         port=port,
