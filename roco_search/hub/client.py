@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 Kind = Literal["model", "dataset", "space"]
 
 _FOLDERS = {"model": "", "dataset": "datasets/", "space": "spaces/"}
-# As the hub spells a repository; it keeps "--" for the names of folders in its cache.
-_REPOSITORY = re.compile(r"(?!.*--)[A-Za-z0-9_][\w.-]{0,95}/[A-Za-z0-9_][\w.-]{0,95}", re.ASCII)
+# As the hub spells a repository: two parts that neither begin nor end with a dot or a dash.
+_REPOSITORY = re.compile(r"(?!.*(--|\.\.|\.git$))\w([\w.-]{0,93}\w)?/\w([\w.-]{0,93}\w)?", re.ASCII)
+_LONGEST = 96
 _LOG_IN = "set HF_TOKEN to a token that may {do}, or run 'hf auth login'"
 
 
@@ -68,7 +69,7 @@ def connect(endpoint: str | None = None) -> HfApi:
 
 def is_repository(text: str) -> bool:
     """Whether a repository of the hub may be called so: ``org/name``."""
-    return _REPOSITORY.fullmatch(text) is not None
+    return len(text) <= _LONGEST and _REPOSITORY.fullmatch(text) is not None
 
 
 def transport_error() -> type[Exception]:

@@ -226,7 +226,7 @@ def test_a_gated_model_says_how_its_terms_are_accepted(
 
 
 def test_what_the_hub_does_not_have(published: Repository, hub: Hub, models: Path) -> None:
-    with pytest.raises(ModelNotFound, match="The hub has no org/nothing, or it is private"):
+    with pytest.raises(ModelNotFound, match="The hub has no model org/nothing, or it is private"):
         pull("org/nothing")
     with pytest.raises(ModelNotFound, match=f"{NAME} has no such revision"):
         pull("clip-roco", "v9")
