@@ -10,8 +10,14 @@ from roco_search.errors import InputError, ModelNotFound, UnsupportedModel
 from roco_search.hub.download import Listing, Progress, RemoteFile, fetch_files, list_model, open_offer
 from roco_search.models.catalogue import installed as place
 from roco_search.models.catalogue import names as catalog
+<<<<<<< HEAD
 from roco_search.models.checkpoint import PROJECTIONS, Checkpoint
 from roco_search.system.files import sha256
+=======
+from roco_search.models.checkpoint import Checkpoint
+from roco_search.models.families import FAMILIES
+from roco_search.system.files import check_space, sha256
+>>>>>>> main
 
 _OTHERWISE = (
     "What has come so far is kept. Where there is no network, use 'roco model export' on a machine that has one and "
@@ -150,8 +156,8 @@ def _converted(listing: Listing) -> str:
 def _check_family(repository: str, staged: Path) -> None:
     """Refuse a model of another kind before its weights come."""
     family = Checkpoint(repository, staged).family
-    if family not in PROJECTIONS:
+    if family not in FAMILIES:
         raise UnsupportedModel(
             f"{repository} is a {family or 'nameless'!r} model, which cannot be loaded; the families that can: "
-            f"{', '.join(PROJECTIONS)}."
+            f"{', '.join(FAMILIES)}."
         )

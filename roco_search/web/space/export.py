@@ -20,7 +20,7 @@ from roco_search.errors import InputError
 from roco_search.hub.upload import upload
 from roco_search.models.catalogue import installed as place
 from roco_search.models.catalogue import names as catalog
-from roco_search.models.onnx_encoder import beside
+from roco_search.models.compiling.towers import beside
 from roco_search.system.files import write_errors, write_file
 from roco_search.web.app import check_gradio
 from roco_search.web.space.phantoms import write_examples
