@@ -22,6 +22,7 @@ VoiFunction = Literal["LINEAR", "LINEAR_EXACT", "SIGMOID"]
 STRETCH = 2**20  # Pixels that are rendered at once.
 SAMPLE = 2**24  # Values from which a range is taken at most.
 MAX_ENLARGED = 2**26  # Pixels of a picture that was enlarged so that its pixels are square.
+SOFT_TISSUE = Window(40, 400)  # HU, of a CT that does not say how it wants to be shown
 MAX_ASPECT = 20.0  # Beyond this a pixel spacing is a damaged value, not a thick reformatted slice.
 
 
