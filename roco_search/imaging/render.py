@@ -157,7 +157,8 @@ def stretch(values: Values, low: float, high: float) -> Values:
 
 
 def _clipped(shown: npt.NDArray[Any]) -> Values:
-    clipped: Values = np.clip(np.nan_to_num(shown.astype(np.float32), posinf=1, neginf=0), 0, 1)
+    # Clipped before it is cast: float64 reaches further than float32.
+    clipped: Values = np.clip(np.nan_to_num(shown, posinf=1, neginf=0), 0, 1).astype(np.float32, copy=False)
     return clipped
 
 
