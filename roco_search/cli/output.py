@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, is_dataclass
@@ -21,6 +22,18 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
 DONE, FAILED, USAGE, PARTIAL = 0, 1, 2, 3
+
+FLAGS = {
+    "caption_columns": "--caption-column",
+    "directory": "--library",
+    "ignore_other": "--ignore-other-truth",
+    "k": "--top",
+    "licences": "--licence",
+    "n": "--top",
+    "resume": "--resume auto",
+}
+"""Parameters whose flag is not their own name with hyphens."""
+_PARAMETER = re.compile(r"`([a-z]+(?:_[a-z]+)*)(?:=([^`]+))?`")
 
 LibraryOption = Annotated[
     Path | None,
@@ -71,17 +84,43 @@ def err() -> Console:
 
 
 def say(message: str) -> None:
-    """Tell the person something that is not a result."""
-    sys.stderr.write(f"{printable(message)}\n")
+    """Print a message that is not a result to stderr; parameters in it are printed as flags."""
+    sys.stderr.write(f"{printable(with_flags(message))}\n")
     sys.stderr.flush()
 
 
 def say_error(message: str) -> None:
-    """Tell the person what failed."""
+    """Print what failed to stderr; parameters in it are printed as flags."""
     from roco_search.cli.render.tables import bold
 
-    sys.stderr.write(f"{bold('Error:', sys.stderr, '31')} {printable(message)}\n")
+    sys.stderr.write(f"{bold('Error:', sys.stderr, '31')} {printable(with_flags(message))}\n")
     sys.stderr.flush()
+
+
+def with_flags(message: str) -> str:
+    """Return a message of the library as the command line prints it: with flags in place of parameters.
+
+    Below ``cli/`` a message names a parameter in backticks, alone or with a value, as a Python caller would write it.
+    The flag is the parameter's name with hyphens; `FLAGS` lists those that differ. A command in backticks, which
+    contains a space, is left alone.
+
+    >>> with_flags("It is not empty; choose another `output`, or set `force=True`.")
+    'It is not empty; choose another --output, or set --force.'
+    >>> with_flags('Train with `precision="fp32"`, or run `roco doctor`.')
+    'Train with --precision fp32, or run `roco doctor`.'
+    """
+    return _PARAMETER.sub(_as_flag, message)
+
+
+def _as_flag(parameter: re.Match[str]) -> str:
+    name, value = parameter.groups()
+    flag = FLAGS.get(name, f"--{name.replace('_', '-')}")
+    if value in (None, "True"):
+        return flag
+    if value == "False":
+        return f"--no-{flag.removeprefix('--')}"
+    text = value.strip('"')
+    return f'{flag} "{text}"' if re.search(r"[^\w./:,=%-]", text) else f"{flag} {text}"
 
 
 def print_json(value: Any) -> None:
