@@ -10,11 +10,11 @@ from typing import get_args
 import numpy as np
 import numpy.typing as npt
 
+from roco_search.classify.guesses import ATTRIBUTES, Guesses
 from roco_search.embedding_map.grouping import Color, Groups, folder_names, group
 from roco_search.embedding_map.projection import Method, Projection, project
 from roco_search.errors import InputError
 from roco_search.library import Library, StoredFrame
-from roco_search.search.guesses import ATTRIBUTES, Guesses
 
 MOST_POINTS = 20_000
 """Points of a map; of a larger library so many are drawn by lot. More are a carpet, not a map."""

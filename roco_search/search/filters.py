@@ -13,7 +13,7 @@ from roco_search.library import Library, Selection
 from roco_search.library.truth.selection import Term
 
 if TYPE_CHECKING:
-    from roco_search.search.guesses import Attribute, Guesses
+    from roco_search.classify.guesses import Attribute, Guesses
 
 Ids = npt.NDArray[np.int64]
 

@@ -276,8 +276,8 @@ class Desk:
         InputError
             If the method is not there.
         """
+        from roco_search.classify.guesses import Guesses
         from roco_search.embedding_map import lay_out, read_pictures
-        from roco_search.search.guesses import Guesses
 
         key = (method or "", guess, self.ask(lambda library: library.vectors().generation))
         with self._mapping:

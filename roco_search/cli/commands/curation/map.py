@@ -37,10 +37,10 @@ def embedding_map(
 
     Example: `roco map --out map.html --method pca`
     """
+    from roco_search.classify.guesses import Guesses
     from roco_search.embedding_map import make_map, write_map
     from roco_search.library import Library, default_library_path
     from roco_search.models import load_encoder
-    from roco_search.search.guesses import Guesses
 
     where = checked_device(device)
     with Library.open(library or default_library_path()) as opened:
