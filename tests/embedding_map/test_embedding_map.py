@@ -11,7 +11,7 @@ from PIL import Image
 
 from roco_search.classify.guesses import Guesses
 from roco_search.embedding_map import NOT_STATED, OTHERS, available_methods, make_map, map_page, project, write_map
-from roco_search.embedding_map.grouping import folder_names, group
+from roco_search.embedding_map.layout import folder_names, group
 from roco_search.errors import InputError, LibraryEmpty
 from roco_search.library import Library
 from tests.collection import fill
