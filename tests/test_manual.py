@@ -103,14 +103,21 @@ def run(place: Path, arguments: list[str], **environment: str) -> subprocess.Com
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_every_command_of_a_page_runs(page: Path, place: Path, indexed: Path) -> None:
     with serve() as hub:
-        hub.repositories.update({name: Repository.of_folder(indexed / "clip") for name in ("spicy03/CLIP-ROCO-v1", "org/name")})
+        hub.repositories.update(
+            {name: Repository.of_folder(indexed / "clip") for name in ("spicy03/CLIP-ROCO-v1", "org/name")}
+        )
+        exported: dict[str, str] = {}
         for command in commands_of(page):
+            if command[0] == "export":
+                name, _, value = command[1].partition("=")
+                exported[name] = value
+                continue
             assert command[0] == "roco"
             if command[1:] == ["demo"]:  # until Ctrl-C; tests/web runs it
                 continue
             if "./tuned" in command and command[1] != "train" and not (place / "tuned").exists():
                 (place / "tuned").symlink_to(EMBEDDED, target_is_directory=True)
-            done = run(place, command[1:], HF_ENDPOINT=hub.endpoint, HF_HUB_CACHE=str(place / "hub"))
+            done = run(place, command[1:], HF_ENDPOINT=hub.endpoint, HF_HUB_CACHE=str(place / "hub"), **exported)
             assert done.returncode == 0, f"{shlex.join(command)}: {done.stderr}"
 
 
