@@ -1,4 +1,4 @@
-"""What two pictures have in common, looked at as pictures: no embedding tells a copy from a look-alike.
+"""What two pictures have in common as pictures: no embedding distinguishes a copy from a look-alike.
 
 Nothing of a picture outlives the run.
 """

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from roco_search.library.directory import default_library_path, discard_caches, prepare, sweep_temporary, writer_lock
+from roco_search.library.directory import default_library_path, discard_caches, prepare, writer_lock
 from roco_search.library.records import (
     EmbeddingSet,
     IndexReport,
@@ -21,6 +21,7 @@ from roco_search.library.searching import Searchable
 from roco_search.library.truth.selection import Selection
 from roco_search.library.truth.store import Store
 from roco_search.library.vectors.index import Mode
+from roco_search.system.files import sweep
 
 if TYPE_CHECKING:
     from roco_search.imaging.frame import FrameChoice
@@ -58,12 +59,12 @@ class Library(Searchable):
         ------
         InputError
             If `directory` is a file, or holds other things than a library.
-        LibraryBusy, LibraryTooNew, LibraryCorrupt, StorageFull, LibraryError
+        Busy, LibraryTooNew, LibraryCorrupt, StorageFull, LibraryError
         """
         place = Path(directory).absolute()
         prepare(place)
         with writer_lock(place):
-            sweep_temporary(place)
+            sweep(place)
             return cls(Store.create_or_open(place))
 
     @classmethod
@@ -111,7 +112,7 @@ class Library(Searchable):
         ------
         InputError
             If there is nothing to index: no such path, no image, or nothing left where images were.
-        ModelMismatch, LibraryBusy, StorageFull, LibraryError
+        ModelMismatch, Busy, StorageFull, LibraryError
         KeyboardInterrupt
             As it comes; all but the batch in flight is stored.
         """
@@ -139,7 +140,7 @@ class Library(Searchable):
 
         Raises
         ------
-        LibraryEmpty, LibraryBusy, StorageFull, LibraryError
+        LibraryEmpty, Busy, StorageFull, LibraryError
         """
         from roco_search.library.ingest.reembedding import ReembedRun
 
@@ -158,7 +159,7 @@ class Library(Searchable):
         ------
         InputError
             If the library knows nothing there.
-        LibraryBusy, StorageFull, LibraryError
+        Busy, StorageFull, LibraryError
         """
         from roco_search.library.truth.listing import real_folder
         from roco_search.library.upkeep import remove
@@ -181,7 +182,7 @@ class Library(Searchable):
 
         Raises
         ------
-        LibraryBusy, StorageFull, LibraryError
+        Busy, StorageFull, LibraryError
         """
         from roco_search.library.upkeep import vacuum
 
@@ -194,7 +195,7 @@ class Library(Searchable):
 
         Raises
         ------
-        InputError, LibraryBusy, StorageFull, LibraryError
+        InputError, Busy, StorageFull, LibraryError
         """
         from roco_search.library.moving import relocate
         from roco_search.library.truth.listing import real_folder

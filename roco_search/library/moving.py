@@ -1,7 +1,6 @@
 """Move a library to another place, or tell it that its images have moved."""
 
 import os
-import shutil
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -10,21 +9,21 @@ from pathlib import Path
 
 from roco_search.errors import InputError, LibraryError
 from roco_search.imaging.walk import is_below
-from roco_search.library.directory import (
-    DATABASE,
-    LOCK,
-    OWN_NAMES,
-    TEMPORARY,
-    create_private,
-    make_private,
-    sweep_temporary,
-    sync_folder,
-    writer_lock,
-)
+from roco_search.library.directory import DATABASE, LOCK, OWN_NAMES, writer_lock
 from roco_search.library.faults import storage_faults
 from roco_search.library.truth.listing import real_folder
 from roco_search.library.truth.store import AT_OR_BELOW, Store, at_or_below, raw
 from roco_search.library.upkeep import verify
+from roco_search.system.files import (
+    copy_file,
+    create_file,
+    is_temporary,
+    replace_folder,
+    set_mode,
+    sweep,
+    sync,
+    temporary_folder,
+)
 
 PAGES_AT_ONCE = 1024  # 16 MiB of the database copied at a time.
 
@@ -58,14 +57,14 @@ def move_library(
     ------
     InputError
         If the target is taken, or one place lies inside the other, or files of others lie in the library's folder.
-    LibraryNotFound, LibraryBusy, LibraryCorrupt, StorageFull, LibraryError
+    LibraryNotFound, Busy, LibraryCorrupt, StorageFull, LibraryError
         Nothing has changed at the source then.
     """
     old, new = Path(real_folder(source)), Path(real_folder(target))
     Store.open(old).close()
     _refuse_target(old, new)
     with writer_lock(old):
-        sweep_temporary(old)
+        sweep(old)
         _refuse_foreign(old)
         with storage_faults(new):
             new.parent.mkdir(parents=True, exist_ok=True)
@@ -77,7 +76,7 @@ def move_library(
                 copied = True
             else:
                 copied = False
-            make_private(new, 0o700)
+            set_mode(new, 0o700)
         if copied:
             _remove(old)
     return Moved(str(old), str(new), copied)
@@ -133,23 +132,18 @@ def _refuse_target(old: Path, new: Path) -> None:
 
 
 def _refuse_foreign(old: Path) -> None:
-    foreign = sorted(path.name for path in old.iterdir() if path.name not in OWN_NAMES and TEMPORARY not in path.name)
+    foreign = sorted(path.name for path in old.iterdir() if path.name not in OWN_NAMES and not is_temporary(path.name))
     if foreign:
         raise InputError(f"{old} also holds {foreign[0]}, which is no part of the library; move that away first.")
 
 
 def _copy(old: Path, new: Path) -> None:
     """Put a verified copy of `old` at `new`, whole or not at all."""
-    temporary = new.with_name(f"{new.name}{TEMPORARY}{os.getpid()}")
-    try:
-        temporary.mkdir(mode=0o700)
-        make_private(temporary, 0o700)
+    with temporary_folder(new) as temporary:
         for path in sorted(old.iterdir()):
             if path.name.startswith(DATABASE) or path.name == LOCK:
                 continue
-            create_private(temporary / path.name)
-            shutil.copyfile(path, temporary / path.name)
-            _sync(temporary / path.name)
+            copy_file(path, temporary / path.name)
         _copy_database(old / DATABASE, temporary / DATABASE)
         with closing(Store.open(temporary)) as copy, closing(Store.open(old)) as original:
             problems = verify(copy).problems
@@ -158,30 +152,21 @@ def _copy(old: Path, new: Path) -> None:
                     f"The copy of the library on the other disk is not what was written, so the library stays at "
                     f"{old}; check both disks, then run `roco library verify`."
                 )
-        temporary.replace(new)
-        sync_folder(new.parent)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
+        replace_folder(temporary, new)
 
 
 def _copy_database(old: Path, new: Path) -> None:
     # SQLite's own backup: what lies in the journal is part of the database too.
-    create_private(new)
+    create_file(new)
     with closing(sqlite3.connect(f"file:{old}?mode=rw", uri=True)) as source, closing(sqlite3.connect(new)) as copy:
         source.backup(copy, pages=PAGES_AT_ONCE)
-    _sync(new)
+    sync(new)
 
 
 def _contents(store: Store) -> list[object]:
     sums = ["SELECT key, value FROM settings ORDER BY key"]
     sums += [f"SELECT COUNT(*), MAX(id) FROM {name}" for name in ("roots", "files", "frames", "vectors")]
     return [store.read(sql) for sql in sums]
-
-
-def _sync(path: Path) -> None:
-    with path.open("rb+") as file:
-        os.fsync(file.fileno())
 
 
 def _remove(old: Path) -> None:

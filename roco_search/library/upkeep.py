@@ -16,12 +16,12 @@ from roco_search.library.directory import (
     MATRIX,
     MATRIX_MANIFEST,
     discard_caches,
-    sweep_temporary,
 )
 from roco_search.library.records import EmbeddingSet, LibraryHealth, LibraryStatus, RootStatus
 from roco_search.library.truth.store import AT_OR_BELOW, Store, at_or_below
 from roco_search.library.vectors.graph import graph_state, verify_graph
 from roco_search.library.vectors.index import Generation, VectorIndex, matrix_state, verify_matrix
+from roco_search.system.files import sweep
 
 NEIGHBOURS = 10
 GOOD_RECALL = 0.99  # What the approximate search promises; measured on 100,000 vectors it has 1.000.
@@ -106,7 +106,7 @@ def vacuum(store: Store) -> Vacuumed:
     directory = store.directory
     before = _folder_size(store)
     store.delete_retired()
-    sweep_temporary(directory)
+    sweep(directory)
     with store.snapshot():
         active = store.embedding_set("active")
         generation = asdict(Generation.of(store, active)) if active else {}

@@ -39,9 +39,9 @@ def load_encoder(
     if device in ("auto", "cpu") and precision in ("auto", "fast", "fp32") and runnable(checkpoint):
         return OnnxEncoder(checkpoint, device, fast=precision == "fast")
     from roco_search.models.torch_encoder import TorchEncoder
-    from roco_search.system.process import wait_without_spinning
+    from roco_search.system.process import wait_passively
 
-    wait_without_spinning()
+    wait_passively()
     return TorchEncoder(checkpoint, device, "auto" if precision == "fast" else precision)
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from roco_search.errors import ModelNotFound, UnsupportedModel
 from roco_search.models.compiling.cache import remembered
+from roco_search.system.files import sha256
 
 # The tensor whose first dimension is the width of the shared space, for each family that can be loaded.
 PROJECTIONS: Mapping[str, str] = {
@@ -112,8 +113,7 @@ class Checkpoint:
             if self._has(file):
                 digest.update(file.encode() + hashlib.sha256((self.directory / file).read_bytes()).digest())
         for path in self.weight_files:
-            with path.open("rb") as stream:
-                digest.update(hashlib.file_digest(stream, "sha256").digest())
+            digest.update(bytes.fromhex(sha256(path)))
         return digest.hexdigest()
 
     @cached_property

@@ -1,6 +1,5 @@
 """The terms of a query become one vector."""
 
-import hashlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ from roco_search.errors import ImageError, InputError
 from roco_search.library import Library
 from roco_search.models.encoder import Encoder
 from roco_search.search.terms import Term
+from roco_search.system.files import sha256
 
 Vector = npt.NDArray[np.float32]
 Ids = npt.NDArray[np.int64]
@@ -75,8 +75,7 @@ def _texts(encoder: Encoder, terms: Sequence[Term]) -> npt.NDArray[np.float32]:
 
 def _image(library: Library, encoder: Encoder, path: Path) -> tuple[Vector, Ids]:
     try:
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").digest()
+        digest = bytes.fromhex(sha256(path))
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror}); check the path and its permissions.") from None
     from roco_search.imaging import open_image

@@ -2,12 +2,10 @@
 
 import json
 import os
-import resource
 import shutil
 import stat
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +15,7 @@ import pytest
 from roco_search.curation import export as module
 from roco_search.curation.export import export
 from roco_search.errors import InputError, LibraryEmpty, StorageFull
+from tests.disk import files_up_to
 from tests.library.toy import Opened, ToyEncoder, draw, draw_pages
 
 NAMES = [
@@ -185,23 +184,12 @@ def test_without_pyarrow_one_sentence_tells_what_to_do(
     assert not list(tmp_path.glob("a.parquet*"))
 
 
-@contextmanager
-def largest_file(size: int) -> Iterator[None]:
-    """Refuse to let any file grow beyond `size`, as a quota does."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
 @pytest.mark.parametrize("name", ["a.jsonl", "a.npy", "a.parquet"])
 def test_on_a_full_disk_nothing_is_half_there(opened: Opened, tmp_path: Path, name: str) -> None:
     if name.endswith("parquet"):
         pytest.importorskip("pyarrow")
     (tmp_path / name).write_text("what was here before")
-    with largest_file(500), pytest.raises(StorageFull, match="was not written"):
+    with files_up_to(500), pytest.raises(StorageFull, match="is full, or a quota is reached"):
         export(opened.library, tmp_path / name, force=True)
     assert (tmp_path / name).read_text() == "what was here before"
     assert [path.name for path in tmp_path.glob("a.*")] == [name]

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from roco_search.errors import InputError, LibraryBusy, LibraryError, LibraryNotFound
+from roco_search.errors import Busy, InputError, LibraryError, LibraryNotFound
 from roco_search.library import Library, moving
 from roco_search.library.directory import GRAPH, GRAPH_MANIFEST, LOCK, MATRIX, known_libraries, writer_lock
 from roco_search.library.moving import move_library
@@ -65,7 +65,7 @@ def test_vacuum_gives_space_back_and_keeps_what_is_right(opened: Opened, scans: 
     opened.index(scans)
     opened.library.remove(scans / "drop")
     opened.library.vectors().graph()
-    (opened.directory / "vectors.matrix.tmp-99999999").write_bytes(b"left by a killed process")
+    (opened.directory / ".vectors.matrix.tmp-00000000-99999999").write_bytes(b"left by a killed process")
     before = tables(opened.directory)
     assert opened.rows("PRAGMA freelist_count")[0][0] > 0
     size = sum(path.stat().st_size for path in opened.directory.iterdir())
@@ -143,7 +143,7 @@ def test_a_library_that_is_written_to_stays(tmp_path: Path, rename: Callable[...
     source = tmp_path / "library"
     fill(source, tmp_path / "scans", 2)
     before = tables(source)
-    with writer_lock(source), pytest.raises(LibraryBusy):
+    with writer_lock(source), pytest.raises(Busy):
         move_library(source, tmp_path / "moved", rename)
     assert not (tmp_path / "moved").exists()
     assert tables(source) == before

@@ -13,9 +13,9 @@ from roco_search.imaging import open_image
 from roco_search.library import Library
 from roco_search.models import load_encoder
 from roco_search.search import Filters, search
-from roco_search.web.desk import PAGE, Desk, Query, Upload, Where
-from roco_search.web.http.uploads import take
-from roco_search.web.run import PREFIX, scratch_folder, sweep
+from roco_search.web.desk import PAGE, Conditions, Desk, Query, Upload
+from roco_search.web.http.uploads import read_upload
+from roco_search.web.run import scratch_folder
 from tests.web.conftest import Answer, Site
 
 
@@ -68,10 +68,10 @@ def test_filters_are_what_the_library_holds_and_they_filter(site: Site, indexed:
 
 
 def test_one_hit_a_series_and_the_next_page(site: Site, indexed: Path) -> None:
-    grouped = site.desk.find(Query("head CT"), Where(), n=99)
+    grouped = site.desk.find(Query("head CT"), Conditions(), n=99)
     names = [Path(hit.path).name for _, hit in grouped.hits]
     assert sum(name.startswith("series-") for name in names) == 1
-    pages = [site.desk.find(Query("head CT"), Where(per_series=False), offset=at) for at in (0, PAGE)]
+    pages = [site.desk.find(Query("head CT"), Conditions(per_series=False), offset=at) for at in (0, PAGE)]
     both = [(hit.path, hit.frame) for page in pages for _, hit in page.hits]
     assert both == [(path, frame) for path, frame, _ in expected(indexed, "head CT", 2 * PAGE)]
     assert [page.more for page in pages] == [True, len(pages[1].hits) == PAGE and pages[1].more]
@@ -80,7 +80,7 @@ def test_one_hit_a_series_and_the_next_page(site: Site, indexed: Path) -> None:
 def test_what_is_like_a_picture_leaves_out_its_file(site: Site) -> None:
     frames = site.desk.ask(lambda library: library.frames(range(1, 99)))
     (mr,) = [frame for frame in frames.values() if frame.path.endswith("MR_small.dcm")]
-    found = site.desk.find(Query(like=mr.id), Where(per_series=False), n=99)
+    found = site.desk.find(Query(like=mr.id), Conditions(per_series=False), n=99)
     assert mr.id not in [number for number, _ in found.hits]
     assert len(found.hits) == len(frames) - 1
     scores = [hit.score for _, hit in found.hits]
@@ -103,8 +103,10 @@ def test_an_uploaded_image_is_searched_for_and_not_kept(site: Site, scans: Path)
 def test_text_and_image_together_are_their_sum(desk: Desk, scans: Path, tmp_path: Path) -> None:
     copy = tmp_path / "a.dcm"
     copy.write_bytes((scans / "MR_small.dcm").read_bytes())
-    brought = take(copy, tmp_path, desk.encoder)
-    both = desk.find(Query("chest X-ray", Upload(brought.vector, brought.content, "a")), Where(per_series=False), n=99)
+    brought = read_upload(copy, tmp_path, desk.encoder)
+    both = desk.find(
+        Query("chest X-ray", Upload(brought.vector, brought.content, "a")), Conditions(per_series=False), n=99
+    )
     total = brought.vector + desk.encoder.encode_texts(["chest X-ray"])[0]
     with Library.open(desk.ask(lambda library: library.directory)) as library:
         hits = search(library, desk.encoder, vector=total, n=99)
@@ -127,7 +129,7 @@ def test_an_image_is_classified_as_roco_classify_does(site: Site) -> None:
     assert "always gets 100 %" in told and 'role="alert"' in told
 
 
-@pytest.mark.parametrize(("text", "says"), [("", "Say what to look for"), ("   ", "Say what to look for")])
+@pytest.mark.parametrize(("text", "says"), [("", "Write what to look for"), ("   ", "Write what to look for")])
 def test_what_cannot_be_asked_is_said_in_the_page(site: Site, text: str, says: str) -> None:
     status, _ = site.search(text)
     assert says in status and 'role="alert"' in status
@@ -137,7 +139,7 @@ def test_a_file_that_is_no_image_is_refused_and_deleted(site: Site, tmp_path: Pa
     (tmp_path / "notes.txt").write_text("Doe^Jane was here")
     file = upload(site, tmp_path / "notes.txt")
     status, *_ = site.call("bring_1", [file, None, ["a", "b"], "exclusive"])
-    assert "no image to work with" in status and "Doe" not in status
+    assert "cannot be used as an image" in status and "Doe" not in status
     assert not Path(str(file["path"])).exists()
 
 
@@ -164,12 +166,9 @@ def test_the_private_folder_is_gone_at_the_end_and_after_a_kill(
         assert folder.stat().st_mode & 0o777 == 0o700
         (folder / "x").write_text("x")
     assert not folder.exists()
-    dead = tmp_path / f"{PREFIX}999999999-a"
-    alive = tmp_path / f"{PREFIX}1-b"
-    target = tmp_path / "target"
-    link = tmp_path / f"{PREFIX}999999999-c"
-    for made in (dead, alive, target):
+    dead = tmp_path / ".roco-demo.tmp-00000000-999999999"
+    alive = tmp_path / ".roco-demo.tmp-00000000-1"
+    for made in (dead, alive):
         made.mkdir()
-    link.symlink_to(target)
-    sweep(tmp_path)
-    assert not dead.exists() and alive.exists() and target.exists() and link.is_symlink()
+    with scratch_folder():
+        assert not dead.exists() and alive.exists()

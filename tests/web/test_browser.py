@@ -113,7 +113,9 @@ def the_keyboard_alone_opens_moves_and_closes(page: Page, demo: Site) -> None:
 def a_window_changes_the_picture_and_neighbours_follow(page: Page, demo: Site) -> None:
     found = page.ids()
     series = next(
-        number for number in found if demo.desk.beside(number).kind == "series" and demo.desk.beside(number).count > 2
+        number
+        for number in found
+        if demo.desk.neighbours(number).kind == "series" and demo.desk.neighbours(number).count > 2
     )
     page.page.locator(f'.roco-card[data-id="{series}"]').click()
     wait(page, "document.querySelector('.roco-viewer [data-part=image]').src.includes('size=1280')")
@@ -127,7 +129,7 @@ def a_window_changes_the_picture_and_neighbours_follow(page: Page, demo: Site) -
     wait(page, "!document.querySelector('.roco-viewer [data-part=image]').src.includes('width=1500')")
     page.page.locator('.roco-viewer [data-do="like"]').focus()
     before = page.viewer("return d.querySelector('[aria-current]').dataset.id")
-    key = "ArrowUp" if demo.desk.beside(series).place else "ArrowDown"
+    key = "ArrowUp" if demo.desk.neighbours(series).place else "ArrowDown"
     page.page.keyboard.press(key)
     wait(page, f"document.querySelector('.roco-viewer [aria-current]').dataset.id !== '{before}'")
 

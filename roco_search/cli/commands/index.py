@@ -21,6 +21,7 @@ from roco_search.cli.output import (
     short_path,
 )
 from roco_search.errors import LibraryNotFound, RocoError
+from roco_search.system import process
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -78,11 +79,10 @@ def index(
     from roco_search.models import load_encoder
     from roco_search.models.catalogue.names import default, find
     from roco_search.models.compiling.compiler import prepare
-    from roco_search.system.process import keep_freed_memory
 
     choice = frame_choice(frames)
     where = checked_device(device)
-    keep_freed_memory()
+    process.prepare()
     place = library or default_library_path()
     if not paths and not reembed:
         paths = known_folders(place)

@@ -47,14 +47,14 @@ def list_(library: LibraryOption = None, json: JsonOption = False) -> None:
 
 def described(place: Path, in_use: bool) -> dict[str, Any]:
     """Return what a library holds, or why it cannot be opened."""
-    from roco_search.errors import LibraryError
+    from roco_search.errors import RocoError
     from roco_search.library import Library
 
     entry: dict[str, Any] = {"library": os.fspath(place), "in_use": in_use, "images": 0, "bytes": 0}
     try:
         with Library.open(place) as opened:
             found = opened.status()
-    except LibraryError as error:
+    except RocoError as error:
         return {**entry, "model": None, "problem": str(error)}
     sizes = {"images": found.frames, "bytes": found.database_bytes + found.cache_bytes}
     return {**entry, **sizes, "model": found.model.model if found.model else None, "problem": None}

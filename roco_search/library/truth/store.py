@@ -21,9 +21,10 @@ import numpy as np
 import numpy.typing as npt
 
 from roco_search.errors import LibraryNotFound, LibraryTooNew
-from roco_search.library.directory import DATABASE, create_private, make_private
+from roco_search.library.directory import DATABASE
 from roco_search.library.faults import corrupt, from_sqlite, storage_faults
 from roco_search.library.records import EmbeddingSet, Skipped, StoredFrame
+from roco_search.system.files import create_file, set_mode
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
@@ -67,7 +68,7 @@ class Store:
     def create_or_open(cls, directory: Path) -> "Store":
         """Open the database in `directory`, making it if there is none. The caller holds the writer's lock."""
         with storage_faults(directory):
-            create_private(directory / DATABASE)
+            create_file(directory / DATABASE)
             store = cls(directory, _connect(f"file:{quote(str(directory / DATABASE))}?mode=rw"))
             try:
                 store._create()
@@ -127,7 +128,7 @@ class Store:
                 self.connection.executemany("INSERT INTO settings VALUES (?, ?)", rows)
         for name in (DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm"):
             if (self.directory / name).exists():
-                make_private(self.directory / name)
+                set_mode(self.directory / name)
 
     @cached_property
     def db(self) -> "Database":

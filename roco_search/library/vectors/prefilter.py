@@ -22,7 +22,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from roco_search.library.directory import COARSE, discard_caches, replace_file
+from roco_search.library.directory import COARSE, discard_caches
+from roco_search.system.files import replacing
 
 FROM = 256 * 2**20  # Bytes of a matrix from which the copy is worth its disk: what it saves there is 10 ms a query.
 BEHIND = 16  # One row in so many may be new before the copy is made again.
@@ -129,10 +130,10 @@ def write_coarse(directory: Path, matrix: Vectors, parts: Parts) -> None:
         discard_caches(directory, (COARSE,))
         return
 
-    def write(temporary: Path) -> int:
-        step = max(_greatest(matrix) / MOST, 1e-9)
-        residual = 0.0
-        with temporary.open("rb+") as file:
+    step = max(_greatest(matrix) / MOST, 1e-9)
+    residual = 0.0
+    try:
+        with replacing(directory / COARSE) as temporary, temporary.open("rb+") as file:
             file.seek(HEADER)
             for first in range(0, len(matrix), ROWS_AT_ONCE):
                 codes, longest = _rounded(matrix[first : first + ROWS_AT_ONCE], step)
@@ -141,10 +142,6 @@ def write_coarse(directory: Path, matrix: Vectors, parts: Parts) -> None:
             about: dict[str, Any] = {"parts": len(parts), "content": content_of(parts), "step": step}
             file.seek(0)
             file.write((MAGIC + json.dumps({**about, "residual": residual}).encode()).ljust(HEADER))
-        return HEADER + matrix.size
-
-    try:
-        replace_file(directory / COARSE, write)
     except OSError:
         discard_caches(directory, (COARSE,))
 

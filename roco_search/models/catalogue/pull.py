@@ -22,12 +22,14 @@ from roco_search.hub.download import Progress, RemoteFile, fetch, transport_erro
 from roco_search.models.catalogue import installed as place
 from roco_search.models.catalogue import names as catalog
 from roco_search.models.checkpoint import PROJECTIONS, Checkpoint
+from roco_search.system.files import check_space, sha256
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
     from huggingface_hub.hf_api import ModelInfo
 
 SECONDS_TO_ANSWER = 30
+_ELSEWHERE = "free some space, or name another folder with ROCO_MODELS"
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".h5", ".msgpack")
 _COMMIT = re.compile(r"[0-9a-f]{40,64}")
 _CONVERTER = "SFconvertbot"  # the hub's own, which offers a safetensors copy as a pull request
@@ -101,7 +103,7 @@ def pull(
             revision=commit,
             licence=_licence(info),
             pulled=datetime.now(UTC).strftime("%Y-%m-%d"),
-            files={f.name: place.FileFact(f.size, place.sha256(staged / f.name)) for f in files},
+            files={f.name: place.FileFact(f.size, sha256(staged / f.name)) for f in files},
         )
         (staged / place.MANIFEST).write_text(manifest.to_json(), "utf-8")
         directory = place.install(staged, name)
@@ -188,7 +190,7 @@ def _fetch_all(
             stray.unlink()
     total = sum(file.size for file in files)
     there = place.size_of(staged)
-    place.check_space(staged, total - there)
+    check_space(staged, total - there, _ELSEWHERE)
     if progress:
         progress.start(total, min(there, total))
     try:

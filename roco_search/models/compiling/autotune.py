@@ -19,8 +19,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from roco_search.models.compiling.cache import private_folder, write_whole
+from roco_search.models.compiling.cache import private_folder
 from roco_search.models.compiling.towers import folder_of
+from roco_search.system.files import write_file
+from roco_search.system.process import wait_passively
 
 if TYPE_CHECKING:
     from roco_search.models.onnx_encoder import OnnxEncoder
@@ -96,9 +98,7 @@ class ImagePlan:
         return forms
 
     def _bfloat16(self) -> Run:
-        from roco_search.system.process import wait_without_spinning
-
-        wait_without_spinning()
+        wait_passively()
         if self._encoder.checkpoint.family == "roco_mini":
             from roco_search.models.roco_mini.bfloat16 import Bfloat16Tower
 
@@ -144,7 +144,7 @@ class ImagePlan:
         record = {"format": FORMAT, "machine": machine(), "chosen": chosen, "rates": rates, "cosines": cosines}
         with suppress(OSError):
             private_folder(self._place.parent)
-            write_whole(self._place, json.dumps(record, indent=1).encode())
+            write_file(self._place, json.dumps(record, indent=1))
         return chosen
 
     @property

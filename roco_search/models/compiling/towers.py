@@ -6,7 +6,6 @@ of the weights and the sizes; `check` hashes. What does not fit is never run.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from contextlib import suppress
@@ -18,6 +17,7 @@ import numpy as np
 
 from roco_search.models.compiling.cache import cache_directory
 from roco_search.models.compiling.session import onnxruntime_module, options, session
+from roco_search.system.files import sha256
 
 if TYPE_CHECKING:
     from roco_search.models.checkpoint import Checkpoint, Tensor
@@ -141,9 +141,3 @@ def give_weights(chosen: Any, weights: Mapping[str, str], tensors: Mapping[str, 
 def available(checkpoint: Checkpoint) -> bool:
     """Whether the cache has a text tower of this checkpoint in fp32."""
     return folder_of(checkpoint.fingerprint).is_dir() and bool(Compiled.find(checkpoint.fingerprint, "text", "fp32"))
-
-
-def sha256(path: Path) -> str:
-    """Return the SHA-256 of a file in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

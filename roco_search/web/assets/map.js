@@ -6,7 +6,7 @@
 
   roco.map = (element) => {
     element.innerHTML = `
-      <p class="roco-quiet" data-part="about" role="status">The map is being made…</p>
+      <p class="roco-quiet" data-part="about" role="status">Drawing the map…</p>
       <div class="roco-map">
         <div class="roco-map-area">
           <canvas tabindex="0" role="application" aria-label="Map of the images: arrow keys go to the nearest image in
@@ -31,12 +31,12 @@
 
     async function load() {
       const mine = ++loading;
-      part("about").textContent = "The map is being made…";
+      part("about").textContent = "Drawing the map…";
       const answer = await fetch(`/roco/map.json?method=${wanted.method}&guess=${wanted.guess}`);
       if (mine !== loading) return;
       if (!answer.ok) {
         const said = await answer.json().catch(() => ({}));
-        part("about").textContent = typeof said.detail === "string" ? said.detail : "The map cannot be made now.";
+        part("about").textContent = typeof said.detail === "string" ? said.detail : "The map cannot be drawn now.";
         return;
       }
       data = await answer.json();
@@ -56,7 +56,7 @@
     function recolour() {
       const chosen = data.colourings[wanted.color];
       hidden = new Set();
-      const part_ = data.ids.length < data.total ? `${data.ids.length} of ${data.total} images, drawn by lot. ` : "";
+      const part_ = data.ids.length < data.total ? `${data.ids.length} of ${data.total} images, drawn at random. ` : "";
       part("about").textContent = `${part_}${data.about}.`;
       legend.replaceChildren(
         ...chosen.names.map((name, number) => {

@@ -104,7 +104,7 @@
     if (mine !== shown) return;
     if (!answer.ok) {
       facts = null;
-      $("title").textContent = "This image is not in the library any more";
+      $("title").textContent = "This image is no longer in the library";
       return;
     }
     facts = await answer.json();
@@ -115,7 +115,7 @@
     const at = ids.indexOf(id);
     if (at >= 0) place = at;
     $("title").textContent = facts.name;
-    $("count").textContent = at >= 0 ? `${at + 1} of ${ids.length}` : "beside it";
+    $("count").textContent = at >= 0 ? `${at + 1} of ${ids.length}` : "neighbour";
     $("image").alt = [facts.modality, facts.body_part, facts.name].filter(Boolean).join(", ");
     list();
     levels();
@@ -156,7 +156,7 @@
     say({ center: found.center, width: found.width });
   }
 
-  // A window may lie outside of the sliders: what is said is what is shown.
+  // A window may be beyond the sliders' range: the numbers are those of the window that is shown.
   function say(window) {
     shownWindow = window;
     for (const name of ["center", "width"]) {
@@ -181,7 +181,7 @@
   function beside() {
     const { ids: others, labels, kind, place: at, count } = facts.beside;
     $("beside-block").hidden = others.length < 2;
-    $("beside-title").textContent = `Beside it in its ${kind}: ${at} of ${count}`;
+    $("beside-title").textContent = `In its ${kind}: ${at} of ${count}`;
     $("beside").replaceChildren(
       ...others.map((id, number) => {
         const picture = element("img", { src: image(id, 160), alt: "", loading: "lazy" });

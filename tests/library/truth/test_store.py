@@ -1,7 +1,6 @@
 """The database: what it refuses, and in which words."""
 
 import os
-import resource
 import shutil
 import sqlite3
 import subprocess
@@ -15,6 +14,7 @@ from roco_search.errors import InputError, LibraryCorrupt, LibraryEmpty, Library
 from roco_search.library import Library, default_library_path
 from roco_search.library.truth.schema import migrations
 from roco_search.library.truth.store import SCHEMA_VERSION
+from tests.disk import files_up_to
 from tests.library.toy import Opened, ToyEncoder, draw
 
 REPOSITORY = str(Path(__file__).parents[3])
@@ -172,15 +172,10 @@ def test_search_works_where_no_cache_can_be_written(opened: Opened, scans: Path)
     right = opened.library.search(opened.encoder.encode_texts(["chest"]), 5)
     matrix = opened.directory / "vectors.matrix"
     matrix.unlink()
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
-    try:
-        with Library.open(opened.directory) as library:
-            for mode in ("exact", "approximate"):
-                found = library.search(opened.encoder.encode_texts(["chest"]), 5, mode)
-                assert (found[0] == right[0]).all()
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    with files_up_to(100), Library.open(opened.directory) as library:
+        for mode in ("exact", "approximate"):
+            found = library.search(opened.encoder.encode_texts(["chest"]), 5, mode)
+            assert (found[0] == right[0]).all()
     assert sorted(path.name for path in opened.directory.glob("vectors*")) == []
 
 

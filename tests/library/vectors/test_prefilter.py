@@ -14,6 +14,7 @@ from roco_search.library.directory import COARSE
 from roco_search.library.vectors import prefilter as coarse_module
 from roco_search.library.vectors.index import Generation, VectorIndex, products
 from roco_search.library.vectors.prefilter import Coarse, write_coarse
+from tests.disk import files_up_to
 from tests.library.toy import Opened, draw
 
 PARTS = [(100, "a"), (50, "b"), (10, "c")]
@@ -126,11 +127,8 @@ def test_a_small_matrix_has_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_without_room_there_is_none_and_nothing_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(path: Path, write: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(coarse_module, "replace_file", full)
-    write_coarse(tmp_path, unit(np.ones((4, 8))), PARTS[:1])
+    with files_up_to(2):
+        write_coarse(tmp_path, unit(np.ones((4, 8))), PARTS[:1])
     assert list(tmp_path.iterdir()) == []
 
 
