@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from roco_search.classify.guesses import Attribute, Guesses
+from roco_search.classify.guesses import Guessable, Guesses
 from roco_search.classify.labels import Label, Mode, check_labels
 from roco_search.classify.prompts import OWN, Prompts, check_templates, depends_on_image, fitting, prompts_for
 from roco_search.errors import InputError
@@ -227,7 +227,7 @@ class Classifier:
             raise InputError(f"The model could not embed the prompt {texts[0]!r}; rephrase it.")
         return _Side(texts, vectors / norm, total / norm)
 
-    def _guess(self, attribute: Attribute, vector: Vector) -> str:
+    def _guess(self, attribute: Guessable, vector: Vector) -> str:
         return self._guesses.guess(attribute, np.asarray(vector, np.float32)[None])[0]
 
 

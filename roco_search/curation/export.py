@@ -16,8 +16,7 @@ from roco_search import __version__
 from roco_search.errors import InputError
 from roco_search.imaging.walk import is_below
 from roco_search.library import EmbeddingSet, Library
-from roco_search.library.faults import no_image_yet
-from roco_search.library.truth.listing import real_folder
+from roco_search.library.directory import real_path
 from roco_search.system.files import replacing, sync, write_errors
 
 Format = Literal["parquet", "npy", "jsonl"]
@@ -82,9 +81,7 @@ def export(
     LibraryEmpty, StorageFull, LibraryError
         Nothing half-written is left behind.
     """
-    active = library.model
-    if active is None or not active.count:
-        raise no_image_yet(library.directory)
+    active = library.active()
     path = Path(target)
     chosen = form or _format(path)
     if chosen == "npy" and not vectors:
@@ -93,7 +90,7 @@ def export(
     for file in files:
         _refuse(library, file, force)
     model = Path(active.model).name if redact_paths and Path(active.model).is_absolute() else active.model
-    source = _Source(library, active, model, redact_paths, None if under is None else real_folder(under))
+    source = _Source(library, active, model, redact_paths, None if under is None else real_path(under))
     with library.snapshot():
         if under is not None and next(source.rows(), None) is None:
             raise InputError(f"The library has no image under {under}; `roco status` lists the folders that it knows.")
@@ -113,7 +110,7 @@ class _Source:
     """The rows to write, counted."""
 
     def __init__(self, library: Library, active: EmbeddingSet, model: str, redact: bool, under: str | None) -> None:
-        self._listing = library.listing
+        self._library = library
         self._active = active
         self._redact = redact
         self._under = under
@@ -123,9 +120,9 @@ class _Source:
 
     def rows(self) -> Rows:
         self.count = 0
-        for frame, vector in self._listing.rows(self._active, self._under):
+        for frame, vector in self._library.frames.rows(self._active, self._under):
             row = asdict(frame)
-            row["path"] = self._listing.path_hash(frame.path) if self._redact else _text(frame.path)
+            row["path"] = self._library.path_hash(frame.path) if self._redact else _text(frame.path)
             self.count += 1
             yield row, vector
 
@@ -140,7 +137,7 @@ def _format(path: Path) -> Format:
         return EXTENSIONS[path.suffix.lower()]
     except KeyError:
         raise InputError(
-            f"The name {path.name} does not tell the format; end it in .parquet, .npy or .jsonl, or add --format."
+            f"The name {path.name} does not say the format; end it in .parquet, .npy or .jsonl, or choose a `form`."
         ) from None
 
 
@@ -158,17 +155,17 @@ def checked_format(text: str | None) -> Format | None:
 
 
 def _refuse(library: Library, file: Path, force: bool) -> None:
-    real = real_folder(file)
+    real = real_path(file)
     if is_below(real, os.path.realpath(library.directory)):
-        raise InputError(f"{file} lies in the library's own folder; name a file elsewhere.")
+        raise InputError(f"{file} is in the library's own folder; name a file elsewhere.")
     if file.is_dir():
         raise InputError(f"{file} is a folder; name a file in it.")
     if not file.absolute().parent.is_dir():
         raise InputError(f"There is no folder {file.absolute().parent}; make it first, or name a file elsewhere.")
-    if file.exists() and library.listing.content_hash(real) is not None:
+    if file.exists() and library.frames.content_hash(real) is not None:
         raise InputError(f"{file} is an image that the library knows; name another file.")
     if file.exists() and not force:
-        raise InputError(f"{file} is there already; add --force to overwrite it.")
+        raise InputError(f"{file} exists already; use `force=True` to overwrite it.")
 
 
 def _write_jsonl(source: _Source, target: Path, vectors: bool) -> None:

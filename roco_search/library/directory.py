@@ -15,18 +15,32 @@ LOCK = "writer.lock"
 MATRIX = "vectors.matrix"
 IDS = "vectors.ids"
 MATRIX_MANIFEST = "vectors.json"
-COARSE = "vectors.coarse"
+PREFILTER = "vectors.coarse"
 GRAPH = "vectors.graph"
 GRAPH_MANIFEST = "vectors.graph.json"
 
 _BEGINNINGS = frozenset({DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm", f"{DATABASE}-journal", LOCK})
-CACHES = (MATRIX, IDS, MATRIX_MANIFEST, COARSE, GRAPH, GRAPH_MANIFEST)
+CACHES = (MATRIX, IDS, MATRIX_MANIFEST, PREFILTER, GRAPH, GRAPH_MANIFEST)
 OWN_NAMES = _BEGINNINGS | {*CACHES}
 
 
 def default_library_path() -> Path:
     """Return the path of the library where none is named: ``ROCO_LIBRARY``, or one in the user's data folder."""
     return Path(library_folder())
+
+
+def real_path(path: str | os.PathLike[str]) -> str:
+    """Return the real path of a folder or file that a person named, whether or not it exists.
+
+    Raises
+    ------
+    InputError
+        If the path is empty.
+    """
+    text = os.fspath(path)
+    if not text:
+        raise InputError("An empty path names nothing; write `.` for this folder.")
+    return os.path.realpath(os.path.expanduser(text))  # noqa: PTH111
 
 
 def known_libraries() -> list[Path]:
@@ -49,12 +63,12 @@ def prepare(directory: Path) -> None:
     """
     with storage_faults(directory):
         if directory.exists() and not directory.is_dir():
-            raise InputError(f"{directory} is a file; name a new or empty folder with --library.")
+            raise InputError(f"{directory} is a file; choose a new or empty folder as `directory`.")
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         names = set(os.listdir(directory))  # noqa: PTH208 - names alone are wanted
         if DATABASE not in names and names - _BEGINNINGS:
             raise InputError(
-                f"{directory} holds other files and no library; name a new or empty folder with --library."
+                f"{directory} holds other files and no library; choose a new or empty folder as `directory`."
             )
         set_mode(directory, 0o700)
 

@@ -5,15 +5,9 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from roco_search.errors import Busy, LibraryCorrupt, LibraryEmpty, LibraryError, ModelMismatch, RocoError, StorageFull
-from roco_search.library.records import EmbeddingSet
+from roco_search.errors import Busy, LibraryCorrupt, LibraryEmpty, LibraryError, RocoError, StorageFull
 from roco_search.system.files import FULL, storage_full
-
-if TYPE_CHECKING:
-    from roco_search.models.encoder import Encoder
-
 
 # SQLite reports ENOSPC as SQLITE_FULL, but a quota or a file-size limit only as a failed write, fsync or truncate,
 # or as a failure to enlarge the shared memory that write-ahead logging needs.
@@ -63,8 +57,8 @@ def from_system(error: OSError, directory: Path) -> RocoError:
     if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
         return no_permission(directory)
     return LibraryError(
-        f"The library {directory} could not be used ({error.strerror or error}); check the disk, or name another "
-        f"place with --library."
+        f"The library {directory} could not be used ({error.strerror or error}); check the disk, or choose another "
+        f"`directory`."
     )
 
 
@@ -89,21 +83,5 @@ def corrupt(directory: Path) -> LibraryCorrupt:
 def no_permission(directory: Path) -> LibraryError:
     """Return the refusal for a place where this user may not write, or not even read."""
     return LibraryError(
-        f"No permission to use the library {directory}; change its permissions, or name another place with --library."
-    )
-
-
-def check_model(active: EmbeddingSet, encoder: "Encoder") -> None:
-    """Refuse an encoder whose embeddings cannot be compared with those of the library.
-
-    Raises
-    ------
-    ModelMismatch
-    """
-    if active.fingerprint == encoder.fingerprint:
-        return
-    other = "another version of it" if active.model == encoder.name else encoder.name
-    raise ModelMismatch(
-        f"This library was made with the model {active.model}, and {other} was asked for; use --model "
-        f"{active.model}, or embed the library again with `roco index --reembed --model {encoder.name}`."
+        f"No permission to use the library {directory}; change its permissions, or choose another `directory`."
     )

@@ -22,11 +22,11 @@ import numpy.typing as npt
 
 from roco_search.embedding_map.layout import folder_names
 from roco_search.errors import InputError
-from roco_search.figures.page import printable
 from roco_search.library import Library, LibraryStatus, StoredFrame
-from roco_search.library.truth.selection import Term
+from roco_search.library.truth.frames import Attribute
 from roco_search.search import Filters, Hit, search
 from roco_search.search.embedding import unit
+from roco_search.system.text import printable
 
 if TYPE_CHECKING:
     from roco_search.embedding_map import EmbeddingMap, Method
@@ -182,13 +182,7 @@ class Desk:
         if query.like is None:
             return None
         frame_id = query.like
-
-        def stored(library: Library) -> Vector | None:
-            index = library.vectors()
-            rows = index.rows(np.array([frame_id], np.int64))
-            return np.array(index.matrix[rows[0]]) if len(rows) else None
-
-        found = self.ask(stored)
+        found = self.ask(lambda library: library.embedding(frame_id))
         if found is None:
             raise InputError("That picture is no longer in the library; search again.")
         return found
@@ -198,10 +192,10 @@ class Desk:
     ) -> tuple[list[tuple[int, Hit]], int]:
         own = np.empty(0, np.int64)
         if query.upload is not None:
-            own = library.same_file(query.upload.content)
+            own = library.frames.of_content(query.upload.content)
         elif query.like is not None:
-            for frame in library.frames([query.like]).values():
-                own = library.same_file(library.listing.content_hash(frame.path) or b"", frame.path)
+            for frame in library.frames.get([query.like]).values():
+                own = library.frames.of_content(library.frames.content_hash(frame.path) or b"", frame.path)
         hits = search(
             library,
             self.encoder,
@@ -219,25 +213,25 @@ class Desk:
             group_by="series" if conditions.per_series else "none",
             fold=conditions.per_series,
         )
-        ids = [library.listing.frame_id(hit.path, hit.frame) for hit in hits]
+        ids = [library.frames.id_of(hit.path, hit.frame) for hit in hits]
         total = library.model.count if library.model else 0
         return [(frame_id, hit) for frame_id, hit in zip(ids, hits, strict=True) if frame_id is not None], total
 
     def frame(self, frame_id: int) -> StoredFrame | None:
         """Return what is stored of a frame; None if the library has no frame with this id."""
-        return self.ask(lambda library: library.frames([frame_id])).get(frame_id)
+        return self.ask(lambda library: library.frames.get([frame_id])).get(frame_id)
 
     def neighbours(self, frame_id: int, most: int = 25) -> Neighbours | None:
         """Return a frame among at most `most` of its series, file or folder; None if the library has no such id."""
 
         def question(library: Library) -> Neighbours | None:
-            frame = library.frames([frame_id]).get(frame_id)
+            frame = library.frames.get([frame_id]).get(frame_id)
             if frame is None:
                 return None
-            ids = library.listing.beside(frame)
+            ids = library.frames.beside(frame)
             place = ids.index(frame_id)
             start = max(0, min(place - most // 2, len(ids) - most))
-            shown = list(library.frames(ids[start : start + most]).values())
+            shown = list(library.frames.get(ids[start : start + most]).values())
             kind = "series" if frame.series is not None else "file" if frame.frames > 1 else "folder"
             return Neighbours(frame, shown, place, len(ids), kind)
 
@@ -246,7 +240,7 @@ class Desk:
     def name(self, path: str) -> str:
         """Return the name to show for a file: its own, or a keyed hash with `redact_paths`."""
         if self.redact_paths:
-            return self.ask(lambda library: library.listing.path_hash(path))[:12]
+            return self.ask(lambda library: library.path_hash(path))[:12]
         return printable(os.path.basename(path))  # noqa: PTH119 - a name that need not be UTF-8
 
     def status(self) -> LibraryStatus:
@@ -258,14 +252,14 @@ class Desk:
         counts = self.ask(_count_folders)
         fullest = sorted(sorted(counts, key=lambda folder: (-counts[folder], folder))[:MOST_FOLDERS])
         names = folder_names(fullest)
-        keys = self.ask(lambda library: [library.listing.path_hash(folder) for folder in fullest])
+        keys = self.ask(lambda library: [library.path_hash(folder) for folder in fullest])
         self._folders = dict(zip(keys, fullest, strict=True))
         folders = [
             Folder(key, f"folder {number}" if self.redact_paths else printable(names[path]), counts[path])
             for number, (key, path) in enumerate(self._folders.items(), start=1)
         ]
-        terms: tuple[Term, ...] = ("modality", "body_part", "view")
-        modality, body_part, view = self.ask(lambda library: [library.count_terms(term) for term in terms])
+        terms: tuple[Attribute, ...] = ("modality", "body_part", "view")
+        modality, body_part, view = self.ask(lambda library: [library.frames.count_terms(term) for term in terms])
         return Holdings(modality, body_part, view, folders)
 
     def _paths(self, keys: Values) -> Values:
@@ -294,9 +288,7 @@ class Desk:
 
 
 def _count_folders(library: Library) -> dict[str, int]:
-    active = library.model
-    assert active is not None
-    columns = library.listing.columns(active)
+    columns = library.frames.columns(library.active())
     counts: dict[str, int] = {}
     for file in columns.file.tolist():
         folder = columns.folders[file]

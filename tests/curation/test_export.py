@@ -33,9 +33,8 @@ def opened(tmp_path: Path) -> Iterator[Opened]:
     draw_pages(scans / "pages.tif", [7, 8, 9])
     with Opened(tmp_path / "library", ToyEncoder()) as opened:
         opened.index(scans, frames="all")
-        execute = opened.library._store.db.execute
-        execute("UPDATE frames SET modality = 'CT', series = 'abc', instance_number = 3, localizer = 1 WHERE id = 2")
-        execute("UPDATE frames SET modality = 'MR', body_part = 'BRAIN', localizer = 0 WHERE id = 5")
+        opened.describe([2], modality="CT", series="abc", instance_number=3, localizer=1)
+        opened.describe([5], modality="MR", body_part="BRAIN", localizer=0)
         yield opened
 
 
@@ -141,7 +140,7 @@ def test_files_are_private_and_never_overwritten_unasked(opened: Opened, tmp_pat
     assert {stat.S_IMODE(path.stat().st_mode) for path in written} == {0o600}
     (tmp_path / "b.npy").unlink()
     for name in ("a.jsonl", "b.npy", "c.parquet"):
-        with pytest.raises(InputError, match="--force"):
+        with pytest.raises(InputError, match="`force=True`"):
             export(opened.library, tmp_path / name)
     assert not (tmp_path / "b.npy").exists()
     export(opened.library, tmp_path / "a.jsonl", force=True, vectors=False)
@@ -151,7 +150,7 @@ def test_files_are_private_and_never_overwritten_unasked(opened: Opened, tmp_pat
 @pytest.mark.parametrize(
     ("target", "options", "says"),
     [
-        ("a.csv", {}, "does not tell the format"),
+        ("a.csv", {}, "does not say the format"),
         ("library/a.jsonl", {}, "own folder"),
         ("library/library.db", {"force": True, "form": "jsonl"}, "own folder"),
         ("scans", {"form": "jsonl"}, "is a folder"),

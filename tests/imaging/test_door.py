@@ -25,7 +25,7 @@ from roco_search.datasets.pair import Pair, PictureFile
 from roco_search.errors import UnreadableImage
 from roco_search.evaluation.embed import embed
 from roco_search.imaging import open_image, open_image_bytes, read_levels
-from roco_search.library.truth.listing import Columns, ListedFile
+from roco_search.library.truth.frames import Columns, ListedFile
 from roco_search.training.batches import Batches, Sampler
 from tests.concepts import ConceptEncoder, draw
 from tests.imaging.drawing import draw_dicom, ramp

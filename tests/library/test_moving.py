@@ -89,10 +89,14 @@ def test_vacuum_says_when_a_reader_holds_something_back(
 ) -> None:
     draw(scans / "0.png", 0)
     opened.index(scans)
-    opened.library._store.read("PRAGMA busy_timeout = 50")
-    with Library.open(opened.directory) as reader, reader.snapshot():
+    monkeypatch.setattr("roco_search.library.truth.connection.BUSY_SECONDS", 0.05)
+    with (
+        Library.open(opened.directory) as reader,
+        reader.snapshot(),
+        Library.open(opened.directory) as impatient,
+    ):
         assert len(reader.vectors().ids) == 1
-        assert not opened.library.vacuum().complete
+        assert not impatient.vacuum().complete
     assert opened.library.vacuum().complete
 
 
@@ -153,7 +157,7 @@ def test_a_copy_that_is_not_what_was_written_is_thrown_away(tmp_path: Path, monk
     source = tmp_path / "library"
     fill(source, tmp_path / "scans", 5)
     before = tables(source)
-    copy = moving._copy_database
+    copy = moving.copy_database
 
     def spoiled(old: Path, new: Path) -> None:
         import sqlite3
@@ -164,7 +168,7 @@ def test_a_copy_that_is_not_what_was_written_is_thrown_away(tmp_path: Path, monk
         connection.commit()
         connection.close()
 
-    monkeypatch.setattr(moving, "_copy_database", spoiled)
+    monkeypatch.setattr(moving, "copy_database", spoiled)
     with pytest.raises(LibraryError, match="stays at"):
         move_library(source, tmp_path / "moved", to_another_disk)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["library", "scans"]
@@ -240,7 +244,7 @@ def test_relocate_is_all_or_nothing(opened: Opened, scans: Path, tmp_path: Path)
     refusals = [
         (scans, tmp_path / "archive", r"1 of 3 files are not .*1\.png"),
         (scans, tmp_path / "other", "knows files at"),
-        (scans, scans / "deeper", "one inside the other"),
+        (scans, scans / "deeper", "inside the other"),
         (tmp_path / "none", tmp_path / "archive", "knows no file at"),
     ]
     for old, new, says in refusals:

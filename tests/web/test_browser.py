@@ -70,9 +70,8 @@ def a_search_shows_twelve_images(page: Page, demo: Site) -> None:
     assert len(found) == 12 and "12 of" in page.status
     page.shot("1-search")
     if SCANS.is_dir():
-        index = demo.desk.ask(lambda library: library.vectors())
-        vectors = np.stack([index.matrix[index.rows(np.array([number]))[0]] for number in found])
-        frames = demo.desk.ask(lambda library: library.frames(found))
+        vectors = demo.desk.ask(lambda library: library.embeddings(np.array(found)))
+        frames = demo.desk.ask(lambda library: library.frames.get(found))
         guesses = Guesses(demo.desk.encoder).guess("body_part", vectors)
         parts = [frames[number].body_part or guess for number, guess in zip(found, guesses, strict=True)]
         assert sum(part in HEADS for part in parts) >= 11, parts
@@ -83,7 +82,7 @@ def filters_leave_only_what_they_name(page: Page, demo: Site) -> None:
     page.page.locator("#roco-modality input").first.click()
     page.page.get_by_role("option", name="CT").first.click()
     found = page.answered(before)
-    assert {frame.modality for frame in demo.desk.ask(lambda library: library.frames(found)).values()} == {"CT"}
+    assert {frame.modality for frame in demo.desk.ask(lambda library: library.frames.get(found)).values()} == {"CT"}
     page.page.keyboard.press("Escape")
     page.shot("2-filtered")
 

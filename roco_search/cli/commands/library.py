@@ -72,13 +72,13 @@ def remove(
     """
     from roco_search.imaging.walk import is_below
     from roco_search.library import Library, default_library_path
-    from roco_search.library.truth.listing import real_folder
+    from roco_search.library.directory import real_path
 
     with Library.open(library or default_library_path()) as opened:
         count = opened.remove(path)
-        holding = [root for root in opened.roots() if is_below(real_folder(path), root)]
+        holding = [root for root in opened.roots() if is_below(real_path(path), root)]
     if json:
-        print_json({"path": real_folder(path), "removed": count, "indexed_again_with": holding})
+        print_json({"path": real_path(path), "removed": count, "indexed_again_with": holding})
         return
     what = "image file is" if count == 1 else "image files are"
     say(f"{count:,} {what} forgotten; 'roco library vacuum' makes the library smaller.")

@@ -22,10 +22,10 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from roco_search.library.directory import COARSE, IDS, MATRIX, MATRIX_MANIFEST, discard_caches
-from roco_search.library.records import EmbeddingSet
+from roco_search.library.directory import IDS, MATRIX, MATRIX_MANIFEST, PREFILTER, discard_caches
+from roco_search.library.truth.embeddings import EmbeddingSet
 from roco_search.library.truth.store import Store
-from roco_search.library.vectors.prefilter import Coarse, write_coarse
+from roco_search.library.vectors.prefilter import Prefilter, write_prefilter
 from roco_search.system.files import locked, replacing, write_file
 
 MAGIC = b"ROCOVECT"
@@ -133,7 +133,7 @@ def ends_alike(store: Store, chosen: EmbeddingSet, mapped: Mapped) -> bool:
     A database put back from a backup can come to the same ids and count with other images.
     """
     last = np.ascontiguousarray(mapped.matrix[-1], "<f4")
-    return store.vector(chosen, int(mapped.ids[-1])) == last.tobytes()
+    return store.embeddings.vector(chosen, int(mapped.ids[-1])) == last.tobytes()
 
 
 def write_matrix(store: Store, chosen: EmbeddingSet, generation: Generation) -> None:
@@ -149,7 +149,7 @@ def write_matrix(store: Store, chosen: EmbeddingSet, generation: Generation) -> 
         if not _append(store, chosen, generation):
             _write(store, chosen, generation)
         if mapped := map_matrix(store.directory, generation):
-            write_coarse(store.directory, mapped.matrix, mapped.parts)
+            write_prefilter(store.directory, mapped.matrix, mapped.parts)
 
 
 def _append(store: Store, chosen: EmbeddingSet, generation: Generation) -> bool:
@@ -164,7 +164,7 @@ def _append(store: Store, chosen: EmbeddingSet, generation: Generation) -> bool:
     if mapped is None or not ends_alike(store, chosen, mapped):
         return False
     # Vectors are only added and removed. If as many came as there are more now, none went.
-    added = store.added_since(chosen, old.last_id)
+    added = store.embeddings.added_since(chosen, old.last_id)
     if len(added) != generation.count - old.count or added[0][0] <= int(mapped.ids[-1]):
         return False
     digest = hashlib.sha256()
@@ -196,10 +196,10 @@ def _write(store: Store, chosen: EmbeddingSet, generation: Generation) -> None:
         ):
             ids.write(_head(token))
             matrix.write(_head(token))
-            _pour(ids, matrix, store.vectors(chosen), digest)
+            _pour(ids, matrix, store.embeddings.vectors(chosen), digest)
         Manifest(generation, token, [(generation.count, digest.hexdigest())]).write(directory)
     except OSError:
-        discard_caches(directory, (MATRIX, IDS, MATRIX_MANIFEST, COARSE))
+        discard_caches(directory, (MATRIX, IDS, MATRIX_MANIFEST, PREFILTER))
         raise
 
 
@@ -242,15 +242,15 @@ def intact(directory: Path, generation: Generation) -> bool:
         if digest.hexdigest() != expected:
             return False
         start += rows
-    coarse = Coarse.open(directory, matrix, manifest.parts)
-    return coarse is None or coarse.equals(matrix)
+    prefilter = Prefilter.open(directory, matrix, manifest.parts)
+    return prefilter is None or prefilter.equals(matrix)
 
 
 def load_matrix(store: Store, chosen: EmbeddingSet) -> tuple[Ids, Vectors]:
     """Read all vectors into memory."""
     ids = np.empty(chosen.count, np.int64)
     matrix = np.empty((chosen.count, chosen.dim), np.float32)
-    for row, (frame_id, vector) in enumerate(store.vectors(chosen)):
+    for row, (frame_id, vector) in enumerate(store.embeddings.vectors(chosen)):
         ids[row] = frame_id
         matrix[row] = np.frombuffer(vector, "<f4")
     return ids, matrix

@@ -12,8 +12,8 @@ import pytest
 
 from roco_search.errors import InputError, LibraryCorrupt, LibraryEmpty, LibraryNotFound, LibraryTooNew
 from roco_search.library import Library, default_library_path
+from roco_search.library.truth.connection import SCHEMA_VERSION
 from roco_search.library.truth.schema import migrations
-from roco_search.library.truth.store import SCHEMA_VERSION
 from tests.disk import files_up_to
 from tests.library.toy import Opened, ToyEncoder, draw
 
@@ -101,8 +101,7 @@ def test_verify_finds_vectors_that_do_not_fit(opened: Opened, scans: Path) -> No
     draw(scans / "b.png", 2)
     opened.index(scans)
     assert opened.library.verify().problems == []
-    with opened.library._store.transaction():
-        opened.library._store.write("UPDATE embedding_sets SET count = 9")
+    opened.execute("UPDATE embedding_sets SET count = 9")
     assert "do not fit" in opened.library.verify().problems[0]
 
 
@@ -219,7 +218,7 @@ def test_read_only_library_answers() -> None:
         assert run.returncode == 0, run.stderr
         answer, refusal, names = run.stdout.splitlines()
         assert answer == "(1, 3) 3"
-        assert "No permission" in refusal and "--library" in refusal
+        assert "No permission" in refusal and "another `directory`" in refusal
         assert names == "['library.db', 'writer.lock']"
 
 
