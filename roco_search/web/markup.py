@@ -54,9 +54,9 @@ def _card(desk: Desk, frame_id: int, hit: Hit) -> dict[str, object]:
     body_part = _known(hit.body_part and hit.body_part.lower(), guessed=hit.body_part_guessed)
     modality = _known(hit.modality, guessed=hit.modality_guessed)
     facts = [
-        " · ".join(term for term in (modality, body_part) if term) or "not stated in its header",
+        " · ".join(term for term in (modality, body_part) if term) or "modality not stated",
         *([f"frame {hit.frame + 1}/{hit.frames}"] if hit.frames > 1 else []),
-        *([f"+{hit.more} in its group"] if hit.more else []),
+        *([f"+{hit.more} in its series"] if hit.more else []),
     ]
     return {
         "id": frame_id,

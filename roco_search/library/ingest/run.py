@@ -16,7 +16,7 @@ from roco_search.library.reports import IndexReport, Progress, Skipped
 from roco_search.library.truth.embeddings import EmbeddingSet
 from roco_search.library.truth.files import KnownFile
 from roco_search.library.truth.store import Store
-from roco_search.models.encoder import Foresighted
+from roco_search.models.encoder import announce_images
 
 if TYPE_CHECKING:
     from roco_search.models.encoder import Encoder
@@ -121,8 +121,7 @@ class IndexRun:
         reusable = self._reusable(plan.work, active)
         if self.progress is not None:
             self.progress.start(len(plan.work))
-        if isinstance(self.encoder, Foresighted):
-            self.encoder.expect_images(len(plan.work))
+        announce_images(self.encoder, len(plan.work))
         batches = embed_files(plan.work, self.encoder, reusable=reusable, batch_size=self.batch_size)
         try:
             for files in batches:

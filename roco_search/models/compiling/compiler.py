@@ -1,6 +1,7 @@
-"""Compile a model once: both towers as ONNX, the text tower in 8 bits too, each compared with torch before it is kept.
+"""The compiler: exports both towers to ONNX, quantises the text tower to 8 bits, checks each against torch, keeps them.
 
-`prepare` is what a command calls; it never fails, because nothing that it makes is needed to get an answer.
+A command calls `prepare` once per model. It warns instead of failing, because queries are answered without its results
+too, only more slowly.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import numpy as np
 from roco_search.errors import RocoError
 from roco_search.models.compiling.cache import private_folder
 from roco_search.models.compiling.session import options, session
-from roco_search.models.compiling.towers import Compiled, Form, Texts, Tower, folder_of, give_weights
+from roco_search.models.compiling.towers import Compiled, Form, Texts, Tower, beside, folder_of, give_weights
 from roco_search.system.files import set_mode, sha256, sync, temporary_folder, write_file
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ def _prepare(checkpoint: Checkpoint, tell: Callable[[str], None]) -> bool:
     if _sound(fingerprint, "text", "int8") or (folder / "text-int8.refused").exists():
         return True
     private_folder(folder)
-    if all((checkpoint.directory / f"{tower}.onnx").is_file() for tower in ("text", "image")):
+    if beside(checkpoint, "text"):
         source, texts = _embedded(checkpoint)
     else:
         tell(f"Compiling {checkpoint.name} once, so that queries start at once …")
@@ -180,7 +181,6 @@ def small_image(checkpoint: Checkpoint) -> Any:
         Whatever onnxruntime raises.
     """
     from roco_search.models.compiling.quantise import optimised, quantise_dynamically
-    from roco_search.models.onnx_encoder import beside
 
     if (found := Compiled.find(checkpoint.fingerprint, "image", "dynamic")) is not None:
         return found.open(checkpoint.tensors)

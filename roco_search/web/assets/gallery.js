@@ -63,8 +63,8 @@
     roco.like = (id) => trigger("like", { id });
   };
 
-  // On a phone the results come before the filters: these are folded until they are wanted. Elsewhere one can write
-  // at once. Gradio may draw this component before those, so they are waited for.
+  // On a phone the results come before the filters: these are folded until they are needed. Elsewhere one can type
+  // at once. Gradio may draw this component before those, so it waits for them.
   roco.settle = (tries = 100) => {
     const phone = window.matchMedia("(max-width: 767px)").matches;
     const part = document.querySelector(phone ? "#roco-filters > button.open" : "#roco-text input");

@@ -7,7 +7,7 @@
     `/roco/image/${id}.jpg?size=${size}` + (window ? `&center=${window.center}&width=${window.width}` : "");
 
   let dialog, ids, place, facts, opener, timer, shownWindow;
-  let shown = 0; // counts what was asked for, so that a late answer is not shown
+  let shown = 0; // counts the requests, so that a late answer is not shown
 
   const $ = (name) => dialog.querySelector(`[data-part="${name}"]`);
   const element = (tag, properties = {}, ...children) => {
@@ -23,8 +23,8 @@
       <div class="roco-viewer-head">
         <h2 id="roco-viewer-title" data-part="title"></h2>
         <span data-part="count" class="roco-quiet" role="status"></span>
-        <button type="button" data-do="previous" aria-label="Previous image (arrow left)">‹</button>
-        <button type="button" data-do="next" aria-label="Next image (arrow right)">›</button>
+        <button type="button" data-do="previous" aria-label="Previous image (left arrow)">‹</button>
+        <button type="button" data-do="next" aria-label="Next image (right arrow)">›</button>
         <button type="button" data-do="close" aria-label="Close (Escape)">✕</button>
       </div>
       <div class="roco-viewer-body">
@@ -39,7 +39,7 @@
             <div data-part="presets"></div>
           </fieldset>
           <div data-part="beside-block"><h3 data-part="beside-title"></h3><ol data-part="beside" class="roco-strip"></ol></div>
-          <p class="roco-quiet">← → other images, ↑ ↓ neighbours, Escape closes. For research, not for clinical use.</p>
+          <p class="roco-quiet">← → other hits, ↑ ↓ neighbours, Escape closes. For research, not for clinical use.</p>
         </div>
       </div>`;
     document.body.append(dialog);
@@ -83,7 +83,7 @@
     }
     if (what === "like" && facts) {
       const id = facts.id;
-      opener = null; // the gallery that it was in is about to change
+      opener = null; // the gallery that it belongs to is about to change
       dialog.close();
       roco.like(id);
     }
