@@ -17,6 +17,7 @@ from pathlib import Path
 
 from roco_search import __version__
 from roco_search.errors import InputError
+from roco_search.hub.upload import upload
 from roco_search.models.catalogue import installed as place
 from roco_search.models.catalogue import names as catalog
 from roco_search.models.compiling.towers import beside
@@ -98,6 +99,40 @@ def export_space(folder: Path, model: str | Path | None = None) -> ExportedSpace
 def is_space(folder: Path) -> bool:
     """Whether a folder contains a Space that `export_space` wrote."""
     return (folder / MARK).is_file() and (folder / "app.py").is_file()
+
+
+def push_space(folder: Path, repository: str, *, endpoint: str | None = None) -> str:
+    """Upload an exported Space and return the address of its page.
+
+    A new Space is private; one that exists keeps its visibility, and gets what has changed.
+
+    Parameters
+    ----------
+    folder
+        As `export_space` wrote it.
+    repository
+        ``ORG/NAME`` on the hub.
+    endpoint
+        Of the hub; ``HF_ENDPOINT`` without it, ``https://huggingface.co`` without either.
+
+    Raises
+    ------
+    InputError
+        If the folder holds no Space, or the hub can have no repository of that name.
+    HubError
+        If the hub refuses or cannot be reached.
+    """
+    if not is_space(folder):
+        raise InputError(f"{folder} holds no Space; write one with `roco demo --export-space {folder}`.")
+    return upload(
+        folder,
+        repository,
+        "space",
+        "roco demo --export-space",
+        ignored=[".git", ".git/*", "**/__pycache__/*"],
+        replaced=["*.whl", f"{MODEL}/*", "examples/*"],  # a renewed Space must not keep the wheel of an older roco
+        endpoint=endpoint,
+    )
 
 
 def _prepare(folder: Path) -> None:
