@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from roco_search.errors import InputError
+from roco_search.errors import ImageError, InputError
+from roco_search.imaging.archives import Member, locate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,15 +39,18 @@ def copy_files(hits: Sequence[Hit], folder: Path) -> int:
     except OSError as error:
         raise InputError(f"The folder {folder} cannot be made ({error.strerror}); give another.") from None
     for source, target in targets.items():
-        _copy(Path(source), target)
+        _copy(locate(source), target)
     return len(targets)
 
 
-def _copy(source: Path, target: Path) -> None:
+def _copy(source: Path | Member, target: Path) -> None:
     try:
         with source.open("rb") as file, target.open("xb") as copy:
             shutil.copyfileobj(file, copy)
-        shutil.copystat(source, target)
+        if isinstance(source, Path):
+            shutil.copystat(source, target)
+    except ImageError as error:
+        raise InputError(f"{source} cannot be copied: {error}.") from None
     except OSError as error:
         raise InputError(
             f"{source} cannot be copied to {target} ({error.strerror}); those before it are there."
@@ -61,6 +65,8 @@ def open_file(path: str) -> None:
     InputError
         If there is no program that opens files, or it says that it could not.
     """
+    if isinstance(locate(path), Member):
+        raise InputError(f"{path} is in an archive, which no viewer looks into; copy it out with --copy-to FOLDER.")
     opener = shutil.which("open" if sys.platform == "darwin" else "xdg-open")
     if opener is None:
         raise InputError(f"There is no program here that opens files (xdg-open); open {path} yourself.")

@@ -6,13 +6,16 @@ than any image is, is refused. Archives inside archives are not opened.
 """
 
 import io
+import lzma
 import os
 import tarfile
 import threading
 import zipfile
 import zlib
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import IO, BinaryIO, Literal, NamedTuple
 
@@ -29,6 +32,7 @@ _TOO_LARGE = f"too large: more than {MAX_MEMBER >> 20} MiB in an archive; unpack
 _BOMB = "packed more tightly than any image is; unpack the archive by hand if you trust it"
 _ENCRYPTED = "encrypted; unpack the archive with its password"
 _LINK = "a link or a device in an archive, not a file"
+_DAMAGED = "damaged in its archive; copy or export the archive again"
 _UNREADABLE = "the archive is damaged, or no archive; copy or export it again"
 
 
@@ -47,9 +51,12 @@ class Listing:
     refused: dict[str, str]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Member:
-    """A file in an archive. It can be used as a path where only its name, its size and its content are wanted."""
+    """A file in an archive. It can be used as a path where only its name, its size and its content are wanted.
+
+    What was read of it is kept as long as it is itself: a packed tar is read from its beginning.
+    """
 
     archive: Path
     member: str
@@ -76,13 +83,16 @@ class Member:
     def exists(self) -> bool:
         """Whether the archive has it."""
         try:
-            return self.member in listing(self.archive).members
+            found = listing(self.archive)
+            return self.member in found.members or self.member in found.refused
         except UnreadableImage:
             return False
 
     def stat(self) -> Stat:
-        """Return its size and its stamp. Raises `FileNotFoundError` if the archive does not have it."""
+        """Return its size and its stamp. Raises as `open`."""
         found = listing(self.archive)
+        if (reason := found.refused.get(self.member)) is not None:
+            raise UnreadableImage(reason)
         if self.member not in found.members:
             raise FileNotFoundError(str(self))
         return found.members[self.member]
@@ -97,12 +107,25 @@ class Member:
         UnreadableImage
             If it is refused, or damaged.
         """
-        found = listing(self.archive)
-        if (reason := found.refused.get(self.member)) is not None:
-            raise UnreadableImage(reason)
-        if self.member not in found.members:
-            raise FileNotFoundError(str(self))
-        return io.BytesIO(_content(self.archive, self.member, found.members[self.member].st_size))
+        return io.BytesIO(self._content)
+
+    def head(self, count: int) -> bytes:
+        """Return its first bytes, of a zip's member without the rest. Raises as `open`."""
+        if "_content" in self.__dict__ or not zipfile.is_zipfile(self.archive):
+            return self._content[:count]
+        size = self.stat().st_size
+        return _guarded(lambda: _from_zip(self.archive, self.member, min(size, count)))
+
+    @cached_property
+    def _content(self) -> bytes:
+        size = self.stat().st_size
+        if zipfile.is_zipfile(self.archive):
+            found = _guarded(lambda: _from_zip(self.archive, self.member, size + 1))
+        else:
+            found = _guarded(lambda: _tars.content(self.archive, self.member))
+        if len(found) != size:
+            raise UnreadableImage(_DAMAGED)
+        return found
 
 
 def is_archive(path: str) -> bool:
@@ -121,6 +144,11 @@ def locate(path: "str | os.PathLike[str] | Member") -> Path | Member:
             return Member(Path(text[:start]), text[start + len(SEPARATOR) :])
         start = text.find(SEPARATOR, start + 1)
     return Path(text)
+
+
+def exists(path: Path | Member) -> bool:
+    """Return whether a file, or a link to one that is not there, is at a path, or a member in its archive."""
+    return path.exists() if isinstance(path, Member) else os.path.lexists(path)
 
 
 _listings: OrderedDict[tuple[str, int, int], Listing] = OrderedDict()
@@ -219,24 +247,22 @@ def _open_tar(archive: Path) -> tarfile.TarFile:
     return tarfile.open(archive, "r:*")
 
 
-def _content(archive: Path, name: str, size: int) -> bytes:
+def _guarded(read: Callable[[], bytes]) -> bytes:
+    """Return what `read` returns; refuse a member that it cannot read."""
     try:
-        found = _from_zip(archive, name, size) if zipfile.is_zipfile(archive) else _tars.content(archive, name)
+        return read()
     except (RuntimeError, NotImplementedError):
         raise UnreadableImage("packed in a way that Python does not read; unpack the archive") from None
-    except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, ValueError, KeyError):
-        raise UnreadableImage("damaged in its archive; copy or export the archive again") from None
-    if len(found) != size:
-        raise UnreadableImage("damaged in its archive; copy or export the archive again")
-    return found
+    except (zipfile.BadZipFile, tarfile.TarError, lzma.LZMAError, zlib.error, EOFError, ValueError, KeyError):
+        raise UnreadableImage(_DAMAGED) from None
 
 
-def _from_zip(archive: Path, name: str, size: int) -> bytes:
+def _from_zip(archive: Path, name: str, count: int) -> bytes:
     with zipfile.ZipFile(archive) as opened:
         known = opened.NameToInfo
         entry = known[name] if name in known else known["./" + name]
         with opened.open(entry) as file:
-            return file.read(size + 1)
+            return file.read(count)
 
 
 class _Tars:

@@ -17,6 +17,8 @@ HEAD = 1024  # One block: the preamble, the prefix and a few elements.
 _RASTER_EXTENSIONS = ".png .jpg .jpeg .jpe .jfif .tif .tiff .webp .bmp .avif .heic .heif"
 RASTER_EXTENSIONS = frozenset(_RASTER_EXTENSIONS.split())
 DICOM_EXTENSIONS = frozenset({".dcm", ".dicom"})
+VOLUME_EXTENSIONS = frozenset({".nii", ".gz", ".hdr", ".nrrd", ".nhdr", ".mha", ".mhd"})
+IMAGE_EXTENSIONS = RASTER_EXTENSIONS | DICOM_EXTENSIONS | VOLUME_EXTENSIONS
 _META_IMAGE = re.compile(rb"\s*(ObjectType\s*=\s*Image|NDims\s*=\s*[123])\s")
 _BMP_HEADERS = frozenset({12, 40, 52, 56, 64, 108, 124})
 SHORT_VRS = frozenset(b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split())
@@ -73,7 +75,7 @@ def cannot_open(error: OSError) -> UnreadableImage:
 def _read_head(path: Path | Member) -> bytes | None:
     if isinstance(path, Member):
         try:
-            return path.open().read(HEAD)
+            return path.head(HEAD)
         except OSError as error:
             raise cannot_open(error) from None
     # Without O_NONBLOCK, opening a named pipe would wait for a writer for ever.

@@ -17,7 +17,7 @@ from roco_search.library.truth.frames import Belonging
 from roco_search.models.encoder import Encoder
 from roco_search.search.embedding import embed, unit
 from roco_search.search.filters import Filters, resolve
-from roco_search.search.hits import NEAR, GroupBy, Hit, RankedGroup, RankedGroups
+from roco_search.search.hits import NEAR, SLICED, GroupBy, Hit, RankedGroup, RankedGroups
 from roco_search.search.terms import Term, read_query
 
 if TYPE_CHECKING:
@@ -215,4 +215,5 @@ def _hit(rank: int, group: RankedGroup, more: int, guessed: dict[str, str]) -> H
         body_part_guessed="body_part" in guessed,
         more=more,
         folded=group.folded,
+        slice=frame.instance_number if frame.view in SLICED else None,
     )

@@ -26,7 +26,7 @@ from roco_search.system import process
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from roco_search.imaging import FrameChoice
+    from roco_search.imaging import FrameChoice, Slices
     from roco_search.library.reports import IndexReport, ReembedReport, Skipped
 
 SHOWN = 10  # unreadable files named on the screen; `roco status` and --json name all
@@ -53,6 +53,20 @@ def index(
             show_default=False,
         ),
     ] = None,
+    slices: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", min=1, help="How many slices of a volume, evenly spaced in each plane (9).", show_default=False
+        ),
+    ] = None,
+    planes: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PLANES",
+            help="Planes of a volume: axial,coronal,sagittal; without it the one with the best resolution.",
+            show_default=False,
+        ),
+    ] = None,
     reembed: Annotated[
         bool,
         typer.Option("--reembed", help="Embed the whole library anew, with --model; queries go on meanwhile."),
@@ -68,7 +82,9 @@ def index(
     json: JsonOption = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar and no summary.")] = False,
 ) -> None:
-    """Read folders of images (DICOM, PNG, JPEG, TIFF, WebP, BMP) into the library.
+    """Read folders of images (DICOM, PNG, JPEG, TIFF, WebP, BMP, NIfTI, NRRD, MetaImage) into the library.
+
+    Archives (zip, tar) are looked into, without being unpacked.
 
     The second time, only what is new or changed is read. Images stay where they are, and nothing about patients is
     kept. The exit code is 3 when some images could not be read.
@@ -96,6 +112,7 @@ def index(
             encoder,
             reembed=reembed,
             frames=choice,
+            slices=slice_choice(slices, planes),
             prune_missing=prune_missing,
             retry_failed=retry_failed,
             progress=progress,
@@ -141,6 +158,17 @@ def frame_choice(text: str | None) -> FrameChoice | None:
     if text.isdecimal() and int(text) > 0:
         return int(text)
     raise typer.BadParameter(f"{text!r} is neither middle, all, nor a number of frames.", param_hint="--frames")
+
+
+def slice_choice(count: int | None, planes: str | None) -> Slices | None:
+    """Read ``--slices`` and ``--planes``."""
+    from roco_search.imaging import Slices
+    from roco_search.imaging.volumes import parse_planes
+
+    if count is None and planes is None:
+        return None
+    usual = Slices()
+    return Slices(count or usual.count, parse_planes(planes) if planes else usual.planes)
 
 
 def show(report: IndexReport) -> None:
