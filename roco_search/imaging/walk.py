@@ -110,9 +110,14 @@ class Walk:
         else:
             refused = {name: Stat(0, 0) for name in found.refused if Path(name).suffix.lower() in IMAGE_EXTENSIONS}
             for name, status in (found.members | refused).items():
-                if any((part.startswith(".") and not part.startswith("..")) or part == "__MACOSX" for part in name.split("/")):
+                if any(_is_hidden(part) for part in name.split("/")):
                     continue
                 self.files.setdefault(path + SEPARATOR + name, FoundFile(status.st_size, status.st_mtime_ns, root))
+
+
+def _is_hidden(name: str) -> bool:
+    """Return whether a file or folder is passed over; a way upwards is not: that it is refused has to be said."""
+    return name == "__MACOSX" or (name.startswith(".") and not name.startswith(".."))
 
 
 def holds_image(paths: Iterable[str]) -> bool:
