@@ -7,7 +7,11 @@ from typing import Annotated
 
 import typer
 
-from roco_search.cli.output import DeviceOption, LibraryOption, checked_device, say
+from roco_search.cli.completion import installed_models
+from roco_search.cli.options import DeviceOption, LibraryOption, RedactPathsOption, checked_device
+from roco_search.cli.output import say
+from roco_search.cli.usage import refuse
+from roco_search.cli.waiting import Waiting
 
 
 def demo(
@@ -23,9 +27,7 @@ def demo(
         ),
     ] = None,
     open_browser: Annotated[bool, typer.Option("--open", help="Open it in your browser.")] = False,
-    redact_paths: Annotated[
-        bool, typer.Option("--redact-paths", help="No file names, which may name patients.")
-    ] = False,
+    redact_paths: RedactPathsOption = False,
     export_space: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="Instead: write a Space for Hugging Face, with examples.", show_default=False),
@@ -36,7 +38,12 @@ def demo(
     ] = None,
     model: Annotated[
         str | None,
-        typer.Option(metavar="NAME|DIR", help="With --export-space: the Space's model.", show_default=False),
+        typer.Option(
+            metavar="NAME|DIR",
+            help="With --export-space: the Space's model.",
+            show_default=False,
+            autocompletion=installed_models,
+        ),
     ] = None,
     device: DeviceOption = "auto",
     library: LibraryOption = None,
@@ -52,7 +59,7 @@ def demo(
         _export(export_space, push, model)
         return
     if push is not None or model is not None:
-        raise typer.BadParameter("--push and --model go with --export-space DIR.")
+        refuse("--push and --model go with --export-space DIR; add that.")
 
     from roco_search.library import default_library_path
     from roco_search.system.process import keep_freed_memory
@@ -63,14 +70,14 @@ def demo(
         if open_browser:
             typer.launch(url)
 
-    where = checked_device(device)
+    checked = checked_device(device)
     keep_freed_memory()
     serve(
         library or default_library_path(),
         host=host,
         port=port,
         auth=auth,
-        device=where,
+        device=checked,
         redact_paths=redact_paths,
         ready=ready,
     )

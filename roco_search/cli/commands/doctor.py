@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from roco_search.cli.output import FAILED, JsonOption, LibraryOption, out, print_json, print_rows, say_error
+from roco_search.cli.completion import installed_models
+from roco_search.cli.options import JsonOption, LibraryOption
+from roco_search.cli.output import FAILED, path_cell, print_json, print_line, print_rows, say_error
+from roco_search.cli.waiting import Waiting
 from roco_search.errors import LibraryNotFound, RocoError
 
 if TYPE_CHECKING:
@@ -44,7 +47,10 @@ class Check:
 def doctor(
     library: LibraryOption = None,
     model: Annotated[
-        str | None, typer.Option(metavar="NAME|DIR", help="The model to check.", show_default=False)
+        str | None,
+        typer.Option(
+            metavar="NAME|DIR", help="The model to check.", show_default=False, autocompletion=installed_models
+        ),
     ] = None,
     json: JsonOption = False,
 ) -> None:
@@ -71,7 +77,7 @@ def doctor(
         print_json({"checks": checks, "decoders": [asdict(decoder) for decoder in decoders], "problems": problems})
     else:
         print_rows(("", "found"), [(check.name, check.found) for check in checks])
-        out().print()
+        print_line()
         rows = [(d.name, ", ".join(d.by) if d.available else f"missing: {d.remedy}") for d in decoders]
         print_rows(("transfer syntax", "decoder"), rows)
         for problem in problems:

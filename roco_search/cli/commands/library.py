@@ -10,7 +10,9 @@ from typing import Annotated, Any
 import typer
 
 from roco_search.cli.commands.status import size
-from roco_search.cli.output import FAILED, JsonOption, LibraryOption, print_json, print_rows, say, say_error, short_path
+from roco_search.cli.options import JsonOption, LibraryOption
+from roco_search.cli.output import FAILED, path_cell, print_json, print_rows, say, say_error, short_path
+from roco_search.cli.render.tables import Unbroken
 
 app = typer.Typer(no_args_is_help=True, help="List, check, move and tidy up libraries; forget images.")
 
@@ -33,9 +35,9 @@ def list_(library: LibraryOption = None, json: JsonOption = False) -> None:
         (
             "*" if entry["in_use"] else "",
             f"{entry['images']:,}",
-            size(entry["bytes"]),
+            Unbroken(size(entry["bytes"])),
             entry["model"] or "–",
-            short_path(entry["library"]) + (f"  ({entry['problem']})" if entry["problem"] else ""),
+            path_cell(entry["library"], f"({entry['problem']})" if entry["problem"] else ""),
         )
         for entry in entries
     ]
@@ -108,7 +110,7 @@ def verify(library: LibraryOption = None, json: JsonOption = False) -> None:
         print_json({**asdict(health), "problems": problems, "recall_at_10": recall})
     else:
         facts = [
-            ("library", health.library),
+            ("library", path_cell(health.library)),
             ("images", f"{health.frames:,} from {health.files:,} files, {health.vectors:,} vectors"),
             ("matrix", health.matrix),
             ("graph", health.graph + ("" if recall is None else f", recall@10 {recall:.3f} against the exact search")),

@@ -6,7 +6,9 @@ from typing import Annotated
 
 import typer
 
-from roco_search.cli.output import LibraryOption, say
+from roco_search.cli.options import LibraryOption
+from roco_search.cli.output import say
+from roco_search.cli.waiting import Waiting
 
 
 def serve(

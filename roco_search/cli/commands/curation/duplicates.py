@@ -2,23 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from roco_search.cli.output import (
-    CsvOption,
-    JsonOption,
-    LibraryOption,
-    ProgressBar,
-    one_format,
-    print_csv,
-    print_json,
-    print_rows,
-    say,
-    short_path,
-)
+from roco_search.cli.options import CsvOption, JsonOption, LibraryOption, QuietOption, UnderOption, one_format
+from roco_search.cli.output import ProgressBar, path_cell, print_csv, print_json, print_rows, say, short_path
 
 if TYPE_CHECKING:
     from roco_search.curation import Duplicates
@@ -27,12 +16,14 @@ if TYPE_CHECKING:
 def duplicates(
     threshold: Annotated[
         float | None,
-        typer.Option(metavar="T", help="Cosine similarity from which pictures are compared; 0.97.", show_default=False),
+        typer.Option(
+            metavar="T",
+            help="Cosine similarity from which pictures are compared [default: 0.97].",
+            show_default=False,
+        ),
     ] = None,
     exact: Annotated[bool, typer.Option("--exact", help="Only equal files and equal pixels.")] = False,
-    under: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Only among the images in this folder.", show_default=False)
-    ] = None,
+    under: UnderOption = None,
     within_series: Annotated[
         bool, typer.Option("--within-series", help="Also compare the slices of a series and the frames of a file.")
     ] = False,
@@ -42,7 +33,7 @@ def duplicates(
     library: LibraryOption = None,
     json: JsonOption = False,
     csv: CsvOption = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar and no summary.")] = False,
+    quiet: QuietOption = False,
 ) -> None:
     """Find images that are in the library more than once.
 
@@ -89,7 +80,7 @@ def show(found: Duplicates) -> None:
                     "" if first else image.relation,
                     "" if first else f"{image.score:.3f}",
                     frame,
-                    short_path(image.path),
+                    path_cell(image.path),
                 )
             )
     print_rows(("#", "is to the first", "score", "frame", "image"), rows, right=("#", "score", "frame"))

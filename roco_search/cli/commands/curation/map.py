@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from roco_search.cli.output import DeviceOption, LibraryOption, checked_device, say
+from roco_search.cli.options import DeviceOption, GuessOption, LibraryOption, RedactPathsOption, checked_device
+from roco_search.cli.output import say
+from roco_search.cli.waiting import Waiting
 
 if TYPE_CHECKING:
     from roco_search.embedding_map import Color, Method
@@ -20,12 +22,8 @@ def embedding_map(
         str | None,
         typer.Option(metavar="umap|pca", help="Default: umap where it is installed.", show_default=False),
     ] = None,
-    guess: Annotated[
-        bool, typer.Option("--guess", help="Let the model say modality and body part where a header does not.")
-    ] = False,
-    redact_paths: Annotated[
-        bool, typer.Option("--redact-paths", help="No file names, which may name patients.")
-    ] = False,
+    guess: GuessOption = False,
+    redact_paths: RedactPathsOption = False,
     force: Annotated[bool, typer.Option("--force", help="Overwrite a picture.")] = False,
     device: DeviceOption = "auto",
     library: LibraryOption = None,
