@@ -21,6 +21,10 @@
 
 The message of each is one sentence, followed by what the user can do about it. Messages name paths and
 numbers; they never hold a value read from an image's header, because a header can name a patient.
+
+A message names a parameter in backticks, as a Python caller would write it: "choose another `output`, or set
+`force=True`". The command line prints the flag in its place (`cli.output.with_flags`), so no message below ``cli/``
+names a flag.
 """
 
 

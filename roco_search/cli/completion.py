@@ -1,4 +1,4 @@
-"""What the shell offers while a command is typed. Nothing is imported before a key is pressed, and then nothing heavy."""
+"""What the shell offers while a command is typed. Nothing is imported before that, and then nothing heavy."""
 
 from __future__ import annotations
 
@@ -8,23 +8,24 @@ Offer = list[tuple[str, str]]
 
 def modalities(incomplete: str) -> Offer:
     """Offer what ``--modality`` takes: DICOM's codes of pictures, and the words for them."""
-    from roco_search.search.spoken import MODALITY_NAMES
+    from roco_search.vocabulary.image_classes import image_classes
 
-    return _starting(incomplete, [(code, name) for code, name in MODALITY_NAMES.items()])
+    classes = image_classes("modality")
+    codes = [(term, entry.name) for entry in classes for term in entry.terms]
+    return _starting(incomplete, [*codes, *((entry.name, "") for entry in classes if entry.terms)])
 
 
 def body_parts(incomplete: str) -> Offer:
-    """Offer what ``--body-part`` takes: the terms of DICOM PS3.16 Annex L."""
-    from roco_search.imaging.dicom.terms import BODY_PARTS
+    """Offer what ``--body-part`` takes most often; every term of DICOM PS3.16 Annex L is taken."""
+    from roco_search.vocabulary.image_classes import image_classes
 
-    return _starting(incomplete, [(term, "") for term in sorted(BODY_PARTS)])
+    terms = {term.lower() for entry in image_classes("body_part") for term in entry.terms}
+    return _starting(incomplete, [(term, "") for term in sorted(terms)])
 
 
 def views(incomplete: str) -> Offer:
-    """Offer what ``--view`` takes."""
-    from roco_search.imaging.dicom.terms import VIEW_ALIASES, VIEWS
-
-    return _starting(incomplete, [(term, "") for term in sorted({*VIEWS, *VIEW_ALIASES.values()})])
+    """Offer what ``--view`` takes most often."""
+    return _starting(incomplete, [(view, "") for view in ("AP", "PA", "lateral", "frontal", "oblique", "CC", "MLO")])
 
 
 def groupings(incomplete: str) -> Offer:
@@ -39,12 +40,18 @@ def devices(incomplete: str) -> Offer:
 
 def installed_models(incomplete: str) -> Offer:
     """Offer the models on this disk."""
-    return []
+    from roco_search.models.catalogue.installed import installed_names
+    from roco_search.models.catalogue.names import DEFAULT, entries
+
+    names = dict.fromkeys([DEFAULT, *installed_names()])
+    return _starting(incomplete, [(name, entries()[name].good_at if name in entries() else "") for name in names])
 
 
 def catalogue_models(incomplete: str) -> Offer:
     """Offer the models that can be pulled."""
-    return []
+    from roco_search.models.catalogue.names import entries
+
+    return _starting(incomplete, [(entry.name, entry.good_at) for entry in entries().values() if entry.repository])
 
 
 def manual_topics(incomplete: str) -> Offer:

@@ -72,9 +72,9 @@ def frame_choice(text: str | None) -> FrameChoice | None:
     match text:
         case None | "middle" | "all":
             return text
-    if text.isdecimal() and int(text) > 0:
-        return int(text)
-    refuse(f"--frames: {text!r} is neither middle, all, nor a number of frames.")
+    if not text.isdecimal() or int(text) == 0:
+        refuse(f"--frames: {text!r} is neither middle, all, nor a number of frames.")
+    return int(text)
 
 
 def one_format(**asked: bool) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, is_dataclass
@@ -22,6 +23,19 @@ if TYPE_CHECKING:
 
 DONE, FAILED, USAGE, PARTIAL = 0, 1, 2, 3
 
+FLAGS = {
+    "caption_columns": "--caption-column",
+    "directory": "--library",
+    "ignore_other": "--ignore-other-truth",
+    "k": "--top",
+    "licences": "--licence",
+    "n": "--top",
+    "resume": "--resume auto",
+}
+"""Parameters whose flag is not their own name with hyphens."""
+_PARAMETER = re.compile(r"`([a-z]+(?:_[a-z]+)*)(?:=([^`]+))?`")
+
+
 def out() -> Console:
     """Return the console for results. A pipe gets plain lines that are never folded."""
     from rich.console import Console
@@ -38,19 +52,19 @@ def err() -> Console:
 
 
 def say(message: str) -> None:
-    """Print something that is not a result, to standard error."""
-    _narrate(printable(message))
+    """Print a message that is not a result to stderr; parameters in it are printed as flags."""
+    _narrate(message)
 
 
 def say_error(message: str) -> None:
-    """Print what failed."""
-    _narrate(printable(message), "Error: ")
+    """Print what failed to stderr; parameters in it are printed as flags."""
+    _narrate(message, "Error: ")
 
 
 def _narrate(message: str, prefix: str = "") -> None:
     clear()
     width = terminal_width(sys.stderr)
-    text = prefix + message
+    text = prefix + printable(with_flags(message))
     if width is not None:
         text = "\n".join(wrap(text, width, whole=True))
     if prefix:
@@ -59,13 +73,41 @@ def _narrate(message: str, prefix: str = "") -> None:
     sys.stderr.flush()
 
 
+def with_flags(message: str) -> str:
+    """Return a message of the library as the command line prints it: with flags in place of parameters.
+
+    Below ``cli/`` a message names a parameter in backticks, alone or with a value, as a Python caller would write it.
+    The flag is the parameter's name with hyphens; `FLAGS` lists those that differ. A command in backticks, which
+    contains a space, is left alone.
+
+    >>> with_flags("It is not empty; choose another `output`, or set `force=True`.")
+    'It is not empty; choose another --output, or set --force.'
+    >>> with_flags('Train with `precision="fp32"`, or run `roco doctor`.')
+    'Train with --precision fp32, or run `roco doctor`.'
+    """
+    return _PARAMETER.sub(_as_flag, message)
+
+
+def _as_flag(parameter: re.Match[str]) -> str:
+    name, value = parameter.groups()
+    flag = FLAGS.get(name, f"--{name.replace('_', '-')}")
+    if value in (None, "True"):
+        return flag
+    if value == "False":
+        return f"--no-{flag.removeprefix('--')}"
+    text = value.strip('"')
+    return f'{flag} "{text}"' if re.search(r"[^\w./:,=%-]", text) else f"{flag} {text}"
+
+
 def print_json(value: Any) -> None:
     """Print dataclasses, lists and dicts as JSON."""
+    clear()
     sys.stdout.write(json.dumps(value, indent=2, default=_plain) + "\n")
 
 
 def print_jsonl(value: Any) -> None:
     """Print a dataclass, list or dict as one line of JSON, at once: a reader may be waiting for it."""
+    clear()
     sys.stdout.write(json.dumps(value, default=_plain) + "\n")
     sys.stdout.flush()
 
@@ -88,6 +130,7 @@ def print_paths(paths: Iterable[str | Path], end: bytes = b"\n") -> None:
 
 def print_bytes(data: bytes) -> None:
     """Print bytes that need not be text: a file name is any bytes."""
+    clear()
     sys.stdout.flush()
     sys.stdout.buffer.write(data)
     sys.stdout.buffer.flush()

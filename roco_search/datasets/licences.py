@@ -113,8 +113,8 @@ def check_asked(codes: Sequence[str], rows: Sequence[Row], place: str) -> None:
     stated = {licence for row in rows if (licence := parse_licence(row.licence)) is not None}
     if not stated:
         raise InputError(
-            f"{place} does not say under which licence any of its images is; choose them yourself, and leave --licence "
-            "out."
+            f"{place} does not say under which licence any of its images is; choose them yourself, and leave "
+            "`licences` out."
         )
     for code, asked in zip(codes, parse_asked(codes), strict=True):
         if not any(map(asked.allows, stated)):

@@ -148,7 +148,7 @@ def find_classes(
         if len(given) == 1:
             raise InputError(
                 f"{given[0].name!r} alone has nothing to be told apart from; name at least two classes, such as "
-                f'--labels "{given[0].name},normal".'
+                f'`labels="{given[0].name},normal"`.'
             )
         check_labels(given, "exclusive")
     else:
@@ -158,7 +158,7 @@ def find_classes(
     if other and not ignore_other:
         raise InputError(
             f"The column {str(column)!r} has {named_counts(other)}, none of which is among the classes; add them, or "
-            "leave such images out with --ignore-other-truth."
+            "leave such images out with `ignore_other=True`."
         )
     if len(other) == len(values):
         raise InputError(
@@ -208,7 +208,7 @@ def _occurring(column: Column, values: Counter[str], known: Sequence[Label]) -> 
     if len(values) > MOST:
         raise InputError(
             f"The column {str(column)!r} has {len(values):,} different values, so they are no classes; choose another "
-            "column, or name the classes with --labels."
+            "column, or name the classes with `labels`."
         )
     names: dict[str, str] = {}
     for value in sorted(values):
@@ -220,6 +220,6 @@ def _occurring(column: Column, values: Counter[str], known: Sequence[Label]) -> 
     if len(found) < 2:
         raise InputError(
             f"Every image here is {found[0].name!r} in the column {str(column)!r}, so there is nothing to tell apart; "
-            "choose other images, or name more classes with --labels."
+            "choose other images, or name more classes with `labels`."
         )
     return found

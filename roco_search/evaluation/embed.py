@@ -142,8 +142,8 @@ def _check(encoder: Encoder, embedded: Embedded) -> None:
             first = embedded.pairs[int(bad.argmax())].picture.name
             raise InputError(
                 f"The model {encoder.name} gives no usable embedding (not finite) for {int(bad.sum())} of "
-                f"{len(vectors)} {kind}, the first being of {first}, so nothing can be said of it; use --precision "
-                "fp32, or train it again with a lower learning rate."
+                f"{len(vectors)} {kind}, the first being of {first}, so nothing can be said of it; use "
+                '`precision="fp32"`, or train it again with a lower learning rate.'
             )
 
 

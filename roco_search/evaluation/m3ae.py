@@ -47,8 +47,8 @@ def draw_ids(data: Path, split: str) -> list[str]:
     wanted = next((name for name, others in _SPLITS.items() if split in (name, *others)), None)
     if wanted is None or wanted == "train":
         raise InputError(
-            f"The protocol m3ae-2k is a choice of 2,000 pairs of validation or of test, not of {split!r}; use --split "
-            "test."
+            f"The protocol m3ae-2k is a choice of 2,000 pairs of validation or of test, not of {split!r}; use "
+            '`split="test"`.'
         )
     generator = random.Random(_SEED)
     for name in _SPLITS:

@@ -67,7 +67,7 @@ def check_captions(pairs: Sequence[Pair]) -> None:
     if len({pair.caption for pair in pairs}) == 1:
         raise InputError(
             f"All {len(pairs):,} captions are the same, so there is nothing to tell apart; choose data with captions "
-            "of their own, or measure --classify COLUMN."
+            "of their own, or measure the classes of a column with `classify`."
         )
 
 

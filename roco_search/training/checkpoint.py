@@ -59,7 +59,7 @@ def save(output: Path, step: int, state: Mapping[str, Any]) -> Path:
             replace_file(path, lambda temporary: temporary.write_bytes(buffer.getbuffer()))
     except StorageFull as error:
         last = latest(output)
-        kept = f"the run can go on from {last.name} with --resume auto" if last else "there is no earlier checkpoint"
+        kept = f"the run can go on from {last.name} with `resume=True`" if last else "there is no earlier checkpoint"
         raise StorageFull(
             f"The disk of {output} is full, or a quota is reached, at step {step:,}; free some space: {kept}."
         ) from error
@@ -84,7 +84,7 @@ def load(path: Path) -> dict[str, Any]:
         damaged, state = str(path), {}
     if damaged is not None:
         raise TrainingError(
-            f"The checkpoint {path} is damaged; delete it, and --resume auto takes the one before it."
+            f"The checkpoint {path} is damaged; delete it, and `resume=True` takes the one before it."
         ) from None
     if state.get("format") != FORMAT:
         raise TrainingError(f"The checkpoint {path} was written by another version of roco; start the run anew.")
@@ -140,7 +140,7 @@ def refuse_other(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]
     for key, name in (("base", "another model"), ("train", "other training pairs"), ("validation", "another split")):
         if there.get(key) != here[key]:
             raise TrainingError(
-                f"The checkpoint belongs to a run with {name}; give what that run had, or choose another --output."
+                f"The checkpoint belongs to a run with {name}; give what that run had, or choose another `output`."
             )
     before = there.get("settings", {})
     changed = [k for k, v in here["settings"].items() if k not in _FREE and before.get(k, v) != v]
@@ -148,6 +148,6 @@ def refuse_other(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]
         changed.append("processes")
     if changed:
         told = ", ".join(f"{name.replace('_', '-')} was {before.get(name, there.get(name))}" for name in changed)
-        raise TrainingError(f"The checkpoint belongs to a run in which {told}; set that, or choose another --output.")
+        raise TrainingError(f"The checkpoint belongs to a run in which {told}; set that, or choose another `output`.")
     other = [name for key, name in _INCIDENTAL.items() if there.get(key) != here[key]]
     return [f"Note: {', '.join(other)} changed, so the result will not be the same to the bit."] if other else []

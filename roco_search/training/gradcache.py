@@ -75,8 +75,8 @@ def refuse_batch_statistics(model: nn.Module) -> None:
         if isinstance(module, nn.modules.batchnorm._BatchNorm) and uses_batch:
             raise TrainingError(
                 f"The layer {name} normalises by the statistics of its batch, so a batch cannot be processed in parts "
-                "without changing the result; freeze the statistics (module.eval()) or train with --micro-batch "
-                "equal to --batch-size."
+                "without changing the result; freeze the statistics (module.eval()) or train with `micro_batch` "
+                "equal to `batch_size`."
             )
 
 

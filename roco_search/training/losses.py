@@ -81,7 +81,7 @@ class Objective:
         self.name = choice if choice != "auto" else ("sigmoid" if biased else "info-nce")
         if self.name == "sigmoid" and not biased:
             raise TrainingError(
-                "The sigmoid objective needs a logit bias, which this model does not have; use --objective info-nce."
+                'The sigmoid objective needs a logit bias, which this model does not have; use `objective="info-nce"`.'
             )
 
     @property

@@ -242,9 +242,10 @@ class Run:
         norm = nn.utils.clip_grad_norm_(learning, settings.clip_norm).item()
         if not math.isfinite(loss) or not (math.isfinite(norm) or self.scaler.is_enabled()):
             last = checkpoint.latest(self.output)
+            kept = f"{last.name} is intact." if last else "There is no checkpoint yet."
             raise TrainingError(
-                f"The loss is no longer finite at step {batch.step + 1:,}; start again with a lower --learning-rate, "
-                f"or with --precision fp32. {f'{last.name} is intact.' if last else 'There is no checkpoint yet.'}"
+                f"The loss is no longer finite at step {batch.step + 1:,}; start again with a lower `learning_rate`, "
+                f'or with `precision="fp32"`. {kept}'
             )
         self.scaler.step(self.optimizer)  # leaves a step out whose gradient overflowed
         self.scaler.update()

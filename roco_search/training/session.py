@@ -34,13 +34,13 @@ def choose_start(output: Path, resume: bool) -> Path | None:
         If the folder holds something and the run is not to be resumed, so that nothing is overwritten.
     """
     if output.exists() and not output.is_dir():
-        raise InputError(f"{output} is a file; give --output a folder.")
+        raise InputError(f"{output} is a file; choose a folder for `output`.")
     if resume:
         return latest(output)
     if latest(output):
-        raise InputError(f"{output} holds a run already; go on with --resume auto, or choose another --output.")
+        raise InputError(f"{output} holds a run already; go on with `resume=True`, or choose another `output`.")
     if output.exists() and any(output.iterdir()):
-        raise InputError(f"{output} is not empty, and nothing in it is overwritten; choose another --output.")
+        raise InputError(f"{output} is not empty, and nothing in it is overwritten; choose another `output`.")
     return None
 
 

@@ -97,24 +97,26 @@ class Settings:
         """Raise `TrainingError` for what cannot work."""
         for name, choices in CHOICES.items():
             if getattr(self, name) not in choices:
-                raise TrainingError(f"{_option(name)} {getattr(self, name)!r} is none of {', '.join(choices)}.")
+                raise TrainingError(f"`{name}` {getattr(self, name)!r} is none of {', '.join(choices)}.")
         for name in ("batch_size", "micro_batch", "epochs"):
             if getattr(self, name) < 1:
-                raise TrainingError(f"{_option(name)} is {getattr(self, name)}; it must be at least 1.")
+                raise TrainingError(f"`{name}` is {getattr(self, name)}; it must be at least 1.")
         if self.batch_size < 2:
-            raise TrainingError("A contrastive batch of 1 has nothing to tell apart; set --batch-size to 2 or more.")
+            raise TrainingError("A contrastive batch of 1 has nothing to tell apart; set `batch_size` to 2 or more.")
         if self.batch_size % self.micro_batch and self.micro_batch < self.batch_size:
             raise TrainingError(
-                f"--batch-size {self.batch_size} is no multiple of --micro-batch {self.micro_batch}; make it one."
+                f"`batch_size` {self.batch_size} is no multiple of `micro_batch` {self.micro_batch}; make it one."
             )
         for name in ("warmup", "max_steps", "image_size", "eval_every", "checkpoint_every", "patience", "weight_decay"):
             if getattr(self, name) < 0:
-                raise TrainingError(f"{_option(name)} is {getattr(self, name)}; it cannot be negative.")
+                raise TrainingError(f"`{name}` is {getattr(self, name)}; it cannot be negative.")
         for name in ("learning_rate", "clip_norm", "image_factor", "text_factor", "projection_factor"):
             if not getattr(self, name) > 0:
-                raise TrainingError(f"{_option(name)} is {getattr(self, name)}; it must be above 0.")
+                raise TrainingError(f"`{name}` is {getattr(self, name)}; it must be above 0.")
         if not 0 < self.layer_decay <= 1 or not 0 <= self.averaging < 1:
-            raise TrainingError("--layer-decay lies above 0 and up to 1, --averaging from 0 and below 1; correct it.")
+            raise TrainingError(
+                "`layer_decay` must be above 0 and at most 1, and `averaging` at least 0 and below 1; correct it."
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the settings by name."""
@@ -154,7 +156,3 @@ def with_preset(name: str | None, given: Mapping[str, Any]) -> Settings:
     if name is not None and name not in PRESETS:
         raise TrainingError(f"There is no preset {name!r}; there is {', '.join(PRESETS)}.")
     return replace(Settings(), **{**PRESETS.get(name or "", {}), **given})
-
-
-def _option(name: str) -> str:
-    return "--" + name.replace("_", "-")

@@ -34,9 +34,9 @@ class Inputs:
         self._encoder = encoder
         family, own = encoder.checkpoint.family, encoder.image_size
         if image_size not in (0, own) and family != "roco_mini":
-            raise TrainingError(f"The image tower takes {own} pixels and no other number; leave --image-size out.")
+            raise TrainingError(f"The image tower takes {own} pixels and no other number; leave `image_size` out.")
         if image_size % 32:
-            raise TrainingError(f"--image-size is {image_size}; a convolutional tower takes multiples of 32.")
+            raise TrainingError(f"`image_size` is {image_size}; a convolutional tower takes multiples of 32.")
         self.size = image_size or own
 
     def fit(self, image: Pixels) -> Pixels:
@@ -151,7 +151,7 @@ class Gradient:
         self, rows: Sequence[Pair], captions: Sequence[str], images: Sequence[np.ndarray], backward: Backward
     ) -> torch.Tensor:
         if self.world.size > 1:
-            raise TrainingError("Naive accumulation is for one process; leave --accumulation at exact.")
+            raise TrainingError('Naive accumulation is for one process; use `accumulation="exact"`.')
         starts = range(0, len(rows), self.micro_batch)
         total = torch.zeros(())
         for start in starts:

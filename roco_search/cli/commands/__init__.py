@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import typer
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperOption
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -79,7 +79,7 @@ class Panelled(TyperCommand):
         """Print the help."""
         panels: dict[str, str] = getattr(self.callback, "panels", {})
         for parameter in self.get_params(ctx) if panels else ():
-            if parameter.param_type_name == "option":
+            if isinstance(parameter, TyperOption):
                 parameter.rich_help_panel = panels.get(str(parameter.name), "Other options")
         super().format_help(ctx, formatter)
 

@@ -124,23 +124,25 @@ def classify(
     choice = frame_choice(frames) or "middle"
     shape = cast("Format", one_format(json=json, jsonl=jsonl, csv=csv))
     check_usage(images, truth, labels, labels_file, explain, save_thresholds, thresholds, mode, choice)
-    given = chosen_labels(labels or [], labels_file, images or [], mode)
+    with Waiting("Reading labels and looking for images", quiet=quiet) as waiting:
+        given = chosen_labels(labels or [], labels_file, images or [], mode)
 
-    from roco_search.classify.truth import Truth
+        from roco_search.classify.truth import Truth
 
-    table = Truth(truth, given, mode, truth_column) if truth else None
-    paths, matched = what_to_read(images or [], table, ignore_other_truth, quiet)
-    # Everything that can be refused was; only now is the model worth loading.
-    from roco_search.classify import Classifier
-    from roco_search.classify.thresholds import load_thresholds
-    from roco_search.models import load_encoder
-    from roco_search.system.process import keep_freed_memory
+        table = Truth(truth, given, mode, truth_column) if truth else None
+        paths, matched = what_to_read(images or [], table, ignore_other_truth, quiet)
+        # Everything that can be refused was; only now is the model worth loading.
+        from roco_search.classify import Classifier
+        from roco_search.classify.thresholds import load_thresholds
+        from roco_search.models import load_encoder
+        from roco_search.system.process import keep_freed_memory
 
-    keep_freed_memory()
-    classifier = Classifier(load_encoder(model, checked), given, mode, template or ())
-    limits = load_thresholds(thresholds, classifier) if thresholds else None
-    results = Results(classifier, shape, limits, explain_dir if explain else None, printed=matched is None)
-    run(classifier, paths, choice, results, quiet)
+        waiting.now("Loading the model")
+        keep_freed_memory()
+        classifier = Classifier(load_encoder(model, checked), given, mode, template or ())
+        limits = load_thresholds(thresholds, classifier) if thresholds else None
+        results = Results(classifier, shape, limits, explain_dir if explain else None, printed=matched is None)
+        run(classifier, paths, choice, results, quiet)
     if not quiet:
         tell_choices(classifier, results.predictions)
     if not results.predictions:

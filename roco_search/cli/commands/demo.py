@@ -61,34 +61,39 @@ def demo(
     if push is not None or model is not None:
         refuse("--push and --model go with --export-space DIR; add that.")
 
-    from roco_search.library import default_library_path
-    from roco_search.system.process import keep_freed_memory
-    from roco_search.web.run import serve
-
     def ready(url: str) -> None:
+        waiting.end()
         say(f"The library is at {url} until you press Ctrl-C. For research, not for clinical use.")
         if open_browser:
             typer.launch(url)
 
     checked = checked_device(device)
-    keep_freed_memory()
-    serve(
-        library or default_library_path(),
-        host=host,
-        port=port,
-        auth=auth,
-        device=checked,
-        redact_paths=redact_paths,
-        ready=ready,
-    )
+    with Waiting("Starting the demo") as waiting:
+        from roco_search.library import default_library_path
+        from roco_search.system.process import keep_freed_memory
+        from roco_search.web.run import serve
+
+        keep_freed_memory()
+        serve(
+            library or default_library_path(),
+            host=host,
+            port=port,
+            auth=auth,
+            device=checked,
+            redact_paths=redact_paths,
+            ready=ready,
+        )
 
 
 def _export(folder: Path, push: str | None, model: str | None) -> None:
     from roco_search.web.space.export import export_space
 
-    exported = export_space(folder, model)
+    with Waiting("Writing the Space"):
+        exported = export_space(folder, model)
     say(f"{folder} holds a Space with {exported.model}, {exported.bytes / 1e6:,.0f} MB; `python app.py` in it runs it.")
     if push is not None:
         from roco_search.web.space.push import push_space
 
-        say(f"It is at {push_space(folder, push)}, and private until you change that in its settings.")
+        with Waiting("Uploading the Space"):
+            address = push_space(folder, push)
+        say(f"It is at {address}, and private until you change that in its settings.")

@@ -126,29 +126,31 @@ def evaluate_model(
     check_usage(classify or [], labels or [], labels_file, ignore_other_truth, confusion)
     wait_asleep()
 
-    from roco_search.datasets import open_pairs
-    from roco_search.evaluation.report import check_places
-    from roco_search.evaluation.run import evaluate, plan_evaluation
-    from roco_search.models import load_encoder
-    from roco_search.system.process import keep_freed_memory
+    with Waiting("Reading the data", quiet=quiet) as waiting:
+        from roco_search.datasets import open_pairs
+        from roco_search.evaluation.report import check_places
+        from roco_search.evaluation.run import evaluate, plan_evaluation
+        from roco_search.models import load_encoder
+        from roco_search.system.process import keep_freed_memory
 
-    check_places(report, confusion)
-    conditions = [*(where or []), *(f"licence={code}" for code in licence or [])]
-    pairs = open_pairs(data, split, licences=licence or (), where=where or ())
-    plan = plan_evaluation(
-        pairs,
-        data,
-        protocols=protocols,
-        by=by,
-        classify=classify or (),
-        labels=labels or (),
-        labels_file=labels_file,
-        ignore_other=ignore_other_truth,
-        seed=seed,
-    )
-    names = [model, against] if against is not None else [model]
-    encoders = [load_encoder(name, checked, arithmetic) for name in names]
-    keep_freed_memory()
+        check_places(report, confusion)
+        conditions = [*(where or []), *(f"licence={code}" for code in licence or [])]
+        pairs = open_pairs(data, split, licences=licence or (), where=where or ())
+        plan = plan_evaluation(
+            pairs,
+            data,
+            protocols=protocols,
+            by=by,
+            classify=classify or (),
+            labels=labels or (),
+            labels_file=labels_file,
+            ignore_other=ignore_other_truth,
+            seed=seed,
+        )
+        waiting.now("Loading the model" if against is None else "Loading both models")
+        names = [model, against] if against is not None else [model]
+        encoders = [load_encoder(name, checked, arithmetic) for name in names]
+        keep_freed_memory()
     bar = ProgressBar("Reading and embedding", quiet)
     bar.start(len(plan.pairs))
     try:

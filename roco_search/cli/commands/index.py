@@ -76,36 +76,38 @@ def index(
 
     Example: `roco index ./scans`
     """
-    from roco_search.library import Library, default_library_path
-    from roco_search.models import load_encoder
-    from roco_search.models.catalogue.names import default, find
-    from roco_search.models.compiling.compiler import prepare
-    from roco_search.system.process import keep_freed_memory
-
-    choice = frame_choice(frames)
     checked = checked_device(device)
-    keep_freed_memory()
-    place = library or default_library_path()
-    if not paths and not reembed:
-        paths = known_folders(place)
-    with Library.create_or_open(place) as opened:
-        name = model or (opened.model.model if opened.model else default())
-        prepare(find(name), say)
-        encoder = load_encoder(name, checked, "fast")
-        progress = ProgressBar("Indexing", quiet)
-        if reembed:
-            again = opened.reembed(encoder, prune_missing=prune_missing, progress=progress)
-            if not again.complete:
-                unfinished(again, json)
-            paths = paths or known_folders(place)
-        report = opened.index(
-            paths or [],
-            encoder,
-            frames=choice,
-            prune_missing=prune_missing,
-            retry_failed=retry_failed,
-            progress=progress,
-        )
+    choice = frame_choice(frames)
+    with Waiting("Loading the model", quiet=quiet) as waiting:
+        from roco_search.library import Library, default_library_path
+        from roco_search.models import load_encoder
+        from roco_search.models.catalogue.names import default, find
+        from roco_search.models.compiling.compiler import prepare
+        from roco_search.system.process import keep_freed_memory
+
+        keep_freed_memory()
+        place = library or default_library_path()
+        if not paths and not reembed:
+            paths = known_folders(place)
+        with Library.create_or_open(place) as opened:
+            name = model or (opened.model.model if opened.model else default())
+            prepare(find(name), say)
+            encoder = load_encoder(name, checked, "fast")
+            progress = ProgressBar("Indexing", quiet)
+            waiting.now("Looking for images")
+            if reembed:
+                again = opened.reembed(encoder, prune_missing=prune_missing, progress=progress)
+                if not again.complete:
+                    unfinished(again, json)
+                paths = paths or known_folders(place)
+            report = opened.index(
+                paths or [],
+                encoder,
+                frames=choice,
+                prune_missing=prune_missing,
+                retry_failed=retry_failed,
+                progress=progress,
+            )
     if reembed:
         report.indexed += again.files
         report.unchanged -= again.files

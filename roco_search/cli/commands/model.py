@@ -12,6 +12,7 @@ from roco_search.cli.completion import catalogue_models, installed_models
 from roco_search.cli.options import JsonOption, QuietOption
 from roco_search.cli.output import err, path_cell, print_facts, print_json, print_rows, say, short_path
 from roco_search.cli.render.tables import Unbroken
+from roco_search.cli.waiting import Waiting
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
@@ -48,7 +49,8 @@ def list_(json: JsonOption = False) -> None:
     from roco_search.models.catalogue.names import default
     from roco_search.models.catalogue.overview import list_models
 
-    models = list_models()
+    with Waiting("Reading the models on this disk"):
+        models = list_models()
     if json:
         print_json(models)
         return
@@ -89,7 +91,8 @@ def pull(
 
     if not (quiet or sys.stderr.isatty()):
         say(f"Fetching {name} …")
-    pulled = hub.pull(name, revision, progress=DownloadBar(name, quiet))
+    with Waiting("Asking the hub", quiet=quiet):
+        pulled = hub.pull(name, revision, progress=DownloadBar(name, quiet))
     if json:
         print_json(pulled)
     elif not quiet:
@@ -101,7 +104,8 @@ def pull(
     from roco_search.models.catalogue.names import find
     from roco_search.models.compiling.compiler import prepare
 
-    prepare(find(pulled.name), (lambda _: None) if quiet else say)
+    with Waiting("Preparing the model", quiet=quiet):
+        prepare(find(pulled.name), (lambda _: None) if quiet else say)
 
 
 @model_app.command("use")
@@ -128,7 +132,8 @@ def info(name: NameOrFolder, json: JsonOption = False) -> None:
     """
     from roco_search.models.catalogue.overview import describe
 
-    facts = describe(name)
+    with Waiting("Reading the model"):
+        facts = describe(name)
     if json:
         print_json(facts)
     else:
@@ -178,7 +183,8 @@ def export(
     """
     from roco_search.models.catalogue.archive import export_model
 
-    exported = export_model(name, file, force=force)
+    with Waiting("Writing the file"):
+        exported = export_model(name, file, force=force)
     if json:
         print_json(exported)
     else:
@@ -203,7 +209,8 @@ def import_(
     """
     from roco_search.models.catalogue.archive import import_model
 
-    imported = import_model(file, name, force=force)
+    with Waiting("Verifying the file"):
+        imported = import_model(file, name, force=force)
     if json:
         print_json(imported)
     else:

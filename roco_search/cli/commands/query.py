@@ -166,7 +166,7 @@ def query(
         under=tuple(under or ()),
         path=tuple(path or ()),
     )
-    with warm.library(library or default_library_path()) as opened:
+    with Waiting("Searching"), warm.library(library or default_library_path()) as opened:
         # A long list of all there is is an inventory, not a search: each image is in it.
         images = opened.model.count if opened.model else 0
         everything = group_by is None and top >= max(images, LISTING)

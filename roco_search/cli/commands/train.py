@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,6 +20,7 @@ from roco_search.cli.options import (
 )
 from roco_search.cli.output import print_json, print_line, print_rows, say, short_path
 from roco_search.cli.render.training import Told, duration, size
+from roco_search.cli.waiting import Waiting
 from roco_search.system.process import wait_asleep
 from roco_search.training.settings import Settings, with_preset
 
@@ -119,17 +121,19 @@ def train(
     checked = checked_device(device)
     one_of("--resume", resume, ("never", "auto"))
     settings = with_preset(preset, given)
-    wait_asleep()
-    from roco_search.training.session import Session
+    with Waiting("Reading the data and the model", quiet=quiet or os.environ.get("RANK", "0") != "0") as waiting:
+        wait_asleep()
+        from roco_search.training.session import Session
 
-    told = Told(quiet)
-    session = Session(data, base, output, settings, licence or (), where or (), caption_column or (), checked, told)
-    if dry_run:
-        plan = session.plan()
-        if plan is not None:
-            show_plan(plan, json)
-        return
-    outcome = session.train(resume == "auto", tensorboard)
+        told = Told(quiet)
+        session = Session(data, base, output, settings, licence or (), where or (), caption_column or (), checked, told)
+        if dry_run:
+            waiting.now("Measuring the first steps")
+            plan = session.plan()
+            if plan is not None:
+                show_plan(plan, json)
+            return
+        outcome = session.train(resume == "auto", tensorboard)
     if outcome is None:  # another process speaks
         return
     address = session.push(push) if push else None
@@ -142,7 +146,8 @@ def train(
     from roco_search.models.catalogue.names import find
     from roco_search.models.compiling.compiler import prepare
 
-    prepare(find(str(output.absolute())), told.note)
+    with Waiting("Preparing the model for searching", quiet=quiet):
+        prepare(find(str(output.absolute())), told.note)
 
 
 def show_plan(plan: Plan, json: bool) -> None:

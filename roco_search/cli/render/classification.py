@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from roco_search.classify import Classifier, LabelScore, Picture, Prediction, Unreadable
+    from roco_search.cli.render.tables import Cell
     from roco_search.evaluation import Metric
     from roco_search.statistics.zero_shot import ZeroShot
 
@@ -119,7 +120,7 @@ class Results:
         many = any(prediction.frame for prediction in self.predictions)
         columns = ["probability", "score", *(["given"] if self.limits is not None else []), "label", "prompts"]
         columns += [*(["frame"] if many else []), "image"]
-        rows = []
+        rows: list[list[Cell]] = []
         shown = SHOWN if self.classifier.mode == "exclusive" else len(self.classifier.labels)
         for prediction in self.predictions:
             for entry in prediction.labels[:shown]:

@@ -19,7 +19,8 @@ LEAST_PATH = 24  # Columns that a path keeps: enough for a file's usual name and
 NOTHING = frozenset({"", "–"})
 
 
-class PathCell(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class PathCell:
     """A cell with a path."""
 
     shown: str
@@ -88,7 +89,7 @@ def draw_table(
 def draw_facts(
     facts: Sequence[tuple[str, Cell]], *, width: int | None = None, links: bool = False
 ) -> Iterator[tuple[str, str]]:
-    """Yield the name, padded, and the value of each line of a list of facts; a long value is wrapped beside its name."""
+    """Yield the padded name and the value of each line of a list of facts; a long value is wrapped beside its name."""
     start = max((cells(name) for name, _ in facts), default=0) + GAP
     for name, value in facts:
         room = None if width is None else max(1, width - start)
@@ -139,9 +140,7 @@ class _Table:
             if not facts[0][0]:  # the row has a name of its own
                 rows += [line.text for line in _lines(facts[0][1], width, links=self.links)]
                 described = described[1:]
-            rows += [
-                f"{name}{value}".rstrip() for name, value in draw_facts(described, width=width, links=self.links)
-            ]
+            rows += [f"{name}{value}".rstrip() for name, value in draw_facts(described, width=width, links=self.links)]
         return Drawn([], rows)
 
     def in_columns(self, widths: Sequence[int]) -> Drawn:
@@ -166,7 +165,7 @@ class _Table:
 
 
 def _share(least: Sequence[int], natural: Sequence[int], room: int) -> list[int] | None:
-    """Divide `room` among columns: each gets what it needs up to a level that is the same for all; None if too little."""
+    """Divide `room` among columns: each gets what it needs up to a level that all share; None if it is too small."""
     if sum(least) > room:
         return None
     widths = list(least)

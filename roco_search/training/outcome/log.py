@@ -63,7 +63,7 @@ def _board(output: Path, first: int) -> Any:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         raise TrainingError(
-            "--tensorboard needs TensorBoard, which is not installed; run pip install 'roco-search[train]'."
+            "`tensorboard` needs TensorBoard, which is not installed; run pip install 'roco-search[train]'."
         ) from None
     return SummaryWriter(str(output / "tensorboard"), purge_step=first + 1 if first else None)
 

@@ -8,6 +8,7 @@ import typer
 
 from roco_search.cli.options import CsvOption, JsonOption, LibraryOption, QuietOption, UnderOption, one_format
 from roco_search.cli.output import ProgressBar, path_cell, print_csv, print_json, print_rows, say, short_path
+from roco_search.cli.waiting import Waiting
 
 if TYPE_CHECKING:
     from roco_search.curation import Duplicates
@@ -42,21 +43,22 @@ def duplicates(
 
     Example: `roco duplicates`
     """
-    from roco_search.curation import find_duplicates
-    from roco_search.curation.duplicates import THRESHOLD
-    from roco_search.library import Library, default_library_path
-
     form = one_format(json=json, csv=csv)
-    with Library.open(library or default_library_path()) as opened:
-        found = find_duplicates(
-            opened,
-            under=under,
-            threshold=THRESHOLD if threshold is None else threshold,
-            exact=exact,
-            within_series=within_series,
-            compare_pictures=not embedding_only,
-            progress=ProgressBar("Comparing", quiet),
-        )
+    with Waiting("Comparing embeddings", quiet=quiet):
+        from roco_search.curation import find_duplicates
+        from roco_search.curation.duplicates import THRESHOLD
+        from roco_search.library import Library, default_library_path
+
+        with Library.open(library or default_library_path()) as opened:
+            found = find_duplicates(
+                opened,
+                under=under,
+                threshold=THRESHOLD if threshold is None else threshold,
+                exact=exact,
+                within_series=within_series,
+                compare_pictures=not embedding_only,
+                progress=ProgressBar("Comparing", quiet),
+            )
     if form == "json":
         print_json(found)
     elif form == "csv":

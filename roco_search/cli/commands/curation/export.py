@@ -10,6 +10,7 @@ import typer
 from roco_search.cli.options import JsonOption, LibraryOption, UnderOption
 from roco_search.cli.output import print_json, say
 from roco_search.cli.usage import refuse
+from roco_search.cli.waiting import Waiting
 
 
 def export(
@@ -45,7 +46,7 @@ def export(
         chosen = checked_format(form)
     except InputError as error:
         refuse(f"--format: {error}")
-    with Library.open(library or default_library_path()) as opened:
+    with Waiting("Writing the file"), Library.open(library or default_library_path()) as opened:
         done = write(opened, file, form=chosen, vectors=vectors, redact_paths=redact_paths, under=under, force=force)
     if json:
         print_json(done)

@@ -35,16 +35,17 @@ def embedding_map(
 
     Example: `roco map --out map.html --method pca`
     """
-    from roco_search.embedding_map import make_map, write_map
-    from roco_search.library import Library, default_library_path
-    from roco_search.models import load_encoder
-    from roco_search.search.guesses import Guesses
+    checked = checked_device(device)
+    with Waiting("Laying out the map"):
+        from roco_search.embedding_map import make_map, write_map
+        from roco_search.library import Library, default_library_path
+        from roco_search.models import load_encoder
+        from roco_search.search.guesses import Guesses
 
-    where = checked_device(device)
-    with Library.open(library or default_library_path()) as opened:
-        guesses = Guesses(load_encoder(opened.model.model, where)) if guess and opened.model else None
-        found = make_map(opened, cast("Method | None", method), guesses=guesses)
-    write_map(out, found, cast("Color", color), "Map of the library", redact_paths=redact_paths, force=force)
+        with Library.open(library or default_library_path()) as opened:
+            guesses = Guesses(load_encoder(opened.model.model, checked)) if guess and opened.model else None
+            found = make_map(opened, cast("Method | None", method), guesses=guesses)
+        write_map(out, found, cast("Color", color), "Map of the library", redact_paths=redact_paths, force=force)
     part = f" of {found.total:,}, drawn by lot" if found.total > len(found.ids) else ""
     by = found.projection.method.upper()
     say(f"{out} shows {len(found.ids):,} images{part}, laid out by {by}; keep it as you keep these.")

@@ -8,6 +8,7 @@ import typer
 
 from roco_search.cli.options import JsonOption, LibraryOption, UnderOption
 from roco_search.cli.output import path_cell, print_json, print_rows, say, short_path
+from roco_search.cli.waiting import Waiting
 
 if TYPE_CHECKING:
     from roco_search.curation import Outlier
@@ -35,14 +36,15 @@ def outliers(
 
     Example: `roco outliers`
     """
-    from roco_search.curation import find_outliers
-    from roco_search.curation.outliers import LEAST_DEVIATION
-    from roco_search.library import Library, default_library_path
+    with Waiting("Comparing images"):
+        from roco_search.curation import find_outliers
+        from roco_search.curation.outliers import LEAST_DEVIATION
+        from roco_search.library import Library, default_library_path
 
-    with Library.open(library or default_library_path()) as opened:
-        found = find_outliers(
-            opened, under=under, n=top, least_deviation=LEAST_DEVIATION if deviation is None else deviation
-        )
+        with Library.open(library or default_library_path()) as opened:
+            found = find_outliers(
+                opened, under=under, n=top, least_deviation=LEAST_DEVIATION if deviation is None else deviation
+            )
     if json:
         print_json(found)
         return
