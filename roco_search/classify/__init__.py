@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 
 import numpy as np
 
 from roco_search.classify.engine import Classifier, LabelScore, Prediction, Share, named
 from roco_search.classify.labels import Kind, Label, Mode, meaning, read_labels, split_labels
 from roco_search.classify.reading import Picture, Unreadable, find_images, read_pictures
-from roco_search.errors import InputError
+from roco_search.errors import ImageError, InputError
 from roco_search.imaging import Frame, FrameChoice
-from roco_search.models.encoder import Encoder
+from roco_search.imaging.ahead import MAX_BYTES, in_batches
+from roco_search.models.encoder import NO_EMBEDDING, Encoder
 
 __all__ = [
     "Classifier",
@@ -32,8 +34,6 @@ __all__ = [
 ]
 
 BATCH_SIZE = 32
-MAX_BYTES = 256 * 2**20  # of pixels in a batch: 32 radiographs would be more than a gigabyte
-NO_EMBEDDING = "the model gives no usable embedding for it; look at the picture, or try another model"
 
 
 def classify(
@@ -111,33 +111,23 @@ def classify_files(
     InputError
         If a path does not exist.
     """
-    for batch in _batches(read_pictures(find_images(paths), frames)):
-        pictures = [entry for entry in batch if isinstance(entry, Picture)]
-        vectors = classifier.encoder.encode_images([picture.pixels for picture in pictures]) if pictures else ()
-        embedded = dict(zip(map(id, pictures), vectors, strict=True))
-        for entry in batch:
-            if isinstance(entry, Unreadable):
-                yield entry
-                continue
-            vector = embedded[id(entry)]
-            if not np.isfinite(vector).all():
-                yield Unreadable(entry.path, NO_EMBEDDING)
-                continue
-            place = (entry.path, entry.frame)
-            (prediction,) = classifier.predict(vector[None], [entry.tags], places=[place], shares=shares)
-            if seen is not None:
-                seen(entry, prediction)
-            yield prediction
-
-
-def _batches(entries: Iterable[Picture | Unreadable]) -> Iterator[list[Picture | Unreadable]]:
-    batch: list[Picture | Unreadable] = []
-    held = 0
-    for entry in entries:
-        batch.append(entry)
-        held += entry.pixels.nbytes if isinstance(entry, Picture) else 0
-        if len(batch) >= BATCH_SIZE or held >= MAX_BYTES:
-            yield batch
-            batch, held = [], 0
-    if batch:
-        yield batch
+    with closing(read_pictures(find_images(paths), frames)) as entries:
+        for batch in in_batches(entries, BATCH_SIZE, MAX_BYTES):
+            pictures = [entry for _, entry in batch if isinstance(entry, Picture)]
+            vectors = classifier.encoder.encode_images([picture.pixels for picture in pictures]) if pictures else ()
+            embedded = dict(zip(map(id, pictures), vectors, strict=True))
+            for file, entry in batch:
+                if isinstance(entry, ImageError):
+                    yield Unreadable(file.path, str(entry))
+                    continue
+                vector = embedded[id(entry)]
+                if not np.isfinite(vector).all():
+                    yield Unreadable(entry.path, NO_EMBEDDING)
+                    continue
+                place = (entry.path, entry.frame)
+                (prediction,) = classifier.predict(vector[None], [entry.tags], places=[place], shares=shares)
+                if seen is not None:
+                    seen(entry, prediction)
+                yield prediction
+            batch.clear()  # These pixels would be held until the next batch is whole.
+            pictures.clear()

@@ -18,12 +18,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from roco_search.classify.guesses import Attribute, Guesses
 from roco_search.classify.labels import Label, Mode, check_labels
-from roco_search.classify.prompts import OWN, Prompts, candidates, check_templates, depends_on_image, prompts_for
+from roco_search.classify.prompts import OWN, Prompts, check_templates, depends_on_image, fitting, prompts_for
 from roco_search.errors import InputError
 from roco_search.imaging import Tags
 from roco_search.models.encoder import Encoder
-from roco_search.vocabulary.prompt_sets import GENERAL, PromptSet, prompt_sets
+from roco_search.vocabulary.prompt_sets import GENERAL, prompt_sets
 
 Vector = npt.NDArray[np.float64]
 
@@ -122,7 +123,7 @@ class Classifier:
         self.encoder, self.labels, self.mode, self.templates = encoder, tuple(labels), mode, tuple(templates)
         self.by_image = depends_on_image(labels, templates, both_sides=mode == "multi-label")
         self._sides: dict[str, list[tuple[_Side, _Side]]] = {}
-        self._guesses: dict[str, Vector] = {}
+        self._guesses = Guesses(encoder)
 
     def prompts(self, prompt_set: str) -> list[Prompts]:
         """Return the prompts of each label under a prompt set."""
@@ -130,13 +131,17 @@ class Classifier:
         return [prompts_for(label, chosen, self.templates) for label in self.labels]
 
     def choose(self, vector: Vector, tags: Tags | None) -> tuple[str, bool]:
-        """Return the prompt set for an image, and whether the model had to guess it."""
+        """Return the name of the prompt set for an image, and whether the model had to guess what the image is."""
         if not self.by_image:
             return OWN, False
-        possible = candidates(tags)
-        if len(possible) == 1:
-            return possible[0].name, False
-        return max(possible, key=lambda entry: float(vector @ self._guess(entry))).name, True
+        modality = None if tags is None or tags.modality == "OT" else tags.modality  # "other" says nothing
+        body_part = None if tags is None else tags.body_part
+        guessed = modality is None
+        modality = modality or self._guess("modality", vector)
+        possible = fitting(modality, body_part)
+        if len(possible) > 1:
+            guessed, possible = True, fitting(modality, self._guess("body_part", vector))
+        return possible[0].name, guessed
 
     def predict(
         self,
@@ -222,10 +227,8 @@ class Classifier:
             raise InputError(f"The model makes nothing of the prompt {texts[0]!r}; say it in other words.")
         return _Side(texts, vectors / norm, total / norm)
 
-    def _guess(self, entry: PromptSet) -> Vector:
-        if entry.name not in self._guesses:
-            self._guesses[entry.name] = self._side(entry.guess).direction
-        return self._guesses[entry.name]
+    def _guess(self, attribute: Attribute, vector: Vector) -> str:
+        return self._guesses.guess(attribute, np.asarray(vector, np.float32)[None])[0]
 
 
 def softmax(logits: Vector) -> Vector:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from roco_search.classify.labels import Label, meaning
 from roco_search.errors import InputError
-from roco_search.imaging import Tags
 from roco_search.vocabulary.prompt_sets import GENERAL, PromptSet, prompt_sets, subject_prompts
 
 OWN = "own"
@@ -90,16 +89,13 @@ def depends_on_image(labels: Sequence[Label], templates: Sequence[str], both_sid
     )
 
 
-def candidates(tags: Tags | None) -> list[PromptSet]:
-    """Return the prompt sets that an image's header leaves possible; with one alone the header has decided.
+def fitting(modality: str, body_part: str | None) -> list[PromptSet]:
+    """Return the prompt sets for images of a modality: several where the body part decides between them and is None.
 
     A modality without a set of its own gets the general one.
     """
-    special = [entry for entry in prompt_sets().values() if entry.guess]
-    if tags is None or tags.modality in {None, "OT"}:  # "other" says nothing
-        return special
-    fitting = [entry for entry in special if tags.modality in entry.modalities]
-    if tags.body_part is not None:
-        exact = [entry for entry in fitting if tags.body_part in entry.body_parts]
-        fitting = exact or [entry for entry in fitting if not entry.body_parts]
-    return fitting or [prompt_sets()[GENERAL]]
+    found = [entry for entry in prompt_sets().values() if modality in entry.modalities]
+    if body_part is not None:
+        exact = [entry for entry in found if body_part in entry.body_parts]
+        found = exact or [entry for entry in found if not entry.body_parts]
+    return found or [prompt_sets()[GENERAL]]

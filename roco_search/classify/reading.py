@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,22 +13,35 @@ import numpy.typing as npt
 
 from roco_search.errors import ImageError, InputError, NotAnImage
 from roco_search.imaging import FrameChoice, Tags, open_image, sniff
+from roco_search.imaging.ahead import read_ahead
 from roco_search.imaging.walk import Walk
-from roco_search.system.process import cores
 
 HEAT_ENDING = ".heat.png"
 """How the names of heat maps end: a folder's own heat maps are not classified with its images."""
 
 
+@dataclass(frozen=True, slots=True)
+class ImageFile:
+    """A file to read. ``named`` is whether a person named the file itself, not a folder that holds it."""
+
+    path: str
+    named: bool
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Picture:
-    """One frame of a file with so many: uint8 ``(height, width, 3)`` pixels, and what its header may say."""
+    """One frame of a file that has ``frames``: uint8 ``(height, width, 3)`` pixels, and what its header may say."""
 
     path: str
     frame: int
     frames: int
     pixels: npt.NDArray[np.uint8]
     tags: Tags
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of its pixels."""
+        return self.pixels.nbytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,23 +52,15 @@ class Unreadable:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
-    """A file to read. ``named`` is whether a person named the file itself, not a folder that holds it."""
-
-    path: str
-    named: bool
-
-
-def find_images(paths: Iterable[str | os.PathLike[str]]) -> list[Source]:
-    """Return the files to read, by real path, each once: named files first come, folders in the order of names.
+def find_images(paths: Iterable[str | os.PathLike[str]]) -> list[ImageFile]:
+    """Return the files to read, by real path, each once: in the order of `paths`, those of a folder by name.
 
     Raises
     ------
     InputError
         If a path does not exist.
     """
-    sources: dict[str, Source] = {}
+    files: dict[str, ImageFile] = {}
     for given in paths:
         path = Path(given)
         real = os.path.realpath(path)
@@ -65,62 +69,29 @@ def find_images(paths: Iterable[str | os.PathLike[str]]) -> list[Source]:
             walk.add(real)
             for found in sorted(walk.files):
                 if not found.endswith(HEAT_ENDING):
-                    sources.setdefault(found, Source(found, named=False))
+                    files.setdefault(found, ImageFile(found, named=False))
         elif path.exists():
-            sources[real] = Source(real, named=True)
+            files[real] = ImageFile(real, named=True)
         else:
             raise InputError(f"There is no file or folder {path}; check the path.")
-    return list(sources.values())
+    return list(files.values())
 
 
-def read_pictures(sources: Sequence[Source], frames: FrameChoice = "middle") -> Iterator[Picture | Unreadable]:
-    """Yield the chosen frames of each file, in order.
+def read_pictures(
+    files: Sequence[ImageFile], frames: FrameChoice = "middle"
+) -> Generator[tuple[ImageFile, Picture | ImageError], None, None]:
+    """Yield the chosen frames of each file, in order, read ahead; for a file that cannot be read, the reason.
 
-    What no one named and is no image is passed over without a word; a DICOM object without a picture too. With one
-    frame a file, a few files are decoded ahead; with several, one frame is held at a time, as a cine loop can be
-    larger than memory.
+    A file that nobody named is passed over in silence where it is no image, or a DICOM object without a picture.
     """
-    if frames != "middle":
-        for source in sources:
-            yield from _read(source, frames)
-        return
-    workers = cores()
-    waiting: deque[Future[list[Picture | Unreadable]]] = deque()
-    with ThreadPoolExecutor(workers, thread_name_prefix="roco-read") as pool:
-        try:
-            for source in sources:
-                waiting.append(pool.submit(_read_whole, source))
-                # A decoded radiograph can be 50 MB: few are held at once.
-                if len(waiting) > 2 * workers:
-                    yield from waiting.popleft().result()
-            while waiting:
-                yield from waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()
+    return read_ahead(files, partial(_read, frames=frames))
 
 
-def _read_whole(source: Source) -> list[Picture | Unreadable]:
-    return list(_read(source, "middle"))
-
-
-def _read(source: Source, frames: FrameChoice) -> Iterator[Picture | Unreadable]:
+def _read(file: ImageFile, frames: FrameChoice) -> Iterator[Picture]:
     try:
-        if not source.named and sniff(source.path) is None:
-            return
-        for frame in open_image(source.path, frames=frames):
-            yield Picture(source.path, frame.index, frame.count, frame.pixels, frame.tags)
-    except NotAnImage as error:
-        if source.named:
-            yield Unreadable(source.path, str(error))
-    except ImageError as error:
-        yield Unreadable(source.path, str(error))
-    except MemoryError:
-        reason = "there is not enough memory to decode it; close other programs or make it smaller"
-        yield Unreadable(source.path, reason)
-    except InputError:
-        raise
-    except Exception as error:
-        # The message of an unknown exception may quote the header, so only its type is told.
-        reason = f"its decoder failed ({type(error).__name__}); the file is probably damaged"
-        yield Unreadable(source.path, reason)
+        if file.named or sniff(file.path) is not None:
+            for frame in open_image(file.path, frames=frames):
+                yield Picture(file.path, frame.index, frame.count, frame.pixels, frame.tags)
+    except NotAnImage:
+        if file.named:
+            raise

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from roco_search.classify.engine import Classifier
+from roco_search.classify.guesses import ATTRIBUTES, guessable
 from roco_search.errors import InputError
 from roco_search.statistics.zero_shot import ZeroShot
 from roco_search.vocabulary.prompt_sets import prompt_sets
@@ -20,8 +21,8 @@ def fingerprint_of_prompts(classifier: Classifier, index: int) -> str:
     """Return a hash over every text that may stand for a label, whatever the kind of image."""
     every = [classifier.prompts(name)[index] for name in prompt_sets()]
     texts = [[entry.positive, entry.negative if classifier.mode == "multi-label" else []] for entry in every]
-    guesses = [entry.guess for entry in prompt_sets().values()] if classifier.by_image else []
-    return sha256(json.dumps([texts, guesses]).encode()).hexdigest()
+    guesses = [[entry.prompts, entry.terms] for attribute in ATTRIBUTES for entry in guessable(attribute)]
+    return sha256(json.dumps([texts, guesses if classifier.by_image else []]).encode()).hexdigest()
 
 
 def save_thresholds(path: Path, classifier: Classifier, found: ZeroShot) -> list[str]:

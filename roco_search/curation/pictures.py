@@ -4,8 +4,8 @@ Nothing of a picture outlives the run.
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,12 +14,13 @@ import numpy.typing as npt
 
 from roco_search.errors import ImageError
 from roco_search.imaging import open_image
+from roco_search.imaging.ahead import read_ahead
 from roco_search.library import Progress, Skipped
 from roco_search.library.truth.listing import Columns, ListedFile
 from roco_search.system.process import cores
 
 SIDE = 32  # Fine enough to tell slices of one organ apart, coarse enough to forgive a JPEG, a resize, a window.
-FILES_AT_ONCE = 64  # Files handed to the readers together, so that few results wait in memory.
+FILES_AHEAD = 64  # Files read before their turn: what waits in memory are small copies of their pictures.
 _CHANGED = "it is not there any more, or has changed since it was indexed; run `roco index`"
 
 Grey = npt.NDArray[np.uint8]
@@ -73,13 +74,15 @@ def read_pictures(columns: Columns, rows: Numbers, progress: Progress | None = N
     if progress is not None:
         progress.start(len(jobs))
     try:
-        for places, small, reason, path in _read_all(jobs):
-            for place, (shrunk, hashed) in zip(places, small, strict=False):
-                grey[place], digest[place] = shrunk, hashed
-            if reason is not None:
-                unreadable.append(Skipped(path, reason))
-            if progress is not None:
-                progress.advance(1, len(small))
+        with closing(read_ahead(jobs, _read, ahead=FILES_AHEAD, threads=min(8, cores()))) as entries:
+            for (file, places, _), found in entries:
+                small, reason = ([], str(found)) if isinstance(found, ImageError) else found
+                for place, (shrunk, hashed) in zip(places, small, strict=False):
+                    grey[place], digest[place] = shrunk, hashed
+                if reason is not None:
+                    unreadable.append(Skipped(file.path, reason))
+                if progress is not None:
+                    progress.advance(1, len(small))
     finally:
         if progress is not None:
             progress.stop()
@@ -90,33 +93,24 @@ Job = tuple[ListedFile, list[int], list[int]]
 Small = list[tuple[Grey, bytes]]
 
 
-def _read_all(jobs: Sequence[Job]) -> Iterator[tuple[list[int], Small, str | None, str]]:
-    with ThreadPoolExecutor(min(8, cores())) as readers:
-        for start in range(0, len(jobs), FILES_AT_ONCE):
-            part = jobs[start : start + FILES_AT_ONCE]
-            for (file, places, _), (small, reason) in zip(part, readers.map(_read, part), strict=True):
-                yield places, small, reason, file.path
-
-
-def _read(job: Job) -> tuple[Small, str | None]:
-    """Return the wanted frames, ascending as they are asked for, and why some are missing."""
+def _read(job: Job) -> Iterator[tuple[Small, str | None]]:
+    """Yield the wanted frames, ascending as they are asked for, and why some are missing."""
     file, _, numbers = job
     small: Small = []
+    reason = None
     try:
         found = Path(file.path).stat()
-        if (found.st_size, found.st_mtime_ns) != (file.size, file.mtime_ns):
-            return [], _CHANGED
-        for frame in open_image(file.path, frames=tuple(numbers)):
-            hashed = hashlib.blake2b(repr(frame.pixels.shape).encode() + frame.pixels.tobytes(), digest_size=16)
-            small.append((_shrunk(frame.pixels), hashed.digest()))
+        if (found.st_size, found.st_mtime_ns) == (file.size, file.mtime_ns):
+            for frame in open_image(file.path, frames=tuple(numbers)):
+                hashed = hashlib.blake2b(repr(frame.pixels.shape).encode() + frame.pixels.tobytes(), digest_size=16)
+                small.append((_shrunk(frame.pixels), hashed.digest()))
+        else:
+            reason = _CHANGED
     except OSError:
-        return [], _CHANGED
+        reason = _CHANGED
     except ImageError as error:
-        return small, str(error)
-    except Exception as error:
-        # As in `library.reading`: decoders meet files that nobody thought of, and a message may quote the header.
-        return small, f"its decoder failed ({type(error).__name__}); the file is probably damaged"
-    return small, None
+        reason = str(error)
+    yield small, reason
 
 
 def _shrunk(pixels: Grey) -> Grey:

@@ -1,8 +1,16 @@
-"""The 2-D map of a library: every picture a point, so that what the model finds alike lies together."""
+"""The 2-D map of a library: every picture is a point, and pictures that the model finds alike are close together."""
 
 from roco_search.embedding_map.drawing import colours, figure, map_page, write_map
-from roco_search.embedding_map.grouping import NOT_STATED, OTHERS, Color, Groups
-from roco_search.embedding_map.layout import EmbeddingMap, lay_out, make_map, read_pictures
+from roco_search.embedding_map.layout import (
+    NOT_STATED,
+    OTHERS,
+    Color,
+    EmbeddingMap,
+    Groups,
+    lay_out,
+    make_map,
+    read_pictures,
+)
 from roco_search.embedding_map.projection import Method, available_methods, project
 
 __all__ = [

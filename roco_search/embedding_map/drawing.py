@@ -1,4 +1,4 @@
-"""A map as a figure, and as a page in which every point says what it is."""
+"""A map as a figure, and as a page in which pointing at a point shows what it is."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from itertools import cycle, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from roco_search.embedding_map.grouping import NOT_STATED, OTHERS, Color
-from roco_search.embedding_map.layout import EmbeddingMap
+from roco_search.embedding_map.layout import NOT_STATED, OTHERS, Color, EmbeddingMap
 from roco_search.errors import InputError
-from roco_search.figures import PALETTE, escape, page, style, svg, write_page, write_png
+from roco_search.figures import PALETTE, mark_safe, page, render, style, svg, write_page, write_png
 
 if TYPE_CHECKING:
+    from markupsafe import Markup
     from matplotlib.figure import Figure
 
 KIND = "map"
@@ -21,7 +21,7 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p")  # shapes besides colours: a 
 GREY, PALE = "#8a8a8a", "#bdbdbd"
 TITLES: dict[Color, str] = {"modality": "modality", "body_part": "body part", "folder": "folder"}
 METHODS = {
-    "umap": "UMAP by cosine distance: what lies together is alike; distances across the map mean little",
+    "umap": "UMAP by cosine distance: points close together are alike; distances across the map mean little",
     "pca": "PCA: the two directions of largest variance",
 }
 
@@ -62,43 +62,42 @@ def figure(found: EmbeddingMap, color: Color) -> Figure:
                 alpha=0.85,
                 zorder=2 if plain else 3,
                 label=f"{_shown(name)} ({groups.counts[number]:,})",
-                gid=f"group-{number}",  # so that the page can tell which points are whose
+                gid=f"group-{number}",  # by which `_label` finds the points of a group
             )
         axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), markerscale=(40 / size) ** 0.5)
     return drawn
 
 
 def map_page(found: EmbeddingMap, color: Color, title: str, *, redact_paths: bool = False) -> str:
-    """Return a page with the map, ASCII alone; pointing at a point shows what it is.
+    """Return a page with the map, in ASCII; pointing at a point shows what it is.
 
     Parameters
     ----------
     found
         The map.
     color
-        What its colours say.
+        What the colours stand for.
     title
-        As plain text.
+        Plain text.
     redact_paths
-        Leave file names out, which may name patients.
+        Leave out file names, which may name patients.
     """
     groups = found.groups(color)
     drawn = svg(figure(found, color))
     for number in range(len(groups.names)):
-        members = [place for place, own in enumerate(groups.of.tolist()) if own == number]
-        drawn = _label(drawn, number, [tooltip(found, place, redact_paths=redact_paths) for place in members])
-    part = f"{len(found.ids):,} of {found.total:,} images, drawn by lot" if found.total > len(found.ids) else (
-        f"{found.total:,} images"
-    )  # fmt: skip
-    guesses = " Where a header says nothing, modality and body part are the model's guesses." if found.guessed else ""
-    body = f"""<header>
-<h1>{escape(title)}</h1>
-<p>{part}. {METHODS[found.projection.method]}. Point at one to see what it is.{guesses}</p>
-</header>
-<figure>{drawn}</figure>
-<table><tr><th>{TITLES[color]}</th><th class="number">images</th></tr>
-{"".join(f'<tr><td>{escape(n)}</td><td class="number">{c:,}</td></tr>' for n, c in _rows(groups.names, groups.counts))}
-</table>"""
+        members = [index for index, own in enumerate(groups.of.tolist()) if own == number]
+        drawn = _label(drawn, number, [tooltip(found, index, redact_paths=redact_paths) for index in members])
+    body = render(
+        "embedding_map/map.html",
+        title=title,
+        shown=f"{len(found.ids):,}" if found.total > len(found.ids) else None,
+        total=f"{found.total:,}",
+        method=METHODS[found.projection.method],
+        guessed=found.guessed,
+        drawn=drawn,
+        color=TITLES[color],
+        groups=[(name, f"{count:,}") for name, count in zip(groups.names, groups.counts, strict=True)],
+    )
     return page(KIND, title, body)
 
 
@@ -110,35 +109,31 @@ def write_map(
     Raises
     ------
     InputError
-        If the name has another ending, the file cannot be written, or it is there already: a page gives way to a page
-        of its kind, a picture only to `force`.
+        If the name ends otherwise, the file cannot be written, or it exists already: a map page is overwritten by
+        another, a picture only with `force`.
     """
     match path.suffix.lower():
         case ".html" | ".htm":
             write_page(path, KIND, map_page(found, color, title, redact_paths=redact_paths))
         case ".png":
             if path.exists() and not force:
-                raise InputError(f"{path} exists, so it is kept; give another name, or add --force.")
+                raise InputError(f"{path} exists, so it is kept; choose another name, or add --force.")
             write_png(path, figure(found, color))
         case ending:
             raise InputError(f"A map is written as .html or .png, not as {ending or 'a file without an ending'}.")
 
 
-def tooltip(found: EmbeddingMap, place: int, *, redact_paths: bool = False) -> str:
-    """Return what a point is: file name, modality, body part and frame, as far as they are known."""
-    frame = found.frames[place]
-    body_part = found.values["body_part"][place]
+def tooltip(found: EmbeddingMap, index: int, *, redact_paths: bool = False) -> str:
+    """Return what is known of a point: file name, modality, body part and frame."""
+    frame = found.frames[index]
+    body_part = found.values["body_part"][index]
     facts: list[Any] = [
         None if redact_paths else os.path.basename(frame.path),  # noqa: PTH119 - a name that need not be UTF-8
-        found.values["modality"][place],
+        found.values["modality"][index],
         body_part and body_part.lower(),
         f"frame {frame.frame + 1} of {frame.frames}" if frame.frames > 1 else None,
     ]
     return " · ".join(str(fact) for fact in facts if fact) or "not stated"
-
-
-def _rows(names: list[str], counts: list[int]) -> zip[tuple[str, int]]:
-    return zip(names, counts, strict=True)
 
 
 def _shown(name: str) -> str:
@@ -147,15 +142,12 @@ def _shown(name: str) -> str:
     return text if len(text) <= 32 else f"…{text[-31:]}"
 
 
-def _label(drawn: str, number: int, texts: list[str]) -> str:
-    """Give each point of a group its title; matplotlib draws them in the order in which it was given them."""
-    start = drawn.index(f'<g id="group-{number}">')
+def _label(drawn: Markup, number: int, texts: list[str]) -> Markup:
+    """Give each point of a group its title; matplotlib draws the points in the order in which it was given them."""
+    start = drawn.index(f'id="group-{number}"')
     end = drawn.index("</g>\n  ", drawn.index("</defs>", start)) if texts else start
-    titles = iter(texts)
-    points = re.sub(
-        r"<use ([^>]*)/>",
-        lambda match: f"<use {match[1]}><title>{escape(next(titles))}</title></use>",
-        drawn[start:end],
-    )
-    assert next(titles, None) is None
-    return drawn[:start] + points + drawn[end:]
+    before, *points = re.split(r"<use ([^>]*)/>", drawn[start:end])
+    # After each point comes the blank space that separates it from the next.
+    attributes, gaps = [mark_safe(text) for text in points[::2]], [mark_safe(text) for text in points[1::2]]
+    titled = render("embedding_map/points.svg", points=zip(attributes, texts, gaps, strict=True))
+    return drawn[:start] + mark_safe(before) + titled + drawn[end:]

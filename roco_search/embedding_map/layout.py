@@ -1,39 +1,64 @@
-"""A library becomes a map: its stored vectors laid out, and what is stored of each picture beside its point."""
+"""The map of a library: its stored vectors laid out in the plane, and what gives each point its colour."""
 
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import get_args
+from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 
-from roco_search.embedding_map.grouping import Color, Groups, folder_names, group
+from roco_search.classify.guesses import ATTRIBUTES, Guesses
 from roco_search.embedding_map.projection import Method, Projection, project
 from roco_search.errors import InputError
 from roco_search.library import Library, StoredFrame
-from roco_search.search.guesses import ATTRIBUTES, Guesses
 
 MOST_POINTS = 20_000
-"""Points of a map; of a larger library so many are drawn by lot. More are a carpet, not a map."""
+"""Points of a map; a larger library is sampled at random, because more points overlap into a solid area."""
+
+Color = Literal["modality", "body_part", "folder"]
+MOST_GROUPS = 7  # named groups: one colour of the palette is left for all others
+OTHERS, NOT_STATED = "others", "not stated"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Groups:
+    """The groups that share a colour.
+
+    Attributes
+    ----------
+    of
+        Index into `names` for each point, int64 ``(n,)``.
+    names
+        The largest group first; `OTHERS` and `NOT_STATED` last, if they occur.
+    counts
+        The number of points in each.
+    """
+
+    of: npt.NDArray[np.int64]
+    names: list[str]
+    counts: list[int]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EmbeddingMap:
-    """A library's pictures in the plane.
+    """The pictures of a library in the plane.
 
     Attributes
     ----------
     ids
         Frame ids, int64 ``(n,)``, ascending.
     frames
-        What is stored of each; modality and body part may be guesses, see `guessed`.
+        What is stored of each.
     projection
-        Where each lies.
+        The point of each.
     total
-        Pictures of the library, of which these are a part.
+        The number of pictures in the library, from which these were drawn.
+    values
+        Modality, body part and folder of each, None where they are not known.
     guessed
         Whether the model supplied modality and body part where a header says nothing.
     """
@@ -46,12 +71,12 @@ class EmbeddingMap:
     guessed: bool
 
     def groups(self, color: Color) -> Groups:
-        """Return the groups of points by "modality", "body_part" or "folder".
+        """Return the groups of points that share a colour.
 
         Raises
         ------
         InputError
-            If it is none of these.
+            If the colour stands for none of "modality", "body_part" and "folder".
         """
         if color not in get_args(Color):
             raise InputError(f"A map is coloured by {', '.join(get_args(Color))}, not by {color!r}.")
@@ -60,7 +85,7 @@ class EmbeddingMap:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Pictures:
-    """What a map is made of, read from a library: n pictures of `total`, ascending by id, with their vectors."""
+    """What a map is made from: n of a library's `total` pictures, ascending by id, and their vectors ``(n, dim)``."""
 
     ids: npt.NDArray[np.int64]
     vectors: npt.NDArray[np.float32]
@@ -69,7 +94,7 @@ class Pictures:
 
 
 def read_pictures(library: Library, most: int = MOST_POINTS) -> Pictures:
-    """Read what is stored of the pictures of a library; of more than `most`, so many drawn by lot.
+    """Read what is stored of a library's pictures; if there are more than `most`, draw that many at random.
 
     Raises
     ------
@@ -85,7 +110,7 @@ def read_pictures(library: Library, most: int = MOST_POINTS) -> Pictures:
 
 
 def lay_out(pictures: Pictures, method: Method | None = None, guesses: Guesses | None = None) -> EmbeddingMap:
-    """Make a map of pictures that were read; see `make_map`."""
+    """Lay out pictures that were read; for the parameters see `make_map`."""
     return EmbeddingMap(
         pictures.ids,
         pictures.frames,
@@ -99,18 +124,18 @@ def lay_out(pictures: Pictures, method: Method | None = None, guesses: Guesses |
 def make_map(
     library: Library, method: Method | None = None, *, guesses: Guesses | None = None, most: int = MOST_POINTS
 ) -> EmbeddingMap:
-    """Lay out the pictures of a library; no file is read.
+    """Lay out the pictures of a library; no image file is read.
 
     Parameters
     ----------
     library
-        Whose stored vectors are laid out.
+        The library whose stored vectors are laid out.
     method
-        "umap" or "pca"; None for UMAP where it is installed.
+        "umap" or "pca"; by default UMAP where it is installed.
     guesses
-        Supplies modality and body part where a header says nothing; None to leave them open.
+        Supplies modality and body part where a header does not state them; None leaves them unknown.
     most
-        Points; of more pictures so many are drawn by lot.
+        The largest number of points; more pictures than that are sampled at random.
 
     Raises
     ------
@@ -133,3 +158,29 @@ def _values(
             said = [value or guess for value, guess in zip(said, guesses.guess(attribute, vectors), strict=True)]
         values[attribute] = said
     return values
+
+
+def group(values: Sequence[str | None]) -> Groups:
+    """Number the most frequent values; gather the rest."""
+    tally = Counter(value for value in values if value is not None)
+    # Equal counts are ordered by name, so that colours do not depend on the order of the files.
+    ranked = sorted(tally, key=lambda value: (-tally[value], value))
+    kept = ranked if len(ranked) <= MOST_GROUPS + 1 else ranked[:MOST_GROUPS]
+    numbers = {value: number for number, value in enumerate(kept)}
+    names = [*kept, *([OTHERS] if len(ranked) > len(kept) else []), *([NOT_STATED] if None in values else [])]
+    of = np.array(
+        [len(names) - 1 if value is None else numbers.get(value, len(kept)) for value in values], np.int64
+    ).reshape(-1)
+    return Groups(of, names, np.bincount(of, minlength=len(names)).tolist())
+
+
+def folder_names(folders: Sequence[str]) -> dict[str, str]:
+    """Return short names for folders: their paths below the folder that all of them share."""
+    distinct = sorted(set(folders))
+    if not distinct:
+        return {}
+    common = os.path.commonpath(distinct)
+    return {
+        folder: os.path.basename(folder) if folder == common else os.path.relpath(folder, common)  # noqa: PTH119
+        for folder in distinct
+    }

@@ -1,4 +1,4 @@
-"""From as many dimensions as the model has to two."""
+"""Project embeddings to the plane: by UMAP, which keeps neighbours together, or by PCA."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ import numpy.typing as npt
 from roco_search.errors import InputError
 
 Method = Literal["umap", "pca"]
-AT_ONCE = 65_536  # rows held in float64 at once
+ROWS_AT_ONCE = 65_536  # converted to float64 at a time
 NEIGHBOURS = 15  # of UMAP: its authors' default, between the shape of clusters and that of the whole
-FEWEST = 4  # pictures below which UMAP's spectral start does not exist
+FEWEST = 4  # pictures that UMAP needs
 SEED = 0
 
 
@@ -29,9 +29,9 @@ class Projection:
     points
         float32 ``(n, 2)``, in 0..1 of the longer side, with equal scales.
     method
-        By which they were found.
+        How they were found.
     explained
-        The share of the variance that each axis has (PCA); None where an axis means nothing (UMAP).
+        The share of the variance along each axis, in 0..1 (PCA); None where the axes have no meaning (UMAP).
     """
 
     points: npt.NDArray[np.float32]
@@ -40,29 +40,29 @@ class Projection:
 
 
 def available_methods() -> tuple[Method, ...]:
-    """Return what can be used here, the default first: UMAP where it is installed, and PCA always."""
+    """Return the methods that are installed, the default first: UMAP where possible, and always PCA."""
     return ("umap", "pca") if find_spec("umap") else ("pca",)
 
 
 def project(vectors: npt.NDArray[np.float32], method: Method | None = None) -> Projection:
-    """Lay vectors out in the plane; the same vectors come to the same points.
+    """Lay vectors out in the plane; the same vectors always give the same points.
 
     Parameters
     ----------
     vectors
         float32 ``(n, dim)`` of unit norm.
     method
-        "pca": the two directions of largest variance (Pearson 1901). "umap": neighbourhoods are kept, distances
-        between far points mean little (McInnes et al. 2018); by cosine distance. None for the default.
+        "pca": the two directions of largest variance (Pearson 1901). "umap", by cosine distance: neighbourhoods are
+        kept, and distances between far points mean little (McInnes et al. 2018). None for the default.
 
     Raises
     ------
     InputError
-        If the method is unknown or not installed, or too few pictures are there for it.
+        If the method is unknown or not installed, or there are too few pictures for it.
     """
     chosen = method or available_methods()[0]
     if chosen not in get_args(Method):
-        raise InputError(f"{chosen!r} is no method of laying out a map; it is umap or pca.")
+        raise InputError(f"{chosen!r} is not a way to lay out a map; choose umap or pca.")
     if method is None and len(vectors) < FEWEST:
         chosen = "pca"
     if chosen == "umap":
@@ -74,16 +74,18 @@ def project(vectors: npt.NDArray[np.float32], method: Method | None = None) -> P
 def _pca(vectors: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.float64], tuple[float, float]]:
     count, dim = vectors.shape
     mean = vectors.mean(axis=0, dtype=np.float64)
-    # The covariance is small; the centred vectors are not, so they are never held all at once.
+    # The covariance is small, the centred vectors are not: they are never held all at once.
     covariance = np.zeros((dim, dim))
-    for start in range(0, count, AT_ONCE):
-        part = vectors[start : start + AT_ONCE] - mean
+    for start in range(0, count, ROWS_AT_ONCE):
+        part = vectors[start : start + ROWS_AT_ONCE] - mean
         covariance += part.T @ part
     variances, directions = np.linalg.eigh(covariance)
     best = directions[:, ::-1][:, :2]
-    # An eigenvector is as good as its negative: let the largest part be positive, so that a map never flips.
+    # The sign of an eigenvector is arbitrary: the largest component is made positive, so that a map never flips.
     best = best * np.sign(best[np.abs(best).argmax(axis=0), np.arange(best.shape[1])])
-    parts = [np.asarray((vectors[start : start + AT_ONCE] - mean) @ best) for start in range(0, count, AT_ONCE)]
+    parts = [
+        np.asarray((vectors[start : start + ROWS_AT_ONCE] - mean) @ best) for start in range(0, count, ROWS_AT_ONCE)
+    ]
     total = max(float(variances.sum()), 1e-12)
     shares = [max(0.0, float(value)) / total for value in variances[::-1][:2]]
     return np.concatenate(parts), (shares[0], shares[1])
@@ -92,19 +94,21 @@ def _pca(vectors: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.float64], tup
 def _umap(vectors: npt.NDArray[np.float32]) -> Any:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about threads and a seed, which is meant, and about TensorFlow
+            warnings.simplefilter(
+                "ignore"
+            )  # that a seed means one thread, which is intended, and that TensorFlow is missing
             umap: Any = import_module("umap")
     except ImportError:
         raise InputError("UMAP is not installed; run `pip install 'roco-search[map]'`, or take --method pca.") from None
     if len(vectors) < FEWEST:
-        raise InputError(f"UMAP needs {FEWEST} pictures at least and there are {len(vectors)}; take --method pca.")
+        raise InputError(f"UMAP needs at least {FEWEST} pictures and there are {len(vectors)}; take --method pca.")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         reducer = umap.UMAP(
             n_neighbors=min(NEIGHBOURS, len(vectors) - 1),
             min_dist=0.1,
             metric="cosine",
-            # The spectral start of so few has no eigenvectors to take.
+            # With so few points, the spectral start has too few eigenvectors.
             init="spectral" if len(vectors) > NEIGHBOURS else "random",
             random_state=SEED,
             n_jobs=1,

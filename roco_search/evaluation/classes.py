@@ -7,7 +7,6 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.resources import as_file, files
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +17,7 @@ from roco_search.classify.truth import named_counts
 from roco_search.datasets.columns import fold_name
 from roco_search.datasets.pair import Pair
 from roco_search.errors import InputError
+from roco_search.vocabulary.image_classes import attributes, image_classes
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,28 +167,20 @@ def find_classes(
     return Classes(column, tuple(given), dict(other), len(pairs) - values.total())
 
 
-def own_classes() -> list[str]:
-    """Return the names of the files of classes that come with roco."""
-    return sorted(
-        file.name.removesuffix(".yaml") for file in files("roco_search.vocabulary").joinpath("classes").iterdir()
-    )
-
-
 def own(name: str) -> list[Label]:
-    """Return the classes of one of these files; none if there is no such file."""
-    if name not in own_classes():
+    """Return the classes that come with roco for an attribute, such as "modality"; none if there are none for it."""
+    if name not in attributes():
         return []
-    with as_file(files("roco_search.vocabulary").joinpath("classes", f"{name}.yaml")) as path:
-        return read_labels(path)
+    return [Label(entry.name, positive=entry.prompts, aliases=entry.aliases) for entry in image_classes(name)]
 
 
 def _read(file: str | Path) -> list[Label]:
     path = Path(file)
     if not path.exists():
-        if str(file) in own_classes():
+        if str(file) in attributes():
             return own(str(file))
         raise InputError(
-            f"There is no labels file {path}, nor is it one that comes with roco ({', '.join(own_classes())}); check "
+            f"There is no labels file {path}, nor is it one that comes with roco ({', '.join(attributes())}); check "
             "the path."
         )
     return read_labels(path)

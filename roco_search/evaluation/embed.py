@@ -5,9 +5,8 @@ A picture that cannot be read is left out with its caption, named and counted; i
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,11 +14,10 @@ import numpy.typing as npt
 
 from roco_search.datasets.pair import Pair, PairSet
 from roco_search.errors import ImageError, InputError
+from roco_search.imaging.ahead import MAX_BYTES, in_batches, read_ahead
 from roco_search.models.encoder import Encoder
-from roco_search.system.process import cores
 
 BATCH_SIZE = 64
-MAX_BYTES = 256 * 2**20  # of pixels in a batch: 64 radiographs would be gigabytes
 _TEXTS_AT_ONCE = 256
 
 Pixels = npt.NDArray[np.uint8]
@@ -105,25 +103,36 @@ def embed_with_each(
     kept: list[Pair] = []
     unreadable: list[UnreadablePicture] = []
     images: list[list[Embeddings]] = [[] for _ in encoders]
-    for batch in _batches(wanted):
-        read = [(pair, found) for pair, found in batch if not isinstance(found, str)]
-        unreadable += [UnreadablePicture(pair.picture.name, found) for pair, found in batch if isinstance(found, str)]
-        kept += [pair for pair, _ in read]
-        for encoder, parts in zip(encoders, images, strict=True):
-            if read:
-                parts.append(encoder.encode_images([pixels for _, pixels in read]))
-        if advance is not None:
-            advance(len(batch))
+    with closing(read_ahead(wanted, _read)) as entries:
+        for batch in in_batches(entries, BATCH_SIZE, MAX_BYTES):
+            pixels: list[Pixels] = []
+            for pair, found in batch:
+                if isinstance(found, ImageError):
+                    unreadable.append(UnreadablePicture(pair.picture.name, str(found)))
+                else:
+                    kept.append(pair)
+                    pixels.append(found)
+            for encoder, parts in zip(encoders, images, strict=True):
+                if pixels:
+                    parts.append(encoder.encode_images(pixels))
+            if advance is not None:
+                advance(len(batch))
+            batch.clear()  # These pixels would be held until the next batch is whole.
+            pixels.clear()
     if not kept:
         raise InputError(_nothing_left(unreadable))
     texts = [_embed_texts(encoder, [pair.caption for pair in kept] if captions else []) for encoder in encoders]
-    found = [
+    both = [
         Embedded(kept, np.concatenate(parts), of_captions, unreadable)
         for parts, of_captions in zip(images, texts, strict=True)
     ]
-    for encoder, embedded in zip(encoders, found, strict=True):
+    for encoder, embedded in zip(encoders, both, strict=True):
         _check(encoder, embedded)
-    return found
+    return both
+
+
+def _read(pair: Pair) -> Iterator[Pixels]:
+    yield pair.picture.read()
 
 
 def _embed_texts(encoder: Encoder, captions: Sequence[str]) -> Embeddings:
@@ -155,48 +164,3 @@ def _nothing_left(unreadable: Sequence[UnreadablePicture]) -> str:
         f"None of the {len(unreadable)} images can be read (the first, {first.name}: {first.reason}); check where the "
         "data set's images are."
     )
-
-
-def _batches(pairs: Sequence[Pair]) -> Iterator[list[tuple[Pair, Pixels | str]]]:
-    batch: list[tuple[Pair, Pixels | str]] = []
-    held = 0
-    for pair, found in _read_ahead(pairs):
-        batch.append((pair, found))
-        held += 0 if isinstance(found, str) else found.nbytes
-        if len(batch) >= BATCH_SIZE or held >= MAX_BYTES:
-            yield batch
-            batch, held = [], 0
-    if batch:
-        yield batch
-
-
-def _read_ahead(pairs: Sequence[Pair]) -> Iterator[tuple[Pair, Pixels | str]]:
-    """Yield each pair with its pixels, or with the reason why there are none, in order."""
-    workers = cores()
-    waiting: deque[tuple[Pair, Future[Pixels | str]]] = deque()
-    with ThreadPoolExecutor(workers, thread_name_prefix="roco-read") as pool:
-        try:
-            for pair in pairs:
-                waiting.append((pair, pool.submit(_read, pair)))
-                # A decoded radiograph can be 50 MB: few are held at once.
-                if len(waiting) > 2 * workers:
-                    first, future = waiting.popleft()
-                    yield first, future.result()
-            while waiting:
-                first, future = waiting.popleft()
-                yield first, future.result()
-        finally:
-            for _, future in waiting:
-                future.cancel()
-
-
-def _read(pair: Pair) -> Pixels | str:
-    try:
-        return pair.picture.read()
-    except ImageError as error:
-        return str(error)
-    except MemoryError:
-        return "there is not enough memory to decode it; close other programs or make it smaller"
-    except Exception as error:
-        # The message of an unknown exception may quote the header, so only its type is told.
-        return f"its decoder failed ({type(error).__name__}); the file is probably damaged"

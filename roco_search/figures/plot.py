@@ -1,4 +1,4 @@
-"""Plots: matplotlib without pyplot, in colours that colour-blind readers tell apart, readable when printed."""
+"""Plots: matplotlib without pyplot, in colours that colour-blind readers can distinguish, readable when printed."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from roco_search.errors import InputError
+from roco_search.figures.page import mark_safe
 
 if TYPE_CHECKING:
+    from markupsafe import Markup
     from matplotlib.figure import Figure
 
-# Okabe and Ito's palette (2008), its yellow last because it is faint on white.
+# Okabe and Ito's palette (2008), with yellow last because it is faint on white.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#F0E442")
 SEQUENTIAL = "cividis"  # even in lightness, and the same to readers with any colour vision
 _DPI = 144
@@ -35,14 +37,14 @@ _RC: Any = {
     "grid.linewidth": 0.6,
     "lines.linewidth": 1.6,
     "legend.frameon": False,
-    "svg.fonttype": "none",  # text stays text: it can be read aloud and searched
-    "svg.hashsalt": "roco",  # the same plot is the same file
+    "svg.fonttype": "none",  # text stays text: a screen reader can read it, and a browser can search it
+    "svg.hashsalt": "roco",  # the same plot gives the same file
 }
 
 
 @contextmanager
 def style() -> Iterator[type[Figure]]:
-    """Give matplotlib's ``Figure`` to draw with, in roco's style while the block runs.
+    """Yield matplotlib's ``Figure`` class; figures drawn inside the block have roco's style.
 
     >>> with style() as figure:
     ...     axes = figure(figsize=(6, 3)).subplots()
@@ -62,23 +64,29 @@ def png(figure: Figure) -> bytes:
     return data.getvalue()
 
 
-def svg(figure: Figure) -> str:
-    """Return a figure as an ``<svg>`` element for a page."""
+def svg(figure: Figure) -> Markup:
+    """Return a figure as an SVG element for a page; matplotlib has escaped its texts."""
     import matplotlib as mpl
 
     data = io.StringIO()
-    with mpl.rc_context(_RC):  # how text and ids are written is decided now, not when the figure was made
+    with mpl.rc_context(_RC):  # text and ids are formatted now, not when the figure was made
         figure.savefig(data, format="svg", metadata={"Date": None, "Creator": None})
     text = data.getvalue()
-    return text[text.index("<svg") :]
+    return mark_safe(text[text.index("<svg") :])
 
 
 def write_png(path: Path, figure: Figure) -> None:
-    """Write a figure, whole or not at all. Raises `InputError` where it cannot be written."""
+    """Write a figure as a PNG file, whole or not at all.
+
+    Raises
+    ------
+    InputError
+        If it cannot be written.
+    """
     from roco_search.library.directory import replace_file
 
     content = png(figure)
     try:
         replace_file(path, lambda temporary: temporary.write_bytes(content))
     except OSError as error:
-        raise InputError(f"{path} cannot be written ({error.strerror}); give another place.") from None
+        raise InputError(f"{path} cannot be written ({error.strerror}); choose another path.") from None

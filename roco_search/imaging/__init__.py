@@ -1,18 +1,42 @@
-"""A file becomes pictures: `open_image` reads any supported file, `sniff` tells which are worth opening.
+"""A file becomes pictures: `open_image` reads any supported file, `sniff` says which are worth opening.
 
-`open_image_bytes` reads the content of a file that lies in memory, by the same rendering.
+`open_image_bytes` reads a file whose content is in memory, with the same rendering, and `read_levels` the grey levels
+that a window can choose from.
+
+These three are the door of the room, and the guard stands here: a decoder that fails on a damaged file may quote the
+header in its exception, a patient's name included. Nothing of that exception passes. Whatever is raised below, a
+caller sees an error of roco in roco's own words, without a cause, a context or the frames of a decoder.
 """
 
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
-from roco_search.errors import UnreadableImage
+from roco_search.errors import RocoError, UnreadableImage
 from roco_search.imaging.dicom.tags import Tags
 from roco_search.imaging.frame import Frame, FrameChoice, FrameNumbers, InMemory, Source, Window
-from roco_search.imaging.sniff import HEAD, Kind, is_dicom, is_raster, sniff
+from roco_search.imaging.sniff import HEAD, Kind, cannot_open, is_dicom, is_raster, sniff
 
-__all__ = ["Frame", "FrameChoice", "FrameNumbers", "Tags", "Window", "open_image", "open_image_bytes", "sniff"]
+if TYPE_CHECKING:
+    from roco_search.imaging.dicom.levels import Levels
+
+__all__ = [
+    "Frame",
+    "FrameChoice",
+    "FrameNumbers",
+    "Tags",
+    "Window",
+    "open_image",
+    "open_image_bytes",
+    "read_levels",
+    "sniff",
+]
+Made = TypeVar("Made")
+_DAMAGED = {
+    "dicom": "its header is damaged; copy or export it again",
+    "raster": "its data is damaged; copy or export it again",
+}
 
 
 def open_image(
@@ -91,6 +115,31 @@ def open_image_bytes(
     yield from _open(kind, InMemory(content), window, frames)
 
 
+def read_levels(path: str | os.PathLike[str], frame: int = 0) -> "Levels | None":
+    """Read the grey levels of a frame, counted from 0.
+
+    Returns
+    -------
+    Levels or None
+        None where a window of `open_image` changes nothing: colour, palettes, rasters, and frames of one value.
+
+    Raises
+    ------
+    NotAnImage, UnreadableImage
+        As `open_image`.
+    """
+    path = Path(path)
+    match sniff(path):
+        case "dicom":
+            from roco_search.imaging.dicom.levels import each_levels
+
+            return next(_in_own_words("dicom", each_levels(path, (frame,))))
+        case "raster":
+            return None
+        case None:
+            raise _not_a_picture()
+
+
 def _open(
     kind: Kind | None,
     source: Source,
@@ -103,10 +152,39 @@ def _open(
             # Each kind's own libraries are imported on first use: `roco --help` needs neither.
             from roco_search.imaging.dicom.pipeline import open_dicom
 
-            yield from open_dicom(source, window, frames, at_least)
+            yield from _in_own_words(kind, open_dicom(source, window, frames, at_least))
         case "raster":
             from roco_search.imaging.raster import open_raster
 
-            yield from open_raster(source, window, frames, at_least)
+            yield from _in_own_words(kind, open_raster(source, window, frames, at_least))
         case None:
-            raise UnreadableImage("not a picture: PNG, JPEG, TIFF, WebP, BMP and DICOM are read; export it as one")
+            raise _not_a_picture()
+
+
+def _in_own_words(kind: Kind, made: Iterator[Made]) -> Iterator[Made]:
+    """Yield what a reader makes of a file; whatever it raises leaves as an error of ours, and as nothing else."""
+    refusal: RocoError | MemoryError
+    try:
+        yield from made
+        return
+    except RocoError as error:
+        refusal = error.with_traceback(None)
+    except MemoryError:  # Not the file's fault, so not an ImageError.
+        refusal = MemoryError()
+    except Exception as error:  # Pillow and pydicom raise nearly anything on a damaged file.
+        refusal = UnreadableImage(_reason(kind, error))
+    # Raised out here, where no exception is being handled, so that none becomes its context.
+    refusal.__cause__ = refusal.__context__ = None
+    raise refusal
+
+
+def _reason(kind: Kind, error: Exception) -> str:
+    if isinstance(error, OSError) and error.errno is not None:
+        return str(cannot_open(error))
+    if isinstance(error, EOFError) or "truncated" in str(error):
+        return "cut short: it ends before its pixels do; copy or export it again"
+    return _DAMAGED[kind]
+
+
+def _not_a_picture() -> UnreadableImage:
+    return UnreadableImage("not a picture: PNG, JPEG, TIFF, WebP, BMP and DICOM are read; export it as one")

@@ -83,6 +83,11 @@ class Frame:
     index: int
     count: int
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of its pixels."""
+        return self.pixels.nbytes
+
 
 def choose_frames(count: int, choice: FrameChoice | FrameNumbers) -> list[int]:
     """Return the indices of the chosen frames, ascending and without repeats.

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageFile, UnidentifiedImageError
 
-from roco_search.errors import RocoError, UnreadableImage
+from roco_search.errors import UnreadableImage
 from roco_search.imaging.dicom.codecs import silence
 from roco_search.imaging.dicom.tags import Tags
 from roco_search.imaging.frame import (
@@ -22,7 +22,6 @@ from roco_search.imaging.frame import (
     reduction,
 )
 from roco_search.imaging.render import apply_window, average, robust_range, stretch, to_picture
-from roco_search.imaging.sniff import cannot_open
 
 FORMATS = ("PNG", "JPEG", "TIFF", "WEBP", "BMP")
 MULTI_FRAME = frozenset({"PNG", "TIFF", "WEBP"})
@@ -51,7 +50,8 @@ def open_raster(
     Raises
     ------
     UnreadableImage
-        If the file is not such a picture, is damaged or cut short, or is too large.
+        If the file is not such a picture, or is too large. On a damaged file Pillow raises SyntaxError, struct.error,
+        ValueError and more: `open_image` turns them into a reason.
     """
     silence()
     # Another library in the process may have turned it on; half a radiograph in grey is worse than none.
@@ -70,30 +70,16 @@ def open_raster(
                     if at_least is not None and image.format == "JPEG":
                         image.draft(None, (at_least, at_least))
                     yield Frame(_render(image, window, at_least), tags, index, count)
-    except (RocoError, MemoryError):
-        raise
     except Image.DecompressionBombError:
         raise UnreadableImage("too large: its header declares a picture that would not fit; make it smaller") from None
     except UnidentifiedImageError:
         raise UnreadableImage("not a picture, though its name or its first bytes say so; export it again") from None
-    except PermissionError as error:
-        raise cannot_open(error) from None
-    except Exception as error:  # Pillow raises SyntaxError, struct.error, ValueError … on damaged files.
-        raise UnreadableImage(_reason(error)) from None
 
 
 def _refuse_empty(file: BinaryIO) -> None:
     if file.seek(0, os.SEEK_END) == 0:
         raise UnreadableImage("the file is empty; copy or export it again")
     file.seek(0)
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, OSError) and error.errno is not None:
-        return str(cannot_open(error))
-    if isinstance(error, EOFError) or "truncated" in str(error):
-        return "cut short: it ends before its pixels do; copy or export it again"
-    return "its data is damaged; copy or export it again"
 
 
 def _tags(image: Image.Image) -> Tags:

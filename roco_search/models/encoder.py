@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from roco_search.models.checkpoint import Checkpoint
 
 
+NO_EMBEDDING = "the model gives no usable embedding for it; look at the picture, or try another model"
+"""Why an image whose embedding is not finite has none."""
+
+
 @runtime_checkable
 class Encoder(Protocol):
     """A dual encoder. Preprocessing and tokenising are its own business.

@@ -92,6 +92,14 @@ class OnnxEncoder(CheckpointEncoder):
         assert self._image is not None
         return np.asarray(self._image.run(None, {"pixel_values": pixels})[0])
 
+    @property
+    def text_form(self) -> str | None:
+        """The arithmetic of the text tower, "int8" or "fp32"; None where torch has taken over."""
+        if self._text is None:
+            return None
+        entry = self._text[2]
+        return entry.form if entry else "fp32"
+
     @cached_property
     def _plan(self) -> ImagePlan | None:
         if not self._fast:

@@ -1,7 +1,7 @@
 """A query becomes ranked, grouped hits.
 
 The rooms inside: `terms` (what a query is made of), `embedding` (one vector of it), `filters` (where to look),
-`guesses` (what headers leave open), `grouping` (rows for a person), `hits` (what comes out).
+`grouping` (rows for a person), `hits` (what comes out).
 """
 
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ from roco_search.search.hits import Hit
 from roco_search.search.terms import Term, read_query
 
 if TYPE_CHECKING:
-    from roco_search.search.guesses import Guesses
+    from roco_search.classify.guesses import Guesses
 
 __all__ = ["NEAR", "Filters", "GroupBy", "Hit", "Term", "read_query", "search"]
 
@@ -182,7 +182,7 @@ def _read(terms: Sequence[str | Path | Term]) -> list[Term]:
 
 
 def _guesses(encoder: Encoder) -> "Guesses":
-    from roco_search.search.guesses import Guesses
+    from roco_search.classify.guesses import Guesses
 
     return Guesses(encoder)
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
+from itertools import tee
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,7 @@ from PIL import Image
 
 from roco_search.datasets.pair import Pair
 from roco_search.errors import ImageError
+from roco_search.imaging.ahead import read_ahead
 from roco_search.system.process import cores
 from roco_search.training.augment import augment
 
@@ -59,6 +60,7 @@ class Sampler:
 Pixels = npt.NDArray[np.uint8]
 # Twice what is being worked on: a slow image is waited for by one batch, not by every one.
 BATCHES_AHEAD = 2
+MAX_BYTES = 2 * 2**30  # two batches of 4,096 augmented images of 224 pixels, and some
 
 
 @dataclass(slots=True)
@@ -110,43 +112,39 @@ class Batches:
         self._workers = workers or min(16, cores())
         self.waited = 0.0
 
-    def run(self, first: int, end: int) -> Iterator[Drawn]:
+    def run(self, first: int, end: int) -> Generator[Drawn, None, None]:
         """Yield the batches of the steps from ``first`` to before ``end``."""
-        pool = ThreadPoolExecutor(self._workers, thread_name_prefix="roco-train")
-        pending: deque[tuple[Drawn, list[Future[Pixels]]]] = deque()
-        try:
-            for step in range(first, end):
-                pending.append(self._submit(pool, step))
-                if len(pending) > BATCHES_AHEAD:
-                    yield self._collect(*pending.popleft())
-            while pending:
-                yield self._collect(*pending.popleft())
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+        batches, coming = tee(self._draw(step) for step in range(first, end))
+        places = ((drawn, place) for drawn in coming for place in _places(drawn))
+        largest = range(self._sampler.count)[self._part(self._sampler.count)]
+        reader = read_ahead(
+            places, self._read, ahead=BATCHES_AHEAD * len(largest), max_bytes=MAX_BYTES, threads=self._workers
+        )
+        with closing(reader) as images:
+            for drawn in batches:
+                self._fill(drawn, images)
+                yield drawn
 
-    def _submit(self, pool: ThreadPoolExecutor, step: int) -> tuple[Drawn, list[Future[Pixels]]]:
+    def _draw(self, step: int) -> Drawn:
         rows = self._sampler.batch(step)
         random = np.random.default_rng((self._seed, 2, step))
         captions = [draw_caption(self._pairs[row], random) for row in rows]
-        part = self._part(len(rows))
-        drawn = Drawn(step, rows, captions, part, [])
-        return drawn, [pool.submit(self._image, step, place, rows[place]) for place in range(len(rows))[part]]
+        return Drawn(step, rows, captions, self._part(len(rows)), [])
 
-    def _collect(self, drawn: Drawn, futures: list[Future[Pixels]]) -> Drawn:
+    def _fill(self, drawn: Drawn, images: Iterator[tuple[tuple[Drawn, int], Pixels | ImageError]]) -> None:
         started = time.perf_counter()
-        for row, future in zip(drawn.rows[drawn.part], futures, strict=True):
-            try:
-                drawn.images.append(future.result())
-            except ImageError as error:
+        for place in _places(drawn):
+            _, found = next(images)
+            if isinstance(found, ImageError):
                 drawn.images.append(None)
-                drawn.unreadable.append((self._pairs[row].picture.name, str(error)))
-            except Exception as error:
-                # The message of an unknown exception may quote the header, so only its type is told.
-                reason = f"its decoder failed ({type(error).__name__}); the file is probably damaged"
-                drawn.images.append(None)
-                drawn.unreadable.append((self._pairs[row].picture.name, reason))
+                drawn.unreadable.append((self._pairs[drawn.rows[place]].picture.name, str(found)))
+            else:
+                drawn.images.append(found)
         self.waited += time.perf_counter() - started
-        return drawn
+
+    def _read(self, wanted: tuple[Drawn, int]) -> Iterator[Pixels]:
+        drawn, place = wanted
+        yield self._image(drawn.step, place, int(drawn.rows[place]))
 
     def _image(self, step: int, place: int, row: int) -> Pixels:
         pixels = self._pairs[row].picture.read()
@@ -156,6 +154,11 @@ class Batches:
         grey = bool((pixels[..., 0] == pixels[..., 1]).all() and (pixels[..., 1] == pixels[..., 2]).all())
         image = Image.fromarray(np.ascontiguousarray(pixels[..., 0]) if grey else pixels)  # a third of the work
         return np.asarray(augment(image, self._size, random).convert("RGB"))
+
+
+def _places(drawn: Drawn) -> range:
+    """Return the places in a batch whose images are this process's."""
+    return range(len(drawn.rows))[drawn.part]
 
 
 def draw_caption(pair: Pair, random: np.random.Generator) -> str:

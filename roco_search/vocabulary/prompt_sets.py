@@ -1,4 +1,4 @@
-"""The prompt sets that come with the package, as ``roco_search/vocabulary/README.md`` describes them."""
+"""How findings are spoken of in each kind of image: prompt sets, and the words by which labels are understood."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
+DATA = "roco_search.vocabulary"
 GENERAL = "general"
 
 
@@ -21,7 +22,17 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class PromptSet:
-    """How one kind of image is spoken of."""
+    """How one kind of image is spoken of.
+
+    Attributes
+    ----------
+    name, title
+        What the program and what a person calls it.
+    finding, normal
+        Templates for a label that names something seen, and for one that says that nothing is wrong.
+    modalities, body_parts
+        The DICOM terms of the images that it is for; without any, all.
+    """
 
     name: str
     title: str
@@ -29,12 +40,11 @@ class PromptSet:
     normal: Pair
     modalities: frozenset[str]
     body_parts: frozenset[str]
-    guess: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """By which words a label is understood."""
+    """The words by which a label is understood, as ``words.yaml`` describes them."""
 
     normal: frozenset[str]
     abnormal: frozenset[str]
@@ -47,31 +57,29 @@ class Words:
 @cache
 def prompt_sets() -> Mapping[str, PromptSet]:
     """Return every prompt set by its name."""
-    sets = {}
-    for file in sorted(files("roco_search.vocabulary").iterdir(), key=lambda entry: entry.name):
-        name, _, ending = file.name.rpartition(".")
-        if ending == "yaml" and name != "words":
-            sets[name] = _prompt_set(name, _load(file.name))
-    return sets
+    names = sorted(file.name.removesuffix(".yaml") for file in (files(DATA) / "prompts").iterdir())
+    return {name: _prompt_set(name, read_yaml(f"prompts/{name}.yaml")) for name in names}
 
 
 @cache
 def subject_prompts() -> Pair:
     """Return the templates for labels that name a modality or a part of the body."""
-    return _pair(_load(f"{GENERAL}.yaml")["subject"])
+    return _pair(read_yaml(f"prompts/{GENERAL}.yaml")["subject"])
 
 
 @cache
 def words() -> Words:
     """Return the words by which labels are understood."""
-    return Words(**{key: frozenset(str(word) for word in value) for key, value in _load("words.yaml").items()})
+    return Words(**{key: frozenset(str(word) for word in value) for key, value in read_yaml("words.yaml").items()})
 
 
-def _load(name: str) -> Any:
+def read_yaml(name: str) -> Any:
+    """Return one of the files of this folder. Every scalar stays a text: YAML 1.1 would read "no" as False."""
     import yaml
 
-    # BaseLoader leaves every scalar a text: YAML 1.1 would read "no" as False.
-    return yaml.load((files("roco_search.vocabulary") / name).read_text("utf-8"), Loader=yaml.BaseLoader)
+    # libyaml's loader, where PyYAML was built with it, is ten times faster.
+    loader = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
+    return yaml.load((files(DATA) / name).read_text("utf-8"), Loader=loader)
 
 
 def _prompt_set(name: str, content: Mapping[str, Any]) -> PromptSet:
@@ -82,7 +90,6 @@ def _prompt_set(name: str, content: Mapping[str, Any]) -> PromptSet:
         normal=_pair(content["normal"]),
         modalities=frozenset(content.get("modalities", ())),
         body_parts=frozenset(content.get("body_parts", ())),
-        guess=tuple(content.get("guess", ())),
     )
 
 

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 PORT = 7860
 UPLOADS = "uploads"
 QUEUE = 64  # events that wait; who comes later is told so
-ASSETS = ("gallery.js", "viewer.js", "map.js")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,8 +112,8 @@ def make_blocks(desk: Desk, folder: Path) -> gr.Blocks:
     """Return the three tabs over a library. `prepare_gradio` comes first, with the same folder."""
     import gradio as gr
 
+    from roco_search.web.tabs import html
     from roco_search.web.tabs.classify import ClassifyTab
-    from roco_search.web.tabs.events import html
     from roco_search.web.tabs.library import LibraryTab
     from roco_search.web.tabs.search import SearchTab
 
@@ -151,7 +150,6 @@ def make_app(desk: Desk, folder: Path, rules: Rules) -> FastAPI:
 
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     add_routes(app, desk, folder)
-    scripts = "".join(f'<script src="/roco/assets/{name}"></script>' for name in ASSETS)
     blocks = make_blocks(desk, folder)
     gr.mount_gradio_app(
         app,
@@ -166,7 +164,7 @@ def make_app(desk: Desk, folder: Path, rules: Rules) -> FastAPI:
         pwa=False,
         mcp_server=False,
         theme=_theme(),
-        head=f'<link rel="stylesheet" href="/roco/assets/roco.css">{scripts}',
+        head=markup.head(),
     )
     # Only ``launch`` sets this, and only then does Gradio check which files a message may name. The gate does so too.
     blocks.has_launched = True

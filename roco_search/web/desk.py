@@ -20,14 +20,14 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from roco_search.embedding_map.grouping import folder_names
+from roco_search.embedding_map.layout import folder_names
 from roco_search.errors import InputError
+from roco_search.figures.page import printable
 from roco_search.library import Library, LibraryStatus, StoredFrame
 from roco_search.library.truth.selection import Term
 from roco_search.search import Filters, Hit, search
 from roco_search.search.embedding import unit
 from roco_search.web.encoding import SharedEncoder
-from roco_search.web.markup import printable
 
 if TYPE_CHECKING:
     from roco_search.embedding_map import EmbeddingMap, Method
@@ -276,8 +276,8 @@ class Desk:
         InputError
             If the method is not there.
         """
+        from roco_search.classify.guesses import Guesses
         from roco_search.embedding_map import lay_out, read_pictures
-        from roco_search.search.guesses import Guesses
 
         key = (method or "", guess, self.ask(lambda library: library.vectors().generation))
         with self._mapping:

@@ -1,102 +1,84 @@
-"""The HTML of the tabs. What somebody else may have chosen, file names above all, is escaped here and nowhere else."""
+"""What the tabs show, as HTML by the templates beside this file.
+
+Names of files and labels are somebody else's choice; `roco_search.figures.render` escapes them, and also what Gradio's
+own templates would evaluate.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from roco_search import figures
+from roco_search.figures import data_uri, render
 
 if TYPE_CHECKING:
+    from markupsafe import Markup
     from PIL.Image import Image
 
     from roco_search.classify import Prediction
-    from roco_search.library import Skipped
+    from roco_search.library import LibraryStatus, Skipped
     from roco_search.search import Hit
     from roco_search.web.desk import Desk, Found
 
-NOT_CLINICAL = "For research, not for clinical use."
-MOST_ROWS = 500  # of a table of files; `roco status` names them all
+MOST_ROWS = 500  # of a table of files; `roco status` names all of them
+SCRIPTS = ("gallery.js", "viewer.js", "map.js")
 
 
-def printable(text: str) -> str:
-    """Return a text without control characters and undecodable bytes: these are shown escaped."""
-    return "".join(
-        char if char.isprintable() else char.encode("unicode_escape", "surrogatepass").decode("ascii") for char in text
-    )
+def head() -> Markup:
+    """Return what the page's head loads: our style sheet and scripts."""
+    return render("web/templates/head.html", scripts=SCRIPTS)
 
 
-def escape(text: str) -> str:
-    """Return a text that stays text also in Gradio's templates, which read ``{{…}}`` and ``${…}``."""
-    return figures.escape(text).replace("{", "&#123;").replace("$", "&#36;").replace("`", "&#96;")
-
-
-def header() -> str:
+def header() -> Markup:
     """Return what stands above the tabs."""
-    return (
-        f'<header class="roco-header"><h1>roco</h1><p>Find radiology images in words, on this computer.</p>'
-        f'<p class="roco-caution"><strong>{NOT_CLINICAL}</strong> Scores are similarities, and probabilities are the '
-        "model's, not clinical ones.</p></header>"
-    )
+    return render("web/templates/header.html")
 
 
-def note(text: str, *, error: bool = False) -> str:
-    """Return one sentence for the person; an error is read aloud at once."""
-    role, kind = ("alert", "roco-note roco-error") if error else ("status", "roco-note")
-    return f'<p class="{kind}" role="{role}">{escape(text)}</p>'
+def note(text: str, *, error: bool = False) -> Markup:
+    """Return one sentence for the person; a screen reader reads an error at once."""
+    return render("web/templates/note.html", text=text, error=error)
 
 
-def cards(desk: Desk, found: Found) -> str:
-    """Return the items of a gallery: a button a hit, with its picture, score, modality and body part."""
-    return "".join(_card(desk, frame_id, hit) for frame_id, hit in found.hits)
+def cards(desk: Desk, found: Found) -> Markup:
+    """Return the items of a gallery: a button for each hit, with its picture, score, modality and body part."""
+    return render("web/templates/cards.html", cards=[_card(desk, frame_id, hit) for frame_id, hit in found.hits])
 
 
-def gallery(items: str) -> str:
-    """Return a gallery of `cards`."""
-    if not items:
-        return ""
-    keys = "Arrow keys move, Enter opens, Escape closes."
-    return f'<p class="roco-hidden" id="roco-keys">{keys}</p><ol class="roco-cards" role="list">{items}</ol>'
+def gallery(items: str | Markup) -> str | Markup:
+    """Return a gallery of `cards`; nothing if there are none."""
+    return render("web/templates/gallery.html", cards=items) if items else ""
 
 
-def known(value: str | None, *, guessed: bool) -> str | None:
-    """Return a term for a person, marked where it is a guess."""
+def _card(desk: Desk, frame_id: int, hit: Hit) -> dict[str, object]:
+    name = desk.name(hit.path)
+    body_part = _known(hit.body_part and hit.body_part.lower(), guessed=hit.body_part_guessed)
+    modality = _known(hit.modality, guessed=hit.modality_guessed)
+    facts = [
+        " · ".join(term for term in (modality, body_part) if term) or "its header says nothing",
+        *([f"frame {hit.frame + 1}/{hit.frames}"] if hit.frames > 1 else []),
+        *([f"+{hit.more} in its group"] if hit.more else []),
+    ]
+    return {
+        "id": frame_id,
+        "name": name,
+        "score": f"{hit.score:.3f}",
+        "facts": " · ".join(facts),
+        "label": f"{hit.rank}. {', '.join(facts)}, score {hit.score:.3f}, {name}",
+    }
+
+
+def _known(value: str | None, *, guessed: bool) -> str | None:
     return f"{value} (guess)" if value and guessed else value
 
 
-def _card(desk: Desk, frame_id: int, hit: Hit) -> str:
-    name = desk.name(hit.path)
-    body_part = known(hit.body_part and hit.body_part.lower(), guessed=hit.body_part_guessed)
-    modality = known(hit.modality, guessed=hit.modality_guessed)
-    facts = [
-        " · ".join(term for term in (modality, body_part) if term) or "its header says nothing",
-        f"frame {hit.frame + 1}/{hit.frames}" if hit.frames > 1 else None,
-        f"+{hit.more} in its group" if hit.more else None,
-    ]
-    said = ", ".join(fact for fact in facts if fact)
-    return (
-        f'<li><button type="button" class="roco-card" data-id="{frame_id}" title="{escape(name)}" '
-        f'aria-label="{escape(f"{hit.rank}. {said}, score {hit.score:.3f}, {name}")}" aria-describedby="roco-keys">'
-        f'<span class="roco-picture"><img src="/roco/image/{frame_id}.jpg?size=320" alt="" loading="lazy" '
-        f'decoding="async"></span><span class="roco-facts"><b>{hit.score:.3f}</b> '
-        f'{escape(" · ".join(fact for fact in facts if fact))}<span class="roco-name">{escape(name)}</span></span>'
-        "</button></li>"
-    )
-
-
-def bars(prediction: Prediction) -> str:
+def bars(prediction: Prediction) -> Markup:
     """Return the labels of an image with their probabilities as bars; a label with a heat map is a button."""
-    exclusive = prediction.mode == "exclusive"
-    rows = "".join(
-        f'<li><button type="button" class="roco-bar" data-map="{number}" aria-pressed="{str(number == 0).lower()}">'
-        f'<span class="roco-label">{escape(entry.label)}</span>'
-        f'<span class="roco-track" aria-hidden="true"><span style="width:{100 * entry.probability:.1f}%"></span></span>'
-        f'<span class="roco-value">{100 * entry.probability:.1f} %</span>'
-        f'<span class="roco-cosine">cosine {entry.score:.3f}</span></button></li>'
-        for number, entry in enumerate(prediction.labels)
+    return render(
+        "web/templates/bars.html",
+        exclusive=prediction.mode == "exclusive",
+        prompts=_prompts(prediction),
+        labels=prediction.labels,
     )
-    mode = "One of these: the probabilities add up to 100 %." if exclusive else "Each for itself, against its opposite."
-    return f'<p class="roco-quiet">{mode} {_prompts(prediction)}</p><ol class="roco-bars" role="list">{rows}</ol>'
 
 
 def _prompts(prediction: Prediction) -> str:
@@ -107,44 +89,38 @@ def _prompts(prediction: Prediction) -> str:
         return ""
     title = sets[prediction.prompt_set].title
     how = "the model took it for such an image" if prediction.guessed else "its header says so"
-    return escape(f"Prompts for {title} were used: {how}.")
+    return f"Prompts for {title} were used: {how}."
 
 
-def looked_at(picture: Image, maps: Sequence[tuple[str, Image]], name: str) -> str:
-    """Return an image, and over it the heat map of each label, of which one is shown."""
-    layers = [_layer(figures.picture(picture, f"The image {name}"), "plain", shown=not maps)]
-    layers += [
-        _layer(figures.picture(image, f"Heat map of {label}"), str(number), shown=number == 0)
-        for number, (label, image) in enumerate(maps)
+def image(picture: Image, maps: Sequence[tuple[str, Image]], name: str) -> Markup:
+    """Return an image, and over it the heat map of each label, one of which is shown."""
+    drawn = [(label, data_uri(heat)) for label, heat in maps]
+    return render("web/templates/image.html", image=data_uri(picture), maps=drawn, name=name)
+
+
+def upload(name: str) -> Markup:
+    """Return the name of an uploaded image."""
+    return render("web/templates/upload.html", name=name)
+
+
+def library(status: LibraryStatus, charts: Sequence[Markup]) -> Markup:
+    """Return what a library holds: a few facts, and charts as SVG."""
+    model = status.model
+    facts = [
+        ("Images", f"{status.frames:,} from {status.files:,} files"),
+        ("Model", f"{model.model}, {model.dim} dimensions" if model else "none"),
+        ("Not readable", f"{len(status.skipped):,}"),
     ]
-    caption = (
-        "Red: where covering the image costs the label most; blue: where it gains. It shows what the model looked at; "
-        "it is no outline of a finding."
-        if maps
-        else ""
-    )
-    button = (
-        '<button type="button" class="roco-plain" aria-pressed="false">Show the image alone</button>' if maps else ""
-    )
-    words = f"<figcaption>{escape(name)}<br>{caption}</figcaption>"
-    return f'<figure class="roco-looked">{"".join(layers)}{words}{button}</figure>'
+    return render("web/templates/library.html", facts=facts, charts=charts)
 
 
-def _layer(image: str, key: str, *, shown: bool) -> str:
-    return f'<div data-layer="{key}"{"" if shown else " hidden"}>{image}</div>'
+def refused(desk: Desk, unreadable: Sequence[Skipped], not_images: Sequence[Skipped]) -> Markup:
+    """Return the files that hold no image that could be read, and why."""
+    return render(
+        "web/templates/refused.html", unreadable=_files(desk, unreadable), not_images=_files(desk, not_images)
+    )
 
 
-def table(desk: Desk, entries: Sequence[Skipped], nothing: str) -> str:
-    """Return a table of files and reasons."""
-    if not entries:
-        return f'<p class="roco-quiet">{escape(nothing)}</p>'
-    rows = "".join(
-        f"<tr><td>{escape(desk.name(entry.path))}</td><td>{escape(entry.reason)}</td></tr>"
-        for entry in entries[:MOST_ROWS]
-    )
-    rest = len(entries) - MOST_ROWS
-    more = f"<p>… and {rest:,} more; <code>roco status</code> names them all.</p>" if rest > 0 else ""
-    return (
-        '<div class="roco-scroll" tabindex="0" role="region" aria-label="Files"><table class="roco-table"><thead><tr>'
-        f'<th scope="col">file</th><th scope="col">reason</th></tr></thead><tbody>{rows}</tbody></table></div>{more}'
-    )
+def _files(desk: Desk, entries: Sequence[Skipped]) -> dict[str, object]:
+    rows = [(desk.name(entry.path), entry.reason) for entry in entries[:MOST_ROWS]]
+    return {"rows": rows, "more": f"{len(entries) - MOST_ROWS:,}" if len(entries) > MOST_ROWS else None}

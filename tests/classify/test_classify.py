@@ -17,7 +17,7 @@ from pydicom.data import get_testdata_file
 from roco_search.classify import Classifier, Label, Picture, Unreadable, classify, classify_files, meaning, split_labels
 from roco_search.classify.heat import draw as draw_heat
 from roco_search.classify.heat import heat_maps, write
-from roco_search.classify.prompts import candidates, prompts_for
+from roco_search.classify.prompts import fitting, prompts_for
 from roco_search.errors import InputError
 from roco_search.imaging import Tags, open_image
 from roco_search.vocabulary.prompt_sets import prompt_sets, words
@@ -89,13 +89,13 @@ def test_every_prompt_set_is_complete() -> None:
         assert any("{}" not in text for text in entry.normal.absent)
         texts = (*entry.finding.present, *entry.finding.absent, *entry.normal.present, *entry.normal.absent)
         assert all(isinstance(text, str) and text.strip() for text in texts)
-    assert all(entry.guess and entry.modalities for entry in special)
+    assert all(entry.modalities for entry in special)
     assert "no" in words().negations, "YAML 1.1 reads a bare no as False"
 
 
 def test_the_header_chooses_the_prompts() -> None:
-    def chosen(modality: str | None, part: str | None = None) -> list[str]:
-        return [entry.name for entry in candidates(Tags(modality=modality, body_part=part))]
+    def chosen(modality: str, part: str | None = None) -> list[str]:
+        return [entry.name for entry in fitting(modality, part)]
 
     assert chosen("CT") == ["ct"]
     assert chosen("MR", "CHEST") == ["mri"]
@@ -103,7 +103,19 @@ def test_the_header_chooses_the_prompts() -> None:
     assert chosen("DX", "HAND") == ["xray"]
     assert chosen("DX") == ["chest-xray", "xray"], "the model decides between these"
     assert chosen("EEG") == ["general"]
-    assert len(chosen(None)) == len(chosen("OT")) == len(prompt_sets()) - 1
+
+
+def test_what_the_header_leaves_open_is_guessed_from_the_vocabularys_classes() -> None:
+    encoder = ConceptEncoder()
+    classifier = Classifier(encoder, [Label("nodule"), Label("normal")])
+
+    def chosen(text: str, modality: str | None, part: str | None = None) -> tuple[str, bool]:
+        return classifier.choose(encoder.encode_texts([text])[0], Tags(modality=modality, body_part=part))
+
+    assert chosen("ultrasound", None) == chosen("ultrasound", "OT") == ("ultrasound", True), "OT says nothing"
+    assert chosen("chest", "DX") == ("chest-xray", True) and chosen("knee", "DX") == ("xray", True)
+    assert chosen("chest", "DX", "HAND") == ("xray", False), "what the header says is not asked of the model"
+    assert chosen("radiograph", None, "CHEST") == ("chest-xray", True)
 
 
 def test_exclusive_is_one_softmax_at_the_models_temperature() -> None:

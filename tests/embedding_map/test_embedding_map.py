@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from roco_search.classify.guesses import Guesses
 from roco_search.embedding_map import NOT_STATED, OTHERS, available_methods, make_map, map_page, project, write_map
-from roco_search.embedding_map.grouping import folder_names, group
+from roco_search.embedding_map.layout import folder_names, group
 from roco_search.errors import InputError, LibraryEmpty
 from roco_search.library import Library
-from roco_search.search.guesses import Guesses
 from tests.collection import fill
 from tests.library.toy import Opened, ToyEncoder
 

@@ -9,7 +9,8 @@ import pytest
 from roco_search.classify.labels import check_labels
 from roco_search.datasets.pair import Pair
 from roco_search.errors import InputError
-from roco_search.evaluation.classes import Classes, find_classes, find_column, own, own_classes
+from roco_search.evaluation.classes import Classes, find_classes, find_column, own
+from roco_search.vocabulary.image_classes import attributes
 from tests.evaluation.made import pair
 
 
@@ -27,10 +28,10 @@ def names(classes: Classes) -> list[str]:
 
 
 def test_roco_brings_classes_for_modality_body_part_and_plane() -> None:
-    assert own_classes() == ["body_part", "modality", "plane"]
+    assert list(attributes()) == ["body_part", "modality", "plane"]
 
 
-@pytest.mark.parametrize("name", own_classes())
+@pytest.mark.parametrize("name", attributes())
 def test_the_classes_that_come_with_roco_can_be_told_apart(name: str) -> None:
     labels = own(name)
     check_labels(labels, "exclusive")

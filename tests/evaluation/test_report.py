@@ -79,7 +79,7 @@ def test_only_a_report_is_overwritten(tmp_path: Path) -> None:
     write_report(tmp_path / "a.html", found)
     assert (tmp_path / "a.html").stat().st_mode & 0o077 == 0
     (tmp_path / "b.html").write_text(page("contact sheet", "x", ""))
-    with pytest.raises(InputError, match=f"is no {KIND} of roco, so it is kept"):
+    with pytest.raises(InputError, match=f"is not a roco {KIND}, so it is kept"):
         write_report(tmp_path / "b.html", found)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from html import unescape
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from roco_search.errors import InputError
-from roco_search.figures import PALETTE, page, png, style, svg, write_page, write_png
+from roco_search.figures import PALETTE, mark_safe, page, png, style, svg, write_page, write_png
 
 
 def plot(title: str = "a < b") -> Figure:
@@ -46,8 +47,8 @@ def test_a_png_is_a_picture_on_white(tmp_path: Path) -> None:
 
 def test_a_page_with_a_plot_requests_nothing_and_allows_its_own_styles_only() -> None:
     drawn = svg(plot())
-    text = page("report", "T", f"<h1>T</h1><figure>{drawn}</figure>")
-    policy = re.search(r'Content-Security-Policy" content="([^"]*)"', text)
+    text = page("report", "T", drawn)
+    policy = re.search(r'Content-Security-Policy" content="([^"]*)"', unescape(text))
     assert policy is not None and "default-src 'none'" in policy[1] and "script" not in policy[1]
     styles = re.findall(r"<style[^>]*>(.*?)</style>", text, re.DOTALL)
     assert policy[1].count("sha256-") == len(styles) == 2
@@ -56,9 +57,9 @@ def test_a_page_with_a_plot_requests_nothing_and_allows_its_own_styles_only() ->
 
 
 def test_only_pages_of_the_same_kind_are_overwritten(tmp_path: Path) -> None:
-    write_page(tmp_path / "a.html", "report", page("report", "one", ""))
-    write_page(tmp_path / "a.html", "report", page("report", "two", ""))
+    write_page(tmp_path / "a.html", "report", page("report", "one", mark_safe("")))
+    write_page(tmp_path / "a.html", "report", page("report", "two", mark_safe("")))
     assert "two" in (tmp_path / "a.html").read_text()
-    with pytest.raises(InputError, match="no contact sheet"):
-        write_page(tmp_path / "a.html", "contact sheet", page("contact sheet", "three", ""))
+    with pytest.raises(InputError, match="not a roco contact sheet"):
+        write_page(tmp_path / "a.html", "contact sheet", page("contact sheet", "three", mark_safe("")))
     assert (tmp_path / "a.html").stat().st_mode & 0o077 == 0

@@ -1,6 +1,5 @@
 """A query becomes ranked hits."""
 
-import json
 import os
 import shutil
 from functools import partial
@@ -10,12 +9,12 @@ import numpy as np
 import pytest
 from pydicom.data import get_testdata_file
 
-import roco_search.search.guesses as search_room
 from roco_search.errors import InputError, LibraryEmpty, ModelMismatch
 from roco_search.imaging import open_image
 from roco_search.library import Library, Mode
 from roco_search.search import Filters, Term, read_query, search
 from roco_search.search.embedding import unit
+from roco_search.vocabulary.image_classes import image_classes
 from tests.collection import Expected, every, fill, found
 from tests.library.toy import Opened, ToyEncoder, draw, draw_pages
 
@@ -160,13 +159,13 @@ def test_everything_can_be_listed(large: tuple[Opened, Path]) -> None:
 def test_guesses_fill_in_what_headers_leave_open(large: tuple[Opened, Path]) -> None:
     opened, _ = large
     expected = Expected.of(opened.library)
-    data = json.loads((Path(search_room.__file__).parent / "guesses.json").read_text())
+    data = {name: [entry for entry in image_classes(name) if entry.terms] for name in ("modality", "body_part")}
     guessed: dict[str, list[set[str]]] = {}
     for attribute, entries in data.items():
-        centres = [opened.encoder.encode_texts(entry["prompts"]).mean(axis=0) for entry in entries.values()]
+        centres = [opened.encoder.encode_texts(entry.prompts).mean(axis=0) for entry in entries]
         nearest = (expected.matrix @ np.stack([centre / np.linalg.norm(centre) for centre in centres]).T).argmax(axis=1)
-        meant = [{name, *entry["also"]} for name, entry in entries.items()]
-        guessed[attribute] = [meant[number] for number in nearest]
+        guessed[attribute] = [set(entries[number].terms) for number in nearest]
+    shown = {entry.terms[0] for entry in data["modality"]}
     query = unit(opened.encoder.encode_texts(["lung"]))
     for choice in every(modality=[(), ("CT",), ("CR", "US")], body_part=[(), ("chest",), ("LUNG",)]):
         filters = Filters(**choice)
@@ -177,9 +176,7 @@ def test_guesses_fill_in_what_headers_leave_open(large: tuple[Opened, Path]) -> 
             number = rows[hit.path, hit.frame]
             row = expected.rows[number]
             assert (hit.modality_guessed, hit.body_part_guessed) == (row["modality"] is None, row["body_part"] is None)
-            assert hit.modality == (row["modality"] or hit.modality) and hit.modality in data["modality"] | {
-                row["modality"]: 0
-            }
+            assert hit.modality == (row["modality"] or hit.modality) and hit.modality in shown | {row["modality"]}
             assert row["modality"] or hit.modality in guessed["modality"][number]
             assert row["body_part"] or hit.body_part in guessed["body_part"][number]
     assert all(

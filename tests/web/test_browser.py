@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from roco_search.classify.guesses import Guesses
 from roco_search.library import Library
 from roco_search.models import load_encoder
-from roco_search.search.guesses import Guesses
 from roco_search.web.desk import Desk
 from tests.imaging.drawing import SHARED
 from tests.web.conftest import Site, serve

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast, get_args
+from typing import TYPE_CHECKING, Annotated, Literal, cast, get_args
 
 import typer
 
@@ -159,6 +159,8 @@ def query(
     else:
         _refuse_beside_queries(shape, TERM=words, plus=plus, minus=minus, html=html, copy_to=copy_to, open=open_first)
         asked = [(line, read_query([line], text=text)) for line in _lines(queries)]
+    _say_how_read("modality", modality)
+    _say_how_read("body_part", body_part)
     filters = Filters(
         modality=tuple(modality or ()),
         body_part=tuple(body_part or ()),
@@ -218,6 +220,18 @@ def _terms(words: list[str], plus: list[str], minus: list[str], *, text: bool) -
     if not all(word.strip() for word in words):
         refuse('The text is empty; write what to look for, such as "chest X-ray".')
     return read_query(words, plus, minus, text=text)
+
+
+def _say_how_read(attribute: Literal["modality", "body_part"], values: list[str] | None) -> None:
+    """Print which DICOM terms a word stands for, where that is not the word itself."""
+    from roco_search.search.filters import read_term
+
+    for value in values or ():
+        terms = read_term(attribute, value)
+        if terms != (value.strip().upper(),):
+            *others, last = terms
+            read = f"{', '.join(others)} or {last}" if others else last
+            say(f"Note: --{attribute.replace('_', '-')} {value} is read as {read}.")
 
 
 def _refuse_beside_queries(shape: str, **others: object) -> None:

@@ -1,4 +1,4 @@
-"""Small pictures of hits, drawn from the files themselves: a library holds none."""
+"""A page of hits with their pictures, and the thumbnails; a library stores none, so the files are read again."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from roco_search.cli.render.hits import body_part, frame, group, modality
 from roco_search.errors import ImageError
-from roco_search.figures.page import escape, page, picture, write_page
+from roco_search.figures.page import data_uri, page, render, write_page
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from roco_search.search import Hit, Term
+
+KIND = "contact sheet"
+SIDE = 320  # pixels: sharp at the 240 CSS pixels of a card, and on paper
 
 
 def thumbnail(hit: Hit, side: int) -> Image | str:
@@ -25,12 +28,12 @@ def thumbnail(hit: Hit, side: int) -> Image | str:
     hit
         What to draw.
     side
-        Of the square into which it has to fit, in pixels. A smaller picture stays as it is.
+        Side in pixels of the square that the picture has to fit into; a smaller picture is not enlarged.
 
     Returns
     -------
     PIL.Image.Image or str
-        RGB; or, where the file cannot be read any more, the reason.
+        RGB; or the reason, if the file cannot be read any more.
     """
     from PIL import Image
 
@@ -45,30 +48,17 @@ def thumbnail(hit: Hit, side: int) -> Image | str:
     return image
 
 
-SIDE = 320  # Pixels: sharp at the 240 CSS pixels of a card, and on paper.
-KIND = "contact sheet"
-
-
 def contact_sheet(hits: Sequence[Hit], title: str) -> str:
-    """Return the page, ASCII alone.
+    """Return the page, in ASCII.
 
     Parameters
     ----------
     hits
-        What was found; their files are read now. One that cannot be read shows the reason in its place.
+        The results; their files are read now. A file that cannot be read shows the reason in its place.
     title
-        What was looked for.
+        The query.
     """
-    cards = "\n".join(_card(hit) for hit in hits)
-    body = f"""<header>
-<h1>{escape(title)}</h1>
-<p>{len(hits)} images, the best first. The score is a cosine similarity: it ranks, it is not a probability.</p>
-<p>This page contains the images themselves, and file names can name patients: keep it as you keep the scans.</p>
-</header>
-<ol>
-{cards}
-</ol>"""
-    return page(KIND, title, body)
+    return page(KIND, title, render("cli/render/contact_sheet.html", title=title, cards=[_card(hit) for hit in hits]))
 
 
 def write_contact_sheet(path: Path, hits: Sequence[Hit], terms: Sequence[Term]) -> None:
@@ -77,7 +67,7 @@ def write_contact_sheet(path: Path, hits: Sequence[Hit], terms: Sequence[Term]) 
     Raises
     ------
     InputError
-        If it cannot be written, or would overwrite what is not such a page.
+        If it cannot be written, or would overwrite a file that is no such page.
     """
     write_page(path, KIND, contact_sheet(hits, describe(terms)))
 
@@ -92,14 +82,14 @@ def describe(terms: Sequence[Term]) -> str:
     return " ".join(parts).removeprefix("+ ")
 
 
-def _card(hit: Hit) -> str:
+def _card(hit: Hit) -> dict[str, object]:
+    drawn = thumbnail(hit, SIDE)
     known = [fact for fact in (modality(hit), body_part(hit), frame(hit) and f"frame {frame(hit)}", group(hit)) if fact]
-    return (
-        f'<li><p class="picture">{_picture(hit)}</p><p class="facts"><b>{hit.rank}. {hit.score:.3f}</b> '
-        f'{escape(" · ".join(known))} <span class="path">{escape(hit.path)}</span></p></li>'
-    )
-
-
-def _picture(hit: Hit) -> str:
-    image = thumbnail(hit, SIDE)
-    return escape(image) if isinstance(image, str) else picture(image, Path(hit.path).name)
+    return {
+        "rank": hit.rank,
+        "score": f"{hit.score:.3f}",
+        "facts": " · ".join(known),
+        "path": hit.path,
+        "image": None if isinstance(drawn, str) else data_uri(drawn),
+        "text": drawn if isinstance(drawn, str) else Path(hit.path).name,
+    }

@@ -108,8 +108,19 @@ class _Table:
 
     def wrapped(self, width: int) -> Drawn | None:
         """Wrap cells inside their columns; None where the words do not fit."""
-        widths = _share(self.least, self.natural, width - GAP * (len(self.heads) - 1))
-        return None if widths is None else self.in_columns(widths)
+        room = width - GAP * (len(self.heads) - 1)
+        widths = _share(self.least, self.natural, room)
+        if widths is None:
+            return None
+        # A path that is shortened by a folder leaves some of its width to the other columns.
+        rows: list[Sequence[Cell]] = [self.heads, *self.rows]
+        needed = [
+            max(line.columns for row in rows for line in _lines(row[number], wide))
+            for number, wide in enumerate(widths)
+        ]
+        paths = [any(isinstance(row[number], PathCell) for row in self.rows) for number in range(len(widths))]
+        natural = [need if path else own for need, path, own in zip(needed, paths, self.natural, strict=True)]
+        return self.in_columns(_share(list(map(min, self.least, natural)), natural, room) or widths)
 
     def spilled(self, width: int) -> Drawn | None:
         """Put the last column below each row; None where that is no text, or the words do not fit either."""

@@ -1,18 +1,15 @@
 """The grey levels of a picture: what a window can choose from, and the window in which it is shown without one."""
 
-import os
+from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from roco_search.errors import UnreadableImage
 from roco_search.imaging.dicom import display
 from roco_search.imaging.dicom.pipeline import Stored, each_frame, modality_values, without_voi
 from roco_search.imaging.dicom.values import text
-from roco_search.imaging.frame import Window
-from roco_search.imaging.sniff import sniff
+from roco_search.imaging.frame import FrameNumbers, Source, Window
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,23 +33,9 @@ class Levels:
     hounsfield: bool
 
 
-def read_levels(path: str | os.PathLike[str], frame: int = 0) -> Levels | None:
-    """Read the grey levels of a frame, counted from 0.
-
-    Returns None where a window of `open_image` changes nothing: colour, palettes, rasters, and frames of one value.
-
-    Raises
-    ------
-    NotAnImage, UnreadableImage
-        As `open_image` does.
-    """
-    match sniff(Path(path)):
-        case "dicom":
-            return next(each_frame(Path(path), (frame,), lambda stored, _: _levels(stored)))
-        case "raster":
-            return None
-        case None:
-            raise UnreadableImage("not a picture: PNG, JPEG, TIFF, WebP, BMP and DICOM are read; export it as one")
+def each_levels(source: Source, frames: FrameNumbers) -> Iterator[Levels | None]:
+    """Yield the grey levels of frames, by their numbers from 0; see `roco_search.imaging.read_levels`."""
+    return each_frame(source, frames, lambda stored, _: _levels(stored))
 
 
 def _levels(stored: Stored) -> Levels | None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from roco_search.errors import RocoError, UnreadableImage
+from roco_search.errors import UnreadableImage
 from roco_search.imaging import render
 from roco_search.imaging.dicom import display
 from roco_search.imaging.dicom.codecs import silence
@@ -17,7 +17,6 @@ from roco_search.imaging.dicom.tags import Tags, read_tags
 from roco_search.imaging.dicom.values import items, text
 from roco_search.imaging.frame import Frame, FrameChoice, FrameNumbers, Source, Window, choose_frames, reduction
 from roco_search.imaging.render import average
-from roco_search.imaging.sniff import cannot_open
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -47,7 +46,8 @@ def open_dicom(
     NotAnImage
         If the object is not a picture.
     UnreadableImage
-        If it cannot be decoded here, or is damaged.
+        If it cannot be decoded here, or its pixel data is damaged. A damaged header makes pydicom raise nearly
+        anything, with header values in its message: `open_image` turns that into a reason.
     """
 
     def finish(stored: Stored, tags: Tags) -> Frame:
@@ -67,26 +67,19 @@ def each_frame(
     With `at_least`, a frame may be decoded in a lower resolution where averages mean something.
     """
     silence()
-    try:
-        with source.open("rb") as file:
-            header = read_header(file)
-            refuse_unless_picture(header.sop_class, has_pixels=header.pixels is not None)
-            assert header.pixels is not None
-            decoder = FrameDecoder(header, header.pixels)
-            tags = read_tags(header.dataset, header.syntax if header.syntax_declared else None)
-            for index in choose_frames(decoder.layout.frames, frames):
-                layout = decoder.layout
-                factor = reduction(layout.rows, layout.columns, at_least)
-                grey = layout.photometric in {"MONOCHROME1", "MONOCHROME2"}
-                if factor > 1 and not (grey and averages_mean_something(header.dataset, layout, index)):
-                    factor = 1
-                yield make(Stored(*decoder.decode(index, factor), layout, header.dataset, index), tags)
-    except (RocoError, MemoryError):
-        raise
-    except OSError as error:
-        raise cannot_open(error) from None
-    except Exception:  # A damaged header makes pydicom raise nearly anything, with header values in its message.
-        raise UnreadableImage("its header is damaged; copy or export it again") from None
+    with source.open("rb") as file:
+        header = read_header(file)
+        refuse_unless_picture(header.sop_class, has_pixels=header.pixels is not None)
+        assert header.pixels is not None
+        decoder = FrameDecoder(header, header.pixels)
+        tags = read_tags(header.dataset, header.syntax if header.syntax_declared else None)
+        for index in choose_frames(decoder.layout.frames, frames):
+            layout = decoder.layout
+            factor = reduction(layout.rows, layout.columns, at_least)
+            grey = layout.photometric in {"MONOCHROME1", "MONOCHROME2"}
+            if factor > 1 and not (grey and averages_mean_something(header.dataset, layout, index)):
+                factor = 1
+            yield make(Stored(*decoder.decode(index, factor), layout, header.dataset, index), tags)
 
 
 @dataclass(frozen=True, slots=True)

@@ -133,7 +133,7 @@ class FrameDecoder:
             return self._decode_encapsulated(index, factor) if self._encapsulated else self._decode_native(index)
         except (UnreadableImage, MemoryError):
             raise
-        except Exception:  # Decoders raise anything at all on damaged data, and quote header values in it.
+        except Exception:  # Decoders raise anything at all on damaged data; here it is known to be the pixels'.
             raise UnreadableImage(DAMAGED) from None
 
     def _decode_native(self, index: int) -> tuple[npt.NDArray[Any], str]:

@@ -2,8 +2,7 @@
 
 Everything that is not named here is never read from a file at all (see `header.WANTED`). What is named is
 checked against the standard's defined terms, because people and scanners write free text, names included,
-into any attribute that holds text. A value that is not a defined term becomes None: no free text ever comes
-out of `Tags`.
+into any attribute that holds text. A value that is not a defined term becomes None: `Tags` never holds free text.
 """
 
 import re
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
 
 MAX_INTEGER_STRING = 2**31 - 1  # The largest value of an IS, PS3.5 6.2.
 _UID = re.compile(r"(0|[1-9]\d*)(\.(0|[1-9]\d*))+")
-_SEPARATORS = re.compile(r"[\s_\-]+")
 _T = TypeVar("_T")
 
 
@@ -33,7 +31,7 @@ class Tags:
     modality
         Defined term of PS3.3 C.7.3.1.1.1, such as "CT".
     body_part
-        Defined term of PS3.16 Annex L, such as "CHEST".
+        Defined term of Table L-1 of PS3.16, such as "CHEST".
     view
         View position, such as "AP", "LATERAL" or "MLO".
     laterality
@@ -97,16 +95,15 @@ def read_tags(dataset: "Dataset", transfer_syntax: str | None) -> Tags:
 
 
 def body_part(text: str) -> str | None:
-    """Return the defined term of PS3.16 Annex L that `text` stands for, or None."""
-    compact = _SEPARATORS.sub("", text.upper())
-    compact = terms.BODY_PART_ALIASES.get(compact, compact)
-    return compact if compact in terms.BODY_PARTS else None
+    """Return the term of Body Part Examined that `text` stands for, such as "CHEST", or None."""
+    written = terms.compact(text)
+    return written if written in terms.BODY_PARTS else terms.BODY_PART_ALIASES.get(written)
 
 
 def view_position(text: str) -> str | None:
-    """Return the view position that `text` stands for, or None."""
-    compact = _SEPARATORS.sub("", text.upper())
-    return terms.VIEW_ALIASES.get(compact, compact if compact in terms.VIEWS else None)
+    """Return the view that `text` stands for, such as "PA" or "LATERAL", or None."""
+    written = terms.compact(text)
+    return written if written in terms.VIEWS else terms.VIEW_ALIASES.get(written)
 
 
 @lru_cache(maxsize=512)
@@ -127,7 +124,7 @@ def _laterality(dataset: "Dataset") -> str | None:
     # Image Laterality is of the image, Laterality of the series (PS3.3 C.7.3.1): the nearer one is trusted.
     for keyword in ("ImageLaterality", "Laterality"):
         values = texts(dataset, keyword)
-        if values and values[0].strip().upper() in {"L", "R", "B", "U"}:
+        if values and values[0].strip().upper() in terms.LATERALITIES:
             return values[0].strip().upper()
     return None
 

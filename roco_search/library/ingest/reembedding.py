@@ -97,7 +97,7 @@ class ReembedRun:
                 if self.progress is not None:
                     self.progress.advance(len(files), frames)
         finally:
-            batches.close()  # type: ignore[attr-defined]
+            batches.close()
             if self.progress is not None:
                 self.progress.stop()
 

@@ -117,7 +117,7 @@ class IndexRun:
                     if file.outcome.kind == "image" and file.outcome.content_hash is not None:
                         reusable.add((file.outcome.content_hash, writer.stored_choice(file)))
         finally:
-            batches.close()  # type: ignore[attr-defined]
+            batches.close()
             if self.progress is not None:
                 self.progress.stop()
         adopted = writer.adopted

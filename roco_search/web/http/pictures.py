@@ -109,16 +109,10 @@ def to_jpeg(image: Image) -> bytes:
 
 def placeholder(error: ImageError | None) -> bytes:
     """Return an SVG that says in place of a picture why there is none."""
-    from roco_search.figures import escape
+    from textwrap import wrap
+
+    from roco_search.figures import render
 
     reason = "this picture is not in the library any more" if error is None else str(error)
-    words, lines = reason.split(), [""]
-    for word in words:
-        if len(lines[-1]) + len(word) > 30:
-            lines.append("")
-        lines[-1] = f"{lines[-1]} {word}".strip()
-    texts = "".join(f'<text x="160" y="{130 + 20 * row}">{escape(line)}</text>' for row, line in enumerate(lines[:8]))
-    return (
-        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 320 320" width="320" height="320" font-size="15" '
-        f'font-family="sans-serif" text-anchor="middle" fill="#ccc"><rect width="320" height="320"/>{texts}</svg>'
-    ).encode("ascii", "xmlcharrefreplace")
+    lines = wrap(reason, 30, break_long_words=False, break_on_hyphens=False)[:8]
+    return render("web/templates/placeholder.svg", lines=lines).encode("ascii", "xmlcharrefreplace")

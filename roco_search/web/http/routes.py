@@ -20,11 +20,11 @@ from typing import TYPE_CHECKING, Any
 from fastapi import Request
 
 from roco_search.errors import ImageError, InputError, RocoError
-from roco_search.imaging import Window
-from roco_search.imaging.dicom.levels import Levels, read_levels
+from roco_search.figures.page import printable
+from roco_search.imaging import Window, read_levels
+from roco_search.imaging.dicom.levels import Levels
 from roco_search.system.process import cores
 from roco_search.web.http.pictures import SIZES, PictureCache, placeholder
-from roco_search.web.markup import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable

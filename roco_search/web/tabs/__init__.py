@@ -1,1 +1,43 @@
-"""The tabs of the demo."""
+"""The three tabs of the demo, one file each, and what they share: our HTML as components, errors shown in place."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, cast
+
+import gradio as gr
+
+from roco_search.errors import RocoError
+from roco_search.web import markup
+
+logger = logging.getLogger("roco")
+Rest = ParamSpec("Rest")
+Changes = dict[Any, Any]
+"""What a handler changes in the page, by component; every other component stays as it is."""
+
+
+def html(value: str, **options: Any) -> gr.HTML:
+    """Return a component for our own HTML, without Gradio's style."""
+    return gr.HTML(value, apply_default_css=False, **options)
+
+
+def report_errors(handler: Callable[Concatenate[Any, Rest], Changes]) -> Callable[Concatenate[Any, Rest], Changes]:
+    """Show the errors of a tab's handler in the tab's `status`, and change nothing else.
+
+    Of an error that roco does not foresee only the type is shown: a library's own message may quote a file's header.
+    """
+
+    @wraps(handler)
+    def reporting(tab: Any, *arguments: Rest.args, **named: Rest.kwargs) -> Changes:
+        try:
+            return handler(tab, *arguments, **named)
+        except RocoError as error:
+            return {tab.status: markup.note(str(error), error=True)}
+        except Exception as error:
+            kind = type(error).__name__
+            logger.error("The demo met an unexpected %s in %s.", kind, handler.__name__)
+            return {tab.status: markup.note(f"roco met an unexpected {kind}; try again.", error=True)}
+
+    return cast("Callable[Concatenate[Any, Rest], Changes]", reporting)

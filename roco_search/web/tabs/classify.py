@@ -14,7 +14,7 @@ from roco_search.errors import InputError
 from roco_search.web import markup
 from roco_search.web.desk import Desk
 from roco_search.web.http.uploads import Brought, take
-from roco_search.web.tabs.events import Changes, html, told
+from roco_search.web.tabs import Changes, html, report_errors
 
 SETS: dict[str, tuple[Mode, list[str]]] = {
     "Modality": ("exclusive", ["CT", "MRI", "X-ray", "ultrasound"]),
@@ -85,7 +85,7 @@ class ClassifyTab:
             chosen = button.click(lambda name=name: SETS[name][::-1], None, [self.labels, self.mode], **quick)
             chosen.then(self.ask, asked, answered, **quick).then(self.explain, [self.looked], answered, **quick)
 
-    @told
+    @report_errors
     def bring(self, file: str | None, looked: Looked, labels: list[str], mode: str) -> Changes:
         """Classify an uploaded image."""
         if file is None:
@@ -96,14 +96,14 @@ class ClassifyTab:
             return {self.upload: None, self.status: markup.note(str(error), error=True)}
         return {**self._answer(Looked(brought), labels, mode), self.upload: None}
 
-    @told
+    @report_errors
     def ask(self, looked: Looked, labels: list[str], mode: str) -> Changes:
         """Classify the same image by other labels."""
         if looked.brought is None:
             return {self.status: markup.note("Drop an image first.")}
         return self._answer(looked, labels, mode)
 
-    @told
+    @report_errors
     def explain(self, looked: Looked) -> Changes:
         """Draw the heat map of each label: all cost as much as one."""
         from PIL import Image
@@ -118,9 +118,9 @@ class ClassifyTab:
         directions = np.stack([classifier.contrast(name, prediction.prompt_set) for name in names])
         heats = heat_maps(self._desk.encoder, brought.pixels, directions)
         maps = [(name, draw(brought.pixels, heat)) for name, heat in zip(names, heats, strict=True)]
-        picture = markup.looked_at(Image.fromarray(brought.pixels), maps, brought.title)
+        picture = markup.image(Image.fromarray(brought.pixels), maps, brought.title)
         told_of = "The heat map shows what the model looked at; choose a label to see its own."
-        return {self.result: f"{markup.bars(prediction)}{picture}", self.status: markup.note(told_of)}
+        return {self.result: markup.bars(prediction) + picture, self.status: markup.note(told_of)}
 
     def _answer(self, looked: Looked, labels: list[str], mode: str) -> Changes:
         from PIL import Image
@@ -129,11 +129,11 @@ class ClassifyTab:
         assert brought is not None
         classifier = self._classifier(labels or [], mode)
         (prediction,) = classifier.predict(brought.vector[None], [brought.tags])
-        picture = markup.looked_at(Image.fromarray(brought.pixels), [], brought.title)
+        picture = markup.image(Image.fromarray(brought.pixels), [], brought.title)
         names = tuple(label.name for label in classifier.labels)
         return {
             self.status: markup.note("Now the heat map is being made: the image is looked at 144 times…"),
-            self.result: f"{markup.bars(prediction)}{picture}",
+            self.result: markup.bars(prediction) + picture,
             self.looked: replace(looked, prediction=prediction, labels=names),
         }
 

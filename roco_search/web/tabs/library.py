@@ -1,67 +1,24 @@
-"""The charts of the Library tab, in the one visual language of `roco_search.figures`."""
+"""The Library tab: what the library holds, its charts and map, and the files that could not be read."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import gradio as gr
 
 from roco_search.embedding_map import available_methods
 from roco_search.embedding_map.drawing import TITLES
 from roco_search.figures import PALETTE, style, svg
-from roco_search.library import LibraryStatus
 from roco_search.web import markup
 from roco_search.web.desk import Desk
-from roco_search.web.tabs.events import Changes, html, told
+from roco_search.web.tabs import Changes, html, report_errors
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-
-MOST_BARS = 12
-
-
-def counts(title: str, values: Mapping[str, int], total: int) -> str:
-    """Return a bar chart of how many pictures have each term, as an ``<svg>``.
-
-    Parameters
-    ----------
-    title
-        What is counted.
-    values
-        Pictures of each term.
-    total
-        All pictures: what is left over is not stated.
-    """
-    ranked = sorted(values.items(), key=lambda item: (-item[1], item[0]))
-    shown = [(name.lower() if len(name) > 2 else name, count) for name, count in ranked[:MOST_BARS]]
-    if rest := sum(count for _, count in ranked[MOST_BARS:]):
-        shown.append(("others", rest))
-    if silent := total - sum(values.values()):
-        shown.append(("not stated", silent))
-    return svg(_drawn(title, shown))
-
-
-def _drawn(title: str, shown: list[tuple[str, int]]) -> Figure:
-    names, numbers = [name for name, _ in shown], [number for _, number in shown]
-    from matplotlib.ticker import MaxNLocator
-
-    with style() as new:
-        drawn: Figure = new(figsize=(5.6, 0.9 + 0.28 * max(1, len(shown))))
-        axes = drawn.subplots()
-        axes.set_title(title)
-        grey = {"others", "not stated"}
-        bars = axes.barh(names, numbers, color=["#8a8a8a" if name in grey else PALETTE[0] for name in names])
-        axes.bar_label(bars, [f"{number:,}" for number in numbers], padding=3)
-        axes.invert_yaxis()
-        axes.grid(visible=False, axis="y")
-        axes.margins(x=0.12)
-        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-    return drawn
-
+    from markupsafe import Markup
 
 METHODS = {"pca": "PCA: at once", "umap": "UMAP: slower, keeps neighbours together"}
+MOST_BARS = 12
 
 
 class LibraryTab:
@@ -98,29 +55,50 @@ class LibraryTab:
             control.change(None, [control], None, js=f"(value) => {{ roco.setMap('{name}', value); }}")
         tab.select(self.look, None, [self.status, self.refused], show_progress="hidden", api_visibility="undocumented")
 
-    @told
+    @report_errors
     def look(self) -> Changes:
-        """Tell what the library holds now."""
+        """Show what the library holds now."""
         found = self._desk.status()
-        drawn = [
-            counts("Images by modality", found.modalities, found.frames),
-            counts("Images by body part", found.body_parts, found.frames),
+        charts = [
+            draw_counts("Images by modality", found.modalities, found.frames),
+            draw_counts("Images by body part", found.body_parts, found.frames),
         ]
-        figures = "".join(f"<figure>{chart}</figure>" for chart in drawn)
         return {
-            self.status: f'{_facts(found)}<div class="roco-charts">{figures}</div>',
-            self.refused: (
-                f"<h3>Not readable</h3>{markup.table(self._desk, found.skipped, 'Every image could be read.')}"
-                f"<h3>DICOM without a picture</h3>{markup.table(self._desk, found.not_images, 'None.')}"
-            ),
+            self.status: markup.library(found, charts),
+            self.refused: markup.refused(self._desk, found.skipped, found.not_images),
         }
 
 
-def _facts(found: LibraryStatus) -> str:
-    facts: list[tuple[str, Any]] = [
-        ("Images", f"{found.frames:,} from {found.files:,} files"),
-        ("Model", f"{found.model.model}, {found.model.dim} dimensions" if found.model else "none"),
-        ("Not readable", f"{len(found.skipped):,}"),
-    ]
-    rows = "".join(f"<dt>{escape_term}</dt><dd>{markup.escape(str(value))}</dd>" for escape_term, value in facts)
-    return f'<dl class="roco-facts-list">{rows}</dl>'
+def draw_counts(title: str, counts: Mapping[str, int], total: int) -> Markup:
+    """Return a bar chart of the number of pictures with each term, as SVG.
+
+    Parameters
+    ----------
+    title
+        What is counted.
+    counts
+        The number of pictures with each term.
+    total
+        The number of all pictures; the rest is drawn as "not stated".
+    """
+    from matplotlib.ticker import MaxNLocator
+
+    ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    bars = [(name.lower() if len(name) > 2 else name, count) for name, count in ranked[:MOST_BARS]]
+    if others := sum(count for _, count in ranked[MOST_BARS:]):
+        bars.append(("others", others))
+    if not_stated := total - sum(counts.values()):
+        bars.append(("not stated", not_stated))
+    names, numbers = [name for name, _ in bars], [number for _, number in bars]
+    with style() as figure:
+        drawn = figure(figsize=(5.6, 0.9 + 0.28 * max(1, len(bars))))
+        axes = drawn.subplots()
+        axes.set_title(title)
+        grey = {"others", "not stated"}
+        rows = axes.barh(names, numbers, color=["#8a8a8a" if name in grey else PALETTE[0] for name in names])
+        axes.bar_label(rows, [f"{number:,}" for number in numbers], padding=3)
+        axes.invert_yaxis()
+        axes.grid(visible=False, axis="y")
+        axes.margins(x=0.12)
+        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    return svg(drawn)

@@ -12,7 +12,7 @@ from roco_search.errors import InputError
 from roco_search.web import markup
 from roco_search.web.desk import Desk, Found, Query, Upload, Where
 from roco_search.web.http.uploads import take
-from roco_search.web.tabs.events import Changes, html, told
+from roco_search.web.tabs import Changes, html, report_errors
 
 FILTERS = {"modality": "Modality", "body-part": "Body part", "view": "View", "folder": "Folder"}
 ASKING: dict[str, Any] = {
@@ -98,24 +98,24 @@ class SearchTab:
         self.forget.click(self.drop, asked, [*results, *brought], **ASKING)
         self.ear.like(self.like, [self.session], [*results, *brought, self.text, self._tabs], **ASKING)
 
-    @told
+    @report_errors
     def search(self, session: Session, text: str, *choices: Any) -> Changes:
         """Look for the words, and for the image that was brought, if there is one."""
         return self._begin(Query(text, session.query.upload), _where(choices))
 
-    @told
+    @report_errors
     def refine(self, session: Session, _text: str, *choices: Any) -> Changes:
         """Ask the same again under other conditions; note them where nothing was asked yet."""
         if session.query == Query():
             return {self.session: replace(session, where=_where(choices))}
         return self._begin(session.query, _where(choices))
 
-    @told
+    @report_errors
     def go_on(self, session: Session) -> Changes:
         """Show the next page below what is there."""
         return self._shown(session, self._desk.find(session.query, session.where, offset=session.count))
 
-    @told
+    @report_errors
     def like(self, session: Session, event: gr.EventData) -> Changes:
         """Look for what is like a picture of the library, under the conditions that are set."""
         frame_id = event._data.get("id")
@@ -124,7 +124,7 @@ class SearchTab:
         changes = self._begin(Query(like=frame_id), session.where)
         return {**changes, **self._without_upload(), self.text: "", self._tabs: gr.Tabs(selected="search")}
 
-    @told
+    @report_errors
     def bring(self, file: str | None, _session: Session, text: str, *choices: Any) -> Changes:
         """Look for what is like an uploaded image, together with the words, if there are any."""
         if file is None:
@@ -135,10 +135,14 @@ class SearchTab:
             changes = self._begin(Query(text, upload), _where(choices))
         except InputError as error:
             return {self.upload: None, self.status: markup.note(str(error), error=True)}
-        chip = f'<p class="roco-chip">{markup.escape(brought.title)}</p>'
-        return {**changes, self.upload: None, self.chip: chip, self.forget: gr.update(visible=True)}
+        return {
+            **changes,
+            self.upload: None,
+            self.chip: markup.upload(brought.title),
+            self.forget: gr.update(visible=True),
+        }
 
-    @told
+    @report_errors
     def drop(self, _session: Session, text: str, *choices: Any) -> Changes:
         """Go on without the image that was brought."""
         if text.strip():

@@ -10,8 +10,7 @@ import pytest
 from PIL import Image
 
 from roco_search.errors import NotAnImage, UnreadableImage
-from roco_search.imaging import Window
-from roco_search.imaging.dicom.levels import read_levels
+from roco_search.imaging import Window, read_levels
 from tests.imaging.drawing import draw_dicom, grey, only, ramp, shipped
 
 

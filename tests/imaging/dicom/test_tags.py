@@ -22,14 +22,7 @@ TEXTUAL = [
     if dictionary_VR(tag_for_keyword(keyword) or 0) in {"CS", "LO", "UI", "PN", "SH", "DS", "IS", "LT"}
 ]
 # Everything that a string attribute of Tags may hold, apart from UIDs.
-ALLOWED = (
-    terms.MODALITIES
-    | terms.BODY_PARTS
-    | terms.VIEWS
-    | set(terms.VIEW_ALIASES.values())
-    | terms.PHOTOMETRIC
-    | set("LRBU")
-)
+ALLOWED = terms.MODALITIES | terms.BODY_PARTS | terms.VIEWS | terms.PHOTOMETRIC | terms.LATERALITIES
 
 
 @given(
@@ -66,6 +59,11 @@ def test_no_free_text_comes_out(values: dict[str, str]) -> None:
         (" chest ", "CHEST"),
         ("WHOLE BODY", "WHOLEBODY"),
         ("C-SPINE", "CSPINE"),
+        ("Lumbar spine", "LSPINE"),
+        ("CHEST, ABDOMEN AND PELVIS", "CHESTABDPELVIS"),
+        ("RUQ", "RUQ"),
+        ("THORACIC AORTA", "THORACICAORTA"),
+        ("LEG", "LEG"),
         ("HEAD^ROUTINE", None),
         ("BACINO", None),
         (PATIENT, None),
@@ -77,7 +75,8 @@ def test_body_part_is_a_defined_term_or_nothing(written: str, meant: str | None)
 
 
 def test_view_position_knows_its_aliases() -> None:
-    assert [view_position(text) for text in ("pa", "LAT", "MLO", "smiling")] == ["PA", "LATERAL", "MLO", None]
+    written = ("pa", "LAT", "MLO", "Antero-posterior", "LEFT LATERAL", "tangential", "smiling")
+    assert [view_position(text) for text in written] == ["PA", "LATERAL", "MLO", "AP", "LL", "TANGENTIAL", None]
 
 
 def test_tags_of_a_real_file() -> None:

@@ -9,10 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from roco_search.errors import UnsupportedModel
-from roco_search.imaging import open_image
+from roco_search.imaging import Frame, open_image
 from roco_search.library.ingest import pipeline
 from roco_search.library.ingest.pipeline import embed_files
 from roco_search.library.ingest.plan import Candidate
+from roco_search.library.ingest.reading import read_file
+from roco_search.system.process import cores
 from tests.library.toy import ToyEncoder, draw, draw_pages, spoil
 
 KINDS = st.sampled_from(["good", "spoiled", "text", "pages", "missing", "large", "empty"])
@@ -59,20 +61,30 @@ def test_every_vector_is_that_of_its_own_frame(kinds: list[str], batch_size: int
 def test_pixels_in_memory_stay_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     size = 200 * 200 * 3
     monkeypatch.setattr(pipeline, "MAX_BYTES", 6 * size)
-    held: list[int] = []
-    reserve = pipeline.Budget.reserve
-
-    def watch(budget: pipeline.Budget, ticket: int, amount: int) -> None:
-        reserve(budget, ticket, amount)
-        held.append(budget._held)
-
-    monkeypatch.setattr(pipeline.Budget, "reserve", watch)
     work = []
     for number in range(40):
         path = draw(tmp_path / f"{number:02}.png", number, size=200)
         work.append(Candidate(str(path), str(tmp_path), "middle", None, None))
-    assert sum(len(files) for files in embed_files(work, ToyEncoder(), batch_size=32)) == 40
-    assert len(held) == 40 and max(held) <= 7 * size
+    decoded: list[Frame] = []
+    held: list[int] = []
+
+    def watch(*arguments, **options):
+        for piece in read_file(*arguments, **options):
+            if isinstance(piece, Frame):
+                decoded.append(piece)
+            yield piece
+
+    class Watching(ToyEncoder):
+        def encode_images(self, images):
+            held.append(len(decoded) - sum(self.batches))
+            return super().encode_images(images)
+
+    monkeypatch.setattr(pipeline, "read_file", watch)
+    encoder = Watching()
+    assert sum(len(files) for files in embed_files(work, encoder, batch_size=32)) == 40
+    assert sum(encoder.batches) == 40 and max(encoder.batches) == 6
+    # Six in a batch, six that wait, one that each thread has just decoded.
+    assert max(held) <= 6 + 6 + cores()
 
 
 def test_closing_early_ends_the_readers(tmp_path: Path) -> None:

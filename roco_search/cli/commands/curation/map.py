@@ -37,10 +37,10 @@ def embedding_map(
     """
     checked = checked_device(device)
     with Waiting("Laying out the map"):
+        from roco_search.classify.guesses import Guesses
         from roco_search.embedding_map import make_map, write_map
         from roco_search.library import Library, default_library_path
         from roco_search.models import load_encoder
-        from roco_search.search.guesses import Guesses
 
         with Library.open(library or default_library_path()) as opened:
             guesses = Guesses(load_encoder(opened.model.model, checked)) if guess and opened.model else None

@@ -114,7 +114,7 @@ def test_report_and_confusion_matrix(roco: Roco, data: Path, concepts: ConceptEn
     seen = concepts.images
     Path("mine.html").write_text("<p>mine</p>")
     refused = roco(*command, "--report", "mine.html")
-    assert refused.code == 1 and "is no evaluation report of roco, so it is kept" in refused.err
+    assert refused.code == 1 and "is not a roco evaluation report, so it is kept" in refused.err
     refused = roco(*command, "--confusion", "absent/out.png")
     assert refused.code == 1 and "there is no folder absent" in refused.err
     assert concepts.images == seen, "refused before anything is measured"
