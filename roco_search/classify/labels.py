@@ -1,8 +1,11 @@
-"""Labels, and what their words mean: a finding, its absence, a normal image, or what is imaged at all.
+"""What an image may be called: labels, how they are read, and what their words mean.
 
-A negated prompt turns a negative label round: against "no no finding", an image without a finding scores low, and the
-AUC of "No Finding" came out as 0.07 (CheXzero, rajpurkarlab/CheXzero#19). So a label is understood before it is
-negated.
+Labels come from a text, between commas, or from a file: one a line, or YAML with prompts. A typo in YAML is refused
+with its line.
+
+A label is understood before it is negated. A negated prompt inverts a negative label: against "no no finding", an
+image without a finding scores low, and the AUC of "No Finding" came out as 0.07 (CheXzero, rajpurkarlab/CheXzero#19).
+So `meaning` says whether a label names a finding, its absence, a normal image, or what is imaged at all.
 """
 
 from __future__ import annotations
@@ -20,11 +23,9 @@ from roco_search.vocabulary.prompt_sets import Words, words
 if TYPE_CHECKING:
     from yaml import Node
 
-
 Mode = Literal["exclusive", "multi-label"]
-Kind = Literal["finding", "absence", "normal", "abnormal", "subject"]
-"""What a label says: something is seen ("pneumonia"), that is not seen ("no tumor"), nothing is wrong ("normal"),
-something is wrong ("abnormal"), or what is imaged ("CT", "hand")."""
+KEYS = ("positive", "negative", "aliases")
+_FORM = "a label is followed by a list of prompts, or by positive:, negative: or aliases: with a list each"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,14 +46,6 @@ class Label:
     positive: tuple[str, ...] = ()
     negative: tuple[str, ...] = ()
     aliases: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Meaning:
-    """The kind of a label, and for an absence what is absent (else the label itself)."""
-
-    kind: Kind
-    of: str
 
 
 def split_labels(texts: Iterable[str]) -> list[Label]:
@@ -91,57 +84,6 @@ def check_labels(labels: Sequence[Label], mode: Mode) -> None:
 def fold(name: str) -> str:
     """Return the form in which names are compared: case, spaces, hyphens and underscores do not matter."""
     return " ".join(re.sub(r"[\s_\-]+", " ", name).casefold().split())
-
-
-@cache
-def meaning(name: str) -> Meaning:
-    """Tell what a label says, by its words (``vocabulary/words.yaml``).
-
-    >>> meaning("Normal lungs").kind, meaning("no tumor"), meaning("normal pressure hydrocephalus").kind
-    ('normal', Meaning(kind='absence', of='tumor'), 'finding')
-    """
-    known = words()
-    text = fold(name)
-    if kind := _plain(text, known):
-        return Meaning(kind, name)
-    negated = _negated(text, known)
-    if negated is None:
-        return Meaning("finding", name)
-    inner = _plain(negated, known)
-    if inner in {"normal", "abnormal"}:
-        return Meaning("normal" if inner == "abnormal" else "abnormal", name)
-    return Meaning("absence", negated)
-
-
-def _plain(text: str, known: Words) -> Kind | None:
-    """Return the kind of a text without negation; None if it names a finding or is negated."""
-    # "within normal limits", "no acute cardiopulmonary disease": what is left besides the neutral words decides.
-    telling = {word.strip(".,;:()") for word in text.split()} - known.neutral - {""}
-    if not telling:
-        return None
-    normal, abnormal = telling & known.normal, telling & known.abnormal
-    rest = telling - known.normal - known.abnormal - known.subjects
-    # "lung disease" names what is wrong more closely than "disease": a finding.
-    if rest or (abnormal and telling - abnormal):
-        return None
-    if normal or abnormal:
-        return "normal" if normal else "abnormal"
-    return "subject"
-
-
-def _negated(text: str, known: Words) -> str | None:
-    """Return what a negation in the text denies; None if there is no negation."""
-    for negation in sorted(known.negations, key=len, reverse=True):
-        if text.startswith(negation + " "):
-            return text.removeprefix(negation).strip()
-    for negation in known.negations_behind:
-        if text.endswith(" " + negation):
-            return text.removesuffix(negation).strip()
-    return None
-
-
-KEYS = ("positive", "negative", "aliases")
-_FORM = "a label is followed by a list of prompts, or by positive:, negative: or aliases: with a list each"
 
 
 def read_labels(path: Path) -> list[Label]:
@@ -257,3 +199,63 @@ def _hint(word: str) -> str:
 
     near = get_close_matches(word.lower(), KEYS, n=1)
     return f"did you mean {near[0]!r}?" if near else f"write {', '.join(KEYS[:-1])} or {KEYS[-1]}"
+
+
+Kind = Literal["finding", "absence", "normal", "abnormal", "subject"]
+"""What a label says: something is seen ("pneumonia"), that is not seen ("no tumor"), nothing is wrong ("normal"),
+something is wrong ("abnormal"), or what is imaged ("CT", "hand")."""
+
+
+@dataclass(frozen=True, slots=True)
+class Meaning:
+    """The kind of a label, and for an absence what is absent (else the label itself)."""
+
+    kind: Kind
+    of: str
+
+
+@cache
+def meaning(name: str) -> Meaning:
+    """Tell what a label says, by its words (``vocabulary/words.yaml``).
+
+    >>> meaning("Normal lungs").kind, meaning("no tumor"), meaning("normal pressure hydrocephalus").kind
+    ('normal', Meaning(kind='absence', of='tumor'), 'finding')
+    """
+    known = words()
+    text = fold(name)
+    if kind := _plain(text, known):
+        return Meaning(kind, name)
+    negated = _negated(text, known)
+    if negated is None:
+        return Meaning("finding", name)
+    inner = _plain(negated, known)
+    if inner in {"normal", "abnormal"}:
+        return Meaning("normal" if inner == "abnormal" else "abnormal", name)
+    return Meaning("absence", negated)
+
+
+def _plain(text: str, known: Words) -> Kind | None:
+    """Return the kind of a text without negation; None if it names a finding or is negated."""
+    # "within normal limits", "no acute cardiopulmonary disease": what is left besides the neutral words decides.
+    telling = {word.strip(".,;:()") for word in text.split()} - known.neutral - {""}
+    if not telling:
+        return None
+    normal, abnormal = telling & known.normal, telling & known.abnormal
+    rest = telling - known.normal - known.abnormal - known.subjects
+    # "lung disease" names what is wrong more closely than "disease": a finding.
+    if rest or (abnormal and telling - abnormal):
+        return None
+    if normal or abnormal:
+        return "normal" if normal else "abnormal"
+    return "subject"
+
+
+def _negated(text: str, known: Words) -> str | None:
+    """Return what a negation in the text denies; None if there is no negation."""
+    for negation in sorted(known.negations, key=len, reverse=True):
+        if text.startswith(negation + " "):
+            return text.removeprefix(negation).strip()
+    for negation in known.negations_behind:
+        if text.endswith(" " + negation):
+            return text.removesuffix(negation).strip()
+    return None

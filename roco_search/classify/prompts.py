@@ -61,19 +61,21 @@ def _from_templates(label: Label, templates: Sequence[str]) -> Prompts:
 def _from_set(label: Label, chosen: PromptSet) -> Prompts:
     said = meaning(label.name)
     if said.kind == "subject":
-        pair = subject_prompts()
-        return Prompts(_fill(pair.present, label.name), _fill(pair.absent, label.name))
+        templates = subject_prompts()
+        return Prompts(_fill(templates.present, label.name), _fill(templates.absent, label.name))
     if said.kind in {"normal", "abnormal"}:
-        pair = chosen.normal
-        sides = (pair.present, pair.absent) if said.kind == "normal" else (pair.absent, pair.present)
+        templates = chosen.normal
+        sides = (
+            (templates.present, templates.absent) if said.kind == "normal" else (templates.absent, templates.present)
+        )
         # Only the side that the label names repeats its own words: "Chest X-ray, normal." says nothing of "abnormal".
         return Prompts(_fill(sides[0], label.name), tuple(text for text in sides[1] if "{}" not in text))
-    pair = chosen.finding
+    templates = chosen.finding
     if said.kind == "finding":
-        return Prompts(_fill(pair.present, said.of), _fill(pair.absent, said.of))
+        return Prompts(_fill(templates.present, said.of), _fill(templates.absent, said.of))
     # "Chest X-ray." may stand against a finding, but it does not say that the finding is absent.
-    absent = [text for text in pair.absent if "{}" in text]
-    return Prompts(_fill(absent, said.of), _fill(pair.present, said.of))
+    absent = [text for text in templates.absent if "{}" in text]
+    return Prompts(_fill(absent, said.of), _fill(templates.present, said.of))
 
 
 def _fill(templates: Sequence[str], text: str) -> tuple[str, ...]:

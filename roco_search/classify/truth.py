@@ -1,10 +1,11 @@
-"""What images really show, from a table: CSV, TSV, or the JSON Lines of Hugging Face's ``imagefolder``."""
+"""What images really show, from a table of annotations, and how well predictions agree with it.
+
+The table is CSV, TSV, the JSON Lines of Hugging Face's ``imagefolder``, or whatever else `read_table` reads. It has a
+column with the files, and their labels in one column or in a column of 0 and 1 for each label.
+"""
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import os
 import re
 from collections import Counter
@@ -18,6 +19,7 @@ import numpy.typing as npt
 
 from roco_search.classify.engine import Classifier, Prediction
 from roco_search.classify.labels import Label, Mode, fold
+from roco_search.datasets.tables import read_table
 from roco_search.errors import InputError
 from roco_search.statistics.zero_shot import ZeroShot, evaluate_exclusive, evaluate_multi_label
 
@@ -29,8 +31,8 @@ _NAMED = 6  # other truths named in a message
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """A line of the table."""
+class Annotation:
+    """What one line of the table says of one file."""
 
     line: int
     path: str
@@ -133,7 +135,7 @@ class Truth:
             If the table says nothing of any image, or something that is none of the labels.
         """
         wanted = set(images)
-        found: dict[str, Row] = {}
+        found: dict[str, Annotation] = {}
         result = Matched()
         refused: Counter[str] = Counter()
         for row in self.rows:
@@ -155,7 +157,11 @@ class Truth:
         return result
 
     def _check_repeated(
-        self, row: Row, first: Row, value: npt.NDArray[np.float64] | None, before: npt.NDArray[np.float64] | None
+        self,
+        row: Annotation,
+        first: Annotation,
+        value: npt.NDArray[np.float64] | None,
+        before: npt.NDArray[np.float64] | None,
     ) -> None:
         same = value is before if value is None or before is None else np.array_equal(value, before, equal_nan=True)
         if not same:
@@ -164,7 +170,9 @@ class Truth:
                 "remove one of them."
             )
 
-    def _check(self, found: Mapping[str, Row], result: Matched, refused: Counter[str], ignore_other: bool) -> None:
+    def _check(
+        self, found: Mapping[str, Annotation], result: Matched, refused: Counter[str], ignore_other: bool
+    ) -> None:
         if not found:
             raise InputError(
                 f"The truth {self.path} says nothing of these images; its paths must be absolute, or relative to "
@@ -186,13 +194,13 @@ class Truth:
                 "--truth-column."
             )
 
-    def _places(self, row: Row, folders: Sequence[Path]) -> list[str]:
+    def _places(self, row: Annotation, folders: Sequence[Path]) -> list[str]:
         path = Path(row.path)
         if path.is_absolute():
             return [os.path.realpath(path)]
         return [os.path.realpath(base / path) for base in (self.path.parent, *folders, Path())]
 
-    def _value(self, row: Row) -> tuple[npt.NDArray[np.float64] | None, list[str]]:
+    def _value(self, row: Annotation) -> tuple[npt.NDArray[np.float64] | None, list[str]]:
         """Return the truth of a row, or None where it has none of the labels, and what else it says."""
         if self._column is None:
             value = np.array([self._zero_or_one(row, name) for name in self._own_columns])
@@ -219,7 +227,7 @@ class Truth:
             texts = [text] if fold(text) in self._index else re.split(r"[;|]", text)
         return list(dict.fromkeys(" ".join(text.split()) for text in texts if text.strip()))
 
-    def _zero_or_one(self, row: Row, column: str) -> float:
+    def _zero_or_one(self, row: Annotation, column: str) -> float:
         cell = str(row.cells.get(column) if row.cells.get(column) is not None else "").strip().lower()
         if cell in _YES:
             return 1.0
@@ -236,65 +244,24 @@ def named_counts(counts: Counter[str]) -> str:
     return shown + (f" and {len(counts) - _NAMED:,} more" if len(counts) > _NAMED else "")
 
 
-def _read(path: Path) -> tuple[list[Row], list[str]]:
-    try:
-        text = path.read_text("utf-8-sig")
-    except FileNotFoundError:
-        raise InputError(f"There is no truth file {path}; check the path.") from None
-    except (OSError, UnicodeDecodeError):
-        raise InputError(f"The truth file {path} cannot be read as text; save it as UTF-8.") from None
-    json_lines = path.suffix.lower() in {".jsonl", ".ndjson"} or text.lstrip().startswith("{")
-    records: list[tuple[int, Mapping[str, Any]]] = _json_lines(path, text) if json_lines else _table(path, text)
-    if not records:
-        raise InputError(f"The truth {path} is empty; it needs a line for each image.")
-    columns = list(dict.fromkeys(name for _, record in records for name in record))
-    name = next((name for name in PATH_COLUMNS if name in columns), None)
+def _read(path: Path) -> tuple[list[Annotation], list[str]]:
+    if not path.exists():
+        raise InputError(f"There is no truth file {path}; check the path.")
+    table = read_table(path)
+    name = next((name for name in PATH_COLUMNS if name in table.columns), None)
+    columns = [column for column in table.columns if column not in {name, ""}]
     if name is None:
         raise InputError(
             f"The truth {path} has no column 'path' or 'file_name'; it has {', '.join(columns)}. Rename the one with "
             "the files."
         )
     rows = []
-    for line, record in records:
-        file = str(record.get(name) or "").strip()
+    for line, cells in table.rows:
+        file = str(cells.get(name) or "").strip()
         if not file:
             raise InputError(f"{path}, line {line}: no file in column {name!r}; name one or remove the line.")
-        rows.append(Row(line, file, record))
-    return rows, [column for column in columns if column != name]
-
-
-def _json_lines(path: Path, text: str) -> list[tuple[int, Mapping[str, Any]]]:
-    records: list[tuple[int, Mapping[str, Any]]] = []
-    for number, line in enumerate(text.split("\n"), 1):
-        if not line.strip():
-            continue
-        try:
-            record = json.loads(line)
-        except ValueError:
-            record = None
-        if not isinstance(record, dict):
-            raise InputError(f"{path}, line {number}: not a JSON object; each line must be one.")
-        records.append((number, record))
-    return records
-
-
-def _table(path: Path, text: str) -> list[tuple[int, Mapping[str, Any]]]:
-    header = text.split("\n", 1)[0]
-    delimiter = "\t" if path.suffix.lower() == ".tsv" else max(",\t;", key=header.count)
-    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, restkey="")
-    records: list[tuple[int, Mapping[str, Any]]] = []
-    try:
-        for record in reader:
-            if "" in record and any(str(cell).strip() for cell in record[""] or ()):
-                raise InputError(
-                    f"{path}, line {reader.line_num}: more cells than columns; put a cell that holds {delimiter!r} in "
-                    "quotes."
-                )
-            cells = {str(key).strip(): cell for key, cell in record.items() if key}
-            records.append((reader.line_num, cells))
-    except csv.Error:
-        raise InputError(f"{path}, line {reader.line_num}: this is not a table; save it as CSV in UTF-8.") from None
-    return records
+        rows.append(Annotation(line, file, cells))
+    return rows, columns
 
 
 def measure(

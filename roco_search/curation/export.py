@@ -15,10 +15,11 @@ from typing import Any, Literal, cast, get_args
 import numpy as np
 
 from roco_search import __version__
-from roco_search.errors import InputError, LibraryEmpty, StorageFull
+from roco_search.errors import InputError, StorageFull
 from roco_search.imaging.walk import is_below
 from roco_search.library import EmbeddingSet, Library
 from roco_search.library.directory import replace_file
+from roco_search.library.faults import no_image_yet
 from roco_search.library.truth.listing import real_folder
 
 Format = Literal["parquet", "npy", "jsonl"]
@@ -85,7 +86,7 @@ def export(
     """
     active = library.model
     if active is None or not active.count:
-        raise LibraryEmpty(f"The library {library.directory} holds no image yet; index some with `roco index PATH`.")
+        raise no_image_yet(library.directory)
     path = Path(target)
     chosen = form or _format(path)
     if chosen == "npy" and not vectors:

@@ -64,7 +64,8 @@ class Table:
 def read_table(path: Path) -> Table:
     """Read a table by the extension of its name.
 
-    A CSV file may use commas, semicolons or tabs. Names of columns lose spaces at their ends.
+    A CSV file may use commas, semicolons or tabs. Names of columns lose spaces at their ends. A text that begins with
+    a brace is JSON Lines, whatever its name.
 
     Raises
     ------
@@ -73,18 +74,19 @@ def read_table(path: Path) -> Table:
     """
     match path.suffix.lower():
         case ".jsonl" | ".ndjson":
-            rows = list(_read_json_lines(path))
+            rows = list(_read_json_lines(path, read_text(path)))
         case ".parquet":
             rows = _read_parquet(path)
         case _:
-            rows = list(_read_csv(path))
+            text = read_text(path)
+            rows = list(_read_json_lines(path, text) if text.lstrip().startswith("{") else _read_csv(path, text))
     if not rows:
         raise InputError(f"{path} has no row; copy or export it again.")
     return Table(path, list(dict.fromkeys(name for _, row in rows for name in row)), rows)
 
 
-def _read_json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    for number, line in enumerate(read_text(path).split("\n"), 1):
+def _read_json_lines(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
         try:
@@ -96,8 +98,7 @@ def _read_json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         yield number, row
 
 
-def _read_csv(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    text = read_text(path)
+def _read_csv(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
     header = text[: text.find("\n")] if "\n" in text else text
     delimiter = "\t" if path.suffix.lower() == ".tsv" else max(_DELIMITERS, key=header.count)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
@@ -109,12 +110,12 @@ def _read_csv(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             if not names:
                 names = [name.strip() for name in cells]
                 continue
-            if len(cells) != len(names):
+            if len(cells) < len(names) or any(cell.strip() for cell in cells[len(names) :]):
                 raise InputError(
                     f"{path}, line {reader.line_num}: {len(cells)} cells where the header has {len(names)}; put a "
-                    "caption that contains the separator into double quotes."
+                    "text that contains the separator into double quotes."
                 )
-            yield reader.line_num, dict(zip(names, cells, strict=True))
+            yield reader.line_num, dict(zip(names, cells, strict=False))
     except csv.Error as error:
         raise InputError(f"{path}, line {reader.line_num}: not CSV ({error}); export the file again.") from None
 

@@ -1,4 +1,9 @@
-"""A column of a data set as a person names it: ``modality``, or ``labels[1]`` for the second entry of a list."""
+"""Which classes a column of a data set has, and to which of them each image belongs.
+
+A column is named as a person writes it: ``modality``, or ``labels[1]`` for the second entry of a list. Its classes are
+the values that occur, or those that were asked for. Where roco has prompts of its own for a column (modality, body
+part, plane), they stand for the values that they know.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +23,9 @@ from roco_search.datasets.columns import fold_name
 from roco_search.datasets.pair import Pair
 from roco_search.errors import InputError
 from roco_search.vocabulary.image_classes import attributes, image_classes
+
+MOST = 200
+"""A column with more different values is no column of classes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +82,6 @@ def find_column(text: str, pairs: Sequence[Pair]) -> Column:
 def _entry(text: str) -> tuple[str, int | None]:
     named = re.fullmatch(r"(.+)\[(-?\d+)\]", text)
     return (named[1], int(named[2])) if named else (text, None)
-
-
-MOST = 200
-"""A column with more different values is no column of classes."""
 
 
 @dataclass(frozen=True, slots=True)

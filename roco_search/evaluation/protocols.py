@@ -1,8 +1,13 @@
-"""What others have published, with the name that each figure really has.
+"""The protocols by which retrieval is ranked, and the figures that others have published, under their real names.
 
-The original, ROCO-Radiology-CLIP (github.com/Youngboy01/CLIP-Project), first reported its 6.02 % as "global recall@5".
-The output of its own notebook (notebooks/Testing.ipynb at commit 711bd30) shows it to be image-to-text recall@1, which
-its author corrected too (commit 3205095). Its other global figures are in the same output.
+- ``whole``: each query among all pairs, in both directions. Always measured.
+- ``roco-v1``: as ROCO-Radiology-CLIP measured, image-to-text inside contiguous batches of 32.
+- ``m3ae-2k``: as ``whole``, on the 2,000 pairs that `evaluation.m3ae` draws.
+- ``shuffled-32``: image-to-text among 32 candidates, the mean over 20 shuffles.
+
+ROCO-Radiology-CLIP (github.com/Youngboy01/CLIP-Project) first reported its 6.02 % as "global recall@5". The output of
+its own notebook (notebooks/Testing.ipynb at commit 711bd30) shows it to be image-to-text recall@1, as its author has
+corrected since (commit 3205095). Its other global figures are in the same output.
 """
 
 from __future__ import annotations
@@ -27,38 +32,13 @@ from roco_search.statistics.ranks import (
     recall,
 )
 
-ROCO_TEST = 8176
-SOURCE = "ROCO-Radiology-CLIP, CLIP ViT-B/32 fine-tuned on ROCO"
-
-
-@dataclass(frozen=True, slots=True)
-class Published:
-    """A published figure of the original on the ROCO test set, N = 8,176.
-
-    ``candidates`` is the pool that a query was ranked in: a batch of 32, or the whole test set.
-    """
-
-    direction: Direction
-    candidates: int
-    metric: str
-    value: float
-
-
-ROCO_V1: Sequence[Published] = (
-    Published("image-to-text", 32, "recall@1", 0.7083),
-    Published("image-to-text", 32, "recall@5", 0.9699),
-    Published("image-to-text", ROCO_TEST, "recall@1", 0.0602),
-    Published("image-to-text", ROCO_TEST, "recall@5", 0.1634),
-    Published("text-to-image", ROCO_TEST, "recall@1", 0.0594),
-    Published("text-to-image", ROCO_TEST, "recall@5", 0.1601),
-)
-
-
 Protocol = Literal["whole", "roco-v1", "m3ae-2k", "shuffled-32"]
 BATCH = 32
 SHUFFLES = 20
 SHUFFLE_SEED = 0
 _SHOWN, _FOUND = 0, {1: 1, 5: 2}  # columns of the values of shuffled-32
+ROCO_TEST = 8176
+SOURCE = "ROCO-Radiology-CLIP, CLIP ViT-B/32 fine-tuned on ROCO"
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,3 +192,26 @@ def shuffled_32(
     """Image-to-text recall among 32 candidates, the mean over 20 shuffles; see `rank_shuffled_32`."""
     ranking = rank_shuffled_32(images, texts, captions, shuffles, seed)
     return {f"shuffled-32 {name}": float(figure(ranking.values)) for name, figure in ranking.figures.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A published figure of the original on the ROCO test set, N = 8,176.
+
+    ``candidates`` is the pool that a query was ranked in: a batch of 32, or the whole test set.
+    """
+
+    direction: Direction
+    candidates: int
+    metric: str
+    value: float
+
+
+ROCO_V1: Sequence[Published] = (
+    Published("image-to-text", 32, "recall@1", 0.7083),
+    Published("image-to-text", 32, "recall@5", 0.9699),
+    Published("image-to-text", ROCO_TEST, "recall@1", 0.0602),
+    Published("image-to-text", ROCO_TEST, "recall@5", 0.1634),
+    Published("text-to-image", ROCO_TEST, "recall@1", 0.0594),
+    Published("text-to-image", ROCO_TEST, "recall@5", 0.1601),
+)

@@ -74,7 +74,7 @@ def report(evaluation: Evaluation) -> str:
         n=f"{len(evaluation.embedded[0].pairs):,}",
         left_out=left_out,
         resamples=f"{RESAMPLES:,}",
-        seed=evaluation.plan.seed,
+        seed=evaluation.tasks.seed,
         fingerprints=", ".join(f"{_name(e.name)} {e.fingerprint[:12]}" for e in evaluation.encoders),
         version=__version__,
         blocks=blocks,
@@ -97,9 +97,9 @@ def _retrieval(evaluation: Evaluation, result: RetrievalResult) -> Iterable[Bloc
             yield from (("note", note) for note in wording.ROCO_V1_NOTES)
         else:
             yield from _pool(names, entries)
-    if evaluation.plan.by is not None and result.groups:
+    if evaluation.tasks.by is not None and result.groups:
         groups = [_recall_at_10(name, entries) for name, entries in result.groups.items()]
-        by = str(evaluation.plan.by)
+        by = str(evaluation.tasks.by)
         yield "h2", f"By {by}: each query among its own group; an identical caption counts as found"
         yield "figure", svg(draw_groups(f"Recall@10 by {by}", groups, "recall@10", "chance, strict"))
     best, worst = caption_examples(evaluation.embedded[0])
@@ -142,7 +142,7 @@ def _classification(evaluation: Evaluation, entry: Classification) -> Iterable[B
         yield "figure", svg(draw_groups(title, areas, "AUC"))
     if entry.groups:
         groups = [Group(name, group.images, {"accuracy": group.accuracy}) for name, group in entry.groups.items()]
-        yield "figure", svg(draw_groups(f"Accuracy by {evaluation.plan.by}", groups, "accuracy"))
+        yield "figure", svg(draw_groups(f"Accuracy by {evaluation.tasks.by}", groups, "accuracy"))
     best, worst = class_examples(entry, evaluation.embedded[0].pairs)
     yield from _cards("Surest right answers", map(_class, best))
     yield from _cards("Surest wrong answers", map(_class, worst))

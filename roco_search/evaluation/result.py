@@ -57,7 +57,7 @@ def _head(evaluation: Evaluation, task: str) -> dict[str, Any]:
         "left_out": {**evaluation.data.left_out.counts},
         "unreadable": [{"name": entry.name, "reason": entry.reason} for entry in embedded.unreadable],
         "fingerprint": encoder.fingerprint,
-        "seed": evaluation.plan.seed,
+        "seed": evaluation.tasks.seed,
         "resamples": RESAMPLES,
         "roco_version": __version__,
     }
@@ -66,8 +66,8 @@ def _head(evaluation: Evaluation, task: str) -> dict[str, Any]:
 def _retrieval(evaluation: Evaluation, result: RetrievalResult) -> dict[str, Any]:
     found: dict[str, Any] = _pool(result.whole)
     found["protocols"] = {name: _protocol(name, entries, result) for name, entries in result.protocols.items()}
-    if evaluation.plan.by is not None:
-        found["groups"] = {str(evaluation.plan.by): {name: _pool(entries) for name, entries in result.groups.items()}}
+    if evaluation.tasks.by is not None:
+        found["groups"] = {str(evaluation.tasks.by): {name: _pool(entries) for name, entries in result.groups.items()}}
         found["groups_without_choice"] = list(result.without_choice)
     return {**found, **_against(evaluation, found)}
 
@@ -115,8 +115,8 @@ def _classification(evaluation: Evaluation, entry: Classification) -> dict[str, 
         found["against"] = {
             "metrics": other["metrics"], "intervals": other["intervals"], "difference": _difference(gain)
         }  # fmt: skip
-    if evaluation.plan.by is not None:
-        found["groups"] = {str(evaluation.plan.by): {name: _measured(group) for name, group in entry.groups.items()}}
+    if evaluation.tasks.by is not None:
+        found["groups"] = {str(evaluation.tasks.by): {name: _measured(group) for name, group in entry.groups.items()}}
     return {**found, **_against(evaluation, found)}
 
 

@@ -17,12 +17,25 @@ from roco_search.models.encoder import Encoder
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Plan:
-    """What to measure, found possible.
+class Tasks:
+    """What to measure, found possible: retrieval, the classification of columns, or both.
 
-    ``pairs`` are those that are needed for it. ``retrieval`` is whether captions are wanted, ``protocols`` what
-    besides the whole pool, ``by`` the column of groups, ``columns`` what to classify, ``m3ae_ids`` the pairs of
-    m3ae-2k, and ``seed`` that of the bootstrap.
+    Attributes
+    ----------
+    pairs
+        Those that are needed for it.
+    retrieval
+        Whether captions are to be found by images and images by captions.
+    protocols
+        Those of retrieval besides the whole pool.
+    by
+        The column by whose values to measure too.
+    columns
+        The classes of each column that is classified.
+    m3ae_ids
+        The pairs of m3ae-2k.
+    seed
+        Of the bootstrap.
     """
 
     pairs: Sequence[Pair]
@@ -50,7 +63,7 @@ class Evaluation:
         What each made of the pairs, and which pictures could not be read.
     retrieval, classifications
         The results.
-    plan
+    tasks
         What was asked for.
     """
 
@@ -60,7 +73,7 @@ class Evaluation:
     embedded: Sequence[Embedded]
     retrieval: RetrievalResult | None
     classifications: Sequence[Classification]
-    plan: Plan
+    tasks: Tasks
 
 
 def plan_evaluation(
@@ -74,7 +87,7 @@ def plan_evaluation(
     labels_file: str | Path | None = None,
     ignore_other: bool = False,
     seed: int = 0,
-) -> Plan:
+) -> Tasks:
     """Find out whether what is asked for can be measured on these pairs.
 
     Parameters
@@ -127,13 +140,13 @@ def plan_evaluation(
     if not retrieval:
         wanted = [classes.truth(pairs) >= 0 for classes in columns]
         pairs = [pair for pair, *inside in zip(pairs, *wanted, strict=True) if any(inside)]
-    return Plan(pairs, retrieval, list(dict.fromkeys(protocols)), column, columns, ids, seed)
+    return Tasks(pairs, retrieval, list(dict.fromkeys(protocols)), column, columns, ids, seed)
 
 
 def evaluate(
     data: PairSet,
     encoders: Sequence[Encoder],
-    plan: Plan,
+    tasks: Tasks,
     *,
     conditions: Sequence[str] = (),
     advance: Callable[[int], None] | None = None,
@@ -143,10 +156,10 @@ def evaluate(
     Parameters
     ----------
     data
-        The pairs that the plan was made for.
+        The pairs for which the tasks were planned.
     encoders
         The model, or two that are compared on the same pairs.
-    plan
+    tasks
         What to measure.
     conditions
         As in `Evaluation`.
@@ -158,9 +171,11 @@ def evaluate(
     InputError
         If no picture can be read, too few can, or an embedding is not finite.
     """
-    found = embed_with_each(encoders, plan.pairs, captions=plan.retrieval, advance=advance)
+    found = embed_with_each(encoders, tasks.pairs, captions=tasks.retrieval, advance=advance)
     retrieval = None
-    if plan.retrieval:
-        retrieval = measure_retrieval(found, plan.protocols, plan.by, plan.m3ae_ids, plan.seed)
-    classifications = [measure_classification(encoders, found, classes, plan.by, plan.seed) for classes in plan.columns]
-    return Evaluation(data, conditions, encoders, found, retrieval, classifications, plan)
+    if tasks.retrieval:
+        retrieval = measure_retrieval(found, tasks.protocols, tasks.by, tasks.m3ae_ids, tasks.seed)
+    classifications = [
+        measure_classification(encoders, found, classes, tasks.by, tasks.seed) for classes in tasks.columns
+    ]
+    return Evaluation(data, conditions, encoders, found, retrieval, classifications, tasks)

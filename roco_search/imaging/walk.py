@@ -10,7 +10,7 @@ from roco_search.errors import ImageError
 from roco_search.imaging import sniff
 
 
-class Found(NamedTuple):
+class FoundFile(NamedTuple):
     """A regular file: its size in bytes, its time of change in nanoseconds, the root it was reached from."""
 
     size: int
@@ -32,7 +32,7 @@ class Walk:
         Where links point to something that is not there, as on a disk that is not mounted.
     """
 
-    files: dict[str, Found] = field(default_factory=dict)
+    files: dict[str, FoundFile] = field(default_factory=dict)
     unreadable: dict[str, str] = field(default_factory=dict)
     dangling: set[str] = field(default_factory=set)
     _seen: set[str] = field(default_factory=set)
@@ -91,7 +91,7 @@ class Walk:
             self._stack.append(folder)
 
     def _file(self, path: str, status: os.stat_result, root: str) -> None:
-        self.files.setdefault(path, Found(status.st_size, status.st_mtime_ns, root))
+        self.files.setdefault(path, FoundFile(status.st_size, status.st_mtime_ns, root))
 
 
 def holds_image(paths: Iterable[str]) -> bool:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from roco_search.errors import LibraryBusy, LibraryCorrupt, LibraryError, ModelMismatch, StorageFull
+from roco_search.errors import LibraryBusy, LibraryCorrupt, LibraryEmpty, LibraryError, ModelMismatch, StorageFull
 from roco_search.library.records import EmbeddingSet
 
 if TYPE_CHECKING:
@@ -74,6 +74,11 @@ def storage_full(directory: Path) -> StorageFull:
         f"The disk that holds the library {directory} is full, or a quota is reached; what was indexed so far is "
         f"kept. Free some space and run the same command again."
     )
+
+
+def no_image_yet(directory: Path | str) -> LibraryEmpty:
+    """Return the refusal for a library in which nothing was indexed yet."""
+    return LibraryEmpty(f"The library {directory} holds no image yet; index some with `roco index PATH`.")
 
 
 def corrupt(directory: Path) -> LibraryCorrupt:

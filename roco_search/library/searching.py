@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 import numpy.typing as npt
 
-from roco_search.errors import InputError, LibraryEmpty
+from roco_search.errors import InputError
+from roco_search.library.faults import no_image_yet
 from roco_search.library.records import EmbeddingSet, LibraryStatus, StoredFrame
 from roco_search.library.truth.selection import Belonging, Selection, Term, count_terms, members, same_file, select
 from roco_search.library.truth.store import Store
@@ -85,9 +86,7 @@ class Searchable:
             active = self._store.embedding_set("active")
             if active is None or not active.count:
                 self._index = None
-                raise LibraryEmpty(
-                    f"The library {self.directory} holds no image yet; index some with `roco index PATH`."
-                )
+                raise no_image_yet(self.directory)
             if self._index is None or self._index.generation != Generation.of(self._store, active):
                 self._index = VectorIndex.open(self._store, active)
             return self._index

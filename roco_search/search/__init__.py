@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from roco_search.errors import InputError, LibraryEmpty
+from roco_search.errors import InputError
 from roco_search.library import Library, Mode
-from roco_search.library.faults import check_model
+from roco_search.library.faults import check_model, no_image_yet
 from roco_search.library.truth.selection import Belonging
 from roco_search.models.encoder import Encoder
 from roco_search.search.embedding import embed, unit
@@ -101,7 +101,7 @@ def search(
         raise InputError("The number of hits to pass over is 0 or more; give another with --offset.")
     active = library.model
     if active is None or not active.count:
-        raise LibraryEmpty(f"The library {library.directory} holds no image yet; index some with `roco index PATH`.")
+        raise no_image_yet(library.directory)
     check_model(active, encoder)
     own = np.empty(0, np.int64)
     if vector is None:

@@ -13,7 +13,7 @@ GENERAL = "general"
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class Templates:
     """Templates for a label and for its opposite; ``{}`` stands for the label."""
 
     present: tuple[str, ...]
@@ -36,8 +36,8 @@ class PromptSet:
 
     name: str
     title: str
-    finding: Pair
-    normal: Pair
+    finding: Templates
+    normal: Templates
     modalities: frozenset[str]
     body_parts: frozenset[str]
 
@@ -62,9 +62,9 @@ def prompt_sets() -> Mapping[str, PromptSet]:
 
 
 @cache
-def subject_prompts() -> Pair:
+def subject_prompts() -> Templates:
     """Return the templates for labels that name a modality or a part of the body."""
-    return _pair(read_yaml(f"prompts/{GENERAL}.yaml")["subject"])
+    return _templates(read_yaml(f"prompts/{GENERAL}.yaml")["subject"])
 
 
 @cache
@@ -86,12 +86,12 @@ def _prompt_set(name: str, content: Mapping[str, Any]) -> PromptSet:
     return PromptSet(
         name=name,
         title=content["title"],
-        finding=_pair(content["finding"]),
-        normal=_pair(content["normal"]),
+        finding=_templates(content["finding"]),
+        normal=_templates(content["normal"]),
         modalities=frozenset(content.get("modalities", ())),
         body_parts=frozenset(content.get("body_parts", ())),
     )
 
 
-def _pair(content: Mapping[str, Any]) -> Pair:
-    return Pair(tuple(content["present"]), tuple(content["absent"]))
+def _templates(content: Mapping[str, Any]) -> Templates:
+    return Templates(tuple(content["present"]), tuple(content["absent"]))

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from roco_search.errors import LibraryEmpty
 from roco_search.library import Library
+from roco_search.library.faults import no_image_yet
 from roco_search.models import Device, load_encoder
 from roco_search.web.app import PORT, address, check_gradio, run, warm_up
 from roco_search.web.desk import Desk
@@ -91,7 +91,7 @@ def serve(
     with Library.open(library) as opened:
         active = opened.model
     if active is None or not active.count:
-        raise LibraryEmpty(f"The library {library} holds no image yet; index some with `roco index PATH`.")
+        raise no_image_yet(library)
     with (
         Desk(library, load_encoder(active.model, device), redact_paths=redact_paths) as desk,
         scratch_folder() as folder,

@@ -34,6 +34,16 @@ def test_parquet(tmp_path: Path) -> None:
     assert read_table(tmp_path / "a.parquet").rows == [(1, {"a": "x", "b": [1]}), (2, {"a": None, "b": []})]
 
 
+def test_separators_at_the_end_of_a_line_add_no_cells(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("a,b\n1,2, ,\n")
+    assert read_table(tmp_path / "a.csv").rows == [(2, {"a": "1", "b": "2"})]
+
+
+def test_json_lines_under_another_name(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text('\ufeff{"a": 1}\n')
+    assert read_table(tmp_path / "a.txt").rows == [(1, {"a": 1})]
+
+
 @pytest.mark.parametrize(
     ("name", "text", "says"),
     [

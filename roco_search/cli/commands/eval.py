@@ -136,7 +136,7 @@ def evaluate_model(
         check_places(report, confusion)
         conditions = [*(where or []), *(f"licence={code}" for code in licence or [])]
         pairs = open_pairs(data, split, licences=licence or (), where=where or ())
-        plan = plan_evaluation(
+        tasks = plan_evaluation(
             pairs,
             data,
             protocols=protocols,
@@ -152,9 +152,9 @@ def evaluate_model(
         encoders = [load_encoder(name, checked, arithmetic) for name in names]
         keep_freed_memory()
     bar = ProgressBar("Reading and embedding", quiet)
-    bar.start(len(plan.pairs))
+    bar.start(len(tasks.pairs))
     try:
-        found = evaluate(pairs, encoders, plan, conditions=conditions, advance=lambda count: bar.advance(count, count))
+        found = evaluate(pairs, encoders, tasks, conditions=conditions, advance=lambda count: bar.advance(count, count))
     finally:
         bar.stop()
     if not quiet:
@@ -162,8 +162,8 @@ def evaluate_model(
     if json:
         from roco_search.evaluation.result import as_json
 
-        tasks = as_json(found)
-        print_json(tasks[0] if len(tasks) == 1 else tasks)
+        objects = as_json(found)
+        print_json(objects[0] if len(objects) == 1 else objects)
     else:
         show(found)
     write(found, report, confusion)

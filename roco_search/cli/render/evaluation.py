@@ -69,8 +69,8 @@ def _retrieval(found: Evaluation, result: RetrievalResult) -> None:
                 print_line(note)
         else:
             _pool(models, entries)
-    if found.plan.by is not None:
-        _groups(str(found.plan.by), result)
+    if found.tasks.by is not None:
+        _groups(str(found.tasks.by), result)
 
 
 def _pool(models: Sequence[str], entries: Sequence[Retrieval]) -> None:
@@ -122,7 +122,7 @@ def _classification(found: Evaluation, entry: Classification) -> None:
             [name, f"{group.images:,}", interval(group.accuracy), interval(group.macro_auc)]
             for name, group in entry.groups.items()
         ]
-        print_rows([str(found.plan.by), "N", "accuracy", "macro AUC"], rows, right=["N", "accuracy", "macro AUC"])
+        print_rows([str(found.tasks.by), "N", "accuracy", "macro AUC"], rows, right=["N", "accuracy", "macro AUC"])
 
 
 def _title(text: str) -> None:

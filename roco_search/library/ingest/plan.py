@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from roco_search.errors import InputError
 from roco_search.imaging.frame import FrameChoice, choose_frames
-from roco_search.imaging.walk import Found, Walk, holds_image, is_below
+from roco_search.imaging.walk import FoundFile, Walk, holds_image, is_below
 from roco_search.library.truth.store import AT_OR_BELOW, Store, at_or_below, raw
 
 DEFAULT_FRAMES = "middle"
@@ -172,7 +172,7 @@ def make_plan(
     return plan
 
 
-def _place(plan: Plan, path: str, found: Found, known: Known | None, roots: Roots, retry_failed: bool) -> None:
+def _place(plan: Plan, path: str, found: FoundFile, known: Known | None, roots: Roots, retry_failed: bool) -> None:
     frames = roots.frames_of(path, found.root)
     if known is None:
         plan.work.append(Candidate(path, found.root, frames, None, None))

@@ -16,8 +16,8 @@ import os
 import time
 from typing import TYPE_CHECKING
 
-from roco_search.errors import LibraryEmpty
 from roco_search.imaging.walk import is_below
+from roco_search.library.faults import no_image_yet
 from roco_search.library.ingest.pipeline import BATCH_SIZE, FinishedFile, embed_files
 from roco_search.library.ingest.plan import Candidate, Known
 from roco_search.library.ingest.writing import Writer
@@ -57,9 +57,7 @@ class ReembedRun:
         started = time.monotonic()
         active = self.store.embedding_set("active")
         if active is None:
-            raise LibraryEmpty(
-                f"The library {self.store.directory} holds no image yet; index some with `roco index PATH`."
-            )
+            raise no_image_yet(self.store.directory)
         if active.fingerprint == self.encoder.fingerprint:
             self._abandon(keep=None)
             self.report.complete = True
