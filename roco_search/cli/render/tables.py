@@ -87,13 +87,17 @@ def draw_table(
 
 
 def draw_facts(
-    facts: Sequence[tuple[str, Cell]], *, width: int | None = None, links: bool = False
+    facts: Sequence[tuple[str, Cell]],
+    *,
+    width: int | None = None,
+    links: bool = False,
+    alike: Collection[str] = (),
 ) -> Iterator[tuple[str, str]]:
     """Yield the padded name and the value of each line of a list of facts; a long value is wrapped beside its name."""
     start = max((cells(name) for name, _ in facts), default=0) + GAP
     for name, value in facts:
         room = None if width is None else max(1, width - start)
-        for number, line in enumerate(_lines(value, room, links=links)):
+        for number, line in enumerate(_lines(value, room, links=links, alike=alike)):
             yield _pad(Line("", 0) if number else Line(name, cells(name)), start), line.text
 
 
@@ -140,6 +144,8 @@ class _Table:
     def listed(self, width: int) -> Drawn:
         """Print each row as a list of facts. A column without a head that holds a mark joins the next one."""
         rows: list[str] = []
+        room = width - GAP - max(map(cells, self.heads)) - GAP
+        alike = set().union(*(_alike([row[n] for row in self.rows], room) for n in range(len(self.heads))))
         joined = not self.heads[0] and self.natural[0] == 1 and len(self.heads) > 1
         for row in self.rows:
             own = range(joined, len(self.heads))
@@ -149,9 +155,12 @@ class _Table:
             names = [facts[0][0], *(f"  {name}" for name, _ in facts[1:])]
             described = list(zip(names, (cell for _, cell in facts), strict=True))
             if not facts[0][0]:  # the row has a name of its own
-                rows += [line.text for line in _lines(facts[0][1], width, links=self.links)]
+                rows += [line.text for line in _lines(facts[0][1], width, links=self.links, alike=alike)]
                 described = described[1:]
-            rows += [f"{name}{value}".rstrip() for name, value in draw_facts(described, width=width, links=self.links)]
+            rows += [
+                f"{name}{value}".rstrip()
+                for name, value in draw_facts(described, width=width, links=self.links, alike=alike)
+            ]
         return Drawn([], rows)
 
     def in_columns(self, widths: Sequence[int]) -> Drawn:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import IO
 
 ELLIPSIS = "…"
-LEAST_WITH_FOLDER = 12  # Columns; in fewer, a shortened path is the file's name alone.
+LEAST_WITH_FOLDER = 12  # Columns; in fewer, a path is shortened like a name.
 
 
 def terminal_width(stream: IO[str] | None = None) -> int | None:
@@ -102,7 +102,7 @@ def shorten(path: str, width: int) -> str:
         if cells(shown) <= width:
             return shown
     if not folders or width < LEAST_WITH_FOLDER:
-        return _middle(name, width)
+        return _middle(path, width)
     return f"{ELLIPSIS}/{_middle(name, width - 2)}"
 
 
