@@ -100,7 +100,7 @@ def sentence(error: Any) -> str | None:
         case "MissingParameter":
             return f"{_name(error.param)} is missing; {remedy}."
         case "BadParameter":
-            message = error.message.rstrip(".")
+            message = re.sub(r"a valid (integer|int|float)( range)?\b", "a number", error.message.rstrip("."))
             return f"{_name(error.param)}: {message}." if error.param else f"{message}."
     if unknown := re.match(r"No such command '(.*?)'", error.message):
         return _no_such_command(unknown[1], error.message, command)

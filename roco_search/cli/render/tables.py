@@ -216,13 +216,13 @@ def _least(cell: Cell) -> int:
     if isinstance(cell, Unbroken):
         return cells(cell)
     words, path = (cell.note, cells(cell.shown)) if isinstance(cell, PathCell) else (cell, 0)
-    return max(min(path, LEAST_PATH), *map(cells, words.split(" ")))
+    return max(min(path, LEAST_PATH), *(min(cells(w), LEAST_PATH) if "/" in w else cells(w) for w in words.split(" ")))
 
 
 def _lines(cell: Cell, width: int | None, *, links: bool = False, alike: Collection[str] = ()) -> list[Line]:
     """Return a cell in pieces of at most `width` columns."""
     if not isinstance(cell, PathCell):
-        pieces = [cell] if width is None or isinstance(cell, Unbroken) else wrap(cell, width)
+        pieces = [cell] if width is None or isinstance(cell, Unbroken) else wrap(_with_short_paths(cell, width), width)
         return [Line(piece, cells(piece)) for piece in pieces]
     note = cell.note
     if width is None:
@@ -230,10 +230,17 @@ def _lines(cell: Cell, width: int | None, *, links: bool = False, alike: Collect
     else:
         paths = list(fold(cell.shown, width)) if cell.shown in alike else [shorten(cell.shown, width)]
     lines = [Line(link(path, cell.path) if links else path, cells(path)) for path in paths]
-    if note and (width is None or lines[-1].columns + GAP + cells(note) <= width):
+    if not note:
+        return lines
+    if width is None or lines[-1].columns + GAP + cells(note) <= width:
         last = lines.pop()
         return [*lines, Line(f"{last.text}{' ' * GAP}{note}", last.columns + GAP + cells(note))]
-    return lines + [Line(piece, cells(piece)) for piece in (wrap(note, width) if note and width else ())]
+    return lines + [Line(piece, cells(piece)) for piece in wrap(_with_short_paths(note, width), width)]
+
+
+def _with_short_paths(text: str, width: int) -> str:
+    """Return a text in which a path that is wider than `width` is shortened rather than broken."""
+    return " ".join(shorten(word, width) if "/" in word else word for word in text.split(" "))
 
 
 def _pad(line: Line, width: int, *, to_the_right: bool = False) -> str:
