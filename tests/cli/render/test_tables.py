@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 import string
 
-from hypothesis import example, given
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from roco_search.cli.render.tables import GAP, PathCell, Unbroken, draw_facts, draw_table
 from roco_search.cli.render.terminal import cells, fold, link, shorten, wrap
 
+patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # the machine may be busy
 LETTERS = string.ascii_letters + string.digits + "äß胸部é"
 WORDS = st.text(LETTERS, min_size=1, max_size=14)
 TEXTS = st.lists(WORDS, max_size=8).map(" ".join)
@@ -43,12 +44,14 @@ def words_of(lines: list[str]) -> set[str]:
     return {word for line in lines for word in line.split()}
 
 
+@patient
 @given(tables(), WIDTHS)
 @example((["a", "b"], [["word " * 30, PathCell("/one/" + "x" * 90, "/one/" + "x" * 90)]]), 60)
 def test_no_line_is_wider_than_the_terminal(table: tuple[list[str], list[list[str | PathCell]]], width: int) -> None:
     assert all(cells(line) <= width and line == line.rstrip() for line in written(table, width))
 
 
+@patient
 @given(tables(), WIDTHS)
 def test_every_word_is_whole(table: tuple[list[str], list[list[str | PathCell]]], width: int) -> None:
     shown = words_of(written(table, width))
@@ -61,6 +64,7 @@ def test_every_word_is_whole(table: tuple[list[str], list[list[str | PathCell]]]
     assert {heads[number] for number in used} <= shown
 
 
+@patient
 @given(tables(), WIDTHS)
 def test_paths_are_whole_or_shortened_and_never_alike(
     table: tuple[list[str], list[list[str | PathCell]]], width: int
@@ -75,6 +79,7 @@ def test_paths_are_whole_or_shortened_and_never_alike(
         assert name[:1] in text
 
 
+@patient
 @given(tables())
 def test_a_pipe_gets_a_line_a_row(table: tuple[list[str], list[list[str | PathCell]]]) -> None:
     lines = written(table, None)
@@ -83,6 +88,7 @@ def test_a_pipe_gets_a_line_a_row(table: tuple[list[str], list[list[str | PathCe
         assert all((cell.shown if isinstance(cell, PathCell) else cell) in line for cell in row if cell != "–")
 
 
+@patient
 @given(PATHS, st.integers(1, 120))
 def test_a_path_is_shortened_in_its_middle(path: str, width: int) -> None:
     short = shorten(path, width)
@@ -95,6 +101,7 @@ def test_a_path_is_shortened_in_its_middle(path: str, width: int) -> None:
         assert short[-1] == path[-1]
 
 
+@patient
 @given(TEXTS, st.integers(1, 40))
 def test_wrapping_loses_nothing(text: str, width: int) -> None:
     lines = wrap(text, width)
