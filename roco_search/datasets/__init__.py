@@ -1,18 +1,18 @@
-"""Pairs of an image and what may be said of it, read from any layout that radiology data comes in.
+"""Pairs of an image and its captions, read from any layout that radiology data comes in.
 
-`open_pairs` opens one split, `open_training` what a run learns from and is judged by, and `check_trainable` refuses
-pairs that cannot teach. The layouts, in the order in which they are looked for: a directory of ``save_to_disk``, the
-ROCO repository, ROCOv2, ``imagefolder``, Parquet files, tables of paths and captions; and by its id, a data set of
-the hub.
+`open_pairs` opens one split, `open_training` what a run learns from and is validated on, and `check_trainable` refuses
+pairs that nothing can be learned from. The layouts, in the order in which they are tried: a directory of
+``save_to_disk``, the ROCO repository, ROCOv2, ``imagefolder``, Parquet files, and tables of paths and captions. A data
+set of the hub is opened by its id.
 
-**Captions** lose the spaces at their ends, and white space in them becomes one space. A data set may have several of
-an image (a list in the column ``captions``, or the columns that the caller names): the own one is drawn with a weight
-of 0.6, the others share the rest; a list of words is one caption, joined by commas.
+**Captions** lose white space at their ends, and white space within them becomes one space. A data set may have several
+captions of an image (a list in the column ``captions``, or the columns that the caller names): its own one is drawn
+with a weight of 0.6, and the others share the rest. A list of words is one caption, joined by commas.
 
-**Licences** are compared by their code: "CC BY" takes "cc-by" and "CC BY 4.0 (see README)", never "CC BY-NC".
+**Licences** are compared by their code: "CC BY" matches "cc-by" and "CC BY 4.0 (see README)", never "CC BY-NC".
 
-**Cases** are a column ``case``, ``group``, ``patient_id``, ``study_id`` or the like, in ROCO the article. No case is
-in two of the splits of a training.
+**Cases** come from a column ``case``, ``group``, ``patient_id``, ``study_id`` or the like; in ROCO the case is the
+article. No case is in both training and validation.
 """
 
 from __future__ import annotations
@@ -21,12 +21,20 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from roco_search.datasets.assembly import assemble, check_choices, refuse_empty
-from roco_search.datasets.columns import choose, parse_conditions
+from roco_search.datasets.columns import parse_conditions, select_rows
 from roco_search.datasets.layouts import find_layout
 from roco_search.datasets.pair import LeftOut, Pair, PairSet, Picture, PictureFile, TrainingData, check_trainable
-from roco_search.datasets.splits import TRAIN, VALIDATION, canonical, cut_by_case, find_split, keep_apart, require_split
+from roco_search.datasets.splits import (
+    TRAIN,
+    VALIDATION,
+    canonical_split,
+    drop_shared_cases,
+    find_split,
+    require_split,
+    split_off_validation,
+)
 from roco_search.errors import InputError, TrainingError
-from roco_search.system.process import set_aside
+from roco_search.system.process import collector_paused
 
 __all__ = [
     "LeftOut",
@@ -49,21 +57,21 @@ def open_pairs(
     where: Mapping[str, str] | Sequence[str] = (),
     caption_columns: Sequence[str] = (),
 ) -> PairSet:
-    """Open one split of a data set. No image is opened: one that is damaged shows when it is read.
+    """Open one split of a data set. No image is decoded, so a damaged one shows when it is read.
 
     Parameters
     ----------
     data
-        A folder, a file, or the id ``org/name`` of a data set of the hub, which is then fetched.
+        A folder, a file, or the id ``org/name`` of a data set of the hub, which is then downloaded.
     split
-        Its name. ``validation``, ``val``, ``valid`` and ``dev`` are one, as are ``train`` and ``training``.
+        Its name. ``validation``, ``val``, ``valid`` and ``dev`` name one split, as do ``train`` and ``training``.
     licences
-        Keep images under one of these, such as "CC BY"; an image of which no licence is stated is left out then.
+        Keep only images under one of these, such as "CC BY"; an image without a stated licence is then left out.
     where
-        Conditions such as ``source=medpix2``. Values of one column are alternatives, and each column must hold. A
-        column of lists holds if one of its entries does. Rows that do not meet them are not counted as left out.
+        Conditions such as ``source=medpix2``. Values of one column are alternatives; each column must match. A list
+        matches if one of its entries does. Rows that do not match are not counted as left out.
     caption_columns
-        Columns whose texts are captions too.
+        Columns that are captions too.
 
     Returns
     -------
@@ -74,19 +82,19 @@ def open_pairs(
     Raises
     ------
     InputError
-        If the data, the split, a column, a value or a licence is not there, a line is damaged, or no pair is left.
+        If the data, the split, a column, a value or a licence does not exist, a line is damaged, or no pair is left.
     HubError
         If the hub is needed and cannot be reached.
     """
     conditions = parse_conditions(where)
     found = find_layout(data)
     name = require_split(found, split)
-    with set_aside():
-        rows = choose(found.splits[name](), conditions, f"the split {name} of {found.place}")
+    with collector_paused():
+        rows = select_rows(found.splits[name](), conditions, f"the split {name} of {found.label}")
         check_choices(rows, found, licences=licences, caption_columns=caption_columns)
         read = assemble(rows, licences=licences, caption_columns=caption_columns)
     refuse_empty(read, found, name, InputError)
-    return read.as_pair_set(found, canonical(name))
+    return read.as_pair_set(found, canonical_split(name))
 
 
 def open_training(
@@ -99,35 +107,35 @@ def open_training(
     validation_share: float = 0.1,
     cases_apart: bool = True,
 ) -> TrainingData:
-    """Open what a run learns from and what it is judged by; no case is in both.
+    """Open what a run learns from and what it is validated on; no case is in both.
 
-    Where the data set has no validation split, one is cut off train, whole cases only; `TrainingData.cut` says so.
-    Where it has one, training pairs of its cases are left out of train and counted. A test split is left alone.
+    Where the data set has no validation split, whole cases are split off its training split, and `TrainingData.cut` is
+    true. Where it has one, training pairs of its cases are left out and counted. A test split is not opened.
 
     Parameters
     ----------
     data, licences, where, caption_columns
-        As for `open_pairs`; conditions choose the rows of both splits.
+        As for `open_pairs`; conditions apply to both splits.
     seed
-        Decides which cases are cut off, whatever the order of the rows.
+        Determines which cases are split off, whatever the order of the rows.
     validation_share
-        Of the pairs, in (0, 1), to cut off.
+        The share of the pairs, in (0, 1), to split off.
     cases_apart
-        False takes the data set's own training split as it is, to repeat what others did with it.
+        False takes the data set's own training split unchanged, to repeat what others did with it.
 
     Raises
     ------
     TrainingError
-        If nothing is left to learn from or to be judged by.
+        If nothing is left to learn from or to validate on.
     InputError, HubError
         As `open_pairs`.
     """
     conditions = parse_conditions(where)
     found = find_layout(data)
     own = {TRAIN: require_split(found, TRAIN), VALIDATION: find_split(found, VALIDATION)}
-    with set_aside():
+    with collector_paused():
         rows = {
-            split: choose(found.splits[name](), conditions, f"the split {name} of {found.place}")
+            split: select_rows(found.splits[name](), conditions, f"the split {name} of {found.label}")
             for split, name in own.items()
             if name is not None
         }
@@ -140,9 +148,9 @@ def open_training(
         refuse_empty(part, found, own[split] or split, TrainingError)
     cut = VALIDATION not in parts
     if cut:
-        train, validation = cut_by_case(parts[TRAIN], validation_share, seed, found.place)
+        train, validation = split_off_validation(parts[TRAIN], validation_share, seed, found.label)
     else:
         validation = parts[VALIDATION]
-        train = keep_apart(parts[TRAIN], validation) if cases_apart else parts[TRAIN]
+        train = drop_shared_cases(parts[TRAIN], validation) if cases_apart else parts[TRAIN]
         refuse_empty(train, found, own[TRAIN] or TRAIN, TrainingError)
     return TrainingData(train.as_pair_set(found, TRAIN), validation.as_pair_set(found, VALIDATION), cut)

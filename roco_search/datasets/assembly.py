@@ -1,12 +1,12 @@
-"""Rows become pairs: what was asked for is chosen, and what cannot be a pair is left out and counted."""
+"""Rows become pairs; a row that cannot become one is left out and counted with its reason."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from roco_search.datasets.licences import Licence, check_asked, parse_asked, parse_licence
-from roco_search.datasets.pair import DataSet, LeftOut, Pair, PairSet, Row, fold_text, weigh
+from roco_search.datasets.licences import Licence, check_codes, parse_codes, parse_licence
+from roco_search.datasets.pair import DataSet, LeftOut, Pair, PairSet, Row, fold_text, weigh_captions
 from roco_search.errors import InputError, RocoError
 
 MISSING = "the image is missing"
@@ -17,7 +17,7 @@ OTHER_LICENCE = "under another licence than asked for"
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """Pairs of one split, and beside each the name of its row, which does not depend on where the data set lies."""
+    """The pairs of one split, with the name of each pair's row, which does not depend on where the data set is."""
 
     pairs: list[Pair] = field(default_factory=list)
     names: list[str] = field(default_factory=list)
@@ -31,33 +31,32 @@ class Split:
 def check_choices(
     rows: Sequence[Row], data: DataSet, *, licences: Sequence[str] = (), caption_columns: Sequence[str] = ()
 ) -> None:
-    """Refuse licences and columns of captions that none of the rows has. Raises `InputError`, which names what is."""
-    check_asked(licences, rows, data.place)
+    """Refuse licences and caption columns that no row has. Raises `InputError`, which lists those there are."""
+    check_codes(licences, rows, data.label)
     known = dict.fromkeys(name for row in rows for name in row.columns)
     for name in caption_columns:
         if name not in known:
             has = f"it has {', '.join(known)}" if known else "it has none"
-            raise InputError(f"{data.place} has no column {name!r} to take captions from; {has}. Name one of these.")
+            raise InputError(f"{data.label} has no column {name!r} to take captions from; {has}. Name one of these.")
 
 
 def assemble(rows: Sequence[Row], *, licences: Sequence[str] = (), caption_columns: Sequence[str] = ()) -> Split:
-    """Make pairs of rows, in their order.
+    """Make pairs of the rows of one split, in their order.
 
     Parameters
     ----------
     rows
-        Of one split.
+        The rows.
     licences
         Keep only rows under one of these.
     caption_columns
-        Columns that are captions too; of a row without a caption of its own, the first of them is its own.
+        Columns that are captions too. A row without a caption of its own takes the first of them as its own.
     """
-    asked = parse_asked(licences)
+    wanted = parse_codes(licences)
     split = Split()
     for row in rows:
-        captions = weigh_row(row, caption_columns)
-        reason = _fault(row, captions, asked)
-        if reason:
+        captions = _captions(row, caption_columns)
+        if reason := _fault(row, captions, wanted):
             split.left_out.add(reason, row.name)
             continue
         assert row.picture is not None
@@ -69,34 +68,35 @@ def assemble(rows: Sequence[Row], *, licences: Sequence[str] = (), caption_colum
     return split
 
 
-def weigh_row(row: Row, extra: Sequence[str]) -> dict[str, float]:
-    """Return the captions of a row with their weights; empty where it has none."""
-    captions = row.captions or [text for name in extra if (text := fold_text(row.columns.get(name)))]
-    return weigh(captions, row.columns, extra) if captions else {}
-
-
-def _fault(row: Row, captions: dict[str, float], asked: Sequence[Licence]) -> str:
-    if not captions:
-        return row.fault or EMPTY
-    if asked:
-        stated = parse_licence(row.licence)
-        if stated is None:
-            return NO_LICENCE
-        if not any(licence.allows(stated) for licence in asked):
-            return OTHER_LICENCE
-    return MISSING if row.picture is None else ""
-
-
 def refuse_empty(split: Split, data: DataSet, name: str, kind: type[RocoError]) -> None:
-    """Refuse a split of which nothing is left. Raises `kind`, with the reasons."""
+    """Refuse a split without a single pair. Raises `kind`, with the reasons."""
     if split.pairs:
         return
     counts = split.left_out.counts
     if not counts:
-        raise kind(f"The split {name} of {data.place} is empty; copy or export it again.")
+        raise kind(f"The split {name} of {data.label} is empty; copy or export it again.")
     reasons = ", ".join(f"{reason} ({count:,})" for reason, count in counts.most_common())
     example = split.left_out.examples[counts.most_common(1)[0][0]][0]
     raise kind(
-        f"The split {name} of {data.place} ({data.layout}) has no pair of an image and a caption: {reasons}; the first "
-        f"is {example}. Put that right, or choose other data."
+        f"The split {name} of {data.label} ({data.layout}) has no pair of an image and a caption: {reasons}; the first "
+        f"is {example}. Correct that, or choose other data."
     )
+
+
+def _captions(row: Row, extra: Sequence[str]) -> dict[str, float]:
+    """Return the captions of a row with their weights; empty where it has none."""
+    captions = row.captions or [text for name in extra if (text := fold_text(row.columns.get(name)))]
+    return weigh_captions(captions, row.columns, extra) if captions else {}
+
+
+def _fault(row: Row, captions: dict[str, float], wanted: Sequence[Licence]) -> str:
+    """Return why a row is no pair; empty if it is one."""
+    if not captions:
+        return row.fault or EMPTY
+    if wanted:
+        stated = parse_licence(row.licence)
+        if stated is None:
+            return NO_LICENCE
+        if not any(licence.allows(stated) for licence in wanted):
+            return OTHER_LICENCE
+    return MISSING if row.picture is None else ""

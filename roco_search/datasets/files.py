@@ -1,4 +1,4 @@
-"""The files of a data set: looked up in listings of their folders, so that 65,000 images take few system calls."""
+"""The files of a data set, looked up in listings of their folders, so that 65,000 images take few system calls."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from roco_search.imaging.sniff import DICOM_EXTENSIONS, RASTER_EXTENSIONS
 _IMAGES = RASTER_EXTENSIONS | DICOM_EXTENSIONS
 
 
-class Files:
-    """Finds files by their paths relative to a folder. Each folder is listed once, when it is first asked for."""
+class FileIndex:
+    """Finds files by their paths relative to a folder. Each folder is listed once, when it is first needed."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self._folders: dict[str, _Folder] = {}
 
     def find(self, relative: str) -> Path | None:
-        """Return the path of a file, or None if there is none. A path that is absolute stays so."""
+        """Return the path of a file, or None if it does not exist. An absolute path is looked up as it is."""
         folder, name = os.path.split(relative)
         return self._folder(folder).find(name)
 
     def find_image(self, folder: str, stem: str) -> Path | None:
-        """Return the image of this name, whatever its extension, in a folder; or None."""
+        """Return the image of this name in a folder, whatever its extension; or None."""
         return self._folder(folder).find_image(stem)
 
     def count_images(self, folder: str) -> int:
-        """Return how many images a folder holds."""
+        """Return the number of images in a folder."""
         return len(self._folder(folder).images)
 
     def _folder(self, name: str) -> _Folder:
@@ -54,7 +54,7 @@ class _Folder:
     def find(self, name: str) -> Path | None:
         if name in self._names:
             return self._path / name
-        # macOS writes names in another Unicode form than it was given, and Windows does not mind case.
+        # macOS stores names in another Unicode form than it was given, and Windows ignores case.
         if self._folded is None:
             self._folded = {_fold(known): known for known in self._names}
         found = self._folded.get(_fold(name))
@@ -66,7 +66,7 @@ class _Folder:
 
     @property
     def images(self) -> dict[str, str]:
-        """The images by their names without extension; hidden files are none."""
+        """The images by their names without extension; hidden files are ignored."""
         if self._images is None:
             split = ((os.path.splitext(name), name) for name in sorted(self._names) if not name.startswith("."))  # noqa: PTH122
             self._images = {stem: name for (stem, suffix), name in split if suffix.lower() in _IMAGES}
@@ -78,9 +78,9 @@ def _fold(name: str) -> str:
 
 
 def leaves_folder(relative: str) -> bool:
-    """Whether a path leads, or could lead, out of the folder that it is relative to."""
+    """Return whether a path leads, or could lead, out of the folder that it is relative to."""
     parts = relative.replace("\\", "/").split("/")
-    return ".." in parts or not parts[0] or parts[0][1:2] == ":"  # the last is a drive of Windows
+    return ".." in parts or not parts[0] or parts[0][1:2] == ":"  # the last condition is a drive of Windows
 
 
 def read_text(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""Licences as data sets write them, and the pairs that are under one of those asked for."""
+"""Licences as data sets write them, read as codes that can be compared."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from roco_search.datasets.pair import Row
 from roco_search.errors import InputError
 
 NOT_STATED = "not stated"
-_NAMED = 12  # licences that a message lists
+_LISTED = 12  # licences that a message lists
 _NOTHING = frozenset({"", "none", "nan", "null", "na", "n/a", "unknown", "unclear"})
 _REMARK = re.compile(r"[(\[;,|]")
 _VERSION = re.compile(r"v?(\d+(?:\.\d+)*)")
@@ -37,13 +37,13 @@ class Licence:
     version: str | None = None
 
     def allows(self, other: Licence | None) -> bool:
-        """Whether `other` is this licence; a version counts only where this one has it."""
+        """Return whether `other` is this licence; the version counts only where this one states it."""
         return other is not None and self.code == other.code and self.version in (None, other.version)
 
 
 @lru_cache(maxsize=4096)
 def parse_licence(statement: str | None) -> Licence | None:
-    """Read a statement of a licence by what it begins with; None where it states none.
+    """Read a statement of a licence by its beginning; None where it states none.
 
     Case, spaces and hyphens do not matter, nor does a remark behind a bracket, a comma or a semicolon.
 
@@ -75,7 +75,7 @@ def _short(version: str | None) -> str | None:
 
 
 def label_licence(statement: str | None) -> str:
-    """Return what a report calls a licence: the statement without its remarks, or "not stated"."""
+    """Return how a report refers to a licence: the statement without its remarks, or "not stated"."""
     if parse_licence(statement) is None:
         return NOT_STATED
     assert statement is not None
@@ -83,14 +83,14 @@ def label_licence(statement: str | None) -> str:
 
 
 def count_licences(statements: Iterable[str | None]) -> str:
-    """Return the licences of so many images in words, the most frequent first: "CC BY (12), not stated (3)"."""
+    """Return the licences of images with their counts, the most frequent first: "CC BY (12), not stated (3)"."""
     counts = Counter(map(label_licence, statements)).most_common()
-    told = ", ".join(f"{label} ({count:,})" for label, count in counts[:_NAMED])
-    return f"{told} and {len(counts) - _NAMED} more" if len(counts) > _NAMED else told
+    listed = ", ".join(f"{label} ({count:,})" for label, count in counts[:_LISTED])
+    return f"{listed} and {len(counts) - _LISTED} more" if len(counts) > _LISTED else listed
 
 
-def parse_asked(codes: Sequence[str]) -> list[Licence]:
-    """Read the codes that a person asks for. Raises `InputError` for one that is none."""
+def parse_codes(codes: Sequence[str]) -> list[Licence]:
+    """Read the codes that a person asks for. Raises `InputError` for a text that is no licence."""
     found = []
     for code in codes:
         licence = parse_licence(code)
@@ -100,25 +100,24 @@ def parse_asked(codes: Sequence[str]) -> list[Licence]:
     return found
 
 
-def check_asked(codes: Sequence[str], rows: Sequence[Row], place: str) -> None:
-    """Refuse codes that no row is under.
+def check_codes(codes: Sequence[str], rows: Sequence[Row], label: str) -> None:
+    """Refuse codes that are the licence of no row; ``label`` is how a message refers to the data set.
 
     Raises
     ------
     InputError
-        If the data set states no licence at all, or one of the codes is that of none of the rows.
+        If the data set states no licence at all, or one of the codes is the licence of none of the rows.
     """
     if not codes:
         return
     stated = {licence for row in rows if (licence := parse_licence(row.licence)) is not None}
     if not stated:
         raise InputError(
-            f"{place} does not say under which licence any of its images is; choose them yourself, and leave "
-            "`licences` out."
+            f"{label} does not state the licence of any image; select the images yourself, and leave `licences` out."
         )
-    for code, asked in zip(codes, parse_asked(codes), strict=True):
+    for code, asked in zip(codes, parse_codes(codes), strict=True):
         if not any(map(asked.allows, stated)):
             raise InputError(
-                f"No image of {place} is under the licence {code!r}; name one of those there are: "
+                f"No image of {label} is under the licence {code!r}; name one of those there are: "
                 f"{count_licences(row.licence for row in rows)}."
             )

@@ -1,4 +1,9 @@
-"""What training and evaluation are made of: an image, and what may be said of it."""
+"""What a data set consists of: rows, and the pairs of an image and its captions that are made of them.
+
+A `Row` is what the data set states. A `Pair` is what training and evaluation take: a row with an image and a caption.
+`DataSet` is a data set that was found and not read yet, `PairSet` one of its splits, and `TrainingData` what a run
+takes.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +21,10 @@ import numpy.typing as npt
 
 from roco_search.errors import TrainingError
 
-_NOTHING: Mapping[str, Any] = MappingProxyType({})
+OWN_WEIGHT = 0.6
+"""The weight of the data set's own caption where an image has others too; the others share the rest equally."""
+_NO_COLUMNS: Mapping[str, Any] = MappingProxyType({})
+_EXAMPLES = 3  # rows that a report names for each reason
 
 
 class Picture(Protocol):
@@ -24,15 +32,15 @@ class Picture(Protocol):
 
     @property
     def name(self) -> str:
-        """What a message calls it: a path, or a row of a table."""
+        """How a message refers to it: a path, or a row of a table."""
 
     def read(self) -> npt.NDArray[np.uint8]:
-        """Return uint8 ``(height, width, 3)``. Raises `ImageError`. May be called from several threads at once."""
+        """Return uint8 ``(height, width, 3)``. Raises `ImageError`. Several threads may call it at once."""
 
 
 @dataclass(frozen=True, slots=True)
 class PictureFile:
-    """An image file; of a file with several frames, the middle one."""
+    """An image file. Of a file with several frames, the middle one is used."""
 
     path: Path
 
@@ -49,29 +57,58 @@ class PictureFile:
 
 
 @dataclass(frozen=True, slots=True)
+class Row:
+    """One row of a split, before anything is selected or left out.
+
+    Attributes
+    ----------
+    name
+        How a report refers to it: the image's path relative to the data set, or a row of a table.
+    picture
+        Where its pixels are; None where the image is missing.
+    captions
+        The data set's captions of it, white space folded, its own first; empty where it has none.
+    columns
+        Everything else that the data set states about it.
+    case, licence
+        As the data set states them; None where it does not.
+    fault
+        Why it has no caption, if the reason is another than an empty cell.
+    """
+
+    name: str
+    picture: Picture | None
+    captions: Sequence[str]
+    columns: Mapping[str, Any] = field(default_factory=dict)
+    case: str | None = None
+    licence: str | None = None
+    fault: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Pair:
-    """One image, its caption, and the other captions that are as true of it.
+    """One image, its caption, and the other captions that are equally true of it.
 
     Attributes
     ----------
     picture
         The image, not read yet.
     caption
-        The data set's own caption, without spaces at its ends.
+        The data set's own caption, without white space at its ends.
     captions
         Each caption that is true of the image, with the weight with which training draws it; `caption` is among
-        them. A caption that two images list is a positive for both, wherever it was drawn.
+        them. A caption that two images list is a positive for both, whichever of them it was drawn for.
     columns
-        Everything else that the data set says of the image.
+        Everything else that the data set states about the image.
     case
-        Images of one case (a patient, a study, an article) share it; a split never divides a case. None where the
-        data set does not say: the image is then a case of its own.
+        Images of one case (a patient, a study, an article) share it, and a case is never divided between two splits.
+        None where the data set does not state it: the image is then a case of its own.
     """
 
     picture: Picture
     caption: str
     captions: Mapping[str, float] = field(default_factory=dict)
-    columns: Mapping[str, Any] = field(default_factory=lambda: _NOTHING)
+    columns: Mapping[str, Any] = field(default_factory=lambda: _NO_COLUMNS)
     case: str | None = None
 
     def __post_init__(self) -> None:
@@ -81,7 +118,7 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """Rows of a data set that are no pairs here, by the reason: how many, and the first few of them by name."""
+    """Rows that did not become pairs, by reason: their number, and the names of the first three."""
 
     counts: Counter[str] = field(default_factory=Counter)
     examples: dict[str, list[str]] = field(default_factory=dict)
@@ -89,16 +126,16 @@ class LeftOut:
     def add(self, reason: str, name: str) -> None:
         """Count one more row."""
         self.counts[reason] += 1
-        if len(known := self.examples.setdefault(reason, [])) < 3:
+        if len(known := self.examples.setdefault(reason, [])) < _EXAMPLES:
             known.append(name)
 
 
 @dataclass(frozen=True, slots=True)
 class PairSet:
-    """One split of a data set, in the order of the data set.
+    """The pairs of one split, in the order of the data set.
 
-    ``name`` is what a card or a title may call the data (no absolute path), ``layout`` the kind of folder or file it
-    was read from, ``split`` the name of the split.
+    ``name`` is how a card or a title refers to the data (never an absolute path), ``layout`` the kind of folder or
+    file it was read from, ``split`` the name of the split.
     """
 
     pairs: Sequence[Pair]
@@ -111,45 +148,13 @@ class PairSet:
         return len(self.pairs)
 
 
-Filter = Callable[[Pair], bool]
-
-
 @dataclass(frozen=True, slots=True)
 class TrainingData:
-    """What a run learns from, and what it is judged by; ``cut`` is whether the latter was cut from the former."""
+    """What a run learns from, and what it is validated on; ``cut`` is whether the latter was split off the former."""
 
     train: PairSet
     validation: PairSet
     cut: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One row of a split, before anything is chosen or left out.
-
-    Attributes
-    ----------
-    name
-        What a report calls it: the image's path relative to the data set, or a place in a table.
-    picture
-        Where its pixels are; None where the image is missing.
-    captions
-        The data set's captions of it, white space folded, its own first; empty where it has none.
-    columns
-        Everything else that the data set says of it.
-    case, licence
-        As the data set states them; None where it does not.
-    fault
-        Why it has no caption, where it is more than that the caption is empty.
-    """
-
-    name: str
-    picture: Picture | None
-    captions: Sequence[str]
-    columns: Mapping[str, Any] = field(default_factory=dict)
-    case: str | None = None
-    licence: str | None = None
-    fault: str = ""
 
 
 ReadRows = Callable[[], list[Row]]
@@ -157,55 +162,52 @@ ReadRows = Callable[[], list[Row]]
 
 @dataclass(frozen=True, slots=True)
 class DataSet:
-    """A data set that was found: ``splits`` by the names that it uses itself, each read when it is called.
+    """A data set that was found. ``splits`` has its own names for them; each is read when it is called.
 
-    ``name`` and ``layout`` are as in `PairSet`; ``place`` is what a message calls it, as the user wrote it.
+    ``name`` and ``layout`` are as in `PairSet`; ``label`` is how a message refers to it: as the user wrote it.
     """
 
     name: str
     layout: str
-    place: str
+    label: str
     splits: Mapping[str, ReadRows]
 
 
-OWN_WEIGHT = 0.6
-"""Of the data set's own caption, where there are others. They share the rest alike."""
-
-
 def fold_text(value: Any) -> str:
-    """Return a value as text: no space at its ends, one space wherever there was white space, a list with commas.
+    """Return a value as text: without white space at its ends, and with one space for any white space within.
 
-    Nothing (None, NaN, an empty list) is the empty text.
+    The entries of a list are joined by commas. None, NaN and an empty list are the empty text.
     """
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
     if isinstance(value, list | tuple):
         return ", ".join(filter(None, map(fold_text, value)))
     text = " ".join(str(value).split())
-    # JSON can write half a surrogate pair, which no tokenizer takes.
+    # JSON can encode half a surrogate pair, which no tokenizer accepts.
     return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
 
 
 def read_captions(value: Any) -> list[str]:
-    """Return the captions in a cell: one, or each of a list of them."""
+    """Return the distinct captions in a cell, which holds one or a list of them."""
     values = value if isinstance(value, list | tuple) else [value]
     return list(dict.fromkeys(filter(None, map(fold_text, values))))
 
 
-def weigh(captions: Sequence[str], columns: Mapping[str, Any], extra: Sequence[str]) -> dict[str, float]:
+def weigh_captions(captions: Sequence[str], columns: Mapping[str, Any], extra: Sequence[str]) -> dict[str, float]:
     """Return every caption of an image with its weight; the weights add up to 1.
 
     Parameters
     ----------
     captions
-        Those of the data set, its own first, at least one.
+        Those of the data set, its own first; at least one.
     columns, extra
-        The other columns, and which of them are captions too. A list of words is one caption, joined by commas.
+        The other columns, and the names of those that are captions too. A list of words is one caption, joined by
+        commas.
 
     Returns
     -------
     dict
-        The own caption has `OWN_WEIGHT`, the others share the rest alike; alone, it has 1.
+        The own caption has `OWN_WEIGHT`, or 1 if it is the only one; the others share the rest equally.
     """
     own, *others = captions
     others += [fold_text(columns.get(name)) for name in extra]
@@ -227,12 +229,12 @@ def check_trainable(pairs: Sequence[Pair]) -> None:
         raise TrainingError("There is no image with a caption to learn from; give data with captions.")
     if len(pairs) == 1:
         raise TrainingError(
-            f"There is a single pair, {pairs[0].picture.name}, and nothing to tell it from; give at least two."
+            f"There is a single pair, {pairs[0].picture.name}, and nothing to contrast it with; give at least two."
         )
     first = set(pairs[0].captions)
     if all(first == set(pair.captions) for pair in pairs):
-        told = " ".join(pairs[0].caption.split()[:8])
+        beginning = " ".join(pairs[0].caption.split()[:8])
         raise TrainingError(
-            f"All {len(pairs):,} images have the same caption, {told!r}, and nothing tells them apart; give captions "
-            "that differ."
+            f"All {len(pairs):,} images have the same caption, {beginning!r}, so there is nothing to learn; give "
+            "captions that differ."
         )

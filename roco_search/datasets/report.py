@@ -1,31 +1,31 @@
-"""What a card or a title calls a data set, without telling where it lies."""
+"""How cards, titles and reports refer to a data set and describe it, without its absolute path."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from roco_search.datasets.columns import LICENCES, pick
+from roco_search.datasets.columns import LICENCES, find_column
 from roco_search.datasets.licences import count_licences
 from roco_search.datasets.pair import Pair, PairSet, TrainingData, fold_text
 from roco_search.datasets.splits import case_count, known_split
 
-_INSIDE = frozenset({"data", "all_data", "radiology"})  # folders within a data set that say nothing of it
+_GENERIC = frozenset({"data", "all_data", "radiology"})  # folders within a data set that do not name it
 
 
-def name_of(path: Path) -> str:
-    """Return the name of the folder, or of the file without extension, that names a data set.
+def dataset_name(path: Path) -> str:
+    """Return the name of a data set: that of its folder, or of its file without the extension.
 
-    A folder that is a split, or whose name says nothing, goes by the folder around it.
+    If the folder is a split, or has a generic name, the folder around it gives the name.
     """
     path = path.resolve()
     here = path.with_suffix("") if path.is_file() else path
-    while (here.name.casefold() in _INSIDE or known_split(here.name)) and here.parent.name:
+    while (here.name.casefold() in _GENERIC or known_split(here.name)) and here.parent.name:
         here = here.parent
     return here.name or "data"
 
 
 def relative_name(path: Path, root: Path) -> str:
-    """Return a path as a report writes it: relative to the data set, with slashes; as it is if it lies elsewhere."""
+    """Return a path as a report writes it: with slashes, and relative to the data set if it is in its folder."""
     try:
         return path.relative_to(root).as_posix()
     except ValueError:
@@ -33,10 +33,10 @@ def relative_name(path: Path, root: Path) -> str:
 
 
 def describe(data: PairSet | TrainingData) -> list[str]:
-    """Return lines about data, each a sentence.
+    """Return sentences about data, one a line.
 
-    They say the layout, how many pairs, cases and distinct captions there are, under which licences, what was left
-    out and why with up to three examples, and whether the validation split was cut.
+    They state the layout, the number of pairs, cases and distinct captions, the licences, what was left out and why
+    with up to three examples, and whether the validation split was split off the training split.
     """
     if isinstance(data, PairSet):
         return [_size(data), *_cases(data), f"Licences: {_licences(data)}.", *_left_out(data)]
@@ -44,29 +44,28 @@ def describe(data: PairSet | TrainingData) -> list[str]:
     lines = [_size(train), *_cases(train)]
     if data.cut:
         lines.append(
-            f"The data has no validation split: {_pairs(validation)} were cut off train, whole cases only, with the "
-            "seed."
+            f"The data has no validation split: whole cases were split off train by the seed, {_pairs(validation)}."
         )
     else:
         lines.append(f"Validation: {_pairs(validation)}.")
-    if divided := count_divided(train, validation):
+    if shared := count_shared(train, validation):
         lines.append(
-            f"{_count(divided, 'training pair')} {'is' if divided == 1 else 'are'} of cases that are in the validation "
+            f"{_count(shared, 'training pair')} {'is' if shared == 1 else 'are'} of cases that are in the validation "
             "split too, so its figures will be too good."
         )
     lines.append(f"Licences in train: {_licences(train)}.")
     return [*lines, *_left_out(train), *_left_out(validation)]
 
 
-def count_divided(train: PairSet, validation: PairSet) -> int:
-    """Return how many training pairs are of a case that is in the validation split too."""
-    judged = {pair.case for pair in validation.pairs} - {None}
-    return sum(pair.case in judged for pair in train.pairs)
+def count_shared(train: PairSet, validation: PairSet) -> int:
+    """Return the number of training pairs whose case is in the validation split too."""
+    cases = {pair.case for pair in validation.pairs} - {None}
+    return sum(pair.case in cases for pair in train.pairs)
 
 
 def licence_of(pair: Pair) -> str | None:
-    """Return the licence that the data set states of an image."""
-    column = pick(pair.columns, LICENCES)
+    """Return the licence that the data set states for an image."""
+    column = find_column(pair.columns, LICENCES)
     return (fold_text(pair.columns[column]) or None) if column else None
 
 
@@ -84,7 +83,7 @@ def _pairs(data: PairSet) -> str:
 def _cases(data: PairSet) -> list[str]:
     if any(pair.case is not None for pair in data.pairs):
         return []
-    return ["The data does not say which images are of one case: each counts as a case of its own."]
+    return ["The data does not state which images are of one case: each counts as a case of its own."]
 
 
 def _licences(data: PairSet) -> str:

@@ -1,4 +1,8 @@
-"""The names of splits: train, validation and test go by several, and a data set may have others."""
+"""The splits of a data set: their names, of which train, validation and test have several, and cases across them.
+
+No case (a patient, a study, an article) is divided between training and validation: a validation split that is split
+off has whole cases only, and one that a data set brings along keeps its cases to itself.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +15,7 @@ from roco_search.datasets.pair import DataSet, Pair
 from roco_search.errors import InputError, TrainingError
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
+SHARED_CASE = "the case is in the validation split too"
 _NAMES = {
     TRAIN: ("train", "training"),
     VALIDATION: ("validation", "val", "valid", "dev"),
@@ -18,9 +23,11 @@ _NAMES = {
 }
 _CANONICAL = {name: canonical for canonical, names in _NAMES.items() for name in names}
 
+Case = tuple[str, str]
+
 
 def known_split(name: str) -> str | None:
-    """Return "train", "validation" or "test" for any name of theirs, else None.
+    """Return "train", "validation" or "test" for any of its names, else None.
 
     >>> known_split("Dev"), known_split("fold-1")
     ('validation', None)
@@ -28,19 +35,19 @@ def known_split(name: str) -> str | None:
     return _CANONICAL.get(name.casefold())
 
 
-def canonical(name: str) -> str:
-    """Return the one name of a split; that of a split of another kind is its own."""
+def canonical_split(name: str) -> str:
+    """Return the one name of a split; a split of another kind keeps its own."""
     return known_split(name) or name
 
 
-def in_order(names: Iterable[str]) -> list[str]:
-    """Return names of splits: train, validation and test before others, which follow by the alphabet."""
+def sort_splits(names: Iterable[str]) -> list[str]:
+    """Return names of splits in order: train, validation, test, then the others alphabetically."""
     order = list(_NAMES)
     return sorted(names, key=lambda name: (order.index(known) if (known := known_split(name)) else len(order), name))
 
 
 def find_split(data: DataSet, name: str) -> str | None:
-    """Return the data set's own name of a split; None if it has none.
+    """Return the data set's own name of a split; None if it does not have that split.
 
     Raises
     ------
@@ -49,50 +56,47 @@ def find_split(data: DataSet, name: str) -> str | None:
     """
     if name in data.splits:
         return name
-    found = [own for own in data.splits if canonical(own) == canonical(name)]
+    found = [own for own in data.splits if canonical_split(own) == canonical_split(name)]
     if len(found) > 1:
         raise InputError(
-            f"{data.place} has {len(found)} splits that go by the name {canonical(name)!r}: {', '.join(found)}; name "
-            "one of them, or remove the others."
+            f"{data.label} has {len(found)} splits that go by the name {canonical_split(name)!r}: {', '.join(found)}; "
+            "name one of them, or remove the others."
         )
     return found[0] if found else None
 
 
 def require_split(data: DataSet, name: str) -> str:
-    """Return the data set's own name of a split. Raises `InputError`, which names those there are, if it has none."""
+    """Return the data set's own name of a split. Raises `InputError`, which lists those there are, if it has none."""
     if (found := find_split(data, name)) is not None:
         return found
     raise InputError(
-        f"{data.place} ({data.layout}) has no split {name!r}; it has {', '.join(in_order(data.splits))}. Name one of "
-        "these."
+        f"{data.label} ({data.layout}) has no split {name!r}; it has {', '.join(sort_splits(data.splits))}. Name one "
+        "of these."
     )
 
 
-DIVIDED = "the case is in the validation split too"
+def split_off_validation(split: Split, share: float, seed: int, label: str) -> tuple[Split, Split]:
+    """Split a validation split off a training split, whole cases only.
 
-
-def cut_by_case(split: Split, share: float, seed: int, place: str) -> tuple[Split, Split]:
-    """Cut a validation split off, whole cases only.
-
-    Cases are taken in the order of a hash of their name and the seed, so that neither the order of the rows nor where
-    the data set lies changes what is cut. A case that would exceed the share is passed over, unless all would: then
+    Cases are taken in the order of a hash of their name and the seed, so that neither the order of the rows nor the
+    folder of the data set changes the result. A case that would exceed the share is passed over; if every case would,
     the smallest is taken.
 
     Parameters
     ----------
     split
-        What to cut. A pair without a case is a case of its own, with all pairs of the same image.
+        The training split. A pair without a case is a case of its own, together with all pairs of the same image.
     share
-        Of the pairs, in (0, 1), to cut off; at least one.
+        The share of the pairs, in (0, 1), that validation gets; at least one pair.
     seed
-        Another seed cuts other cases.
-    place
-        What a message calls the data set.
+        Another seed selects other cases.
+    label
+        How a message refers to the data set.
 
     Returns
     -------
     tuple of Split
-        What is left to train, which keeps what was left out, and the validation split.
+        What remains for training, which keeps the record of what was left out, and the validation split.
 
     Raises
     ------
@@ -105,56 +109,57 @@ def cut_by_case(split: Split, share: float, seed: int, place: str) -> tuple[Spli
     sizes = Counter(cases)
     if len(sizes) < 2:
         raise TrainingError(
-            f"{place} has no validation split, and none can be cut from one case; add cases, or a split named "
+            f"{label} has no validation split, and none can be split off one case; add cases, or a split named "
             "validation."
         )
     wanted = min(max(1, round(share * len(cases))), len(cases) - 1)
-    chosen = _choose(sizes, wanted, seed)
+    selected = _select_cases(sizes, wanted, seed)
     train, validation = Split(left_out=split.left_out), Split()
     for case, pair, name in zip(cases, split.pairs, split.names, strict=True):
-        side = validation if case in chosen else train
+        side = validation if case in selected else train
         side.pairs.append(pair)
         side.names.append(name)
     return train, validation
 
 
-def keep_apart(train: Split, validation: Split) -> Split:
-    """Return the training split without the cases that are in the validation split; they are counted as left out."""
+def drop_shared_cases(train: Split, validation: Split) -> Split:
+    """Return the training split without the cases of the validation split; they are counted as left out."""
     taken = {pair.case for pair in validation.pairs if pair.case is not None}
     kept = Split(left_out=train.left_out)
     for pair, name in zip(train.pairs, train.names, strict=True):
         if pair.case in taken:
-            kept.left_out.add(DIVIDED, name)
+            kept.left_out.add(SHARED_CASE, name)
         else:
             kept.pairs.append(pair)
             kept.names.append(name)
     return kept
 
 
-def case_keys(split: Split) -> list[tuple[str, str]]:
-    """Return what tells the case of each pair from all others."""
-    return [_key(pair, name) for pair, name in zip(split.pairs, split.names, strict=True)]
-
-
-def _key(pair: Pair, name: str) -> tuple[str, str]:
-    return ("image", name) if pair.case is None else ("case", pair.case)
-
-
-def _choose(sizes: Counter[tuple[str, str]], wanted: int, seed: int) -> set[tuple[str, str]]:
-    def place(case: tuple[str, str]) -> bytes:
-        return hashlib.sha256("\0".join((str(seed), *case)).encode("utf-8", "surrogatepass")).digest()
-
-    order = sorted(sizes, key=place)
-    chosen: set[tuple[str, str]] = set()
-    count = 0
-    for case in order:
-        if count + sizes[case] <= wanted:
-            chosen.add(case)
-            count += sizes[case]
-    return chosen or {min(order, key=lambda case: sizes[case])}
+def case_keys(split: Split) -> list[Case]:
+    """Return a key of the case of each pair, which no other case has."""
+    return [
+        ("image", name) if pair.case is None else ("case", pair.case)
+        for pair, name in zip(split.pairs, split.names, strict=True)
+    ]
 
 
 def case_count(pairs: Sequence[Pair]) -> int:
-    """Return of how many cases pairs are; a pair without a case is one."""
+    """Return the number of cases; a pair without one is a case of its own."""
     stated = {pair.case for pair in pairs}
     return len(stated - {None}) + sum(pair.case is None for pair in pairs)
+
+
+def _select_cases(sizes: Counter[Case], wanted: int, seed: int) -> set[Case]:
+    """Return cases of at most ``wanted`` pairs together, or else the smallest."""
+
+    def rank(case: Case) -> bytes:
+        return hashlib.sha256("\0".join((str(seed), *case)).encode("utf-8", "surrogatepass")).digest()
+
+    order = sorted(sizes, key=rank)
+    selected: set[Case] = set()
+    count = 0
+    for case in order:
+        if count + sizes[case] <= wanted:
+            selected.add(case)
+            count += sizes[case]
+    return selected or {min(order, key=lambda case: sizes[case])}

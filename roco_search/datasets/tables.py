@@ -1,4 +1,12 @@
-"""What is installed with ``roco-search[train]`` only, imported when it is needed."""
+"""The one reader of tables: CSV, TSV, JSON Lines and Parquet, each row with its line in the file.
+
+>>> from tempfile import NamedTemporaryFile
+>>> with NamedTemporaryFile("w", suffix=".csv") as file:
+...     _ = file.write("path,label\\n1.png,normal\\n")
+...     file.flush()
+...     read_table(Path(file.name)).rows
+[(2, {'path': '1.png', 'label': 'normal'})]
+"""
 
 from __future__ import annotations
 
@@ -14,42 +22,10 @@ from typing import Any
 from roco_search.datasets.files import read_text
 from roco_search.errors import InputError
 
-_INSTALL = "which is not installed; run pip install 'roco-search[train]'."
-
-
-def parquet_module() -> Any:
-    """Return `pyarrow.parquet`. Raises `InputError` where it is not installed."""
-    try:
-        import pyarrow.parquet
-    except ImportError:
-        raise InputError(f"Parquet needs the package pyarrow, {_INSTALL}") from None
-    return pyarrow.parquet
-
-
-def datasets_module() -> Any:
-    """Return Hugging Face's `datasets`. Raises `InputError` where it is not installed."""
-    try:
-        import datasets
-    except ImportError:
-        raise InputError(f"Saved and hub data sets need the package datasets, {_INSTALL}") from None
-    return datasets
-
-
-@contextmanager
-def arrow_errors(path: Path) -> Iterator[None]:
-    """Turn what pyarrow raises on a file into one sentence."""
-    from pyarrow.lib import ArrowException
-
-    try:
-        yield
-    except PermissionError:
-        raise InputError(f"{path} cannot be read; check its permissions.") from None
-    except (ArrowException, OSError, ValueError):
-        raise InputError(f"{path} is damaged, or is no Parquet file; copy or download it again.") from None
-
-
 SUFFIXES = (".jsonl", ".ndjson", ".csv", ".tsv")
 _DELIMITERS = ",\t;"
+
+Lines = Iterator[tuple[int, dict[str, Any]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +38,10 @@ class Table:
 
 
 def read_table(path: Path) -> Table:
-    """Read a table by the extension of its name.
+    """Read a table; the extension of its name determines its format.
 
-    A CSV file may use commas, semicolons or tabs. Names of columns lose spaces at their ends. A text that begins with
-    a brace is JSON Lines, whatever its name.
+    The cells of a CSV file may be separated by commas, semicolons or tabs. Names of columns lose white space at their
+    ends. A text that begins with a brace is JSON Lines, whatever its name.
 
     Raises
     ------
@@ -85,7 +61,31 @@ def read_table(path: Path) -> Table:
     return Table(path, list(dict.fromkeys(name for _, row in rows for name in row)), rows)
 
 
-def _read_json_lines(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
+def parquet_module() -> Any:
+    """Return `pyarrow.parquet`, which is imported when it is needed. Raises `InputError` if it is not installed."""
+    try:
+        import pyarrow.parquet
+    except ImportError:
+        raise InputError(
+            "Parquet needs the package pyarrow, which is not installed; run pip install 'roco-search[train]'."
+        ) from None
+    return pyarrow.parquet
+
+
+@contextmanager
+def parquet_errors(path: Path) -> Iterator[None]:
+    """Raise `InputError` with one sentence for whatever pyarrow raises while it reads a file."""
+    from pyarrow.lib import ArrowException
+
+    try:
+        yield
+    except PermissionError:
+        raise InputError(f"{path} cannot be read; check its permissions.") from None
+    except (ArrowException, OSError, ValueError):
+        raise InputError(f"{path} is damaged, or is no Parquet file; copy or download it again.") from None
+
+
+def _read_json_lines(path: Path, text: str) -> Lines:
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
@@ -98,7 +98,7 @@ def _read_json_lines(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any
         yield number, row
 
 
-def _read_csv(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
+def _read_csv(path: Path, text: str) -> Lines:
     header = text[: text.find("\n")] if "\n" in text else text
     delimiter = "\t" if path.suffix.lower() == ".tsv" else max(_DELIMITERS, key=header.count)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
@@ -122,5 +122,5 @@ def _read_csv(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
 
 def _read_parquet(path: Path) -> list[tuple[int, dict[str, Any]]]:
     parquet = parquet_module()
-    with arrow_errors(path):
+    with parquet_errors(path):
         return list(enumerate(parquet.read_table(path).to_pylist(), 1))

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from roco_search.errors import HubError
+from roco_search.system.files import sha256, sync
 
 TRIES = 4  # in a row without a single new byte
 PAUSE_S = 1.0  # before the second try; each further one waits twice as long
@@ -43,14 +44,13 @@ class RemoteFile:
         """Whether a file on this disk is that file."""
         if file.stat().st_size != self.size:
             return False
-        with file.open("rb") as stream:
-            if self.sha256:
-                return hashlib.file_digest(stream, "sha256").hexdigest() == self.sha256
-            if self.blob:
-                # Git hashes a header before the content: https://git-scm.com/book/en/v2/Git-Internals-Git-Objects
-                digest = hashlib.sha1(b"blob %d\0" % self.size, usedforsecurity=False)
-                digest.update(stream.read())
-                return digest.hexdigest() == self.blob
+        if self.sha256:
+            return sha256(file) == self.sha256
+        if self.blob:
+            # Git hashes a header before the content: https://git-scm.com/book/en/v2/Git-Internals-Git-Objects
+            digest = hashlib.sha1(b"blob %d\0" % self.size, usedforsecurity=False)
+            digest.update(file.read_bytes())
+            return digest.hexdigest() == self.blob
         return True
 
 
@@ -137,8 +137,7 @@ def _append(
                     raise HubError(f"The hub sends more of {file.name} than it announced; try again later.")
                 stream.write(chunk)
                 _tell(progress, len(chunk))
-            stream.flush()
-            os.fsync(stream.fileno())
+    sync(part)
 
 
 def _tell(progress: Progress | None, count: int) -> None:

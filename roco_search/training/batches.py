@@ -84,9 +84,9 @@ class Batches:
     Parameters
     ----------
     pairs, sampler, seed
-        What is drawn from, by whom, and the seed of augmentations and captions.
+        The data, the order in which it is drawn, and the seed of augmentations and captions.
     part
-        Which rows of a batch of so many are this process's.
+        From the size of a batch, which of its rows are this process's.
     size
         Side in pixels of an augmented image; None leaves images as they are.
     fit

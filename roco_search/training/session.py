@@ -15,7 +15,6 @@ from roco_search.hub.upload import push
 from roco_search.models import Device
 from roco_search.models.catalogue import names as catalog
 from roco_search.models.torch_encoder import TorchEncoder
-from roco_search.system.process import keep_freed_memory
 from roco_search.training import checkpoint
 from roco_search.training.checkpoint import latest
 from roco_search.training.distributed import World, joined
@@ -105,7 +104,6 @@ class Session:
 
     @contextmanager
     def _run(self, tensorboard: bool = False) -> Iterator[Run]:
-        keep_freed_memory()
         checkpoint_of_base = catalog.find(self._base)  # a name that leads nowhere is refused before data is read
         with joined(self._device) as (world, device):
             data = self._open(world)

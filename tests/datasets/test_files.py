@@ -1,4 +1,4 @@
-"""Files are found in listings, and never outside of the folder that holds the data."""
+"""FileIndex are found in listings, and never outside of the folder that holds the data."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from roco_search.datasets.files import Files, leaves_folder, read_text
+from roco_search.datasets.files import FileIndex, leaves_folder, read_text
 from roco_search.errors import InputError
 from tests.datasets.drawing import draw
 
 
 def test_a_file_is_found_where_it_is(tmp_path: Path) -> None:
     draw(tmp_path / "a" / "1.png")
-    files = Files(tmp_path)
+    files = FileIndex(tmp_path)
     assert files.find("a/1.png") == tmp_path / "a" / "1.png"
     assert files.find("1.png") is None and files.find("b/1.png") is None
     assert files.find("a") is None, "a folder is no file"
@@ -24,7 +24,7 @@ def test_a_file_is_found_where_it_is(tmp_path: Path) -> None:
 def test_names_that_file_systems_take_for_the_same(tmp_path: Path) -> None:
     composed = unicodedata.normalize("NFC", "é.PNG")
     draw(tmp_path / unicodedata.normalize("NFD", composed))
-    found = Files(tmp_path).find("é.png")
+    found = FileIndex(tmp_path).find("é.png")
     assert found is not None and found.is_file()
 
 
@@ -35,7 +35,7 @@ def test_a_folder_is_listed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     real = os.scandir
     monkeypatch.setattr(os, "scandir", lambda path: (listed.append(str(path)), real(path))[1])
     monkeypatch.setattr(os, "stat", lambda *_, **__: pytest.fail("asked of a single file"))
-    files = Files(tmp_path)
+    files = FileIndex(tmp_path)
     assert sum(files.find(f"images/{i}.png") is not None for i in range(30)) == 20
     assert listed == [str(tmp_path / "images")]
 
@@ -43,7 +43,7 @@ def test_a_folder_is_listed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def test_an_image_is_found_by_its_name_without_extension(tmp_path: Path) -> None:
     for name in ("ROCO_1.jpg", "ROCO_2.PNG", "ROCO_3.txt", "._ROCO_4.jpg", "ROCO_5.dcm"):
         (tmp_path / name).touch()
-    files = Files(tmp_path)
+    files = FileIndex(tmp_path)
     found = {n: path.name for n in range(1, 6) if (path := files.find_image("", f"ROCO_{n}"))}
     assert found == {1: "ROCO_1.jpg", 2: "ROCO_2.PNG", 5: "ROCO_5.dcm"}
     assert files.count_images("") == 3 and files.count_images("absent") == 0

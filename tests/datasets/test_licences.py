@@ -6,10 +6,10 @@ import pytest
 
 from roco_search.datasets.licences import (
     Licence,
-    check_asked,
+    check_codes,
     count_licences,
     label_licence,
-    parse_asked,
+    parse_codes,
     parse_licence,
 )
 from roco_search.errors import InputError
@@ -63,7 +63,7 @@ def test_what_states_no_licence(statement: str | None) -> None:
 
 
 def test_a_code_without_version_takes_any_and_nothing_else() -> None:
-    (asked,) = parse_asked(["cc-by"])
+    (asked,) = parse_codes(["cc-by"])
     assert all(asked.allows(parse_licence(text)) for text in ("CC BY", "CC BY 3.0", "CC-BY 4.0 (images)"))
     assert not any(
         asked.allows(parse_licence(text)) for text in ("CC BY-NC", "CC BY-SA 4.0", "CC0", "CC", "not stated", None)
@@ -71,7 +71,7 @@ def test_a_code_without_version_takes_any_and_nothing_else() -> None:
 
 
 def test_a_version_that_is_asked_for_must_be_stated() -> None:
-    (asked,) = parse_asked(["CC BY 4.0"])
+    (asked,) = parse_codes(["CC BY 4.0"])
     assert asked.allows(parse_licence("cc-by-4.0"))
     assert not asked.allows(parse_licence("CC BY 3.0")) and not asked.allows(parse_licence("CC BY"))
 
@@ -85,17 +85,17 @@ def test_licences_are_counted_without_their_remarks() -> None:
 
 def test_a_code_that_no_image_is_under_names_what_there_is() -> None:
     rows = [row(licence="CC BY"), row(licence="CC BY"), row(licence="CC BY-NC"), row()]
-    check_asked(["CC BY", "cc by nc"], rows, "./d")
+    check_codes(["CC BY", "cc by nc"], rows, "./d")
     with pytest.raises(InputError, match=r"'CC BY-SA'; name one of .* CC BY \(2\), CC BY-NC \(1\), not stated \(1\)"):
-        check_asked(["CC BY", "CC BY-SA"], rows, "./d")
+        check_codes(["CC BY", "CC BY-SA"], rows, "./d")
 
 
-def test_a_data_set_without_licences_is_told() -> None:
-    check_asked([], [row()], "./d")
-    with pytest.raises(InputError, match=r"\./d does not say under which licence"):
-        check_asked(["CC BY"], [row(), row(licence="unknown")], "./d")
+def test_a_data_set_without_licences_is_refused() -> None:
+    check_codes([], [row()], "./d")
+    with pytest.raises(InputError, match=r"\./d does not state the licence of any image"):
+        check_codes(["CC BY"], [row(), row(licence="unknown")], "./d")
 
 
 def test_what_is_no_code_is_refused() -> None:
     with pytest.raises(InputError, match="'not stated' is no licence"):
-        parse_asked(["not stated"])
+        parse_codes(["not stated"])

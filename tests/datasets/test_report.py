@@ -1,12 +1,46 @@
-"""What a person is told before the first step."""
+"""How a data set is named and described, without a path of this machine."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from roco_search.datasets import open_pairs, open_training
-from roco_search.datasets.report import describe
+from roco_search.datasets.report import dataset_name, describe, relative_name
 from tests.datasets.drawing import draw, write_lines
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("scans", "scans"),
+        ("roco-dataset/data", "roco-dataset"),
+        ("roco-dataset/data/test/radiology", "roco-dataset"),
+        ("pairs/dev", "pairs"),
+        ("pairs/train.csv", "pairs"),
+        ("pairs/list.v2.csv", "list.v2"),
+    ],
+)
+def test_its_name(tmp_path: Path, path: str, name: str) -> None:
+    place = tmp_path / path
+    if path.endswith(".csv"):
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.touch()
+    else:
+        place.mkdir(parents=True)
+    assert dataset_name(place) == name
+
+
+def test_the_current_folder_has_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "scans" / "train").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "scans" / "train")
+    assert dataset_name(Path()) == "scans"
+
+
+def test_a_path_in_a_report() -> None:
+    assert relative_name(Path("/a/b/c.png"), Path("/a")) == "b/c.png"
+    assert relative_name(Path("/x/c.png"), Path("/a")) == "/x/c.png"
 
 
 def write(folder: Path, count: int, **columns: object) -> Path:
@@ -33,9 +67,9 @@ def test_a_cut(tmp_path: Path) -> None:
     (folder / "7.png").unlink()
     assert describe(open_training(folder, validation_share=0.2)) == [
         "scans (imagefolder), train: 15 pairs (5 distinct captions).",
-        "The data does not say which images are of one case: each counts as a case of its own.",
-        "The data has no validation split: 4 pairs (4 distinct captions) were cut off train, whole cases only, with "
-        "the seed.",
+        "The data does not state which images are of one case: each counts as a case of its own.",
+        "The data has no validation split: whole cases were split off train by the seed, 4 pairs (4 distinct "
+        "captions).",
         "Licences in train: not stated (15).",
         "Left out of train: 1 row, the image is missing (7.png).",
     ]

@@ -12,6 +12,7 @@ from roco_search.cli.options import DeviceOption, LibraryOption, RedactPathsOpti
 from roco_search.cli.output import say
 from roco_search.cli.usage import refuse
 from roco_search.cli.waiting import Waiting
+from roco_search.system import process
 
 
 def demo(
@@ -70,11 +71,10 @@ def demo(
     checked = checked_device(device)
     with Waiting("Starting the demo") as waiting:
         from roco_search.library import default_library_path
-        from roco_search.system.process import keep_freed_memory
-        from roco_search.web.run import serve
+        from roco_search.web.run import run_demo
 
-        keep_freed_memory()
-        serve(
+        process.prepare()
+        run_demo(
             library or default_library_path(),
             host=host,
             port=port,

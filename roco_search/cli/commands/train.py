@@ -21,7 +21,7 @@ from roco_search.cli.options import (
 from roco_search.cli.output import print_json, print_line, print_rows, say, short_path
 from roco_search.cli.render.training import Told, duration, size
 from roco_search.cli.waiting import Waiting
-from roco_search.system.process import wait_asleep
+from roco_search.system import process
 from roco_search.training.settings import Settings, with_preset
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ def train(
     one_of("--resume", resume, ("never", "auto"))
     settings = with_preset(preset, given)
     with Waiting("Reading the data and the model", quiet=quiet or os.environ.get("RANK", "0") != "0") as waiting:
-        wait_asleep()
+        process.prepare()
         from roco_search.training.session import Session
 
         told = Told(quiet)

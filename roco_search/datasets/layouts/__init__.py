@@ -1,12 +1,14 @@
-"""What DATA is, found by looking."""
+"""Find out which layout a folder or a file of images and captions is in.
+
+Each layout is one module, with a function that returns the `DataSet`, or None if the folder is in another layout.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from roco_search.datasets.layouts.arrow import find_saved
+from roco_search.datasets.layouts.arrow import find_parquet, find_saved
 from roco_search.datasets.layouts.hub import is_hub_id, open_hub
-from roco_search.datasets.layouts.parquet import find_parquet
 from roco_search.datasets.layouts.path_table import find_imagefolder, find_table
 from roco_search.datasets.layouts.roco import find_roco
 from roco_search.datasets.layouts.rocov2 import find_rocov2
@@ -14,7 +16,7 @@ from roco_search.datasets.pair import DataSet
 from roco_search.datasets.tables import SUFFIXES
 from roco_search.errors import InputError
 
-# The more a layout asks for, the earlier it is tried.
+# The more specific a layout is, the earlier it is tried.
 _FOLDERS = (find_saved, find_roco, find_rocov2, find_imagefolder, find_parquet, find_table)
 _READ = (
     "the ROCO repository, ROCOv2, Hugging Face's imagefolder with its metadata, a saved data set, Parquet files, and a "
@@ -23,14 +25,14 @@ _READ = (
 
 
 def find_layout(data: str | Path) -> DataSet:
-    """Find out what a path or a hub id is.
+    """Open a path, or a data set of the hub by its id.
 
     Raises
     ------
     InputError
-        If it is not there, cannot be read, or is none of the layouts.
+        If it does not exist, cannot be read, or is in none of the layouts.
     HubError
-        If it is a hub id that cannot be had.
+        If it is the id of a data set that cannot be downloaded.
     """
     path = Path(data)
     try:
@@ -44,7 +46,7 @@ def _look(data: str | Path, path: Path) -> DataSet:
         for find in _FOLDERS:
             if (found := find(path)) is not None:
                 return found
-        raise InputError(f"{path} is a folder in no layout that is read: {_READ}.")
+        raise InputError(f"{path} is a folder in none of the layouts that are read: {_READ}.")
     if path.is_file():
         if path.suffix.lower() in SUFFIXES:
             found = find_table(path)
@@ -57,4 +59,4 @@ def _look(data: str | Path, path: Path) -> DataSet:
         raise InputError(f"{path} is a file of a kind that is not read; data can be {_READ}.")
     if isinstance(data, str) and is_hub_id(data):
         return open_hub(data)
-    raise InputError(f"There is no {path}; check the path, or give a data set of the hub as ORG/NAME.")
+    raise InputError(f"{path} does not exist; check the path, or give a data set of the hub as ORG/NAME.")

@@ -9,7 +9,8 @@
         licences.txt     ROCO_ID,PMC_ID,CC with a header
         images/          ROCO_00001.jpg
 
-Of 81,825 images some can no longer be had from PubMed Central: a row without its image is left out and counted.
+Some of the 81,825 images are no longer available from PubMed Central: a row without its image is left out and
+counted.
 """
 
 from __future__ import annotations
@@ -20,10 +21,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from roco_search.datasets.files import Files, leaves_folder, read_text
+from roco_search.datasets.files import FileIndex, leaves_folder, read_text
 from roco_search.datasets.pair import DataSet, PictureFile, Row, fold_text
-from roco_search.datasets.report import name_of, relative_name
-from roco_search.datasets.splits import in_order
+from roco_search.datasets.report import dataset_name, relative_name
+from roco_search.datasets.splits import sort_splits
 
 LAYOUT = "ROCO"
 _KIND = "radiology"
@@ -38,23 +39,23 @@ def find_roco(folder: Path) -> DataSet | None:
         folders = {path.parents[1].name: path.parent for path in base.glob(f"*/{_KIND}/{_CAPTIONS}")}
         if folders:
             break
-    real = folder.resolve()  # a name for "." too
+    real = folder.resolve()  # "." has a name too then
     if not folders and (folder / _KIND / _CAPTIONS).is_file():
         folders = {real.name: folder / _KIND}
     if not folders and real.name == _KIND and (folder / _CAPTIONS).is_file():
         folders = {real.parent.name: folder}
     if not folders:
         return None
-    splits = {name: partial(read_rows, folders[name], folder) for name in in_order(folders)}
-    return DataSet(name_of(folder), LAYOUT, str(folder), splits)
+    splits = {name: partial(read_rows, folders[name], folder) for name in sort_splits(folders)}
+    return DataSet(dataset_name(folder), LAYOUT, str(folder), splits)
 
 
 def read_rows(folder: Path, root: Path) -> list[Row]:
     """Read one split.
 
-    The columns of a row are ``id``, and where their files are there ``keywords``, ``cuis`` and ``semtypes`` (names of
-    UMLS semantic types), each a list, ``licence`` (as in the file: "CC BY", "NO-CC CODE") and ``pmc_id``, the article,
-    which is the case. Files whose lines are not as above are read as far as they are.
+    The columns of a row are ``id`` and, where their files exist, ``keywords``, ``cuis`` and ``semtypes`` (names of UMLS
+    semantic types), each a list, ``licence`` (as in the file: "CC BY", "NO-CC CODE") and ``pmc_id``, the article, which
+    is the case. Lines of another form are ignored; one of the captions is left out and counted.
 
     Raises
     ------
@@ -63,7 +64,7 @@ def read_rows(folder: Path, root: Path) -> list[Row]:
     """
     lists = {name: _read_lists(folder / f"{name}.txt") for name in ("keywords", "cuis", "semtypes")}
     licences = _read_licences(folder / "licences.txt")
-    images = Files(folder / "images")
+    images = FileIndex(folder / "images")
     inside = relative_name(folder, root)
     prefix = "" if inside == "." else f"{inside}/"
     rows = []
@@ -98,10 +99,10 @@ def read_rows(folder: Path, root: Path) -> list[Row]:
 
 
 def _read_lists(path: Path) -> dict[str, list[str]] | None:
-    """Return the values of each id; None if there is no such file."""
+    """Return the values of each id; None if the file does not exist."""
     if not path.is_file():
         return None
-    # A semantic type is written as its number and its name, one behind the other.
+    # A semantic type is written as its number, then its name.
     step = 2 if path.stem == "semtypes" else 1
     found = {}
     for line in read_text(path).split("\n"):
@@ -111,7 +112,7 @@ def _read_lists(path: Path) -> dict[str, list[str]] | None:
 
 
 def _read_licences(path: Path) -> dict[str, tuple[str | None, str | None]] | None:
-    """Return the article and the licence of each id; None if there is no such file."""
+    """Return the article and the licence of each id; None if the file does not exist."""
     if not path.is_file():
         return None
     found = {}

@@ -3,12 +3,12 @@
 ::
 
     {train,valid,test}_captions.csv      ID,Caption
-    {train,valid,test}_concepts.csv      ID,CUIs with a semicolon between them (…_concepts_manual.csv too)
+    {train,valid,test}_concepts.csv      ID,CUIs, separated by semicolons (…_concepts_manual.csv too)
     cui_mapping.csv                      CUI,Canonical name
     license_information.csv              ID,PMCID,Attribution,Link; the attribution begins with the licence
     {train,valid,test}_images/…/         ROCOv2_2023_train_000001.jpg
 
-Copies differ in where they unpack the images, so every folder that may hold them is looked into.
+Copies differ in where the images are unpacked, so every folder that may hold them is searched.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from roco_search.datasets.columns import LICENCES, fold_name, pick
-from roco_search.datasets.files import Files, leaves_folder
+from roco_search.datasets.columns import LICENCES, find_column, fold_name
+from roco_search.datasets.files import FileIndex, leaves_folder
 from roco_search.datasets.pair import DataSet, PictureFile, Row, fold_text, read_captions
-from roco_search.datasets.report import name_of
-from roco_search.datasets.splits import in_order, known_split
+from roco_search.datasets.report import dataset_name
+from roco_search.datasets.splits import known_split, sort_splits
 from roco_search.datasets.tables import Table, read_table
 from roco_search.errors import InputError
 
@@ -42,14 +42,14 @@ def find_rocov2(folder: Path) -> DataSet | None:
             tables[named[1]] = path
     if not tables:
         return None
-    splits = {name: partial(read_rows, tables[name], name, folder) for name in in_order(tables)}
-    return DataSet(name_of(folder), LAYOUT, str(folder), splits)
+    splits = {name: partial(read_rows, tables[name], name, folder) for name in sort_splits(tables)}
+    return DataSet(dataset_name(folder), LAYOUT, str(folder), splits)
 
 
 def read_rows(captions: Path, split: str, root: Path) -> list[Row]:
     """Read one split.
 
-    The columns of a row are ``id``, and where their tables are there ``cuis`` and ``concepts`` (their names), each a
+    The columns of a row are ``id`` and, where their tables exist, ``cuis`` and ``concepts`` (their names), each a
     list, ``licence`` and ``attribution`` (as stated) and ``pmc_id``, the article, which is the case.
 
     Raises
@@ -67,7 +67,7 @@ def read_rows(captions: Path, split: str, root: Path) -> list[Row]:
         name = fold_text(cells[key])
         if not name or leaves_folder(name):
             raise InputError(f"{captions}, line {number}: no id of an image; export the file again.")
-        place, image = images.find(name)
+        row_name, image = images.find(name)
         columns: dict[str, Any] = {"id": name}
         if concepts is not None:
             columns |= concepts.get(name, {"cuis": [], "concepts": []})
@@ -77,7 +77,7 @@ def read_rows(captions: Path, split: str, root: Path) -> list[Row]:
             columns |= stated
         rows.append(
             Row(
-                place,
+                row_name,
                 PictureFile(image) if image else None,
                 read_captions(cells[text]),
                 columns,
@@ -89,7 +89,7 @@ def read_rows(captions: Path, split: str, root: Path) -> list[Row]:
 
 
 def _require(table: Table, names: tuple[str, ...]) -> str:
-    if found := pick(table.columns, names):
+    if found := find_column(table.columns, names):
         return found
     raise InputError(f"{table.path} has no column {names[0]!r}; it has {', '.join(table.columns)}. Rename one of them.")
 
@@ -121,8 +121,8 @@ def _read_licences(root: Path) -> dict[str, dict[str, str | None]] | None:
     found = {}
     for path in paths:
         table = read_table(path)
-        key, licence = _require(table, _IDS), pick(table.columns, LICENCES)
-        article = pick(table.columns, _ARTICLES)
+        key, licence = _require(table, _IDS), find_column(table.columns, LICENCES)
+        article = find_column(table.columns, _ARTICLES)
         if licence is None:
             continue
         for _, cells in table.rows:
@@ -136,16 +136,16 @@ def _read_licences(root: Path) -> dict[str, dict[str, str | None]] | None:
 
 
 class _Images:
-    """Where the images of a split are; they are looked for in the likely folders first."""
+    """The images of a split; the likely folders are searched first."""
 
     def __init__(self, root: Path, split: str) -> None:
-        self._files = Files(root)
+        self._files = FileIndex(root)
         folders = [folder for folder in _folders(root) if self._files.count_images(folder)]
         self._folders = sorted(folders, key=lambda folder: (split not in fold_name(folder), folder))
         self._likely = self._folders[0] if self._folders else f"{split}_images"
 
     def find(self, name: str) -> tuple[str, Path | None]:
-        """Return what a report calls an image, and its path or None."""
+        """Return how a report refers to an image, and its path or None."""
         for folder in self._folders:
             if found := self._files.find_image(folder, name):
                 return found.relative_to(self._files.root).as_posix(), found

@@ -21,13 +21,16 @@ from roco_search.errors import HubError, InputError, ModelNotFound, UnsupportedM
 from roco_search.hub.download import Progress, RemoteFile, fetch, transport_error
 from roco_search.models.catalogue import installed as place
 from roco_search.models.catalogue import names as catalog
-from roco_search.models.checkpoint import PROJECTIONS, Checkpoint
+from roco_search.models.checkpoint import Checkpoint
+from roco_search.models.families import FAMILIES
+from roco_search.system.files import check_space, sha256
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
     from huggingface_hub.hf_api import ModelInfo
 
 SECONDS_TO_ANSWER = 30
+_ELSEWHERE = "free some space, or name another folder with ROCO_MODELS"
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".h5", ".msgpack")
 _COMMIT = re.compile(r"[0-9a-f]{40,64}")
 _CONVERTER = "SFconvertbot"  # the hub's own, which offers a safetensors copy as a pull request
@@ -101,7 +104,7 @@ def pull(
             revision=commit,
             licence=_licence(info),
             pulled=datetime.now(UTC).strftime("%Y-%m-%d"),
-            files={f.name: place.FileFact(f.size, place.sha256(staged / f.name)) for f in files},
+            files={f.name: place.FileFact(f.size, sha256(staged / f.name)) for f in files},
         )
         (staged / place.MANIFEST).write_text(manifest.to_json(), "utf-8")
         directory = place.install(staged, name)
@@ -188,7 +191,7 @@ def _fetch_all(
             stray.unlink()
     total = sum(file.size for file in files)
     there = place.size_of(staged)
-    place.check_space(staged, total - there)
+    check_space(staged, total - there, _ELSEWHERE)
     if progress:
         progress.start(total, min(there, total))
     try:
@@ -205,10 +208,10 @@ def _fetch_all(
 def _check_family(repository: str, staged: Path) -> None:
     """Refuse a model of another kind before its weights come."""
     family = Checkpoint(repository, staged).family
-    if family not in PROJECTIONS:
+    if family not in FAMILIES:
         raise UnsupportedModel(
             f"{repository} is a {family or 'nameless'!r} model, which cannot be loaded; the families that can: "
-            f"{', '.join(PROJECTIONS)}."
+            f"{', '.join(FAMILIES)}."
         )
 
 

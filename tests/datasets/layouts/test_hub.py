@@ -92,7 +92,7 @@ def test_without_a_network_one_sentence(offline: Path) -> None:
     [
         (
             datasets.exceptions.DatasetNotFoundError("Dataset 'a/b' is a gated dataset"),
-            "no folder a/b here, and the hub",
+            "no folder a/b here, and the hub offers",
         ),
         (ConnectionError("HTTPSConnectionPool(host='…')"), "cannot be reached"),
         (RuntimeError("Dataset scripts are no longer supported"), r"cannot be loaded \(RuntimeError\)"),

@@ -1,25 +1,30 @@
-"""Parquet files with images in their cells, read a row group at a time."""
+"""Parquet files with images in their cells."""
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from datetime import date
 from pathlib import Path
 from typing import Any
 
+import datasets
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from roco_search.datasets import open_pairs, open_training
-from roco_search.datasets.layouts.parquet import ParquetPicture, RowGroups
-from roco_search.errors import InputError, UnreadableImage
+from roco_search.errors import InputError, StorageFull, UnreadableImage
 from tests.datasets.drawing import draw, encoded, grey_of
+from tests.datasets.layouts.test_arrow import FEATURES, made
 from tests.imaging.drawing import draw_dicom, ramp
+from tests.models.conftest import files_up_to
 
 
-def write(path: Path, greys: list[int], rows_in_group: int = 2, **columns: list[Any]) -> Path:
+def write(path: Path, greys: list[int], rows_in_group: int = 2, **columns: Any) -> Path:
     """Write pictures of these greys as the hub does, with their captions."""
     path.parent.mkdir(parents=True, exist_ok=True)
     cells = [{"bytes": encoded(grey), "path": f"{grey}.png"} for grey in greys]
@@ -58,7 +63,7 @@ def test_a_repository_of_the_hub(repository: Path) -> None:
         (["fold_1-00000-of-00002.parquet", "fold_2-00000-of-00002.parquet"], "fold_1, fold_2"),
     ],
 )
-def test_splits_are_told_by_the_names(tmp_path: Path, files: list[str], splits: str) -> None:
+def test_names_determine_the_splits(tmp_path: Path, files: list[str], splits: str) -> None:
     for file in files:
         write(tmp_path / file, [1])
     with pytest.raises(InputError, match=rf"it has {splits}\."):
@@ -70,32 +75,40 @@ def test_a_single_file(repository: Path) -> None:
     assert len(found) == 2
 
 
-def test_opening_reads_no_image(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(RowGroups, "cell", lambda *_: pytest.fail("an image was read"))
-    monkeypatch.setattr(pq.ParquetFile, "read_row_group", lambda *_, **__: pytest.fail("a row group was read"))
-    assert len(open_pairs(repository, "train")) == 7
-
-
-def test_in_order_each_row_group_is_read_once(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    read: list[int] = []
-    real = pq.ParquetFile.read_row_group
-    monkeypatch.setattr(
-        pq.ParquetFile, "read_row_group", lambda self, i, **options: (read.append(i), real(self, i, **options))[1]
-    )
+def test_the_copy_has_no_name_and_is_for_nobody_else(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = tmp_path / "cache"
+    monkeypatch.setenv("ROCO_CACHE", str(cache))
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "hugging-face")
     pairs = open_pairs(repository, "train").pairs
-    with ThreadPoolExecutor(4) as pool:
-        assert list(pool.map(grey_of, pairs)) == [1, 2, 3, 4, 5, 6, 7]
-    assert sorted(read) == [0, 0, 1, 2]  # three of the first file, one of the second
+    mapped = {
+        line.split()[-2] for line in Path("/proc/self/maps").read_text().splitlines() if line.endswith("(deleted)")
+    }
+    assert any(path.startswith(str(cache)) for path in mapped), "the copy is in roco's cache folder"
+    assert list(cache.iterdir()) == [], "and cannot be found there"
+    assert cache.stat().st_mode & 0o777 == 0o700
+    assert not (tmp_path / "hugging-face").exists()
+    shutil.rmtree(repository)
+    assert [grey_of(pair) for pair in pairs] == [1, 2, 3, 4, 5, 6, 7], "the copy needs the files no more"
 
 
-def test_few_row_groups_are_kept(repository: Path) -> None:
-    file = repository / "data" / "train-00000-of-00002.parquet"
-    groups = RowGroups(kept_bytes=1)
-    source = groups.add(file, "image", pq.read_metadata(file))
-    pictures = [ParquetPicture(groups, source, n // 2, n % 2, n + 1) for n in (0, 4, 1, 2, 3)]
-    assert [int(picture.read()[0, 0, 0]) for picture in pictures] == [1, 5, 2, 3, 4]
-    assert len(groups._kept) == 1 and groups._bytes == next(iter(groups._kept.values())).nbytes
-    assert not groups._loading
+def test_nothing_is_printed_and_no_network_is_needed(repository: Path) -> None:
+    program = (
+        "import socket, sys; socket.socket.connect = lambda *_: sys.exit('connects')\n"
+        "from roco_search.datasets import open_pairs\n"
+        "print(len(open_pairs(sys.argv[1], 'train')))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(repository)], capture_output=True, text=True, check=False, timeout=120
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "7\n", "")
+
+
+def test_a_full_disk_is_one_sentence(repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ROCO_CACHE", str(tmp_path / "cache"))
+    with files_up_to(500), pytest.raises(StorageFull, match="is full"):
+        open_pairs(repository, "train")
 
 
 def test_many_threads_at_random(tmp_path: Path) -> None:
@@ -146,11 +159,31 @@ def test_an_empty_cell_shows_when_it_is_read(tmp_path: Path) -> None:
             pair.picture.read()
 
 
-def test_a_file_that_is_damaged_later(repository: Path) -> None:
-    pairs = open_pairs(repository, "validation").pairs
-    (repository / "data" / "validation-00000-of-00001.parquet").write_bytes(b"PAR1")
-    with pytest.raises(UnreadableImage, match="damaged"):
-        pairs[0].picture.read()
+def test_damage_in_the_middle_is_found_when_it_is_opened(tmp_path: Path) -> None:
+    path = write(tmp_path / "train.parquet", list(range(50)))
+    content = bytearray(path.read_bytes())
+    content[8:60] = bytes(52)
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"train\.parquet is damaged"):
+        open_pairs(path, "train")
+
+
+def test_types_that_pandas_and_the_hub_write(tmp_path: Path) -> None:
+    kinds = pa.array(["CT", "MR", "CT"]).dictionary_encode()
+    write(tmp_path / "train.parquet", [1, 2, 3], modality=kinds, day=[date(2026, 1, 2)] * 3, nothing=[None] * 3)
+    pairs = open_pairs(tmp_path, "train").pairs
+    assert [pair.columns["modality"] for pair in pairs] == ["CT", "MR", "CT"]
+    assert pairs[0].columns["day"] == date(2026, 1, 2) and pairs[0].columns["nothing"] is None
+    features = {**FEATURES, "modality": datasets.ClassLabel(names=["CT", "MR"])}
+    made([4, 5], features, modality=[1, 0]).to_parquet(str(tmp_path / "test.parquet"))
+    found = open_pairs(tmp_path, "test")
+    assert [(grey_of(pair), pair.columns["modality"]) for pair in found.pairs] == [(4, "MR"), (5, "CT")]
+
+
+def test_a_type_that_is_not_read_is_one_sentence(tmp_path: Path) -> None:
+    write(tmp_path / "train.parquet", [1], pairs=pa.array([[("a", 1)]], pa.map_(pa.string(), pa.int64())))
+    with pytest.raises(InputError, match="a column of a type that datasets does not read"):
+        open_pairs(tmp_path, "train")
 
 
 @pytest.mark.parametrize(

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from roco_search.errors import HubError, InputError, ModelNotFound, RocoError, StorageFull, UnsupportedModel
+from roco_search.errors import Busy, HubError, InputError, ModelNotFound, StorageFull, UnsupportedModel
 from roco_search.models import load_encoder
 from roco_search.models.catalogue import installed as place
 from roco_search.models.catalogue import names as catalog
 from roco_search.models.catalogue.pull import pull
-from tests.models.conftest import files_up_to
+from tests.disk import files_up_to
 from tests.models.hub_server import Hub, Repository
 
 NAME = "spicy03/CLIP-ROCO-v1"
@@ -303,7 +304,10 @@ def test_shards_are_tied_by_their_index(hub: Hub, clip_folder: Path, tmp_path: P
 
 
 def test_two_pulls_of_one_model_do_not_mix(published: Repository, models: Path) -> None:
-    with place.staging("clip-roco", "elsewhere"), pytest.raises(RocoError, match="Another roco is at work"):
+    with (
+        place.staging("clip-roco", "elsewhere"),
+        pytest.raises(Busy, match=f"clip-roco is being changed by process {os.getpid()}"),
+    ):
         pull("clip-roco")
     assert nothing_is_here(models)
     assert not pull("clip-roco").already

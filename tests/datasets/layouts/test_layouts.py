@@ -1,4 +1,4 @@
-"""What is none of the layouts is told so, and nothing is fetched by mistake."""
+"""What is in none of the layouts is refused, and nothing is downloaded by mistake."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.datasets.drawing import draw, write_lines
 
 def test_a_folder_of_pictures_is_no_layout(tmp_path: Path) -> None:
     draw(tmp_path / "a" / "1.png")
-    with pytest.raises(InputError, match="a folder in no layout that is read: the ROCO repository, "):
+    with pytest.raises(InputError, match="a folder in none of the layouts that are read: the ROCO repository, "):
         find_layout(tmp_path)
 
 
@@ -32,12 +32,12 @@ def test_a_path_that_leads_nowhere_is_not_asked_of_the_hub(
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here" if data == "" else tmp_path)
     monkeypatch.setattr(layouts, "open_hub", lambda _: pytest.fail("the hub was asked"))
-    with pytest.raises(InputError, match=r"There is no|in no layout"):
+    with pytest.raises(InputError, match=r"does not exist|in none of the layouts"):
         find_layout(data)
 
 
 def test_a_path_that_no_file_system_takes() -> None:
-    with pytest.raises(InputError, match=r"cannot be read|There is no"):
+    with pytest.raises(InputError, match=r"cannot be read|does not exist"):
         find_layout("x" * 5000)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from roco_search.datasets.columns import choose, parse_conditions
+from roco_search.datasets.columns import parse_conditions, select_rows
 from roco_search.errors import InputError
 from tests.datasets.drawing import row
 
@@ -16,7 +16,7 @@ ROWS = [
 
 
 def chosen(*conditions: str) -> list[str]:
-    return [found.name for found in choose(ROWS, parse_conditions(conditions), "the split dev of ./d")]
+    return [found.name for found in select_rows(ROWS, parse_conditions(conditions), "the split dev of ./d")]
 
 
 @pytest.mark.parametrize(
