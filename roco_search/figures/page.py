@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from roco_search.errors import InputError
 from roco_search.system.files import write_errors, write_file
+from roco_search.system.text import printable
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -128,12 +129,3 @@ def data_uri(image: Image) -> str:
     data = io.BytesIO()
     image.save(data, "JPEG", quality=QUALITY)
     return f"data:image/jpeg;base64,{base64.b64encode(data.getvalue()).decode()}"
-
-
-def printable(text: str) -> str:
-    """Return text whose control characters and undecodable bytes are written out as escapes."""
-    if text.isprintable():
-        return text
-    return "".join(
-        char if char.isprintable() else char.encode("unicode_escape", "surrogatepass").decode("ascii") for char in text
-    )

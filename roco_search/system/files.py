@@ -22,7 +22,7 @@ from roco_search.system.process import is_alive
 
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 PRIVATE = 0o600
-_TEMPORARY = re.compile(r"\.(?P<target>.+)\.tmp-[0-9a-f]{8}-(?P<owner>\d{1,10})", re.DOTALL)
+_TEMPORARY = re.compile(r"\.(.+)\.tmp-[0-9a-f]{8}-(\d{1,10})", re.DOTALL)  # the target's name, the owner's number
 _LONGEST_NAME = 200  # bytes of the target's name in that of its temporary; file systems allow 255 in all
 _POLL_S = 0.005
 
@@ -134,7 +134,7 @@ def sweep(folder: Path, name: str | None = None) -> None:
     with suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
             found = _TEMPORARY.fullmatch(entry.name)
-            if found and (name is None or found["target"] == _shortened(name)) and not is_alive(int(found["owner"])):
+            if found and (name is None or found[1] == _shortened(name)) and not is_alive(int(found[2])):
                 _remove(entry)
 
 

@@ -11,7 +11,6 @@ from typing import Any
 from roco_search.datasets import TrainingData, check_trainable, open_training
 from roco_search.datasets.report import describe
 from roco_search.errors import InputError
-from roco_search.hub.upload import push
 from roco_search.models import Device
 from roco_search.models.catalogue import names as catalog
 from roco_search.models.torch_encoder import TorchEncoder
@@ -19,6 +18,7 @@ from roco_search.training import checkpoint
 from roco_search.training.checkpoint import latest
 from roco_search.training.distributed import World, joined
 from roco_search.training.outcome.card import read_facts
+from roco_search.training.outcome.output import push
 from roco_search.training.plan import Plan, measure
 from roco_search.training.run import Outcome, Report, Run
 from roco_search.training.settings import Settings

@@ -22,11 +22,11 @@ import numpy.typing as npt
 
 from roco_search.embedding_map.layout import folder_names
 from roco_search.errors import InputError
-from roco_search.figures.page import printable
 from roco_search.library import Library, LibraryStatus, StoredFrame
 from roco_search.library.truth.frames import Attribute
 from roco_search.search import Filters, Hit, search
 from roco_search.search.embedding import unit
+from roco_search.system.text import printable
 
 if TYPE_CHECKING:
     from roco_search.embedding_map import EmbeddingMap, Method

@@ -92,7 +92,7 @@ def _export(folder: Path, push: str | None, model: str | None) -> None:
         exported = export_space(folder, model)
     say(f"{folder} holds a Space with {exported.model}, {exported.bytes / 1e6:,.0f} MB; `python app.py` in it runs it.")
     if push is not None:
-        from roco_search.web.space.push import push_space
+        from roco_search.web.space.export import push_space
 
         with Waiting("Uploading the Space"):
             address = push_space(folder, push)

@@ -1,4 +1,4 @@
-"""The model that a run leaves: a standard transformers directory, each file whole or not there."""
+"""The model that a run leaves: a standard transformers directory, each file whole or not there; and its upload."""
 
 from __future__ import annotations
 
@@ -12,9 +12,13 @@ from typing import Any
 from safetensors import SafetensorError
 from torch import nn
 
+from roco_search.hub.upload import upload
+from roco_search.models.catalogue.installed import belongs_to_a_model
 from roco_search.models.checkpoint import PREPROCESSOR_FILES, TOKENIZER_FILES
 from roco_search.models.torch_encoder import quiet
 from roco_search.system.files import copy_file, temporary_folder, write_errors
+from roco_search.training.outcome.card import FACTS
+from roco_search.training.outcome.log import CURVES
 
 # What else belongs to a tokenizer or a processor in one family or another.
 _OTHER_FILES = ("added_tokens.json", "NOTICE")
@@ -56,3 +60,19 @@ def _without_places(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _without_places(entry) for key, entry in value.items() if key != "_name_or_path"}
     return value
+
+
+def push(directory: Path, repository: str) -> str:
+    """Upload the model in a run's folder to ``org/name``, private if it is new, and return its address.
+
+    Weights, configuration, tokenizer, card, settings and curves are uploaded; checkpoints, logs and data never are.
+
+    Raises
+    ------
+    InputError
+        If `repository` is not a name that the hub can have.
+    HubError
+        If the hub cannot be reached, or refuses.
+    """
+    files = [path.name for path in directory.iterdir() if belongs_to_a_model(path.name) or path.name in (FACTS, CURVES)]
+    return upload(directory, repository, "model", "Trained with roco train", only=sorted(files))

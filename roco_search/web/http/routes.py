@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING, Any
 from fastapi import Request
 
 from roco_search.errors import ImageError, InputError, RocoError
-from roco_search.figures.page import printable
 from roco_search.imaging import Window, read_levels
 from roco_search.imaging.dicom.levels import Levels
 from roco_search.system.process import cores
+from roco_search.system.text import printable
 from roco_search.web.http.pictures import SIZES, PictureCache, placeholder
 
 if TYPE_CHECKING:

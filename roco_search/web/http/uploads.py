@@ -13,10 +13,10 @@ import numpy.typing as npt
 from PIL import Image
 
 from roco_search.errors import ImageError, InputError
-from roco_search.figures.page import printable
 from roco_search.imaging import Tags, open_image
 from roco_search.models import Encoder
 from roco_search.system.files import sha256
+from roco_search.system.text import printable
 
 LARGEST = 1024  # pixels of the longer side that are kept, to draw the image and its heat maps
 

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from roco_search import __version__
 from roco_search.errors import InputError
+from roco_search.hub.upload import upload
 from roco_search.models.catalogue import installed as place
 from roco_search.models.catalogue import names as catalog
 from roco_search.models.compiling.towers import beside
@@ -98,6 +99,40 @@ def export_space(folder: Path, model: str | Path | None = None) -> ExportedSpace
 def is_space(folder: Path) -> bool:
     """Whether a folder contains a Space that `export_space` wrote."""
     return (folder / MARK).is_file() and (folder / "app.py").is_file()
+
+
+def push_space(folder: Path, repository: str, *, endpoint: str | None = None) -> str:
+    """Upload an exported Space and return the address of its page.
+
+    A new Space is private; one that exists keeps its visibility, and gets what has changed.
+
+    Parameters
+    ----------
+    folder
+        A folder that `export_space` wrote.
+    repository
+        ``ORG/NAME`` on the hub.
+    endpoint
+        The hub's address; by default ``HF_ENDPOINT``, or else ``https://huggingface.co``.
+
+    Raises
+    ------
+    InputError
+        If the folder contains no Space, or the name is not one that a repository can have.
+    HubError
+        If the hub refuses or cannot be reached.
+    """
+    if not is_space(folder):
+        raise InputError(f"{folder} contains no Space; write one with `roco demo --export-space {folder}`.")
+    return upload(
+        folder,
+        repository,
+        "space",
+        "roco demo --export-space",
+        ignored=[".git", ".git/*", "**/__pycache__/*"],
+        replaced=["*.whl", f"{MODEL}/*", "examples/*"],  # a renewed Space must not keep the wheel of an older roco
+        endpoint=endpoint,
+    )
 
 
 def _prepare(folder: Path) -> None:

@@ -112,7 +112,7 @@ def test_an_interrupted_pull_leaves_no_model_and_the_next_goes_on(
     published: Repository, hub: Hub, models: Path, clip_folder: Path
 ) -> None:
     hub.cut_after = {"model.safetensors": [30_000, 0, 0, 0, 0]}
-    with pytest.raises(HubError, match="what has come so far is kept"):
+    with pytest.raises(HubError, match="What has come so far is kept"):
         pull("clip-roco")
     assert nothing_is_here(models)
     with pytest.raises(ModelNotFound, match="roco model pull clip-roco"):
@@ -226,7 +226,7 @@ def test_a_gated_model_says_how_its_terms_are_accepted(
 
 
 def test_what_the_hub_does_not_have(published: Repository, hub: Hub, models: Path) -> None:
-    with pytest.raises(ModelNotFound, match="The hub has no org/nothing, or it is private"):
+    with pytest.raises(ModelNotFound, match="The hub has no model org/nothing, or it is private"):
         pull("org/nothing")
     with pytest.raises(ModelNotFound, match=f"{NAME} has no such revision"):
         pull("clip-roco", "v9")

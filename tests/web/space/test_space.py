@@ -25,9 +25,8 @@ from roco_search.models import load_encoder
 from roco_search.models.catalogue.names import EMBEDDED
 from roco_search.web.desk import Conditions, Query
 from roco_search.web.space.app import example_desk
-from roco_search.web.space.export import ExportedSpace, export_space
+from roco_search.web.space.export import ExportedSpace, export_space, push_space
 from roco_search.web.space.phantoms import PHANTOMS, draw
-from roco_search.web.space.push import push_space
 from roco_search.web.space.wheel import build_wheel, requirements
 from tests.models.hub_server import TOKEN, Hub, serve
 from tests.web.conftest import Site
@@ -182,7 +181,7 @@ def test_a_pushed_space_is_the_exported_one_and_private(hub: Hub, small: Path) -
 def test_what_the_hub_refuses_is_said_in_words(
     hub: Hub, small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(InputError, match="holds no Space"):
+    with pytest.raises(InputError, match="contains no Space"):
         push_space(tmp_path, "org/demo")
     for name in ("demo", "a/b/c", "org/..", "https://x/y"):
         with pytest.raises(InputError, match="is not a name"):
