@@ -20,7 +20,7 @@ def serve(
     Queries find it by themselves and do not need it. It listens on a socket that you alone can reach, never on the
     network, and ends by itself.
 
-    Example: `roco serve --idle 0.02`
+    Example: `roco serve`
     """
     from roco_search.cli import answer
     from roco_search.cli.commands.query import needs_own_process
