@@ -23,7 +23,7 @@ from pydicom.data import get_testdata_file
 import roco_search
 from roco_search.cli import app
 from roco_search.cli.commands.help import COVERED_BY, topics
-from roco_search.models.catalogue.names import EMBEDDED
+from roco_search.models.catalogue.registry import EMBEDDED
 from tests.models.checkpoints import clip
 from tests.models.hub_server import Repository, serve
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from roco_search import vocabulary as room
 from roco_search.classify.engine import Classifier
 from roco_search.classify.guesses import ATTRIBUTES, Guesses, guessable
 from roco_search.classify.labels import Label
@@ -15,9 +16,7 @@ from roco_search.evaluation.classes import find_classes, find_column
 from roco_search.imaging.dicom.tags import body_part
 from roco_search.imaging.dicom.terms import MODALITIES
 from roco_search.models import load_encoder
-from roco_search.vocabulary import image_classes as room
-from roco_search.vocabulary.image_classes import attributes, image_classes
-from roco_search.vocabulary.prompt_sets import read_yaml
+from roco_search.vocabulary import attributes, image_classes, read_yaml
 from tests.concepts import ConceptEncoder
 from tests.evaluation.made import pair
 
