@@ -6,13 +6,13 @@ from typing import Annotated
 
 import typer
 
-from roco_search.cli.output import LibraryOption, say
+from roco_search.cli.options import LibraryOption
+from roco_search.cli.output import say
+from roco_search.cli.waiting import Waiting
 
 
 def serve(
-    idle: Annotated[
-        float, typer.Option(min=0.01, metavar="MINUTES", help="End when nobody has asked for so long.")
-    ] = 30,
+    idle: Annotated[float, typer.Option(min=0.01, metavar="MINUTES", help="End after this time without a query.")] = 30,
     library: LibraryOption = None,
 ) -> None:
     """Keep the library and its model in memory, so that `roco query` answers at once.
@@ -27,8 +27,14 @@ def serve(
     from roco_search.library import default_library_path
 
     place = library or default_library_path()
-    try:
-        count = answer_queries(place, 60 * idle, answer, lambda: say(f"Serving {place}; Ctrl-C ends it."))
-    except KeyboardInterrupt:
-        return
+
+    def ready() -> None:
+        waiting.end()
+        say(f"Serving {place}; Ctrl-C ends it.")
+
+    with Waiting("Loading the model") as waiting:
+        try:
+            count = answer_queries(place, 60 * idle, answer, ready)
+        except KeyboardInterrupt:
+            return
     say(f"Nobody asked for {idle:g} minutes; {count:,} queries were answered.")
