@@ -17,7 +17,8 @@ from roco_search.cli.options import (
     checked_device,
     frame_choice,
 )
-from roco_search.cli.output import PARTIAL, ProgressBar, path_cell, print_json, print_rows, say
+from roco_search.cli.output import PARTIAL, path_cell, print_json, print_rows, say
+from roco_search.cli.progress import ProgressBar
 from roco_search.cli.usage import refuse
 from roco_search.cli.waiting import Waiting
 from roco_search.errors import LibraryNotFound, RocoError
