@@ -66,6 +66,7 @@ COMMANDS: dict[str, Command] = {
     "doctor": Command(
         "doctor", "doctor", "Check this installation: versions, decoders, device, model, and the library's health."
     ),
+    "help": Command("help", "help_", "Print the manual: a page of it, or the list of its pages."),
     "model": Command("model", "model_app", "The models: list, pull, use, info, remove, export, import.", is_group=True),
     "library": Command("library", "app", "List, check, move and tidy up libraries; forget images.", is_group=True),
 }

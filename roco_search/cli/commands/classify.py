@@ -120,7 +120,7 @@ def classify(
     against its opposite, such as "no pneumonia". Probabilities are the model's, not clinical ones. The exit code is 3
     when some images could not be read.
 
-    Example: `roco classify ./scans/CT_small.dcm --labels "CT,MRI"`
+    Example: `roco classify ./scans/head.dcm --labels "CT,MRI"`
     """
     mode: Mode = "multi-label" if multi_label else "exclusive"
     checked = checked_device(device)

@@ -54,7 +54,7 @@ def demo(
     It listens on this machine alone, and nothing leaves it. Images are shown by number, never by path; what is made for
     showing them is gone when the demo ends.
 
-    Example: `roco demo --export-space ./space`
+    Example: `roco demo`
     """
     if export_space is not None:
         _export(export_space, push, model)

@@ -71,7 +71,7 @@ def remove(
 ) -> None:
     """Forget a folder or a file: its rows, its paths and its vectors. The files themselves are not touched.
 
-    Example: `roco library remove ./scans/emri_small.dcm`
+    Example: `roco library remove ./scans/knee.dcm`
     """
     from roco_search.imaging.walk import is_below
     from roco_search.library import Library, default_library_path
@@ -151,7 +151,7 @@ def move(
 ) -> None:
     """Move the library itself to another place, also to another disk: there it is verified before it goes from here.
 
-    Example: `roco library move ./moved`
+    Example: `roco library move ./elsewhere`
     """
     from roco_search.library.directory import default_library_path
     from roco_search.library.moving import move_library

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, cast, get_args
+from typing import TYPE_CHECKING, Annotated, Literal, cast, get_args, get_type_hints
 
 import typer
 
@@ -39,6 +39,9 @@ if TYPE_CHECKING:
     Find = Callable[[Sequence[Term]], list[Hit]]
 
 LISTING = 200  # hits; where this many are asked for and the library has no more, nothing is grouped or folded
+LOCAL = "local"
+"""Marks an option that needs what only the asker's own process has: its standard input, viewer or terminal. A query
+with such an option is never answered by `roco serve`."""
 PANELS = {
     "What to look for": ("plus", "minus", "text", "queries"),
     "Where to look": ("modality", "body_part", "view", "under", "path", "guess", "library"),
@@ -67,6 +70,7 @@ Queries = Annotated[
         help="Many queries, one a line (- for stdin); prints one line of JSON for each.",
         show_default=False,
     ),
+    LOCAL,
 ]
 Modality = Annotated[list[str] | None, _many("TERM", "Only this modality, such as CT or ultrasound.", modalities)]
 BodyPart = Annotated[list[str] | None, _many("TERM", "Only this body part, such as chest.", body_parts)]
@@ -94,14 +98,19 @@ Exact = Annotated[bool, typer.Option("--exact", help="Compare with every vector,
 Approx = Annotated[
     bool, typer.Option("--approx", help="Ask a graph (recall@10 of 0.99 or more), built at the first time.")
 ]
-Preview = Annotated[bool, typer.Option("--preview", help="Draw the hits in the terminal.")]
+Preview = Annotated[bool, typer.Option("--preview", help="Draw the hits in the terminal."), LOCAL]
 Html = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="Write a page that holds the images.", show_default=False)
+    Path | None,
+    typer.Option(metavar="FILE", help="Write a page that holds the images.", show_default=False),
+    LOCAL,
 ]
 CopyTo = Annotated[
-    Path | None, typer.Option(metavar="DIR", help="Copy the files into this folder.", show_default=False)
+    Path | None,
+    typer.Option(metavar="DIR", help="Copy the files into this folder.", show_default=False),
+    LOCAL,
 ]
-Open = Annotated[bool, typer.Option("--open", help="Open the first in your viewer.")]
+Open = Annotated[bool, typer.Option("--open", help="Open the first in your viewer."), LOCAL]
+Device = Annotated[DeviceOption, LOCAL]
 
 
 @in_panels(PANELS)
@@ -133,7 +142,7 @@ def query(
     csv: CsvOption = False,
     paths: PathsOption = False,
     print0: Print0Option = False,
-    device: DeviceOption = "auto",
+    device: Device = "auto",
     library: LibraryOption = None,
 ) -> None:
     """Find the images of the library that are nearest to a text, to an image, or to a sum of both.
@@ -210,6 +219,22 @@ def query(
         from roco_search.cli.deliver import open_file
 
         open_file(hits[0].path)
+
+
+@cache
+def local_flags() -> frozenset[str]:
+    """Return every flag of `query` that is marked `LOCAL`, and those of the help."""
+    app = typer.Typer(context_settings={"help_option_names": ["-h", "--help"]})
+    app.command()(query)
+    command = typer.main.get_command(app)
+    local = {name for name, hint in get_type_hints(query, include_extras=True).items() if LOCAL in get_args(hint)}
+    flags = {flag for parameter in command.params if parameter.name in local for flag in parameter.opts}
+    return frozenset(flags | {"-h", "--help"})
+
+
+def needs_own_process(arguments: Sequence[str]) -> bool:
+    """Whether ``roco`` with these arguments has to be answered by the process that was asked."""
+    return any(argument.partition("=")[0] in local_flags() for argument in arguments)
 
 
 def _terms(words: list[str], plus: list[str], minus: list[str], *, text: bool) -> list[Term]:

@@ -12,7 +12,7 @@ from roco_search.cli.waiting import Waiting
 
 
 def serve(
-    idle: Annotated[float, typer.Option(min=0.01, metavar="MINUTES", help="End after this time without a query.")] = 30,
+    idle: Annotated[float, typer.Option(min=0.01, metavar="MINUTES", help="End after this long without a query.")] = 30,
     library: LibraryOption = None,
 ) -> None:
     """Keep the library and its model in memory, so that `roco query` answers at once.
@@ -20,9 +20,10 @@ def serve(
     Queries find it by themselves and do not need it. It listens on a socket that you alone can reach, never on the
     network, and ends by itself.
 
-    Example: `roco serve --idle 0.02`
+    Example: `roco serve`
     """
     from roco_search.cli import answer
+    from roco_search.cli.commands.query import needs_own_process
     from roco_search.daemon.server import serve as answer_queries
     from roco_search.library import default_library_path
 
@@ -34,7 +35,7 @@ def serve(
 
     with Waiting("Loading the model") as waiting:
         try:
-            count = answer_queries(place, 60 * idle, answer, ready)
+            count = answer_queries(place, 60 * idle, answer, declines=needs_own_process, ready=ready)
         except KeyboardInterrupt:
             return
     say(f"Nobody asked for {idle:g} minutes; {count:,} queries were answered.")

@@ -117,7 +117,7 @@ def train(
     then fetched. DICOM works too. The batch is exact, however little of it fits into memory. The best model by recall
     over the whole validation split is kept; Ctrl-C saves, and --resume auto goes on.
 
-    Example: `roco train ./pairs --base roco-mini --output ./short --max-steps 2 --batch-size 4`
+    Example: `roco train ./pairs --base roco-mini --output ./tuned`
     """
     checked = checked_device(device)
     one_of("--resume", resume, ("never", "auto"))

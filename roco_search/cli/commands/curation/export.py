@@ -35,7 +35,7 @@ def export(
     One row an image: id, path, frame, the stored attributes, keyed hashes of series and study, the vector, and the
     model that made it. For .npy the rows go into a .jsonl beside it. The files are readable by you alone.
 
-    Example: `roco export vectors.npy --force`
+    Example: `roco export embeddings.npy`
     """
     from roco_search.curation.export import checked_format
     from roco_search.curation.export import export as write
