@@ -1,4 +1,4 @@
-"""The images that a model did best and worst on: a mean hides what a look at ten pictures shows."""
+"""An evaluation as one HTML page: the figures, plots, and the images that the model did best and worst on."""
 
 from __future__ import annotations
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from roco_search import vocabulary as room
+from roco_search import vocabulary
 from roco_search.classify.engine import Classifier
 from roco_search.classify.guesses import ATTRIBUTES, Guesses, guessable
 from roco_search.classify.labels import Label
@@ -24,13 +25,13 @@ DEV = Path(__file__).parents[3] / "shared" / "data" / "pairs" / "dev"
 
 
 @pytest.fixture
-def renamed(monkeypatch: pytest.MonkeyPatch) -> None:
+def renamed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A vocabulary in which MRI is described by a word that occurs nowhere else."""
     content = {
         name: dict(read_yaml(name)) for name in ("classes/modality.yaml", "classes/body_part.yaml", "terms.yaml")
     }
     content["classes/modality.yaml"]["MRI"] = {"positive": ["zeugmatography"], "aliases": ["MR"]}
-    monkeypatch.setattr(room, "read_yaml", content.__getitem__)
+    monkeypatch.setattr(vocabulary, "read_yaml", lambda name: content[name] if name in content else read_yaml(name))
     image_classes.cache_clear()
     yield
     image_classes.cache_clear()

@@ -9,8 +9,16 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from roco_search.cli.completion import installed_models
-from roco_search.cli.options import DeviceOption, JsonOption, LibraryOption, QuietOption, checked_device, frame_choice
-from roco_search.cli.output import PARTIAL, ProgressBar, path_cell, print_json, print_rows, say
+from roco_search.cli.options import (
+    DeviceOption,
+    JsonOption,
+    LibraryOption,
+    QuietOption,
+    checked_device,
+    frame_choice,
+)
+from roco_search.cli.output import PARTIAL, path_cell, print_json, print_rows, say
+from roco_search.cli.progress import ProgressBar
 from roco_search.cli.usage import refuse
 from roco_search.cli.waiting import Waiting
 from roco_search.errors import LibraryNotFound, RocoError
