@@ -19,8 +19,8 @@ from roco_search.cli.commands.model import model_app
 from roco_search.models.catalogue import installed as place
 from roco_search.models.catalogue import names as catalog
 from tests.cli.conftest import Roco
+from tests.hub.hub_server import Hub, Repository
 from tests.models.conftest import clip_folder, hub, models  # noqa: F401
-from tests.models.hub_server import Hub, Repository
 from tests.test_network import PROGRAM
 
 NAME = "spicy03/CLIP-ROCO-v1"
