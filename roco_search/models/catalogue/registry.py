@@ -11,7 +11,6 @@ from types import MappingProxyType
 from typing import Any
 
 from roco_search.errors import ModelNotFound, UnsupportedModel
-from roco_search.hub.client import cached_snapshot
 from roco_search.models.checkpoint import Checkpoint
 
 DEFAULT = "roco-mini"
@@ -109,6 +108,8 @@ def find(name_or_path: str | Path) -> Checkpoint:
     path = Path(given).expanduser()
     if path.is_dir() and given not in entries():
         return Checkpoint.open(str(path.resolve()), path.resolve())
+    from roco_search.hub.client import cached_snapshot
+
     if directory := cached_snapshot(entry.repository if entry and entry.repository else name):
         return Checkpoint.open(name, directory)
     check_loadable(name)

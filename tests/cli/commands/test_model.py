@@ -18,8 +18,8 @@ import pytest
 from roco_search.cli.commands.model import model_app
 from roco_search.models.catalogue import installed, registry
 from tests.cli.conftest import Roco
+from tests.hub.hub_server import Hub, Repository
 from tests.models.conftest import clip_folder, hub, models  # noqa: F401
-from tests.models.hub_server import Hub, Repository
 from tests.test_network import PROGRAM
 
 NAME = "spicy03/CLIP-ROCO-v1"

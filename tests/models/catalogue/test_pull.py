@@ -14,8 +14,8 @@ from roco_search.models import load_encoder
 from roco_search.models.catalogue import installed, registry
 from roco_search.models.catalogue.pull import pull
 from tests.disk import files_up_to
+from tests.hub.hub_server import Hub, Repository
 from tests.meter import Meter
-from tests.models.hub_server import Hub, Repository
 
 NAME = "spicy03/CLIP-ROCO-v1"
 

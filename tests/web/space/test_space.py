@@ -28,7 +28,7 @@ from roco_search.web.space.app import example_desk
 from roco_search.web.space.export import ExportedSpace, export_space, push_space
 from roco_search.web.space.phantoms import PHANTOMS, draw
 from roco_search.web.space.wheel import build_wheel, requirements
-from tests.models.hub_server import TOKEN, Hub, serve
+from tests.hub.hub_server import TOKEN, Hub, serve
 from tests.web.conftest import Site
 
 ROOT = Path(__file__).parents[3]
