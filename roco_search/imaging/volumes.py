@@ -22,6 +22,7 @@ from roco_search.imaging.render import (
     apply_window,
     as_values,
     by_stretches,
+    rescale,
     robust_range,
     square_pixels,
     stretch,
@@ -31,6 +32,7 @@ from roco_search.imaging.volume_formats import Volume, read_volume
 PLANES = ("AXIAL", "CORONAL", "SAGITTAL")
 _SAMPLE = 2**20  # Voxels from which range and kind are told.
 _AIR, _NO_AIR = -900.0, -4096.0  # HU: what the first hundredth of a CT lies between.
+_LONGEST_STEP = 1e6  # Millimetres; beyond this a direction is a damaged number.
 _LEAST_EQUAL = 0.8  # Share of neighbours that are equal, from which voxels are labels; of scans it is below 0.3.
 
 
@@ -169,8 +171,7 @@ class Stack:
         values = as_values(np.asarray(voxels, voxels.dtype.newbyteorder("=")))
         if self.volume.slope in {0.0, 1.0} and self.volume.intercept == 0:
             return values
-        slope = self.volume.slope or 1.0
-        return values * values.dtype.type(slope) + values.dtype.type(self.volume.intercept)
+        return rescale(values, self.volume.slope or 1.0, self.volume.intercept)
 
 
 _IN_PLANE = ((1, 0), (2, 0), (2, 1))
@@ -179,8 +180,10 @@ _IN_PLANE = ((1, 0), (2, 0), (2, 1))
 
 def _axes(directions: npt.NDArray[np.float64]) -> list[_Axis]:
     """Return which axis of the file is nearest to each of the body, the clearest first."""
+    sound = bool((np.abs(directions) < _LONGEST_STEP).all())  # and not infinite, and a number
+    directions = directions if sound else np.eye(3)
     steps = np.linalg.norm(directions, axis=0)
-    usable = np.isfinite(directions).all() and bool((steps > 0).all())
+    usable = bool((steps > 0).all())
     directions, steps = (directions, steps) if usable else (np.eye(3), np.ones(3))
     cosines = directions / steps
     left, found = np.abs(cosines), dict[int, _Axis]()

@@ -231,6 +231,16 @@ def test_headers_tell_labels_and_vectors(tmp_path: Path) -> None:
             next(open_image(tmp_path / name))
 
 
+@pytest.mark.parametrize("damaged", [1e300, np.nan, np.inf, 0.0, -1e308])
+def test_damaged_directions_are_as_none(tmp_path: Path, damaged: float, capfd: pytest.CaptureFixture[str]) -> None:
+    image = nibabel.Nifti2Image(head().astype(np.int16), np.eye(4))
+    content = bytearray(image.to_bytes())
+    content[400:408] = np.float64(damaged).tobytes()  # srow_x[0]
+    (tmp_path / "a.nii").write_bytes(content)
+    assert next(open_image(tmp_path / "a.nii")).pixels.std() > 0
+    assert capfd.readouterr().err == ""
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_is_cut_short_says_so(tmp_path: Path, kind: str) -> None:
     path = write(tmp_path / kind, np.random.default_rng(0).integers(-500, 500, SHAPE).astype(np.int16), np.diag(STEPS))

@@ -86,9 +86,10 @@ def index(
     json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Read folders of images (DICOM, PNG, JPEG, TIFF, WebP, BMP, NIfTI, NRRD, MetaImage) into the library.
+    """Read folders of images, volumes and archives of them into the library.
 
-    Archives (zip, tar) are looked into, without being unpacked.
+    Images are DICOM, PNG, JPEG, TIFF, WebP, BMP, AVIF and HEIC; volumes are NIfTI, Analyze, NRRD and MetaImage.
+    Archives (zip, tar) are read in place, without being unpacked.
 
     The second time, only what is new or changed is read. Images stay where they are, and nothing about patients is
     kept. The exit code is 3 when some images could not be read.
