@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,7 @@ DEV = Path(__file__).parents[3] / "shared" / "data" / "pairs" / "dev"
 
 
 @pytest.fixture
-def renamed(monkeypatch: pytest.MonkeyPatch) -> None:
+def renamed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A vocabulary in which MRI is described by a word that occurs nowhere else."""
     content = {
         name: dict(read_yaml(name)) for name in ("classes/modality.yaml", "classes/body_part.yaml", "terms.yaml")
