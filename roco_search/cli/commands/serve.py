@@ -6,7 +6,9 @@ from typing import Annotated
 
 import typer
 
-from roco_search.cli.output import LibraryOption, say
+from roco_search.cli.options import LibraryOption
+from roco_search.cli.output import say
+from roco_search.cli.waiting import Waiting
 
 
 def serve(
@@ -26,14 +28,14 @@ def serve(
     from roco_search.library import default_library_path
 
     place = library or default_library_path()
-    try:
-        count = answer_queries(
-            place,
-            60 * idle,
-            answer,
-            declines=needs_own_process,
-            ready=lambda: say(f"Serving {place}; Ctrl-C ends it."),
-        )
-    except KeyboardInterrupt:
-        return
+
+    def ready() -> None:
+        waiting.end()
+        say(f"Serving {place}; Ctrl-C ends it.")
+
+    with Waiting("Loading the model") as waiting:
+        try:
+            count = answer_queries(place, 60 * idle, answer, declines=needs_own_process, ready=ready)
+        except KeyboardInterrupt:
+            return
     say(f"Nobody asked for {idle:g} minutes; {count:,} queries were answered.")

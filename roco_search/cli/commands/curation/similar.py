@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from roco_search.cli.output import (
+from roco_search.cli.options import (
     CsvOption,
     JsonlOption,
     JsonOption,
@@ -14,9 +14,8 @@ from roco_search.cli.output import (
     PathsOption,
     Print0Option,
     one_format,
-    print_json,
-    say,
 )
+from roco_search.cli.output import print_json, say
 from roco_search.cli.render.hits import show
 
 

@@ -127,7 +127,7 @@ def test_move_and_relocate(roco: Roco, place: Path) -> None:
     [
         (["remove", "elsewhere"], 1, "roco status"),
         (["remove", ""], 1, "empty path"),
-        (["remove"], 2, "Missing argument"),
+        (["remove"], 2, "is missing"),
         (["move", "scans"], 1, "choose a new one"),
         (["move", "library/inside"], 1, "one inside the other"),
         (["move", "moved", "--library", "nowhere"], 1, "roco index PATH"),
