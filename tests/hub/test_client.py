@@ -10,7 +10,7 @@ from typing import Any, cast
 import huggingface_hub
 import pytest
 from huggingface_hub import errors
-from huggingface_hub.utils._validators import validate_repo_id
+from huggingface_hub.utils import validate_repo_id
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -1,7 +1,7 @@
 """The decoder that is preferred for a transfer syntax returns what was encoded."""
 
 import pytest
-from pydicom.pixels.utils import pixel_array
+from pydicom.pixels import pixel_array
 
 from roco_search.imaging.dicom import codecs as decoders
 from roco_search.imaging.dicom.codecs import decoder_table

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from pydicom import dcmread
 from pydicom.dataset import Dataset
+from pydicom.pixels import pixel_array
 from pydicom.pixels.processing import apply_color_lut, apply_modality_lut, apply_voi_lut
-from pydicom.pixels.utils import pixel_array
 from pydicom.uid import JPEG2000, UID, ParametricMapStorage, SegmentationStorage
 
 from roco_search.errors import NotAnImage, UnreadableImage
