@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from roco_search import vocabulary
 from roco_search.classify.engine import Classifier
 from roco_search.classify.guesses import ATTRIBUTES, Guesses, guessable
 from roco_search.classify.labels import Label
@@ -16,9 +17,7 @@ from roco_search.evaluation.classes import find_classes, find_column
 from roco_search.imaging.dicom.tags import body_part
 from roco_search.imaging.dicom.terms import MODALITIES
 from roco_search.models import load_encoder
-from roco_search.vocabulary import image_classes as room
-from roco_search.vocabulary.image_classes import attributes, image_classes
-from roco_search.vocabulary.prompt_sets import read_yaml
+from roco_search.vocabulary import attributes, image_classes, read_yaml
 from tests.concepts import ConceptEncoder
 from tests.evaluation.made import pair
 
@@ -32,7 +31,7 @@ def renamed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         name: dict(read_yaml(name)) for name in ("classes/modality.yaml", "classes/body_part.yaml", "terms.yaml")
     }
     content["classes/modality.yaml"]["MRI"] = {"positive": ["zeugmatography"], "aliases": ["MR"]}
-    monkeypatch.setattr(room, "read_yaml", content.__getitem__)
+    monkeypatch.setattr(vocabulary, "read_yaml", lambda name: content[name] if name in content else read_yaml(name))
     image_classes.cache_clear()
     yield
     image_classes.cache_clear()

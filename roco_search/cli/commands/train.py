@@ -19,9 +19,10 @@ from roco_search.cli.options import (
     with_settings,
 )
 from roco_search.cli.output import print_json, print_line, print_rows, say, short_path
-from roco_search.cli.render.training import Told, duration, size
+from roco_search.cli.render.training import TrainingProgress
 from roco_search.cli.waiting import Waiting
 from roco_search.system import process
+from roco_search.system.text import duration, size
 from roco_search.training.settings import Settings, with_preset
 
 if TYPE_CHECKING:
@@ -125,7 +126,7 @@ def train(
         process.prepare()
         from roco_search.training.session import Session
 
-        told = Told(quiet)
+        told = TrainingProgress(quiet)
         session = Session(data, base, output, settings, licence or (), where or (), caption_column or (), checked, told)
         if dry_run:
             waiting.now("Measuring the first steps")
@@ -143,7 +144,7 @@ def train(
         show_outcome(outcome, settings, output, address)
     if outcome.ending == "interrupted":
         raise typer.Exit(130)
-    from roco_search.models.catalogue.names import find
+    from roco_search.models.catalogue.registry import find
     from roco_search.models.compiling.compiler import prepare
 
     with Waiting("Preparing the model for searching", quiet=quiet):
