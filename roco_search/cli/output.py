@@ -14,11 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from roco_search.cli.render.terminal import bold, shows_links, terminal_width, wrap
 from roco_search.cli.waiting import clear, give_way
+from roco_search.system.text import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.progress import Progress as Bar
-    from rich.progress import TaskID
 
     from roco_search.cli.render.tables import Cell, PathCell
 
@@ -184,62 +183,12 @@ def _printable(cell: Cell) -> Cell:
     return Unbroken(printable(cell)) if isinstance(cell, Unbroken) else printable(cell)
 
 
-def printable(text: str) -> str:
-    """Make a file name safe for a terminal: control characters and undecodable bytes are shown escaped."""
-    return "".join(
-        char if char.isprintable() else char.encode("unicode_escape", "surrogatepass").decode("ascii") for char in text
-    )
-
-
 def short_path(path: str | Path) -> str:
     """Return a path as seen from here when it lies below, else whole."""
     try:
         return os.fspath(Path(path).relative_to(Path.cwd()))
     except (ValueError, OSError):
         return os.fspath(path)
-
-
-class ProgressBar:
-    """The library's progress, drawn on stderr when that is a terminal and nobody asked for quiet."""
-
-    def __init__(self, label: str, quiet: bool = False) -> None:
-        self._label, self._shown = label, sys.stderr.isatty() and not quiet
-        self._frames = 0
-        self._bar: Bar | None = None
-        self._task: TaskID | None = None
-
-    def start(self, total_files: int) -> None:
-        """Begin; so many files have to be read."""
-        if not self._shown:
-            return
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]}"),
-            TimeRemainingColumn(),
-            console=err(),
-            transient=True,
-        )
-        self._bar.start()
-        self._task = self._bar.add_task(self._label, total=total_files, rate="")
-
-    def advance(self, files: int, frames: int) -> None:
-        """Count files and frames that are done and stored."""
-        if self._bar is None or self._task is None:
-            return
-        self._frames += frames
-        elapsed = self._bar.tasks[0].elapsed or 0.0
-        rate = f"{self._frames / elapsed:.1f} images/s" if elapsed > 1 else ""
-        self._bar.update(self._task, advance=files, rate=rate)
-
-    def stop(self) -> None:
-        """Take the bar away."""
-        if self._bar is not None:
-            self._bar.stop()
-            self._bar = None
 
 
 def _plain(value: Any) -> Any:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from roco_search.errors import LibraryEmpty
 from roco_search.library.directory import default_library_path, discard_caches, prepare, writer_lock
 from roco_search.library.faults import no_image_yet
-from roco_search.library.reports import IndexReport, LibraryHealth, LibraryStatus, Progress, Skipped
+from roco_search.library.reports import IndexReport, LibraryHealth, LibraryStatus, Skipped
 from roco_search.library.truth.embeddings import EmbeddingSet
 from roco_search.library.truth.frames import Frames, Selection, StoredFrame
 from roco_search.library.truth.store import Store
@@ -20,6 +20,7 @@ from roco_search.library.vectors.index import VectorIndex
 from roco_search.library.vectors.matrix import Generation
 from roco_search.library.vectors.planner import Mode
 from roco_search.system.files import sweep
+from roco_search.system.progress import Progress
 
 if TYPE_CHECKING:
     from roco_search.imaging.frame import FrameChoice

@@ -14,6 +14,7 @@ from roco_search.errors import InputError
 from roco_search.models import Device
 from roco_search.models.catalogue import names as catalog
 from roco_search.models.torch_encoder import TorchEncoder
+from roco_search.system.progress import Silent
 from roco_search.training import checkpoint
 from roco_search.training.checkpoint import latest
 from roco_search.training.distributed import World, joined
@@ -108,7 +109,7 @@ class Session:
         with joined(self._device) as (world, device):
             data = self._open(world)
             encoder = TorchEncoder(checkpoint_of_base, device, self._settings.precision)  # type: ignore[arg-type]
-            report = self._report if world.is_main else _Silent()
+            report = self._report if world.is_main else _SilentReport()
             yield Run(encoder, data, self._settings, self._output, report, world=world, tensorboard=tensorboard)
 
     def _open(self, world: World) -> TrainingData:
@@ -127,12 +128,8 @@ class Session:
         return data
 
 
-class _Silent:
-    """Every process but the first."""
-
-    def begin(self, first: int, total: int) -> None: ...
-
-    def step(self, line: Any) -> None: ...
+class _SilentReport(Silent):
+    """The report of every process but the first."""
 
     def look(self, look: Any, best: bool) -> None: ...
 

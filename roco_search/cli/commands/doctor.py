@@ -11,7 +11,7 @@ import typer
 
 from roco_search.cli.completion import installed_models
 from roco_search.cli.options import JsonOption, LibraryOption
-from roco_search.cli.output import FAILED, print_json, print_line, print_rows, say_error
+from roco_search.cli.output import FAILED, print_json, print_line, print_rows, say_error, with_flags
 from roco_search.cli.waiting import Waiting
 from roco_search.errors import LibraryNotFound, RocoError
 
@@ -116,7 +116,7 @@ def check_model(name: str) -> Check:
         encoder = load_encoder(name)
         encoder.encode_texts(["chest"])
     except RocoError as error:
-        return Check("model", f"{name} does not load", str(error))
+        return Check("model", f"{name} does not load", with_flags(str(error)))
     return Check("model", f"{name}, {encoder.dim} dimensions, {encoder.image_size} px, {encoder.fingerprint[:12]}")
 
 
@@ -130,6 +130,6 @@ def check_library(directory: Path) -> Check:
     except LibraryNotFound:
         return Check("library", f"none yet at {directory}")
     except RocoError as error:
-        return Check("library", f"{directory} cannot be used", str(error))
+        return Check("library", f"{directory} cannot be used", with_flags(str(error)))
     found = f"{directory}: {health.frames:,} images, matrix {health.matrix}, graph {health.graph}"
     return Check("library", found, " ".join(health.problems) or None)

@@ -17,7 +17,8 @@ from roco_search.cli.options import (
     checked_device,
     frame_choice,
 )
-from roco_search.cli.output import PARTIAL, ProgressBar, path_cell, print_json, print_rows, say
+from roco_search.cli.output import PARTIAL, path_cell, print_json, print_rows, say
+from roco_search.cli.progress import ProgressBar
 from roco_search.cli.usage import refuse
 from roco_search.cli.waiting import Waiting
 from roco_search.errors import LibraryNotFound, RocoError
@@ -105,7 +106,7 @@ def index(
                 progress=progress,
             )
     if report.reembedding is not None and not report.reembedding.complete:
-        unfinished(report.reembedding, json)
+        unfinished(report, report.reembedding, json)
     if json:
         print_json({key: value for key, value in asdict(report).items() if key not in ("warnings", "reembedding")})
     for warning in report.warnings:
@@ -126,15 +127,12 @@ def require_library(place: Path) -> None:
         refuse("There is no library yet; give a folder of images, such as ./scans.")
 
 
-def unfinished(again: ReembedReport, json: bool) -> NoReturn:
+def unfinished(report: IndexReport, again: ReembedReport, json: bool) -> NoReturn:
     """Say why the library still answers with its old model."""
     if json:
         print_json(again)
     print_skipped("not readable now", again.unavailable, json)
-    raise RocoError(
-        f"{len(again.unavailable)} files could not be read now, so the library still answers with its old model. Make "
-        "them readable and run the same command again, or add --prune-missing to drop them."
-    )
+    raise RocoError(" ".join(report.warnings))
 
 
 def show(report: IndexReport) -> None:

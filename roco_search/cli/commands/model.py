@@ -10,14 +10,13 @@ import typer
 
 from roco_search.cli.completion import catalogue_models, installed_models
 from roco_search.cli.options import JsonOption, QuietOption
-from roco_search.cli.output import err, path_cell, print_facts, print_json, print_rows, say, short_path
+from roco_search.cli.output import path_cell, print_facts, print_json, print_rows, say, short_path
+from roco_search.cli.progress import ProgressBar
 from roco_search.cli.render.tables import Unbroken
 from roco_search.cli.waiting import Waiting
+from roco_search.system.text import size
 
 if TYPE_CHECKING:
-    from rich.progress import Progress as Bar
-    from rich.progress import TaskID
-
     from roco_search.models.catalogue.overview import Facts, Listed
 
 model_app = typer.Typer(
@@ -92,7 +91,7 @@ def pull(
     if not (quiet or sys.stderr.isatty()):
         say(f"Fetching {name} …")
     with Waiting("Asking the hub", quiet=quiet):
-        pulled = hub.pull(name, revision, progress=DownloadBar(name, quiet))
+        pulled = hub.pull(name, revision, progress=ProgressBar(f"Fetching {name}", quiet, counts_bytes=True))
     if json:
         print_json(pulled)
     elif not quiet:
@@ -251,55 +250,3 @@ def show(facts: Facts) -> None:
         ("card", path_cell(facts.card) if facts.card else "–"),
     )
     print_facts(lines)
-
-
-def size(count: int) -> str:
-    """Return a size in bytes for a person."""
-    from roco_search.cli.commands.status import size as short_size
-
-    return f"{count / 1e9:.1f} GB" if count >= 1e9 else short_size(count)
-
-
-class DownloadBar:
-    """The progress of a download, drawn on stderr when that is a terminal and nobody asked for quiet."""
-
-    def __init__(self, label: str, quiet: bool = False) -> None:
-        self._label, self._shown = label, sys.stderr.isatty() and not quiet
-        self._bar: Bar | None = None
-        self._task: TaskID | None = None
-
-    def start(self, total: int, done: int) -> None:
-        """Begin; ``done`` of ``total`` bytes are here from an earlier attempt."""
-        if not self._shown:
-            return
-        from rich.progress import (
-            BarColumn,
-            DownloadColumn,
-            Progress,
-            TextColumn,
-            TimeRemainingColumn,
-            TransferSpeedColumn,
-        )
-
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            DownloadColumn(),
-            TransferSpeedColumn(),
-            TimeRemainingColumn(),
-            console=err(),
-            transient=True,
-        )
-        self._bar.start()
-        self._task = self._bar.add_task(f"Fetching {self._label}", total=total, completed=done)
-
-    def advance(self, count: int) -> None:
-        """So many more bytes have come."""
-        if self._bar is not None and self._task is not None:
-            self._bar.advance(self._task, count)
-
-    def stop(self) -> None:
-        """Take the bar away."""
-        if self._bar is not None:
-            self._bar.stop()
-            self._bar = None

@@ -19,9 +19,10 @@ from roco_search.cli.options import (
     with_settings,
 )
 from roco_search.cli.output import print_json, print_line, print_rows, say, short_path
-from roco_search.cli.render.training import Told, duration, size
+from roco_search.cli.render.training import TrainingProgress
 from roco_search.cli.waiting import Waiting
 from roco_search.system import process
+from roco_search.system.text import duration, size
 from roco_search.training.settings import Settings, with_preset
 
 if TYPE_CHECKING:
@@ -125,7 +126,7 @@ def train(
         process.prepare()
         from roco_search.training.session import Session
 
-        told = Told(quiet)
+        told = TrainingProgress(quiet)
         session = Session(data, base, output, settings, licence or (), where or (), caption_column or (), checked, told)
         if dry_run:
             waiting.now("Measuring the first steps")

@@ -7,12 +7,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from roco_search.errors import InputError, ModelNotFound, UnsupportedModel
-from roco_search.hub.download import Listing, Progress, RemoteFile, fetch_files, list_model, open_offer
+from roco_search.hub.download import Listing, RemoteFile, fetch_files, list_model, open_offer
 from roco_search.models.catalogue import installed as place
 from roco_search.models.catalogue import names as catalog
 from roco_search.models.checkpoint import Checkpoint
 from roco_search.models.families import FAMILIES
 from roco_search.system.files import sha256
+from roco_search.system.progress import Progress
 
 _OTHERWISE = (
     "What has come so far is kept. Where there is no network, use 'roco model export' on a machine that has one and "

@@ -17,7 +17,7 @@ from tests.library.toy import Opened, ToyEncoder, draw
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with ./scans indexed into ./library, and nothing in the user's own data folder."""
-    for number, name in enumerate(("CT_small.dcm", "MR_small.dcm", "emri_small.dcm")):
+    for number, name in enumerate(("CT_small.dcm", "MR_small.dcm", "knee.dcm")):
         draw(tmp_path / "scans" / name, number)
     with Opened(tmp_path / "library", ToyEncoder()) as opened:
         opened.index(tmp_path / "scans")

@@ -46,7 +46,7 @@ def test_a_run_leaves_a_model_that_can_be_used(
     assert done.code == 0, done.err
     assert "mean recall" in done.out and "roco index --model" in done.out
     assert "10 pairs (5 cases" in done.err, "what was read is told before the first step"
-    assert "cut" in done.err, "and that the validation split was cut"
+    assert "split off" in done.err, "and that the validation split was split off"
     assert roco("model", "info", tmp_path / "out").code == 0
     before, after = (
         roco("eval", data, "--split", "train", "--model", model, "--json") for model in (base, tmp_path / "out")

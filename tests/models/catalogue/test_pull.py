@@ -15,6 +15,7 @@ from roco_search.models.catalogue import installed as place
 from roco_search.models.catalogue import names as catalog
 from roco_search.models.catalogue.pull import pull
 from tests.disk import files_up_to
+from tests.meter import Meter
 from tests.models.hub_server import Hub, Repository
 
 NAME = "spicy03/CLIP-ROCO-v1"
@@ -37,21 +38,6 @@ def published(hub: Hub, clip_folder: Path) -> Repository:
 
 def nothing_is_here(models: Path) -> bool:
     return place.installed_names() == [] and not [p for p in models.glob("*") if not p.name.startswith(".")]
-
-
-class Meter:
-    def __init__(self) -> None:
-        self.total = self.done = 0
-        self.stopped = False
-
-    def start(self, total: int, done: int) -> None:
-        self.total, self.done = total, done
-
-    def advance(self, count: int) -> None:
-        self.done += count
-
-    def stop(self) -> None:
-        self.stopped = True
 
 
 def test_a_pulled_model_is_the_one_that_was_published(published: Repository, hub: Hub, clip_folder: Path) -> None:
@@ -139,7 +125,7 @@ def test_an_interruption_by_the_person_is_no_different(
     published: Repository, hub: Hub, models: Path, clip_folder: Path
 ) -> None:
     class Impatient(Meter):
-        def advance(self, count: int) -> None:
+        def advance(self, count: int, **figures: float) -> None:
             super().advance(count)
             if self.done > self.total // 2:
                 raise KeyboardInterrupt
