@@ -20,19 +20,18 @@ from roco_search.library.vectors.index import VectorIndex
 from roco_search.library.vectors.matrix import Generation
 from roco_search.library.vectors.planner import Mode
 from roco_search.system.files import sweep
-from roco_search.system.progress import Progress
 
 if TYPE_CHECKING:
     from roco_search.imaging.frame import FrameChoice
     from roco_search.library.upkeep import Vacuumed
     from roco_search.models.encoder import Encoder
+    from roco_search.system.progress import Progress
 
 __all__ = [
     "EmbeddingSet",
     "Library",
     "LibraryStatus",
     "Mode",
-    "Progress",
     "Selection",
     "Skipped",
     "StoredFrame",
@@ -198,7 +197,7 @@ class Library:
         frames: "FrameChoice | None" = None,
         prune_missing: bool = False,
         retry_failed: bool = False,
-        progress: Progress | None = None,
+        progress: "Progress | None" = None,
         batch_size: int = 32,
     ) -> IndexReport:
         """Bring the library up to date with folders and files; read only what is new or changed.

@@ -12,7 +12,7 @@ from roco_search.datasets import TrainingData, check_trainable, open_training
 from roco_search.datasets.report import describe
 from roco_search.errors import InputError
 from roco_search.models import Device
-from roco_search.models.catalogue import names as catalog
+from roco_search.models.catalogue import registry
 from roco_search.models.torch_encoder import TorchEncoder
 from roco_search.system.progress import Silent
 from roco_search.training import checkpoint
@@ -50,7 +50,7 @@ class Session:
     Parameters
     ----------
     data, base, output
-        What to learn from (see `open_training`), the model to start from (see `catalog.find`), and the run's folder.
+        What to learn from (see `open_training`), the model to start from (see `registry.find`), and the run's folder.
     settings, licences, where, caption_columns, device
         How.
     report
@@ -105,7 +105,7 @@ class Session:
 
     @contextmanager
     def _run(self, tensorboard: bool = False) -> Iterator[Run]:
-        checkpoint_of_base = catalog.find(self._base)  # a name that leads nowhere is refused before data is read
+        checkpoint_of_base = registry.find(self._base)  # a name that leads nowhere is refused before data is read
         with joined(self._device) as (world, device):
             data = self._open(world)
             encoder = TorchEncoder(checkpoint_of_base, device, self._settings.precision)  # type: ignore[arg-type]

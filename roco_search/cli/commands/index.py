@@ -83,7 +83,7 @@ def index(
     with Waiting("Loading the model", quiet=quiet) as waiting:
         from roco_search.library import Library, default_library_path
         from roco_search.models import load_encoder
-        from roco_search.models.catalogue.names import default, find
+        from roco_search.models.catalogue.registry import default, find
         from roco_search.models.compiling.compiler import prepare
 
         process.prepare()

@@ -45,8 +45,8 @@ def list_(json: JsonOption = False) -> None:
 
     Example: `roco model list`
     """
-    from roco_search.models.catalogue.names import default
     from roco_search.models.catalogue.overview import list_models
+    from roco_search.models.catalogue.registry import default
 
     with Waiting("Reading the models on this disk"):
         models = list_models()
@@ -100,7 +100,7 @@ def pull(
             f"{pulled.name} {how} commit {pulled.revision[:12]}. Licence: {pulled.licence or 'none stated'}. "
             f"'roco model use {pulled.name}' makes it the model of new libraries."
         )
-    from roco_search.models.catalogue.names import find
+    from roco_search.models.catalogue.registry import find
     from roco_search.models.compiling.compiler import prepare
 
     with Waiting("Preparing the model", quiet=quiet):
@@ -115,11 +115,11 @@ def use(name: NameOrFolder) -> None:
 
     Example: `roco model use roco-mini`
     """
-    from roco_search.models.catalogue import names as catalog
+    from roco_search.models.catalogue import registry
 
-    chosen = catalog.use(name)
+    chosen = registry.use(name)
     say(f"New libraries take {chosen}. 'roco index --reembed --model {chosen}' changes the model of one that exists.")
-    if (now := catalog.default()) != chosen:
+    if (now := registry.default()) != chosen:
         say(f"Note: ROCO_MODEL is set to {now} and goes before.")
 
 

@@ -152,7 +152,7 @@ def query(
     """
     from roco_search.daemon import warm
     from roco_search.library import default_library_path
-    from roco_search.models.catalogue.names import default
+    from roco_search.models.catalogue.registry import default
     from roco_search.search import Filters, GroupBy, read_query, search
 
     shape = one_format(preview=preview, json=json, jsonl=jsonl, csv=csv, paths=paths, print0=print0)

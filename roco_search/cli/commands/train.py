@@ -144,7 +144,7 @@ def train(
         show_outcome(outcome, settings, output, address)
     if outcome.ending == "interrupted":
         raise typer.Exit(130)
-    from roco_search.models.catalogue.names import find
+    from roco_search.models.catalogue.registry import find
     from roco_search.models.compiling.compiler import prepare
 
     with Waiting("Preparing the model for searching", quiet=quiet):
