@@ -69,7 +69,7 @@ def render(path: Path) -> np.ndarray | None:
         shown = shown // 2 ** (dataset.BitsStored - 8)
     elif not grey and shown.max() > 255:
         shown = shown // 256
-    return np.clip(np.rint(shown), 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(np.rint(shown), 0, 255), np.uint8)
 
 
 if __name__ == "__main__":

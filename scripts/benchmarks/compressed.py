@@ -106,7 +106,7 @@ def write(folder: Path, syntax: str) -> None:
     from made import radiographs
     from pydicom.dataset import Dataset, FileMetaDataset
     from pydicom.encaps import encapsulate
-    from pydicom.uid import DigitalXRayImageStorageForPresentation, generate_uid
+    from pydicom.uid import UID, DigitalXRayImageStorageForPresentation, generate_uid
 
     encoders: dict[str, Callable[[Any], Any]] = {
         SYNTAXES["JPEG Lossless"]: lambda a: imagecodecs.jpeg8_encode(a, lossless=True, predictor=1, bitspersample=12),
@@ -121,7 +121,7 @@ def write(folder: Path, syntax: str) -> None:
         values = picture[:, :2000].astype(np.uint16) * 16 + random.integers(0, 8, (2500, 2000), np.uint16)
         dataset = Dataset()
         dataset.file_meta = FileMetaDataset()
-        dataset.file_meta.TransferSyntaxUID = syntax
+        dataset.file_meta.TransferSyntaxUID = UID(syntax)
         dataset.SOPClassUID, dataset.SOPInstanceUID = DigitalXRayImageStorageForPresentation, generate_uid()
         dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID
         dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID

@@ -17,7 +17,7 @@ import tifffile
 from PIL import Image
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
-from pydicom.uid import JPEGLSLossless
+from pydicom.uid import UID, JPEGLSLossless
 
 ROWS, COLUMNS = 80, 96
 
@@ -26,7 +26,7 @@ def values(bits: int) -> np.ndarray:
     """Return a picture with edges, slopes and noise."""
     y, x = np.mgrid[0:ROWS, 0:COLUMNS]
     shade = (x / COLUMNS + (y // 16) / 10 + np.random.default_rng(bits).random((ROWS, COLUMNS)) / 10) / 1.7
-    return (shade * (2**bits - 1)).astype(np.uint8 if bits <= 8 else np.uint16)
+    return np.asarray(shade * (2**bits - 1), np.uint8 if bits <= 8 else np.uint16)
 
 
 def colour(bits: int = 8) -> np.ndarray:
@@ -38,7 +38,7 @@ def dicom(uid: str, array: np.ndarray, frames: list[bytes] | None = None, **attr
     """Return a DICOM file."""
     dataset = Dataset()
     dataset.file_meta = FileMetaDataset()
-    dataset.file_meta.TransferSyntaxUID = JPEGLSLossless if frames else uid
+    dataset.file_meta.TransferSyntaxUID = JPEGLSLossless if frames else UID(uid)
     dataset.SOPClassUID, dataset.SOPInstanceUID = "1.2.840.10008.5.1.4.1.1.7", "1.2.3"
     dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID
     dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
@@ -222,7 +222,7 @@ def archives(found: dict[str, tuple[str, bytes]]) -> dict[str, tuple[str, bytes]
         result[name] = (".zip", file.getvalue())
     for ending in ("", "gz", "bz2", "xz"):
         file = io.BytesIO()
-        with tarfile.open(fileobj=file, mode=f"w:{ending}") as tar:
+        with tarfile.open(fileobj=file, mode=f"w:{ending}") as tar:  # type: ignore[call-overload]
             for member, content in members.items():
                 entry = tarfile.TarInfo(member)
                 entry.size = len(content)

@@ -123,7 +123,9 @@ def read(path: Path) -> str:
 
     outcome = "refused"
     try:
-        members = [f"{path}!/{name}" for name in listing(path).members] if is_archive(str(path)) else [path]
+        members: list[str | Path] = (
+            [f"{path}!/{name}" for name in listing(path).members] if is_archive(str(path)) else [path]
+        )
         for member in islice(members, 8):
             try:
                 if sniff(member) is None:

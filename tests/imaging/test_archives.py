@@ -181,7 +181,12 @@ def test_a_packed_tar_is_read_once_where_members_come_in_order(tmp_path: Path, m
     archive = pack(tmp_path / "a.tar.gz", {f"{n:03}.png": png(n) for n in range(50)})
     opened = []
     begin = archives._open_tar
-    monkeypatch.setattr(archives, "_open_tar", lambda path: opened.append(path) or begin(path))
+
+    def counted(path: Path) -> tarfile.TarFile:
+        opened.append(path)
+        return begin(path)
+
+    monkeypatch.setattr(archives, "_open_tar", counted)
     for number in range(50):
         member = Member(archive, f"{number:03}.png")
         assert sniff(member) == "raster" and only(member).pixels[0, 0, 0] == number  # type: ignore[arg-type]
