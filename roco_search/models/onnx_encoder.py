@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from roco_search.models.cache import private_folder
 from roco_search.models.checkpoint import Checkpoint
-from roco_search.models.compiling.cache import private_folder
 from roco_search.models.compiling.session import options, session
 from roco_search.models.compiling.towers import Compiled, Form, Texts, Tower, beside, folder_of
 from roco_search.models.encoder import CheckpointEncoder, Device, Encoder

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from roco_search.models.compiling.cache import private_folder
+from roco_search.models.cache import private_folder
 from roco_search.models.compiling.towers import folder_of
 from roco_search.models.families import FAMILIES
 from roco_search.system.files import write_file

@@ -7,6 +7,7 @@ than autocast, which rounds the output of each convolution first.
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -14,9 +15,11 @@ from safetensors import safe_open
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from roco_search.models.checkpoint import Checkpoint
 from roco_search.models.roco_mini.efficientnet_layers import EfficientNetLite
 from roco_search.system.process import cores
+
+if TYPE_CHECKING:
+    from roco_search.models.checkpoint import Checkpoint
 
 CORES = cores()
 LEAST = 4  # Images in a part, at least.
