@@ -24,6 +24,7 @@ from roco_search.library.ingest.writing import Writer
 from roco_search.library.reports import Progress, ReembedReport, Skipped
 from roco_search.library.truth.embeddings import EmbeddingSet
 from roco_search.library.truth.store import Store
+from roco_search.models.encoder import announce_images
 
 if TYPE_CHECKING:
     from roco_search.models.encoder import Encoder
@@ -51,11 +52,11 @@ class ReembedRun:
         active = self.store.embeddings.active()
         if active is None:
             raise no_image_yet(self.store.directory)
-        if active.fingerprint == self.encoder.fingerprint:
+        if active.is_of(self.encoder):
             self.store.embeddings.abandon_pending(keep=None)
             self.report.complete = True
             return self.report
-        self.store.embeddings.abandon_pending(keep=self.encoder.fingerprint)
+        self.store.embeddings.abandon_pending(keep=self.encoder)
         pending = self.store.embeddings.pending() or self.store.embeddings.begin(self.encoder, "pending")
         self._embed(pending)
         self.report.unavailable = sorted(entry for _, entry in self.unavailable)
@@ -75,6 +76,7 @@ class ReembedRun:
         writer = Writer(self.store, pending, {path: root_id for root_id, path in roots.items()})
         if self.progress is not None:
             self.progress.start(len(work))
+        announce_images(self.encoder, len(work))
         batches = embed_files(work, self.encoder, batch_size=self.batch_size)
         try:
             for files in batches:

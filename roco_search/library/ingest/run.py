@@ -52,6 +52,7 @@ class IndexRun:
         active = self.store.embeddings.active()
         if active is not None:
             active.check_model(self.encoder)
+            active.check_arithmetic(self.encoder)
         roots = Roots(self.store, given, frames)
         self._refuse_unknown(given, roots)
         walk = Walk()
@@ -60,6 +61,7 @@ class IndexRun:
         plan = make_plan(self.store, walk, roots, prune_missing=prune_missing, retry_failed=retry_failed)
         self._report_lost(plan, given)
         self._refuse_empty(walk, given)
+        announce_images(self.encoder, len(plan.work))
         before = set(roots.recorded)
         ids = roots.record(self.store)
         if plan.work:
@@ -116,12 +118,13 @@ class IndexRun:
         self.report.warnings += [str(no_images([root])) for root in barren]
 
     def _embed(self, plan: Plan, root_ids: dict[str, int], active: EmbeddingSet | None) -> None:
+        if active is not None and active.arithmetic is None:
+            self.report.warnings.append(_MIXED)
         active = active or self.store.embeddings.begin(self.encoder, "active")
         writer = Writer(self.store, active, root_ids, plan.gone)
         reusable = self._reusable(plan.work, active)
         if self.progress is not None:
             self.progress.start(len(plan.work))
-        announce_images(self.encoder, len(plan.work))
         batches = embed_files(plan.work, self.encoder, reusable=reusable, batch_size=self.batch_size)
         try:
             for files in batches:
@@ -169,6 +172,12 @@ class IndexRun:
         folders = {Skipped(path, reason) for path, reason in walk.unreadable.items()}
         self.report.skipped = sorted({*folders, *self.store.files.refused("unreadable", affected)})
         self.report.not_images = self.store.files.refused("not_image", affected)
+
+
+_MIXED = (
+    "The older images of this library were embedded in mixed precision, by which a score may differ by up to 0.003; "
+    "new ones are exact. To embed all of them exactly, index with `reembed=True`."
+)
 
 
 def no_images(roots: list[str]) -> InputError:
