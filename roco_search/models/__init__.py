@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from roco_search.models.encoder import Device, Encoder, Precision
-
-if TYPE_CHECKING:
-    from roco_search.models.compiling.engines import Engine
+from roco_search.models.encoder import Device, Encoder, Engine, Precision
 
 __all__ = ["Device", "Encoder", "Precision", "load_encoder", "register"]
 
@@ -46,11 +42,11 @@ def load_encoder(
     ------
     ModelNotFound, UnsupportedModel
     """
-    from roco_search.models.catalogue import names as catalog
+    from roco_search.models.catalogue import registry
     from roco_search.models.compiling.towers import runnable
     from roco_search.models.onnx_encoder import OnnxEncoder
 
-    checkpoint = catalog.find(name_or_path or catalog.default())
+    checkpoint = registry.find(name_or_path or registry.default())
     if device in ("auto", "cpu") and precision in ("auto", "fast", "fp32") and runnable(checkpoint):
         return OnnxEncoder(checkpoint, device, fast=precision == "fast", images=images, engine=engine)
     from roco_search.models.torch_encoder import TorchEncoder

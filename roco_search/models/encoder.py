@@ -16,6 +16,7 @@ NO_EMBEDDING = "the model gives no usable embedding for it; look at the picture,
 
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
+Engine = Literal["auto", "onnxruntime", "openvino", "torch"]
 Precision = Literal["auto", "fast", "fp32", "bf16", "fp16"]
 
 

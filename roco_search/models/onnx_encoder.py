@@ -25,7 +25,7 @@ from roco_search.models.checkpoint import Checkpoint
 from roco_search.models.compiling.cache import private_folder
 from roco_search.models.compiling.session import options, session
 from roco_search.models.compiling.towers import Compiled, Form, Texts, Tower, beside, folder_of, has_image_tower
-from roco_search.models.encoder import CheckpointEncoder, Device, Encoder, Precision
+from roco_search.models.encoder import CheckpointEncoder, Device, Encoder, Engine, Precision
 from roco_search.models.tokenizer import WORDS, WordPieces
 from roco_search.system.files import write_file
 from roco_search.system.process import in_background
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from roco_search.imaging.preprocess import Preprocessing
     from roco_search.models.compiling.autotune import Autotune
-    from roco_search.models.compiling.engines import Engine, ImageTower
+    from roco_search.models.compiling.engines import ImageTower
     from roco_search.models.tokenizer import TextTokenizer
     from roco_search.models.torch_encoder import TorchEncoder
 

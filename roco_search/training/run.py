@@ -24,6 +24,7 @@ from torch import nn
 from roco_search.errors import TrainingError
 from roco_search.models.torch_encoder import TorchEncoder
 from roco_search.system.process import Interrupt
+from roco_search.system.progress import Progress, following
 from roco_search.training import checkpoint
 from roco_search.training import towers as lora
 from roco_search.training import towers as parts
@@ -47,14 +48,8 @@ if TYPE_CHECKING:
 Ending = Literal["finished", "no better for a while", "interrupted"]
 
 
-class Report(Protocol):
-    """Who is told how a run goes."""
-
-    def begin(self, first: int, total: int) -> None:
-        """Steps ``first`` to ``total`` are next."""
-
-    def step(self, line: Mapping[str, Any]) -> None:
-        """A step is done; the line is the one of the log."""
+class Report(Progress, Protocol):
+    """Follows a run: its steps as any `Progress`, each with the figures of its line in the log, and what is between."""
 
     def look(self, look: Look, best: bool) -> None:
         """The validation split was looked at."""
@@ -64,7 +59,7 @@ class Report(Protocol):
 
 
 @dataclass(slots=True)
-class Progress:
+class RunState:
     """How far a run is: its last step, the last one that was looked at, and the best.
 
     ``looks`` is how many looks in a row brought nothing better.
@@ -155,7 +150,7 @@ class Run:
         self.scaler = torch.amp.GradScaler(encoder.device.type, enabled=encoder.precision == "fp16")
         self.average = Average(model, settings.averaging)
         self.validation = Validation(encoder, data.validation)
-        self.progress = Progress()
+        self.progress = RunState()
         self.story = Story(encoder, data, settings, self.total)
 
     def resume(self, state: Mapping[str, Any]) -> None:
@@ -169,7 +164,7 @@ class Run:
         self.optimizer.load_state_dict(state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])
         self.average.load(state["average"])
-        self.progress = Progress(**state["progress"])
+        self.progress = RunState(**state["progress"])
         checkpoint.restore_random_state(state["random"][self.world.rank])
 
     def go(self) -> Outcome:
@@ -177,12 +172,11 @@ class Run:
         progress, seconds, ending = self.progress, 0.0, "finished"
         first = progress.step
         log = Log(self.output, first, self._tensorboard) if self.world.is_main else None
-        self.report.begin(first, self.total)
         if not first:
             self._seed()
-        if not first or (self._look_is_due() and progress.looked != first):
-            self._look(log)
-        with Interrupt() as interrupt:
+        with following(self.report, self.total, first), Interrupt() as interrupt:
+            if not first or (self._look_is_due() and progress.looked != first):
+                self._look(log)
             for batch in self.batches.run(first, self.total):
                 started = time.perf_counter()
                 line = self._step(batch)
@@ -190,7 +184,7 @@ class Run:
                 line["pairs_per_second"] = round(len(batch.rows) * (progress.step - first) / seconds, 2)
                 if log is not None:
                     log.write(line)
-                self.report.step(line)
+                self.report.advance(1, **line)
                 stopped = self.world.agree(interrupt.asked)
                 looked = self._look_is_due() and not stopped  # a look takes long; who stops it does so now
                 if looked:
@@ -300,7 +294,7 @@ class Run:
                 "scaler": self.scaler.state_dict(),
                 "average": self.average.mean,
                 "random": random,
-                "progress": {name: getattr(self.progress, name) for name in Progress.__slots__},
+                "progress": {name: getattr(self.progress, name) for name in RunState.__slots__},
             },
         )
 

@@ -12,8 +12,9 @@ from roco_search.datasets import TrainingData, check_trainable, open_training
 from roco_search.datasets.report import describe
 from roco_search.errors import InputError
 from roco_search.models import Device
-from roco_search.models.catalogue import names as catalog
+from roco_search.models.catalogue import registry
 from roco_search.models.torch_encoder import TorchEncoder
+from roco_search.system.progress import Silent
 from roco_search.training import checkpoint
 from roco_search.training.checkpoint import latest
 from roco_search.training.distributed import World, joined
@@ -49,7 +50,7 @@ class Session:
     Parameters
     ----------
     data, base, output
-        What to learn from (see `open_training`), the model to start from (see `catalog.find`), and the run's folder.
+        What to learn from (see `open_training`), the model to start from (see `registry.find`), and the run's folder.
     settings, licences, where, caption_columns, device
         How.
     report
@@ -104,11 +105,11 @@ class Session:
 
     @contextmanager
     def _run(self, tensorboard: bool = False) -> Iterator[Run]:
-        checkpoint_of_base = catalog.find(self._base)  # a name that leads nowhere is refused before data is read
+        checkpoint_of_base = registry.find(self._base)  # a name that leads nowhere is refused before data is read
         with joined(self._device) as (world, device):
             data = self._open(world)
             encoder = TorchEncoder(checkpoint_of_base, device, self._settings.precision)  # type: ignore[arg-type]
-            report = self._report if world.is_main else _Silent()
+            report = self._report if world.is_main else _SilentReport()
             yield Run(encoder, data, self._settings, self._output, report, world=world, tensorboard=tensorboard)
 
     def _open(self, world: World) -> TrainingData:
@@ -127,12 +128,8 @@ class Session:
         return data
 
 
-class _Silent:
-    """Every process but the first."""
-
-    def begin(self, first: int, total: int) -> None: ...
-
-    def step(self, line: Any) -> None: ...
+class _SilentReport(Silent):
+    """The report of every process but the first."""
 
     def look(self, look: Any, best: bool) -> None: ...
 

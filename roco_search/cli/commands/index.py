@@ -4,32 +4,33 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn, cast
+from typing import TYPE_CHECKING, Annotated, NoReturn, cast, get_args
 
 import typer
 
-from roco_search.cli.output import (
-    PARTIAL,
+from roco_search.cli.completion import installed_models
+from roco_search.cli.options import (
     DeviceOption,
     JsonOption,
     LibraryOption,
-    ProgressBar,
+    QuietOption,
     checked_device,
-    print_json,
-    print_rows,
-    say,
-    short_path,
+    frame_choice,
+    one_of,
 )
+from roco_search.cli.output import PARTIAL, path_cell, print_json, print_rows, say
+from roco_search.cli.progress import ProgressBar
+from roco_search.cli.usage import refuse
+from roco_search.cli.waiting import Waiting
 from roco_search.errors import LibraryNotFound, RocoError
+from roco_search.models.encoder import Engine
 from roco_search.system import process
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from roco_search.imaging import FrameChoice
     from roco_search.library import EmbeddingSet
     from roco_search.library.reports import IndexReport, ReembedReport, Skipped
-    from roco_search.models.compiling.engines import Engine
 
 SHOWN = 10  # unreadable files named on the screen; `roco status` and --json name all
 
@@ -44,7 +45,10 @@ def index(
     model: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME|DIR", help="Model of a new library; without it, see 'roco model use'.", show_default=False
+            metavar="NAME|DIR",
+            help="Model of a new library; without it, see 'roco model use'.",
+            show_default=False,
+            autocompletion=installed_models,
         ),
     ] = None,
     frames: Annotated[
@@ -83,7 +87,7 @@ def index(
     ] = None,
     library: LibraryOption = None,
     json: JsonOption = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar and no summary.")] = False,
+    quiet: QuietOption = False,
 ) -> None:
     """Read folders of images (DICOM, PNG, JPEG, TIFF, WebP, BMP) into the library.
 
@@ -92,36 +96,38 @@ def index(
 
     Example: `roco index ./scans`
     """
-    from roco_search.library import Library, default_library_path
-    from roco_search.models import load_encoder
-    from roco_search.models.catalogue.names import default, find
-    from roco_search.models.compiling.compiler import prepare
-
+    checked = checked_device(device)
+    one_of("--engine", engine, get_args(Engine))
+    one_of("--precision", precision or "exact", ("exact", "fast"))
     choice = frame_choice(frames)
-    where = checked_device(device)
-    chosen = checked_engine(engine)
-    process.prepare()
-    place = library or default_library_path()
-    if not paths and not reembed:
-        require_library(place)
-    with Library.create_or_open(place) as opened:
-        name = model or (opened.model.model if opened.model else default())
-        prepare(find(name), say)
-        encoder = load_encoder(
-            name, where, "fast", images=image_arithmetic(precision, opened.model, reembed=reembed), engine=chosen
-        )
-        progress = ProgressBar("Indexing", quiet)
-        report = opened.index(
-            paths or None,
-            encoder,
-            reembed=reembed,
-            frames=choice,
-            prune_missing=prune_missing,
-            retry_failed=retry_failed,
-            progress=progress,
-        )
+    with Waiting("Loading the model", quiet=quiet) as waiting:
+        from roco_search.library import Library, default_library_path
+        from roco_search.models import load_encoder
+        from roco_search.models.catalogue.registry import default, find
+        from roco_search.models.compiling.compiler import prepare
+
+        process.prepare()
+        place = library or default_library_path()
+        if not paths and not reembed:
+            require_library(place)
+        with Library.create_or_open(place) as opened:
+            name = model or (opened.model.model if opened.model else default())
+            prepare(find(name), say)
+            images = image_arithmetic(precision, opened.model, reembed=reembed)
+            encoder = load_encoder(name, checked, "fast", images=images, engine=cast("Engine", engine))
+            progress = ProgressBar("Indexing", quiet)
+            waiting.now("Looking for images")
+            report = opened.index(
+                paths or None,
+                encoder,
+                reembed=reembed,
+                frames=choice,
+                prune_missing=prune_missing,
+                retry_failed=retry_failed,
+                progress=progress,
+            )
     if report.reembedding is not None and not report.reembedding.complete:
-        unfinished(report.reembedding, json)
+        unfinished(report, report.reembedding, json)
     if json:
         print_json({key: value for key, value in asdict(report).items() if key not in ("warnings", "reembedding")})
     for warning in report.warnings:
@@ -132,26 +138,14 @@ def index(
         raise typer.Exit(PARTIAL)
 
 
-def checked_engine(name: str) -> Engine:
-    """Read ``--engine``."""
-    from roco_search.models.compiling.engines import ENGINES
-
-    if name not in ENGINES:
-        raise typer.BadParameter(f"{name!r} is none of {', '.join(ENGINES)}.", param_hint="--engine")
-    return cast("Engine", name)
-
-
 def image_arithmetic(precision: str | None, current: EmbeddingSet | None, *, reembed: bool) -> str:
-    """Read ``--precision``: without it, a library goes on as it was embedded, and a new one is exact."""
+    """Return what ``--precision`` means: without it, a library goes on as it was embedded, and a new one is exact."""
     recorded = current.arithmetic if current is not None else None
-    match precision:
-        case None:
-            return recorded or "fp32"
-        case "exact":
-            return "fp32"
-        case "fast":
-            return recorded if recorded not in (None, "fp32") and not reembed else "fast"
-    raise typer.BadParameter(f"{precision!r} is neither exact nor fast.", param_hint="--precision")
+    if precision is None:
+        return recorded or "fp32"
+    if precision == "exact":
+        return "fp32"
+    return recorded if recorded not in (None, "fp32") and not reembed else "fast"
 
 
 def require_library(place: Path) -> None:
@@ -161,32 +155,19 @@ def require_library(place: Path) -> None:
     try:
         Library.open(place).close()
     except LibraryNotFound:
-        raise typer.BadParameter("there is no library yet; give a folder of images, such as ./scans.") from None
+        refuse("There is no library yet; give a folder of images, such as ./scans.")
 
 
-def unfinished(again: ReembedReport, json: bool) -> NoReturn:
+def unfinished(report: IndexReport, again: ReembedReport, json: bool) -> NoReturn:
     """Say why the library still answers with its old model."""
     if json:
         print_json(again)
     print_skipped("not readable now", again.unavailable, json)
-    raise RocoError(
-        f"{len(again.unavailable)} files could not be read now, so the library still answers with its old model. Make "
-        "them readable and run the same command again, or add --prune-missing to drop them."
-    )
-
-
-def frame_choice(text: str | None) -> FrameChoice | None:
-    """Read ``--frames``."""
-    match text:
-        case None | "middle" | "all":
-            return text
-    if text.isdecimal() and int(text) > 0:
-        return int(text)
-    raise typer.BadParameter(f"{text!r} is neither middle, all, nor a number of frames.", param_hint="--frames")
+    raise RocoError(" ".join(report.warnings))
 
 
 def show(report: IndexReport) -> None:
-    """Tell a person what the run did."""
+    """Print what the run did."""
     print_skipped("not readable", report.skipped)
     counts = [
         f"{report.indexed:,} indexed",
@@ -210,6 +191,6 @@ def print_skipped(title: str, skipped: Sequence[Skipped], quiet: bool = False) -
     """Name the first files that could not be read, and where to see the rest."""
     if not skipped or quiet:
         return
-    print_rows((title, "reason"), [(short_path(entry.path), entry.reason) for entry in skipped[:SHOWN]])
+    print_rows((title, "reason"), [(path_cell(entry.path), entry.reason) for entry in skipped[:SHOWN]])
     if len(skipped) > SHOWN:
         say(f"… and {len(skipped) - SHOWN:,} more; 'roco status' names them all.")

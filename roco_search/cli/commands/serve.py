@@ -6,7 +6,9 @@ from typing import Annotated
 
 import typer
 
-from roco_search.cli.output import LibraryOption, say
+from roco_search.cli.options import LibraryOption
+from roco_search.cli.output import say
+from roco_search.cli.waiting import Waiting
 
 
 def serve(
@@ -18,7 +20,7 @@ def serve(
     Queries find it by themselves and do not need it. It listens on a socket that you alone can reach, never on the
     network, and ends by itself.
 
-    Example: `roco serve --idle 0.02`
+    Example: `roco serve`
     """
     from roco_search.cli import answer
     from roco_search.cli.commands.query import needs_own_process
@@ -26,14 +28,14 @@ def serve(
     from roco_search.library import default_library_path
 
     place = library or default_library_path()
-    try:
-        count = answer_queries(
-            place,
-            60 * idle,
-            answer,
-            declines=needs_own_process,
-            ready=lambda: say(f"Serving {place}; Ctrl-C ends it."),
-        )
-    except KeyboardInterrupt:
-        return
+
+    def ready() -> None:
+        waiting.end()
+        say(f"Serving {place}; Ctrl-C ends it.")
+
+    with Waiting("Loading the model") as waiting:
+        try:
+            count = answer_queries(place, 60 * idle, answer, declines=needs_own_process, ready=ready)
+        except KeyboardInterrupt:
+            return
     say(f"Nobody asked for {idle:g} minutes; {count:,} queries were answered.")

@@ -17,7 +17,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from shutil import copyfile
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -32,8 +32,6 @@ if TYPE_CHECKING:
 Run = Callable[[np.ndarray], np.ndarray]
 """Prepared images, float32 ``(n, 3, height, width)``, to float32 ``(n, dim)`` of unit norm; on many threads at once."""
 
-Engine = Literal["auto", "onnxruntime", "openvino", "torch"]
-ENGINES: tuple[str, ...] = get_args(Engine)
 PART = (
     4  # Images in one call: of 2, 4 and 8, within a tenth of each other on EfficientNet-Lite0; of 32, a third slower.
 )

@@ -7,18 +7,20 @@ import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
 
 from roco_search.errors import UnsupportedModel
 from roco_search.models import load_encoder
-from roco_search.models.catalogue.names import find
+from roco_search.models.catalogue.registry import find
 from roco_search.models.compiling import autotune
 from roco_search.models.compiling.autotune import EQUAL, FAITHFUL, Autotune, Measured, choose_exact, choose_fast
 from roco_search.models.compiling.compiler import prepare
-from roco_search.models.compiling.engines import ENGINES, ImageTower, Run, forms_of, processor_flags
+from roco_search.models.compiling.engines import ImageTower, Run, forms_of, processor_flags
 from roco_search.models.compiling.towers import folder_of
+from roco_search.models.encoder import Engine
 from roco_search.models.onnx_encoder import MANY, OnnxEncoder
 from roco_search.models.torch_encoder import TorchEncoder
 
@@ -122,7 +124,7 @@ def pictures(count: int) -> list[np.ndarray]:
     return [random.integers(0, 256, (*shapes[i % 3], 3), np.uint8) for i in range(count)]
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", get_args(Engine))
 def test_every_engine_gives_the_same_embedding_in_every_batch(encoder: OnnxEncoder, engine: str) -> None:
     if engine == "openvino" and not find_spec("openvino"):
         pytest.skip("OpenVINO is not installed")

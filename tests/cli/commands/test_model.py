@@ -16,11 +16,10 @@ from pathlib import Path
 import pytest
 
 from roco_search.cli.commands.model import model_app
-from roco_search.models.catalogue import installed as place
-from roco_search.models.catalogue import names as catalog
+from roco_search.models.catalogue import installed, registry
 from tests.cli.conftest import Roco
+from tests.hub.hub_server import Hub, Repository
 from tests.models.conftest import clip_folder, hub, models  # noqa: F401
-from tests.models.hub_server import Hub, Repository
 from tests.test_network import PROGRAM
 
 NAME = "spicy03/CLIP-ROCO-v1"
@@ -58,7 +57,7 @@ def test_the_list_tells_what_is_here_and_whose_word_it_is(roco: Roco, published:
     assert re.search(r"clip-roco +yes +mit +\d+ KB +32 +16 +publisher", lines["clip-roco"])
     assert re.search(r"pubmedclip +no +MIT +605 MB +224 +512 +publisher", lines["pubmedclip"])
     assert re.search(r"medsiglip +gated .* – +448 +– +publisher", lines["medsiglip"])
-    assert "A publisher's word was not checked" in table.err
+    assert "What a publisher says was not checked" in table.err
     entries = {entry["name"]: entry for entry in roco("model", "list", "--json").json}
     assert list(entries["clip-roco"]) == [
         "name", "on_disk", "default", "repository", "licence", "gated", "bytes", "image_size", "dim", "good_at", "word",
@@ -97,12 +96,12 @@ def test_a_pull_that_is_killed_goes_on_where_it_was(
     finally:
         pulling.send_signal(signal.SIGKILL)
         pulling.communicate()
-    assert place.installed_names() == []
+    assert installed.installed_names() == []
     assert roco("model", "info", "clip-roco").code == 1
     hub.asked.clear()
     assert roco("model", "pull", "clip-roco").code == 0
     assert hub.asked[-1][2] == "bytes=40000-"
-    assert catalog.find("clip-roco").fingerprint == catalog.find(clip_folder).fingerprint
+    assert registry.find("clip-roco").fingerprint == registry.find(clip_folder).fingerprint
 
 
 def test_new_libraries_take_the_model_that_was_set(
@@ -133,7 +132,7 @@ def test_new_libraries_take_the_model_that_was_set(
         (["export", "roco-mini", "scans"], 1, "is a folder"),
         (["import", "scans/notes.txt"], 1, "is not what 'roco model export' wrote"),
         (["import", "nowhere.zip"], 1, "is not a file"),
-        (["pull"], 2, "Missing argument"),
+        (["pull"], 2, "is missing"),
         (["fetch"], 2, "No such command"),
     ],
 )
