@@ -218,7 +218,12 @@ class OnnxEncoder(CheckpointEncoder):
 
     def _tell(self, tower: str, error: str, instead: str, by: str = "onnxruntime") -> None:
         logger.warning(
-            "%s cannot run the %s tower of %s (%s); %s is used, which is slower.", by, tower, self.name, error, instead
+            "%s cannot run the %s tower of %s (%s); %s is used, which works more slowly.",
+            by,
+            tower,
+            self.name,
+            error,
+            instead,
         )
 
     @cached_property
