@@ -1,5 +1,6 @@
 """Another model: the old vectors serve until the new ones are complete."""
 
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -47,7 +48,7 @@ def test_everything_is_embedded_again(filled: Opened) -> None:
 
 def test_interrupted_run_serves_the_old_and_goes_on(filled: Opened, scans: Path) -> None:
     class Impatient(ToyEncoder):
-        def encode_images(self, images):
+        def encode_images(self, images: Sequence[np.ndarray]) -> np.ndarray:
             if len(self.batches) == 3:
                 raise KeyboardInterrupt
             return super().encode_images(images)
@@ -69,7 +70,7 @@ def test_interrupted_run_serves_the_old_and_goes_on(filled: Opened, scans: Path)
 
 def test_another_pending_model_is_given_up(filled: Opened) -> None:
     class Impatient(ToyEncoder):
-        def encode_images(self, images):
+        def encode_images(self, images: Sequence[np.ndarray]) -> np.ndarray:
             if len(self.batches) == 2:
                 raise KeyboardInterrupt
             return super().encode_images(images)
@@ -141,7 +142,7 @@ def test_all_images_of_a_library_are_embedded_in_one_arithmetic(filled: Opened, 
 
 def test_a_pending_set_of_another_arithmetic_is_given_up(filled: Opened) -> None:
     class Impatient(InBfloat16):
-        def encode_images(self, images):
+        def encode_images(self, images: Sequence[np.ndarray]) -> np.ndarray:
             if len(self.batches) == 2:
                 raise KeyboardInterrupt
             return super().encode_images(images)

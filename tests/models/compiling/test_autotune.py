@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import get_args
@@ -70,7 +71,7 @@ def loaded(encoder: OnnxEncoder, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     known = np.ones((1, 3, size, size), np.float32)
     np.testing.assert_allclose(np.linalg.norm(encoder.exact(known)), 1, atol=1e-6)
 
-    def form(name: str, run: Run):
+    def form(name: str, run: Run) -> Callable[[], Run]:
         def load() -> Run:
             names.append(name)
             return run
