@@ -127,12 +127,12 @@ class Truth:
         folders
             To which the table's paths may be relative, besides its own folder and the current one.
         ignore_other
-            Leave out images whose truth is none of the labels, instead of refusing them.
+            Leave out images whose true label is not among the labels, instead of refusing them.
 
         Raises
         ------
         InputError
-            If the table says nothing of any image, or something that is none of the labels.
+            If the table covers none of the images, or gives a value that is not among the labels.
         """
         wanted = set(images)
         found: dict[str, Annotation] = {}

@@ -187,4 +187,4 @@ def _plain(value: Any) -> Any:
         return asdict(value)
     if isinstance(value, Path):
         return os.fspath(value)
-    raise TypeError(f"{type(value).__name__} is not for JSON")
+    raise TypeError(f"{type(value).__name__} cannot be written as JSON")

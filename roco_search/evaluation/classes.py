@@ -141,7 +141,7 @@ def find_classes(
     Raises
     ------
     InputError
-        If there are no two classes, a value is none of them, or the file cannot be read.
+        If there are no two classes, a value is not one of them, or the file cannot be read.
     """
     values = Counter(value for pair in pairs if (value := column.of(pair)) is not None)
     if not values:

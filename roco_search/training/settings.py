@@ -97,7 +97,7 @@ class Settings:
         """Raise `TrainingError` for what cannot work."""
         for name, choices in CHOICES.items():
             if getattr(self, name) not in choices:
-                raise TrainingError(f"`{name}` {getattr(self, name)!r} is none of {', '.join(choices)}.")
+                raise TrainingError(f"`{name}` {getattr(self, name)!r} is not one of {', '.join(choices)}.")
         for name in ("batch_size", "micro_batch", "epochs"):
             if getattr(self, name) < 1:
                 raise TrainingError(f"`{name}` is {getattr(self, name)}; it must be at least 1.")

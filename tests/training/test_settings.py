@@ -20,9 +20,9 @@ from roco_search.training.settings import Settings, with_preset
         ({"learning_rate": float("nan")}, "must be above 0"),
         ({"max_steps": -1}, "cannot be negative"),
         ({"averaging": 1.0}, "`averaging` at least 0 and below 1"),
-        ({"accumulation": "sloppy"}, "'sloppy' is none of exact, naive"),
-        ({"precision": "int8"}, "'int8' is none of"),
-        ({"objective": "triplet"}, "'triplet' is none of"),
+        ({"accumulation": "sloppy"}, "'sloppy' is not one of exact, naive"),
+        ({"precision": "int8"}, "'int8' is not one of"),
+        ({"objective": "triplet"}, "'triplet' is not one of"),
     ],
 )
 def test_what_cannot_work_is_refused(given: dict[str, object], match: str) -> None:

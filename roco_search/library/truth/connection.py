@@ -213,7 +213,7 @@ def copy_database(source: Path, target: Path) -> None:
 def not_found(directory: Path) -> LibraryNotFound:
     """Return the refusal for a place without a library."""
     return LibraryNotFound(
-        f"There is no library at {directory} yet; make one with `roco index PATH`, or choose another `directory`."
+        f"There is no library at {directory} yet; create one with `roco index PATH`, or choose another `directory`."
     )
 
 

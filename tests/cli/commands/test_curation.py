@@ -60,7 +60,7 @@ def test_duplicates(roco: Roco, indexed: Path) -> None:
         ("same pixels", ["01.png", "again.bmp"]),
     ]
     table = roco("duplicates")
-    assert table.err == "2 images are there again, in 2 groups; 15 images compared.\n"
+    assert table.err == "2 images occur again, in 2 groups; 15 images compared.\n"
     lines = [line.split("  ") for line in table.out.splitlines()]
     assert [line[-1].strip() for line in lines[1:]] == [
         "scans/00.png",

@@ -143,7 +143,7 @@ def test_a_row_becomes_a_list_where_columns_cannot_keep_words_whole() -> None:
 
 
 def test_paths_are_links_to_the_file_where_the_terminal_knows_them() -> None:
-    path = PathCell("a b.png", "/scans/a b.png", "(not there now)")
+    path = PathCell("a b.png", "/scans/a b.png", "(does not exist now)")
     plain, linked = (draw_table(("image",), [(path,)], width=60, links=links).rows for links in (False, True))
     assert plain == ["a b.png  (not there now)"]
     assert re.fullmatch(
