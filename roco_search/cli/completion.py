@@ -54,15 +54,6 @@ def catalogue_models(incomplete: str) -> Offer:
     return _starting(incomplete, [(entry.name, entry.good_at) for entry in entries().values() if entry.repository])
 
 
-def manual_topics(incomplete: str) -> Offer:
-    """Offer the chapters of the manual: the Markdown files of `roco_search.manual`."""
-    from importlib.resources import files
-
-    folder = files("roco_search") / "manual"
-    names = [entry.name for entry in folder.iterdir()] if folder.is_dir() else []
-    return _starting(incomplete, [(name.removesuffix(".md"), "") for name in sorted(names) if name.endswith(".md")])
-
-
 def _starting(incomplete: str, offers: Offer) -> Offer:
     """Keep the values that begin with what was typed, in either case, and write them in the case of what was typed."""
     typed = incomplete.lower()

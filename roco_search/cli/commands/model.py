@@ -83,6 +83,8 @@ def pull(
 ) -> None:
     """Download a model from the Hugging Face hub.
 
+    Nothing else uses the network, except a data set that you name by its id and --push.
+
     It downloads weights in safetensors, configuration, tokenizer, card and licence, never code or pickles. The commit
     is recorded, and the model stays at it until --revision names another. Run the same command again to resume an
     interrupted download.
