@@ -1,4 +1,4 @@
-"""Everything that roco itself refuses, as one tree.
+"""All errors that roco raises on purpose, as one tree.
 
     RocoError
     ├── InputError              an argument that cannot be used: a missing path, an empty folder
@@ -29,7 +29,7 @@ names a flag.
 
 
 class RocoError(Exception):
-    """Base of everything that roco refuses. ``str(error)`` is meant for a person and ends in the remedy."""
+    """Base of all errors that roco raises on purpose. ``str(error)`` is meant for the user and ends with the remedy."""
 
 
 class InputError(RocoError):

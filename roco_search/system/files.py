@@ -281,7 +281,7 @@ def write_errors(place: Path | str) -> Iterator[None]:
 
 
 def write_error(error: OSError, place: Path | str) -> StorageFull | InputError:
-    """Return the refusal that stands for `error`, raised while `place` was written to."""
+    """Return the roco error for `error`, raised while `place` was written to."""
     if error.errno in FULL:
         return storage_full(place)
     reason = error.strerror or type(error).__name__

@@ -1,4 +1,4 @@
-"""What of a dual encoder learns, and how fast: towers, their blocks, projections, the temperature.
+"""Which parts of a dual encoder are trained, and how fast: towers, their blocks, projections, the temperature.
 
 A tower is described by one word:
 
@@ -51,7 +51,7 @@ def parse(text: str) -> Part:
         if amount > 0 and not (percent and (amount > 100 or kind == "lora")):
             return Part(kind, amount / 100 if percent else amount, percent)  # type: ignore[arg-type]
     raise TrainingError(
-        f"{text!r} does not say what learns; write all, last:4, last:30%, projection, locked or lora:8."
+        f"{text!r} does not name what to train; write all, last:4, last:30%, projection, locked or lora:8."
     )
 
 

@@ -267,7 +267,7 @@ def test_another_number_of_threads_is_said(data: TrainingData, tmp_path: Path) -
         resumed(data, tmp_path, "run", settings=replace(SETTINGS, max_steps=2), told=told)
     finally:
         torch.set_num_threads(threads)
-    assert told.notes == ["Note: the number of threads changed, so the result will not be the same to the bit."]
+    assert told.notes == ["Note: the number of threads changed, so the result will not be bit-identical."]
 
 
 def test_adapters_are_merged_into_what_is_saved(data: TrainingData, tmp_path: Path) -> None:

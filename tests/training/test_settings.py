@@ -13,7 +13,7 @@ from roco_search.training.settings import Settings, with_preset
 @pytest.mark.parametrize(
     ("given", "match"),
     [
-        ({"batch_size": 1, "micro_batch": 1}, "nothing to tell apart"),
+        ({"batch_size": 1, "micro_batch": 1}, "nothing to compare"),
         ({"batch_size": 100, "micro_batch": 32}, "no multiple of `micro_batch` 32"),
         ({"micro_batch": 0}, "`micro_batch` is 0"),
         ({"learning_rate": 0.0}, "`learning_rate` is 0.0; it must be above 0"),

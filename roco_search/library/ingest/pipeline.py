@@ -2,7 +2,7 @@
 
 Threads decode ahead (`imaging.ahead`) while the calling thread encodes. Files are finished in the order they were
 given in, so that a library comes out the same every time. A frame and its file travel together through the batch: a
-file that fails takes its own frames along and shifts nobody.
+file that fails takes its own frames along and displaces no other.
 """
 
 from collections.abc import Callable, Container, Generator, Iterable

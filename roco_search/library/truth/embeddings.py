@@ -22,7 +22,7 @@ State = Literal["active", "pending"]
 
 @dataclass(frozen=True, slots=True)
 class EmbeddingSet:
-    """The vectors of one model. (`last_id`, `count`) tell its state exactly: vectors are only added and removed."""
+    """The vectors of one model. (`last_id`, `count`) determine its state: vectors are only added and removed."""
 
     id: int
     model: str

@@ -29,7 +29,7 @@ DIRECTIONS = ("image-to-text", "text-to-image")
 
 @dataclass(frozen=True, slots=True)
 class Story:
-    """What can be told of a run. Nothing in it names a folder of this machine."""
+    """The facts of a run. Nothing in it names a folder of this machine."""
 
     encoder: TorchEncoder
     data: TrainingData

@@ -1,4 +1,4 @@
-"""What a run leaves to be read: a line of JSON for each step, TensorBoard where it is wanted, and the curves."""
+"""What a run writes to be read: a line of JSON for each step, TensorBoard where it is wanted, and the curves."""
 
 from __future__ import annotations
 

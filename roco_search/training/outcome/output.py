@@ -56,7 +56,7 @@ def _save_pretrained(model: Any, directory: Path) -> None:
 
 
 def _without_places(value: Any) -> Any:
-    """The folder that a model was loaded from is nobody's business."""
+    """The folder that a model was loaded from is private."""
     if isinstance(value, dict):
         return {key: _without_places(entry) for key, entry in value.items() if key != "_name_or_path"}
     return value

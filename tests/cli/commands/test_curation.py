@@ -122,7 +122,7 @@ def test_export_redacts(roco: Roco, indexed: Path, tmp_path: Path) -> None:
         (["export", "a.csv"], 1, "end it in .parquet, .npy or .jsonl"),
         (["export", "a.csv", "--format", "csv"], 2, "choose parquet, npy or jsonl"),
         (["export"], 2, "is missing"),
-        (["export", "scans"], 1, "does not say the format"),
+        (["export", "scans"], 1, "does not show the format"),
     ],
 )
 def test_bad_input_is_one_sentence(roco: Roco, indexed: Path, arguments: list[str], code: int, says: str) -> None:

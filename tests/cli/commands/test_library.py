@@ -126,7 +126,7 @@ def test_move_and_relocate(roco: Roco, place: Path) -> None:
     ("arguments", "code", "says"),
     [
         (["remove", "elsewhere"], 1, "roco status"),
-        (["remove", ""], 1, "empty path"),
+        (["remove", ""], 1, "The path is empty"),
         (["remove"], 2, "is missing"),
         (["move", "scans"], 1, "choose a new one"),
         (["move", "library/inside"], 1, "one inside the other"),

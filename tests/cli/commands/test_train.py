@@ -82,7 +82,7 @@ def test_a_folder_with_a_run_is_not_overwritten_and_can_be_gone_on_with(
     refused = roco(*command)
     assert refused.code == 1 and "--resume auto" in refused.err
     again = roco(*command, "--resume", "auto")
-    assert again.code == 0 and "Going on from step 3" in again.err
+    assert again.code == 0 and "Continuing from step 3" in again.err
     assert (tmp_path / "out" / "model.safetensors").read_bytes() == weights
 
 
