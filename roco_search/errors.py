@@ -4,7 +4,7 @@
     ├── InputError              an argument that cannot be used: a missing path, an empty folder
     ├── StorageFull             the disk is full, or a quota is reached
     ├── Busy                    another process holds what is needed: a library, a model, a socket
-    ├── HubError                the hub cannot be reached, or does not hand a model or a data set out
+    ├── HubError                the hub cannot be reached, or does not provide a model or a data set
     ├── ImageError              one file that does not become pictures
     │   ├── UnreadableImage         corrupt, truncated, too large, or its decoder is missing
     │   └── NotAnImage              a DICOM object that holds no picture (a report, a segmentation, …)
@@ -45,7 +45,7 @@ class Busy(RocoError):
 
 
 class HubError(RocoError):
-    """The hub cannot be reached, does not hand something out, or sent something else than it announced."""
+    """The hub cannot be reached, refuses a request, or sent something other than it announced."""
 
 
 class ImageError(RocoError):

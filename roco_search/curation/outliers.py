@@ -28,7 +28,7 @@ LEAST_DEVIATION = 6.0
 the collections' own are named too. 3.5 finds 89 % and names 1.8 %; 10 finds 80 % and names 0.2 %.
 """
 LEAST_SPREAD = (
-    0.02  # In a folder of equals any difference would be infinitely far; cosines differ by so much at random.
+    0.02  # In a folder of equals any difference would be infinitely far; cosines differ by this much at random.
 )
 SAMPLED = 4096  # Pictures from which the median and deviation of a folder are taken.
 ROWS_AT_ONCE = 128

@@ -1,7 +1,7 @@
 """The state of a run, on disk: enough to continue as if it had never stopped.
 
-A checkpoint is one file, written beside its place, synchronised, and renamed: what is there is whole. The one before it
-is kept until the new one is.
+A checkpoint is one file, written beside its place, synchronised, and renamed: a checkpoint that exists is whole. The
+one before it is kept until the new one is.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _NAME = re.compile(r"step-(\d{8})\.pt")
 
 
 def folder_of(output: Path) -> Path:
-    """Return where the checkpoints of a run lie."""
+    """Return the folder of a run's checkpoints."""
     return output / "checkpoints"
 
 

@@ -329,7 +329,7 @@ def test_a_fresh_folder_is_asked_for(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is not empty"):
         choose_start(tmp_path, resume=False)
     path = checkpoint.save(tmp_path / "run", 3, {})
-    with pytest.raises(InputError, match="go on with `resume=True`"):
+    with pytest.raises(InputError, match="continue it with `resume=True`"):
         choose_start(tmp_path / "run", resume=False)
     assert choose_start(tmp_path / "run", resume=True) == path
     with pytest.raises(InputError, match="is a file"):

@@ -205,7 +205,7 @@ def _share(least: Sequence[int], natural: Sequence[int], room: int) -> list[int]
 
 
 def _alike(column: Sequence[Cell], width: int) -> set[str]:
-    """Return the paths that could not be told apart once they are shortened."""
+    """Return the paths that would be indistinguishable once they are shortened."""
     by_look: dict[str, set[str]] = {}
     for cell in column:
         if isinstance(cell, PathCell):

@@ -85,7 +85,7 @@ def embed_files(
 def _embed(
     encoder: "Encoder", batch: list[tuple[Candidate, Frame | Outcome | ImageError]], begun: FinishedFile | None
 ) -> tuple[list[FinishedFile], FinishedFile | None]:
-    """Return the files that end in a batch, and the one that goes on in the next; `begun` came from the last."""
+    """Return the files that end in a batch, and the one that continues in the next; `begun` came from the last."""
     finished: list[FinishedFile] = []
     owners: list[FinishedFile] = []
     pixels: list[npt.NDArray[np.uint8]] = []

@@ -233,7 +233,7 @@ def _connect(uri: str) -> sqlite3.Connection:
 
 
 def _open_existing(path: Path) -> sqlite3.Connection:
-    """Open for reading and writing, or, where that is impossible, as a file that nobody changes.
+    """Open for reading and writing, or, where that is impossible, as an immutable file.
 
     Even reading in write-ahead mode needs two small files beside the database. On a read-only or full disk they
     cannot be made; a database that was closed in order can then be read without them.

@@ -140,7 +140,7 @@ def _hashed(path: Path) -> str | None:
 
 
 def manifest_path(path: Path) -> Path:
-    """Return where the manifest of a graph lies."""
+    """Return the path of a graph's manifest."""
     return path.with_name(f"{path.name}.json")
 
 

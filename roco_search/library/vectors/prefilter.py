@@ -47,7 +47,7 @@ class Prefilter:
     codes
         int8 ``(rows, dim)``: the first rows of the matrix, divided by the step and rounded.
     step
-        Of the rounding.
+        The step of the rounding.
     residual
         The greatest length of what rounding took from a row.
     """

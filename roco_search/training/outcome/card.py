@@ -150,7 +150,7 @@ def metadata(story: Story, look: Look) -> dict[str, Any]:
     header: dict[str, Any] = {
         "library_name": "transformers",
         "pipeline_tag": "zero-shot-image-classification",
-        "license": "other",  # what the images allow differs from image to image; it is told below
+        "license": "other",  # licences differ from image to image; they are listed below
         "license_name": "as-the-data",
         "language": "en",
         "tags": ["radiology", "medical-imaging", "clip", "roco-search"],

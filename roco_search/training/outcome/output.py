@@ -47,7 +47,7 @@ def _save_pretrained(model: Any, directory: Path) -> None:
     try:
         with quiet():
             model.save_pretrained(directory, max_shard_size="100GB")
-    except SafetensorError as error:  # it tells the operating system's reason in words only
+    except SafetensorError as error:  # it gives the operating system's reason in words only
         if number := re.search(r"os error (\d+)", str(error)):
             raise OSError(int(number[1]), os.strerror(int(number[1]))) from error
         raise
