@@ -71,11 +71,7 @@ def read_term(word: str, *, text: bool = False) -> str | Path:
         if path.is_file():
             return path
         folder = path.is_dir()
-    except (
-        OSError,
-        ValueError,
-        RuntimeError,
-    ):  # Longer than a name can be, a NUL byte, a home folder of an unknown user.
+    except (OSError, ValueError, RuntimeError):  # Too long for a name, a NUL byte, the home of an unknown user.
         return word
     if not _IMAGE_NAME.fullmatch(word):
         return word
