@@ -158,7 +158,7 @@ def test_thresholds_are_saved_and_applied(roco: Roco, drawn: Path, concepts: Con
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
-        (["drawn"], 2, 'no label; give some, such as --labels "normal,pneumonia"'),
+        (["drawn"], 2, 'No label is given; name some, such as --labels "normal,pneumonia"'),
         (["--labels", "a,b"], 2, "No image is given; name some"),
         (["drawn", "--labels", "normal", "pneumonia", "nodule"], 2, '--labels "normal,pneumonia,nodule"'),
         (["--labels", "normal", "pneumonia", "drawn"], 2, '--labels "normal,pneumonia"'),

@@ -126,8 +126,8 @@ def test_data_that_teach_nothing_are_refused(
     ("arguments", "code", "match"),
     [
         (("--image-tower", "some"), 1, "does not say what learns"),
-        (("--accumulation", "sloppy"), 1, "none of exact, naive"),
-        (("--resume", "perhaps"), 2, "none of never, auto"),
+        (("--accumulation", "sloppy"), 1, "not one of exact, naive"),
+        (("--resume", "perhaps"), 2, "not one of never, auto"),
         (("--preset", "roco-v9"), 1, "there is roco-v1"),
         (("--licence", "CC0"), 1, "CC BY 4.0"),
     ],
