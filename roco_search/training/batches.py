@@ -1,4 +1,4 @@
-"""Which pairs a step is made of: a function of the seed and the step's number, so that a run can go on anywhere."""
+"""Which pairs a step is made of: a function of the seed and the step's number, so that a run can resume anywhere."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ Indices = npt.NDArray[np.int64]
 class Sampler:
     """Draws batches of ``batch_size`` out of ``pairs`` pairs, never one pair twice in a batch.
 
-    Without weights each epoch is a permutation of all pairs; what does not fill a batch at its end is left to the next
-    epoch's luck. With weights float ``(pairs,)``, relative frequencies, each batch is drawn anew, and an epoch is as
-    many batches. A data set smaller than the batch is one batch.
+    Without weights each epoch is a permutation of all pairs; what does not fill a batch at its end is left out of that
+    epoch. With weights float ``(pairs,)``, relative frequencies, each batch is drawn anew, and an epoch is as many
+    batches. A data set smaller than the batch is one batch.
     """
 
     pairs: int

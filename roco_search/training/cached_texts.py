@@ -1,4 +1,4 @@
-"""A text tower of which no more than the projection learns: every caption goes through it once, before the first step.
+"""A text tower of which at most the projection is trained: every caption passes through it once, before the first step.
 
 What a frozen tower makes of a caption never changes (Zhai et al. 2022, arXiv:2111.07991, section 3), so it is computed
 ahead and kept; a step then costs one matrix product. The captions go in fixed company, sorted by length, so that a

@@ -1,7 +1,7 @@
-"""Where a run stands, on disk: enough to go on as if it had never stopped.
+"""The state of a run, on disk: enough to continue as if it had never stopped.
 
-A checkpoint is one file, written beside its place, synchronised, and renamed: what is there is whole. The one before it
-is kept until the new one is.
+A checkpoint is one file, written beside its place, synchronised, and renamed: a checkpoint that exists is whole. The
+one before it is kept until the new one is.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _NAME = re.compile(r"step-(\d{8})\.pt")
 
 
 def folder_of(output: Path) -> Path:
-    """Return where the checkpoints of a run lie."""
+    """Return the folder of a run's checkpoints."""
     return output / "checkpoints"
 
 
@@ -58,7 +58,9 @@ def save(output: Path, step: int, state: Mapping[str, Any]) -> Path:
             write_file(path, buffer.getbuffer())
     except StorageFull as error:
         last = latest(output)
-        then = f"go on from {last.name} with `resume=True`" if last else "start again: there is no earlier checkpoint"
+        then = (
+            f"continue from {last.name} with `resume=True`" if last else "start again: there is no earlier checkpoint"
+        )
         raise storage_full(output, f"Step {step:,} was not saved.", f"Free some space and {then}.") from error
     for old in sorted(folder.glob("step-*.pt"))[:-KEPT]:
         old.unlink(missing_ok=True)
@@ -84,7 +86,7 @@ def load(path: Path) -> dict[str, Any]:
             f"The checkpoint {path} is damaged; delete it, and `resume=True` takes the one before it."
         ) from None
     if state.get("format") != FORMAT:
-        raise TrainingError(f"The checkpoint {path} was written by another version of roco; start the run anew.")
+        raise TrainingError(f"The checkpoint {path} was written by another version of roco; start a new run.")
     return state
 
 
@@ -133,11 +135,11 @@ def digest(pairs: PairSet) -> str:
 
 
 def refuse_other(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
-    """Return what a person should know of resuming; raise `TrainingError` where it would be another training."""
+    """Return what the user should know about resuming; raise `TrainingError` if it would be a different training."""
     for key, name in (("base", "another model"), ("train", "other training pairs"), ("validation", "another split")):
         if there.get(key) != here[key]:
             raise TrainingError(
-                f"The checkpoint belongs to a run with {name}; give what that run had, or choose another `output`."
+                f"The checkpoint belongs to a run with {name}; use what that run had, or choose another `output`."
             )
     before = there.get("settings", {})
     changed = [k for k, v in here["settings"].items() if k not in _FREE and before.get(k, v) != v]
@@ -147,4 +149,4 @@ def refuse_other(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]
         told = ", ".join(f"{name.replace('_', '-')} was {before.get(name, there.get(name))}" for name in changed)
         raise TrainingError(f"The checkpoint belongs to a run in which {told}; set that, or choose another `output`.")
     other = [name for key, name in _INCIDENTAL.items() if there.get(key) != here[key]]
-    return [f"Note: {', '.join(other)} changed, so the result will not be the same to the bit."] if other else []
+    return [f"Note: {', '.join(other)} changed, so the result will not be bit-identical."] if other else []

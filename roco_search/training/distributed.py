@@ -1,6 +1,6 @@
 """Several processes, on one machine or many, that together train one model as one process would.
 
-``accelerate launch`` and ``torchrun`` tell each process by environment variables which one it is. Each embeds its part
+``accelerate launch`` and ``torchrun`` give each process its number in environment variables. Each embeds its part
 of the batch; the features are gathered, every process computes the same loss of the whole batch, and each pushes the
 gradient of its own part through its towers. The sum of the gradients is then that of the whole batch, to rounding.
 """
@@ -21,18 +21,18 @@ from roco_search.errors import TrainingError
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """The processes of a run. ``rank`` is this one's number; the process of rank 0 writes and speaks."""
+    """The processes of a run. ``rank`` is this one's number; the process of rank 0 writes files and prints."""
 
     rank: int = 0
     size: int = 1
 
     @property
     def is_main(self) -> bool:
-        """Whether this process writes and speaks."""
+        """Whether this process writes files and prints."""
         return self.rank == 0
 
     def part(self, count: int) -> slice:
-        """Return which of so many rows are this process's: contiguous, and as even as can be."""
+        """Return which of `count` rows are this process's: contiguous, and as even as possible."""
         return slice(count * self.rank // self.size, count * (self.rank + 1) // self.size)
 
     def gather_rows(self, own: torch.Tensor, counts: Sequence[int]) -> tuple[torch.Tensor, slice]:
@@ -46,7 +46,7 @@ class World:
         return rows, slice(start, start + len(own))
 
     def gather_objects(self, own: Any) -> list[Any]:
-        """Return what each process has to say, by rank."""
+        """Return the value that each process contributes, by rank."""
         if self.size == 1:
             return [own]
         said: list[Any] = [None] * self.size

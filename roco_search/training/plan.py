@@ -32,7 +32,7 @@ class Plan:
     checkpoint_bytes
         The size of a checkpoint on the disk; two are kept.
     step_seconds, total_seconds
-        Of a step after the first, and of all steps at that pace; looks at the validation split come on top.
+        Of a step after the first, and of all steps at that pace; evaluations on the validation split are added to that.
     waited
         Share of that time in which the step waited for data.
     """

@@ -52,10 +52,10 @@ class Report(Progress, Protocol):
     """Follows a run: its steps as any `Progress`, each with the figures of its line in the log, and what is between."""
 
     def look(self, look: Look, best: bool) -> None:
-        """The validation split was looked at."""
+        """The validation split was evaluated."""
 
     def note(self, text: str) -> None:
-        """Something that a person should know."""
+        """Something that the user should know."""
 
 
 @dataclass(slots=True)
@@ -99,7 +99,7 @@ class Run:
     settings, output
         How, and the folder that takes the model, the log and the checkpoints.
     report
-        Who is told.
+        Receives the progress and notes of the run.
     world
         The processes that train together.
     weights
@@ -154,7 +154,7 @@ class Run:
         self.story = Story(encoder, data, settings, self.total)
 
     def resume(self, state: Mapping[str, Any]) -> None:
-        """Go back to where a checkpoint stands. Raises `TrainingError` where it belongs to another run."""
+        """Restore the state of a checkpoint. Raises `TrainingError` where it belongs to another run."""
         for note in refuse_other(state["identity"], identity(self)):
             self.report.note(note)
         own = dict(self.model.named_parameters())
@@ -186,7 +186,8 @@ class Run:
                     log.write(line)
                 self.report.advance(1, **line)
                 stopped = self.world.agree(interrupt.asked)
-                looked = self._look_is_due() and not stopped  # a look takes long; who stops it does so now
+                # an evaluation takes long; a request to stop takes effect before it
+                looked = self._look_is_due() and not stopped
                 if looked:
                     self._look(log)
                 tired = 0 < self.settings.patience <= progress.looks
@@ -279,7 +280,7 @@ class Run:
         parts.train_mode(self.model, self.settings)
 
     def save_checkpoint(self) -> None:
-        """Write where the run stands. Every process keeps its random state; the first one writes."""
+        """Write the state of the run. Every process keeps its random state; the first one writes."""
         random = self.world.gather_objects(checkpoint.random_state())
         if not self.world.is_main:
             return

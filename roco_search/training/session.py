@@ -1,4 +1,4 @@
-"""The folder of a run: fresh, or one that a run was interrupted in."""
+"""The folder of a run: new, or with an interrupted run."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from roco_search.training.settings import Settings
 
 
 def choose_start(output: Path, resume: bool) -> Path | None:
-    """Return the checkpoint to go on from, or None for a new run.
+    """Return the checkpoint to resume from, or None for a new run.
 
     Raises
     ------
@@ -38,7 +38,9 @@ def choose_start(output: Path, resume: bool) -> Path | None:
     if resume:
         return latest(output)
     if latest(output):
-        raise InputError(f"{output} holds a run already; go on with `resume=True`, or choose another `output`.")
+        raise InputError(
+            f"{output} already contains a run; continue it with `resume=True`, or choose another `output`."
+        )
     if output.exists() and any(output.iterdir()):
         raise InputError(f"{output} is not empty, and nothing in it is overwritten; choose another `output`.")
     return None
@@ -54,7 +56,7 @@ class Session:
     settings, licences, where, caption_columns, device
         How.
     report
-        Who is told.
+        Receives the progress and notes of the run.
     """
 
     def __init__(
@@ -91,7 +93,7 @@ class Session:
             if start is not None:
                 run.resume(checkpoint.load(start))
                 if run.world.is_main:
-                    self._report.note(f"Going on from step {run.progress.step:,}.")
+                    self._report.note(f"Continuing from step {run.progress.step:,}.")
             outcome = run.go()
             return outcome if run.world.is_main else None
 

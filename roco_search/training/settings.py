@@ -21,9 +21,9 @@ class Settings:
     Attributes
     ----------
     batch_size
-        The contrastive batch: so many candidates has each image and each text.
+        Contrastive batch size: the number of candidates each image and each text is compared with.
     micro_batch
-        How many of them are in memory at once. With ``exact`` accumulation it changes nothing but memory and time.
+        The number of them in memory at once. With ``exact`` accumulation it changes nothing but memory and time.
     accumulation
         ``exact``: the gradient of the whole batch. ``naive``: the mean of the gradients of the micro-batches, in
         which each image sees ``micro_batch`` candidates only; it exists to reproduce what others did.
@@ -34,7 +34,7 @@ class Settings:
     image_tower, text_tower
         How much of each learns; see `parts.parse`.
     learning_rate
-        At its highest, for what came with the model.
+        The peak learning rate, for weights that came with the model.
     image_factor, text_factor, projection_factor
         Multiply it for a part. A fresh projection takes more than a tower that was trained for weeks.
     layer_decay
@@ -44,7 +44,7 @@ class Settings:
     warmup
         Steps to the full learning rate; 0 is a tenth of the run, at most 500.
     clip_norm
-        The longest gradient that is taken as it is.
+        The largest gradient norm that is not clipped.
     logit_scale
         Whether the temperature learns; it never exceeds ln 100 (Radford et al. 2021, section 2.5).
     epochs, max_steps
@@ -56,14 +56,14 @@ class Settings:
     image_size
         Side in pixels at which images are trained on; 0 is the model's own. Only a convolutional tower takes another.
     eval_every, checkpoint_every
-        Steps between two looks at the validation split, and between two checkpoints; 0 is once an epoch.
+        Steps between two evaluations on the validation split, and between two checkpoints; 0 for once an epoch.
     patience
-        So many looks in a row without a better one end the run; 0 is never.
+        The number of evaluations in a row without improvement that ends the run; 0 for never.
     cases_apart
         Whether training pairs of cases that are in the validation split are left out. ROCO's own splits divide
         articles: 1,468 of the 8,179 captions of its test split are of an article that is in its validation split.
     seed
-        Of everything that is random.
+        The seed of everything random.
     """
 
     batch_size: int = 128
@@ -97,12 +97,12 @@ class Settings:
         """Raise `TrainingError` for what cannot work."""
         for name, choices in CHOICES.items():
             if getattr(self, name) not in choices:
-                raise TrainingError(f"`{name}` {getattr(self, name)!r} is none of {', '.join(choices)}.")
+                raise TrainingError(f"`{name}` {getattr(self, name)!r} is not one of {', '.join(choices)}.")
         for name in ("batch_size", "micro_batch", "epochs"):
             if getattr(self, name) < 1:
                 raise TrainingError(f"`{name}` is {getattr(self, name)}; it must be at least 1.")
         if self.batch_size < 2:
-            raise TrainingError("A contrastive batch of 1 has nothing to tell apart; set `batch_size` to 2 or more.")
+            raise TrainingError("A contrastive batch of 1 has nothing to compare; set `batch_size` to 2 or more.")
         if self.batch_size % self.micro_batch and self.micro_batch < self.batch_size:
             raise TrainingError(
                 f"`batch_size` {self.batch_size} is no multiple of `micro_batch` {self.micro_batch}; make it one."

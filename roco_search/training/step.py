@@ -107,7 +107,7 @@ class Gradient:
         if known.sum() < 2 or min(counts) == 0:
             raise TrainingError(
                 f"Of the {len(known)} images of step {batch.step + 1} too few could be read; see what 'Not "
-                "readable' names, and mend or remove those files."
+                "readable' names, and repair or remove those files."
             )
         rows = [pairs[row] for row, usable in zip(batch.rows, known, strict=True) if usable]
         captions = [caption for caption, usable in zip(batch.captions, known, strict=True) if usable]

@@ -1,4 +1,4 @@
-"""What of a dual encoder learns, and how fast: towers, their blocks, projections, the temperature.
+"""Which parts of a dual encoder are trained, and how fast: towers, their blocks, projections, the temperature.
 
 A tower is described by one word:
 
@@ -10,7 +10,7 @@ A tower is described by one word:
     lora:8        low-rank adapters of rank 8 in its blocks (Hu et al. 2021, arXiv:2106.09685), and its projection
 
 The blocks of a tower are found by looking: they are its longest list of modules. What is registered before that list
-(embeddings, a stem) lies below the first block, what comes after it (norms, pooling) above the last.
+(embeddings, a stem) counts as below the first block, what comes after it (norms, pooling) as above the last.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def parse(text: str) -> Part:
         if amount > 0 and not (percent and (amount > 100 or kind == "lora")):
             return Part(kind, amount / 100 if percent else amount, percent)  # type: ignore[arg-type]
     raise TrainingError(
-        f"{text!r} does not say what learns; write all, last:4, last:30%, projection, locked or lora:8."
+        f"{text!r} does not name what to train; write all, last:4, last:30%, projection, locked or lora:8."
     )
 
 
@@ -115,9 +115,9 @@ def block_count(model: nn.Module, tower: str) -> int:
 
 
 def depth(model: nn.Module, tower: str, parameter: str) -> int | None:
-    """Return where in a tower a parameter lies: 0 below the blocks, 1 … n in them, n + 1 above; None outside.
+    """Return the level of a parameter in a tower: 0 below the blocks, 1 … n in them, n + 1 above; None outside.
 
-    Projections lie above.
+    Projections are above.
     """
     if parameter.startswith(projection(model, tower)):
         return block_count(model, tower) + 1

@@ -1,4 +1,4 @@
-"""A look at the validation split: global recall over the whole pool, never over a batch."""
+"""An evaluation on the validation split: global recall over the whole pool, never over a batch."""
 
 from __future__ import annotations
 

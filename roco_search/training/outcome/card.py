@@ -29,7 +29,7 @@ DIRECTIONS = ("image-to-text", "text-to-image")
 
 @dataclass(frozen=True, slots=True)
 class Story:
-    """What can be told of a run. Nothing in it names a folder of this machine."""
+    """The facts of a run. Nothing in it names a folder of this machine."""
 
     encoder: TorchEncoder
     data: TrainingData
@@ -150,7 +150,7 @@ def metadata(story: Story, look: Look) -> dict[str, Any]:
     header: dict[str, Any] = {
         "library_name": "transformers",
         "pipeline_tag": "zero-shot-image-classification",
-        "license": "other",  # what the images allow differs from image to image; it is told below
+        "license": "other",  # licences differ from image to image; they are listed below
         "license_name": "as-the-data",
         "language": "en",
         "tags": ["radiology", "medical-imaging", "clip", "roco-search"],
