@@ -39,7 +39,7 @@ from roco_search.training import checkpoint
 from roco_search.training.outcome.output import save_model
 from roco_search.training.run import Run
 from roco_search.training.settings import Settings
-from roco_search.training.validation import Look
+from roco_search.training.validation import ValidationResult
 
 COMMON: Mapping[str, Any] = {
     "batch_size": 128,
@@ -50,7 +50,7 @@ COMMON: Mapping[str, Any] = {
     "text_tower": "last:2",
     "weight_decay": 0.05,
     "averaging": 0.995,
-    "eval_every": 10**6,  # only at the end: the looks choose nothing here
+    "eval_every": 10**6,  # only at the end: validation selects nothing here
     "checkpoint_every": 50,
     "epochs": 1000,
     "patience": 0,
@@ -83,7 +83,7 @@ def main() -> None:
 def train(base: Path, data: TrainingData, settings: Mapping[str, Any], output: Path) -> Path:
     """Do a stage, or go on with it, from a model; return where the average of its weights at the end lies.
 
-    The best look is not what is wanted: most of the pairs it is judged by have a label that others have too.
+    The best validation result is of no use here: most of the pairs it is measured on share a label with others.
     """
     end = output.with_name(f"{output.name}-end")
     if (end / "model.safetensors").exists():
@@ -95,7 +95,7 @@ def train(base: Path, data: TrainingData, settings: Mapping[str, Any], output: P
     run = Run(encoder, data, Settings(**{**COMMON, **settings}), output, Printed(), weights=weights)
     if last := checkpoint.latest(output):
         run.resume(checkpoint.load(last))
-    if run.go().ending == "interrupted":
+    if run.train().ending == "interrupted":
         raise SystemExit("interrupted; the same command goes on")
     with run.average.applied():
         save_model(run.model, base, end)
@@ -111,8 +111,8 @@ class Printed:
     def step(self, line: Mapping[str, Any]) -> None:
         print(json.dumps({**line, "seconds": round(time.monotonic() - self.started, 1)}), flush=True)
 
-    def look(self, look: Look, best: bool) -> None:
-        print(json.dumps({"step": look.step, "best": best, **look.recalls}), flush=True)
+    def validated(self, result: ValidationResult, best: bool) -> None:
+        print(json.dumps({"step": result.step, "best": best, **result.recalls}), flush=True)
 
     def note(self, text: str) -> None:
         print(text, flush=True)

@@ -23,8 +23,8 @@ from roco_search.system.process import wait_asleep
 from roco_search.training.settings import Settings, with_preset
 
 if TYPE_CHECKING:
-    from roco_search.training.plan import Plan
-    from roco_search.training.run import Outcome
+    from roco_search.training.plan import TrainingPlan
+    from roco_search.training.run import RunResult
 
 
 OPTIONS = {
@@ -130,7 +130,7 @@ def train(
     prepare(find(str(output.absolute())), told.note)
 
 
-def show_plan(plan: Plan, json: bool) -> None:
+def show_plan(plan: TrainingPlan, json: bool) -> None:
     """Print what a run would cost."""
     if json:
         print_json(plan)
@@ -149,7 +149,7 @@ def show_plan(plan: Plan, json: bool) -> None:
     print_rows(("plan", ""), rows)
 
 
-def show_outcome(outcome: Outcome, settings: Settings, output: Path, address: str | None) -> None:
+def show_outcome(outcome: RunResult, settings: Settings, output: Path, address: str | None) -> None:
     """Say what came out and what can be done with it."""
     if outcome.ending == "interrupted":
         say(f"Stopped after step {outcome.step:,}; the same command with --resume auto goes on.")

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Bar
     from rich.progress import TaskID
 
-    from roco_search.training.validation import Look
+    from roco_search.training.validation import ValidationResult
 
 _LINE_EVERY_S = 30.0  # where nobody watches a bar
 
@@ -60,14 +60,14 @@ class Told:
         if self._bar is not None and line["step"] == self._total:
             self.end()
 
-    def look(self, look: Look, best: bool) -> None:
-        """The validation split was looked at."""
+    def validated(self, result: ValidationResult, best: bool) -> None:
+        """The model was validated."""
         if not self._quiet:
-            recalls = look.recalls
+            recalls = result.recalls
             self._say(
-                f"step {look.step:,}: recall@10 among {look.pool:,}: image to text "
+                f"step {result.step:,}: recall@10 among {result.pool:,}: image to text "
                 f"{recalls['image-to-text recall@10']:.3f}, text to image {recalls['text-to-image recall@10']:.3f}; "
-                f"mean recall {look.mean:.3f}{'  (best, kept)' if best else ''}"
+                f"mean recall {result.mean:.3f}{'  (best, kept)' if best else ''}"
             )
 
     def note(self, text: str) -> None:
