@@ -2,21 +2,21 @@
 
     RocoError
     ├── InputError              an argument that cannot be used: a missing path, an empty folder
+    ├── StorageFull             the disk is full, or a quota is reached
+    ├── Busy                    another process holds what is needed: a library, a model, a socket
+    ├── HubError                the hub cannot be reached, or does not hand a model or a data set out
     ├── ImageError              one file that does not become pictures
     │   ├── UnreadableImage         corrupt, truncated, too large, or its decoder is missing
     │   └── NotAnImage              a DICOM object that holds no picture (a report, a segmentation, …)
     ├── ModelError
     │   ├── ModelNotFound           no such model on this disk
-    │   ├── UnsupportedModel        a model is there, but not one that can be loaded safely
-    │   └── HubError                the hub cannot be reached, or does not hand a model or a data set out
+    │   └── UnsupportedModel        a model is there, but not one that can be loaded safely
     ├── LibraryError
     │   ├── LibraryNotFound         no library at this place
     │   ├── LibraryEmpty            a library without a single image
-    │   ├── LibraryBusy             another process is writing to it
     │   ├── LibraryTooNew           written by a newer roco
     │   ├── LibraryCorrupt          SQLite finds the store damaged
-    │   ├── ModelMismatch           its vectors come from another model
-    │   └── StorageFull             the disk is full, or a quota is reached
+    │   └── ModelMismatch           its vectors come from another model
     └── TrainingError           training data or settings that cannot work
 
 The message of each is one sentence, followed by what the user can do about it. Messages name paths and
@@ -34,6 +34,18 @@ class RocoError(Exception):
 
 class InputError(RocoError):
     """An argument that cannot be used."""
+
+
+class StorageFull(RocoError):
+    """The disk that is written to is full, or a quota is reached."""
+
+
+class Busy(RocoError):
+    """Another process holds what is needed."""
+
+
+class HubError(RocoError):
+    """The hub cannot be reached, does not hand something out, or sent something else than it announced."""
 
 
 class ImageError(RocoError):
@@ -60,10 +72,6 @@ class UnsupportedModel(ModelError):
     """A model is there, but not one that can be loaded, or loaded safely."""
 
 
-class HubError(ModelError):
-    """The hub cannot be reached, does not hand a model or a data set out, or sent something else than it announced."""
-
-
 class LibraryError(RocoError):
     """Something about a library on disk."""
 
@@ -76,10 +84,6 @@ class LibraryEmpty(LibraryError):
     """The library holds no image that could be found."""
 
 
-class LibraryBusy(LibraryError):
-    """Another process is writing to the library."""
-
-
 class LibraryTooNew(LibraryError):
     """The library was written by a newer roco."""
 
@@ -90,10 +94,6 @@ class LibraryCorrupt(LibraryError):
 
 class ModelMismatch(LibraryError):
     """The library's vectors were made by another model."""
-
-
-class StorageFull(LibraryError):
-    """The disk that holds the library, or a model, is full, or a quota is reached."""
 
 
 class TrainingError(RocoError):

@@ -31,7 +31,7 @@ def main() -> None:
     encoder = load_encoder(arguments.model)
     with tempfile.TemporaryDirectory() as place, Library.create_or_open(Path(place) / "library") as library:
         library.index([root, *arguments.among], encoder)
-        indexed = [Path(frame.path) for frame in library.frames(library.vectors().ids.tolist()).values()]
+        indexed = [Path(frame.path) for frame in library.frames.get(library.embedded().tolist()).values()]
         cases = Counter(path.parent for path in indexed if path.is_relative_to(root))
         asked = [path for path in indexed if cases[path.parent] > 1]
         found, chance = 0, 0.0

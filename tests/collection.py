@@ -13,49 +13,36 @@ from typing import Any
 
 import numpy as np
 
-from roco_search.library import Library
-from roco_search.library.truth.store import raw, to_blob
 from roco_search.search import NEAR, Filters, Hit
-from tests.library.toy import Opened, draw
+from tests.library.toy import Builder, Opened, draw
 
 
 def fill(opened: Opened, root: Path, files: int = 120, seed: int = 0) -> None:
     """Put frames straight into the tables: series over several files, several frames a file, twins, open headers."""
     chance = np.random.default_rng(seed)
     opened.index(draw(root / "first.png", 1))
-    store = opened.library._store
-    ((root_id, set_id),) = store.read("SELECT roots.id, embedding_sets.id FROM roots, embedding_sets")
-    vectors = [np.frombuffer(store.vector(opened.library.model, 1), "<f4")]
-    with store.transaction():
+    first = opened.library.embedding(1)
+    assert first is not None
+    vectors = [first]
+    with Builder.of(opened.directory) as builder:
         for number in range(files):
             folder = ("2023", "2024", "2024/deep")[number % 3]
             name = f"{('axial', 'Sagittal', 'x')[chance.integers(3)]}{number}.dcm"
-            file_id = store.write(
-                "INSERT INTO files (path, root_id, size, mtime_ns, content_hash, status) "
-                "VALUES (CAST(? AS TEXT), ?, 1, 1, ?, 'indexed')",
-                [raw(str(root / folder / name)), root_id, number.to_bytes(32)],
-            )
             pick = lambda *values: values[chance.integers(len(values))]  # noqa: E731
-            shared = [
-                pick("CT", "MR", "CR", None), pick("CHEST", "HEAD", None), pick("PA", "LATERAL", None),
-                pick(None, *(f"series{i}" for i in range(12))), pick(None, *(f"study{i}" for i in range(6))),
-            ]  # fmt: skip
+            tags = {
+                "modality": pick("CT", "MR", "CR", None),
+                "body_part": pick("CHEST", "HEAD", None),
+                "view": pick("PA", "LATERAL", None),
+                "series_uid": pick(None, *(f"series{i}" for i in range(12))),
+                "study_uid": pick(None, *(f"study{i}" for i in range(6))),
+            }
             count = int(chance.choice([1, 1, 1, 4]))
-            for frame in range(count):
-                frame_id = store.write(
-                    "INSERT INTO frames (file_id, number, count, modality, body_part, view, series, study) "
-                    "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                    [file_id, frame, count, *shared],
-                )
+            for _ in range(count):
                 vector = chance.normal(size=opened.encoder.dim).astype(np.float32)
                 if chance.random() < 0.3:  # Equal to an earlier one, or nearly, or not nearly enough.
                     vector = vectors[chance.integers(len(vectors))] + vector * chance.choice([0, 0.005, 0.03])
-                vector = (vector / np.linalg.norm(vector)).astype(np.float32)
-                vectors.append(vector)
-                store.write(
-                    "INSERT INTO vectors (set_id, frame_id, vector) VALUES (?, ?, ?)",
-                    [set_id, frame_id, to_blob(vector)],
-                )
+                vectors.append((vector / np.linalg.norm(vector)).astype(np.float32))
+            builder.add(str(root / folder / name), number, vectors[-count:], **tags)
 
 
 @dataclass
@@ -70,11 +57,11 @@ class Expected:
         self.passing: dict[Filters, list[int]] = {}
 
     @classmethod
-    def of(cls, library: Library) -> Expected:
+    def of(cls, opened: Opened) -> Expected:
         columns = "frames.id, path, number, modality, body_part, view, series, study, hex(content_hash), vector"
         sql = f"SELECT {columns} FROM vectors JOIN frames ON frames.id = frame_id JOIN files ON files.id = file_id"
         names = ("id", "path", "frame", "modality", "body_part", "view", "series", "study", "content", "vector")
-        rows = [dict(zip(names, row, strict=True)) for row in library._store.read(f"{sql} ORDER BY frames.id")]
+        rows = [dict(zip(names, row, strict=True)) for row in opened.rows(f"{sql} ORDER BY frames.id")]
         return cls(rows, np.stack([np.frombuffer(row.pop("vector"), "<f4") for row in rows]))
 
     def hits(

@@ -60,7 +60,7 @@ def classify(
     templates
         Instead of the prompt sets that come with roco, such as ``["a chest x-ray of {}"]``.
     shares
-        Whether to tell what each prompt contributed.
+        Whether to report what each prompt contributed.
 
     Returns
     -------
@@ -98,11 +98,11 @@ def classify_files(
     classifier
         The labels, made ready for a model.
     paths
-        Files and folders. In a folder, what is no image is passed over.
+        Files and folders. Files in a folder that are no images are skipped.
     frames
-        Of a file with several: "middle", "all", or so many, evenly spaced.
+        Which frames of a file with several: "middle", "all", or a number of evenly spaced ones.
     shares
-        Whether to tell what each prompt contributed.
+        Whether to report what each prompt contributed.
     seen
         Called with each picture while its pixels are at hand.
 

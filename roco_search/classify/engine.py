@@ -2,8 +2,8 @@
 
 **exclusive**: the labels exclude each other. One softmax over ``logit_scale × score`` of all labels.
 
-**multi-label**: each label stands alone. A softmax over two: ``logit_scale ×`` the score of its own prompts against
-that of its opposite's (CheXzero, Tiu et al. 2022).
+**multi-label**: each label is judged on its own. A softmax over two: ``logit_scale ×`` the score of its own prompts
+against that of its opposite's (CheXzero, Tiu et al. 2022).
 
 The temperature is the model's own, learned in its training, in both. A sigmoid model (SigLIP, Zhai et al. 2023)
 gives each text a match probability with odds ``exp(logit_scale × score + logit_bias)``. That exactly one of several
@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from roco_search.classify.guesses import Attribute, Guesses
+from roco_search.classify.guesses import Guessable, Guesses
 from roco_search.classify.labels import Label, Mode, check_labels
 from roco_search.classify.prompts import OWN, Prompts, check_templates, depends_on_image, fitting, prompts_for
 from roco_search.errors import InputError
@@ -38,7 +38,7 @@ class Share:
     text
         The prompt.
     side
-        Whether it speaks for the label or for its opposite.
+        Whether it describes the label ("positive") or its opposite ("negative").
     share
         Its part of the cosine similarity of its side. The shares of a label's positive prompts add up to its score.
     """
@@ -107,7 +107,7 @@ class Classifier:
     mode
         "exclusive" or "multi-label".
     templates
-        Instead of the prompt sets, such as ``["a chest x-ray of {}"]``. A label's own prompts go before these.
+        Instead of the prompt sets, such as ``["a chest x-ray of {}"]``. A label's own prompts take precedence.
 
     Raises
     ------
@@ -162,7 +162,7 @@ class Classifier:
         places
             Path and frame of each.
         shares
-            Whether to tell what each prompt contributed.
+            Whether to report what each prompt contributed.
         """
         count = len(vectors)
         tags = tags if tags is not None else [None] * count
@@ -224,10 +224,10 @@ class Classifier:
         total = vectors.sum(axis=0)
         norm = float(np.linalg.norm(total))
         if not np.isfinite(norm) or norm < 1e-6:
-            raise InputError(f"The model makes nothing of the prompt {texts[0]!r}; say it in other words.")
+            raise InputError(f"The model could not embed the prompt {texts[0]!r}; rephrase it.")
         return _Side(texts, vectors / norm, total / norm)
 
-    def _guess(self, attribute: Attribute, vector: Vector) -> str:
+    def _guess(self, attribute: Guessable, vector: Vector) -> str:
         return self._guesses.guess(attribute, np.asarray(vector, np.float32)[None])[0]
 
 

@@ -14,8 +14,8 @@ from roco_search.models.encoder import Encoder
 from roco_search.models.text_cache import encode_texts_once
 from roco_search.vocabulary.image_classes import ImageClass, image_classes
 
-Attribute = Literal["modality", "body_part"]
-ATTRIBUTES: tuple[Attribute, ...] = ("modality", "body_part")
+Guessable = Literal["modality", "body_part"]
+ATTRIBUTES: tuple[Guessable, ...] = ("modality", "body_part")
 AT_ONCE = 65_536  # Rows compared in one product: 3 MB of scores.
 
 
@@ -24,26 +24,26 @@ class Guesses:
 
     def __init__(self, encoder: Encoder) -> None:
         self._encoder = encoder
-        self._directions: dict[Attribute, npt.NDArray[np.float32]] = {}
+        self._directions: dict[Guessable, npt.NDArray[np.float32]] = {}
 
-    def guess(self, attribute: Attribute, vectors: npt.NDArray[np.float32]) -> list[str]:
+    def guess(self, attribute: Guessable, vectors: npt.NDArray[np.float32]) -> list[str]:
         """Return the nearest DICOM term for each embedding, float32 ``(n, dim)`` of unit norm."""
         names = [entry.terms[0] for entry in guessable(attribute)]
         return [names[number] for number in self._nearest(attribute, vectors)]
 
     def fit(
-        self, attribute: Attribute, vectors: npt.NDArray[np.float32], terms: tuple[str, ...]
+        self, attribute: Guessable, vectors: npt.NDArray[np.float32], terms: tuple[str, ...]
     ) -> npt.NDArray[np.bool_]:
         """Return whether each embedding's guess stands for one of `terms`: float32 ``(n, dim)`` to bool ``(n,)``."""
         fits = [not set(terms).isdisjoint(entry.terms) for entry in guessable(attribute)]
         return np.array(fits)[self._nearest(attribute, vectors)]
 
     @staticmethod
-    def terms(attribute: Attribute) -> frozenset[str]:
+    def terms(attribute: Guessable) -> frozenset[str]:
         """Return every term that a guess can stand for."""
         return frozenset(term for entry in guessable(attribute) for term in entry.terms)
 
-    def _nearest(self, attribute: Attribute, vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
+    def _nearest(self, attribute: Guessable, vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
         if attribute not in self._directions:
             self._directions[attribute] = _embed(self._encoder, guessable(attribute))
         directions = self._directions[attribute].T
@@ -51,7 +51,7 @@ class Guesses:
         return np.concatenate([np.empty(0, np.int64), *(part.argmax(axis=1) for part in parts)])
 
 
-def guessable(attribute: Attribute) -> tuple[ImageClass, ...]:
+def guessable(attribute: Guessable) -> tuple[ImageClass, ...]:
     """Return the classes that a guess chooses from: those that stand for a DICOM term."""
     return tuple(entry for entry in image_classes(attribute) if entry.terms)
 

@@ -3,7 +3,7 @@
 A soft spot is moved over the image and what it covers is blurred away; where the label loses by that, the evidence
 was (occlusion sensitivity: Zeiler and Fergus 2014, section 4.2; blurring rather than painting grey, so that the
 covered image stays an image: Fong and Vedaldi 2017; averaging the losses under soft masks: RISE, Petsiuk et al.
-2018). It tells what the model looked at. It is no outline of a finding.
+2018). It shows what the model looked at; it does not outline a finding.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from __future__ import annotations
 import io
 import os
 import re
-import tempfile
 from hashlib import sha256
 from pathlib import Path
 
@@ -20,8 +19,8 @@ import numpy.typing as npt
 from PIL import Image, ImageFilter, PngImagePlugin
 
 from roco_search.classify.reading import HEAT_ENDING
-from roco_search.errors import InputError
 from roco_search.models.encoder import Encoder
+from roco_search.system.files import write_errors, write_file
 
 GRID = 12
 """Spots along each side: 144 embeddings an image."""
@@ -49,8 +48,8 @@ def heat_maps(
     Returns
     -------
     float32 ``(directions, height, width)`` for a copy reduced to what the model sees. Each value is the mean loss of
-    the similarity along the direction when that place is covered: above 0 where the image speaks for the label, below
-    0 where it speaks against it.
+    the similarity along the direction when that place is covered: above 0 where the image supports the label, below
+    0 where it contradicts it.
     """
     small = _reduced(pixels, encoder.image_size)
     height, width = small.shape[:2]
@@ -87,7 +86,7 @@ def _spot(height: int, width: int, row: float, column: float) -> npt.NDArray[np.
 
 
 def draw(pixels: npt.NDArray[np.uint8], heat: npt.NDArray[np.float32]) -> Image.Image:
-    """Lay a heat map over its image: red speaks for the label, blue against it, strongest where most opaque."""
+    """Lay a heat map over its image: red supports the label, blue contradicts it, and the more opaque, the stronger."""
     image = Image.fromarray(pixels).convert("L")
     image.thumbnail((MAX_DRAWN, MAX_DRAWN))
     strongest = float(np.abs(heat).max())
@@ -106,7 +105,7 @@ def write(picture: Image.Image, directory: Path, source: Path, label: str, frame
 
     Raises
     ------
-    InputError
+    StorageFull, InputError
         If the folder cannot be written to.
     """
     # A path may name a patient, but it is the person's own folder; only its hash goes into the file.
@@ -115,7 +114,7 @@ def write(picture: Image.Image, directory: Path, source: Path, label: str, frame
     stem = source.name.removesuffix(source.suffix) if source.suffix else source.name
     of_frame = "" if frame is None else f".frame{frame + 1}"
     name = re.sub(r"[^\w+-]+", "-", label.lower()).strip("-")[:40] or "label"
-    try:
+    with write_errors(directory):
         directory.mkdir(parents=True, exist_ok=True)
         number = 1
         while True:
@@ -124,11 +123,6 @@ def write(picture: Image.Image, directory: Path, source: Path, label: str, frame
                 break
             number += 1
         _save(picture, target, mark)
-    except OSError as error:
-        raise InputError(
-            f"The heat map cannot be written to {directory} ({error.strerror or 'no image'}); name another folder with "
-            "--explain-dir."
-        ) from None
     return target
 
 
@@ -146,12 +140,4 @@ def _save(picture: Image.Image, target: Path, mark: str) -> None:
     info.add_text("roco", mark)
     content = io.BytesIO()
     picture.save(content, "PNG", pnginfo=info)
-    # A picture of a patient: a temporary file is readable by its owner alone, and so is what it becomes.
-    descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=".roco-", suffix=".png")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content.getvalue())
-        os.replace(temporary, target)  # noqa: PTH105
-    except OSError:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    write_file(target, content.getvalue())  # for its owner alone: it is a picture of a patient

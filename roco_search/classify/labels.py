@@ -35,9 +35,9 @@ class Label:
     Attributes
     ----------
     name
-        As the person wrote it.
+        As the user wrote it.
     positive, negative
-        Prompts of the person's own, used word for word; where empty, those of the prompt sets are used.
+        The user's own prompts, used word for word; where empty, those of the prompt sets are used.
     aliases
         Other names under which a truth file knows it.
     """
@@ -54,7 +54,7 @@ def split_labels(texts: Iterable[str]) -> list[Label]:
 
 
 def check_labels(labels: Sequence[Label], mode: Mode) -> None:
-    """Refuse labels that cannot be told apart.
+    """Refuse labels that cannot be distinguished.
 
     Raises
     ------
@@ -91,7 +91,7 @@ def read_labels(path: Path) -> list[Label]:
 
     ``.yaml`` and ``.yml`` hold a list of labels, or a mapping of each label to its prompts: a list, or lists named
     ``positive``, ``negative`` and ``aliases`` (other names in a truth file). Any other file holds a label a line;
-    lines that begin with ``#`` are passed over.
+    lines that begin with ``#`` are comments.
 
     Raises
     ------
@@ -216,7 +216,7 @@ class Meaning:
 
 @cache
 def meaning(name: str) -> Meaning:
-    """Tell what a label says, by its words (``vocabulary/words.yaml``).
+    """Return what a label says, by its words (``vocabulary/words.yaml``).
 
     >>> meaning("Normal lungs").kind, meaning("no tumor"), meaning("normal pressure hydrocephalus").kind
     ('normal', Meaning(kind='absence', of='tumor'), 'finding')

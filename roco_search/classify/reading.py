@@ -82,7 +82,7 @@ def read_pictures(
 ) -> Generator[tuple[ImageFile, Picture | ImageError], None, None]:
     """Yield the chosen frames of each file, in order, read ahead; for a file that cannot be read, the reason.
 
-    A file that nobody named is passed over in silence where it is no image, or a DICOM object without a picture.
+    Of the files in a folder, those that are no images, and DICOM objects without a picture, are skipped in silence.
     """
     return read_ahead(files, partial(_read, frames=frames))
 

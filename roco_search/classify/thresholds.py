@@ -12,6 +12,7 @@ from roco_search.classify.engine import Classifier
 from roco_search.classify.guesses import ATTRIBUTES, guessable
 from roco_search.errors import InputError
 from roco_search.statistics.zero_shot import ZeroShot
+from roco_search.system.files import write_errors, write_file
 from roco_search.vocabulary.prompt_sets import prompt_sets
 
 FORMAT = 1
@@ -32,6 +33,7 @@ def save_thresholds(path: Path, classifier: Classifier, found: ZeroShot) -> list
     ------
     InputError
         If no label has a threshold, or the file cannot be written.
+    StorageFull
     """
     entries: dict[str, Any] = {}
     for index, result in enumerate(found.labels):
@@ -53,10 +55,8 @@ def save_thresholds(path: Path, classifier: Classifier, found: ZeroShot) -> list
         "fingerprint": classifier.encoder.fingerprint,
         "labels": entries,
     }
-    try:
-        path.write_text(json.dumps(content, indent=2) + "\n", "utf-8")
-    except OSError as error:
-        raise InputError(f"The thresholds cannot be written to {path} ({error.strerror}); name another file.") from None
+    with write_errors(path):
+        write_file(path, json.dumps(content, indent=2) + "\n", mode=None)
     return [result.label for result in found.labels if result.youden is None]
 
 

@@ -26,6 +26,7 @@ DONE, FAILED, USAGE, PARTIAL = 0, 1, 2, 3
 FLAGS = {
     "caption_columns": "--caption-column",
     "directory": "--library",
+    "form": "--format",
     "ignore_other": "--ignore-other-truth",
     "k": "--top",
     "licences": "--licence",

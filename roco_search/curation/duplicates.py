@@ -17,7 +17,8 @@ import numpy.typing as npt
 from roco_search.curation.pictures import Pictures, read_pictures
 from roco_search.errors import InputError
 from roco_search.library import Library, Progress, Selection, Skipped
-from roco_search.library.truth.listing import Columns, real_folder
+from roco_search.library.directory import real_path
+from roco_search.library.truth.frames import Columns
 
 THRESHOLD = 0.97
 """Cosine similarity from which two pictures are candidates.
@@ -107,7 +108,7 @@ def find_duplicates(
     Parameters
     ----------
     library
-        Where to look.
+        The library to search.
     under
         Only among what is at or below this folder.
     threshold
@@ -120,7 +121,7 @@ def find_duplicates(
     compare_pictures
         False to go by the embedding alone and open no file: fast, and mostly look-alikes.
     progress
-        Is told how far the rendering is.
+        Follows the rendering.
 
     Raises
     ------
@@ -129,24 +130,25 @@ def find_duplicates(
     LibraryEmpty, LibraryError
     """
     if not 0 < threshold <= 1:
-        raise InputError("The threshold is a cosine similarity above 0 and at most 1, such as 0.97; give another.")
+        raise InputError("A cosine similarity is above 0 and at most 1, such as 0.97; choose another `threshold`.")
     if exact and not compare_pictures:
-        raise InputError("Equal pixels cannot be told without opening the files; leave out one of the two options.")
+        raise InputError(
+            "Equal pixels cannot be found without opening the files; leave out `exact`, or let the files be opened."
+        )
     with library.snapshot():
-        index = library.vectors()
-        assert library.model is not None
-        columns = library.listing.columns(library.model)
+        matrix = library.embeddings()
+        columns = library.frames.columns(library.active())
         rows = np.arange(len(columns.ids))
         if under is not None:
-            rows = index.rows(library.select(Selection(under=(real_folder(under),))))
+            rows = np.flatnonzero(np.isin(columns.ids, library.frames.select(Selection(under=(real_path(under),)))))
     if not len(rows):
         raise InputError(f"The library has no image under {under}; `roco status` lists the folders that it knows.")
     copies = _equal_files(columns, rows)
     firsts = rows[np.isin(columns.file[rows], [files[0] for files in copies.values()])]
     least = max(threshold, SAME) if exact else threshold
-    candidates = firsts[_has_partner(index.matrix, columns, firsts, least, within_series)]
+    candidates = firsts[_has_partner(matrix, columns, firsts, least, within_series)]
     pictures = read_pictures(columns, candidates, progress) if compare_pictures else None
-    stars = _stars(index.matrix[candidates], columns, candidates, least, within_series, pictures, exact)
+    stars = _stars(matrix[candidates], columns, candidates, least, within_series, pictures, exact)
     groups = _groups(columns, copies, stars)
     return Duplicates(groups, len(rows), len(candidates), [] if pictures is None else pictures.unreadable)
 

@@ -3,11 +3,9 @@
 Written a row at a time into a temporary file beside the target, which takes its place when it is whole.
 """
 
-import errno
 import json
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
@@ -15,12 +13,11 @@ from typing import Any, Literal, cast, get_args
 import numpy as np
 
 from roco_search import __version__
-from roco_search.errors import InputError, StorageFull
+from roco_search.errors import InputError
 from roco_search.imaging.walk import is_below
 from roco_search.library import EmbeddingSet, Library
-from roco_search.library.directory import replace_file
-from roco_search.library.faults import no_image_yet
-from roco_search.library.truth.listing import real_folder
+from roco_search.library.directory import real_path
+from roco_search.system.files import replacing, sync, write_errors
 
 Format = Literal["parquet", "npy", "jsonl"]
 Row = dict[str, Any]
@@ -84,9 +81,7 @@ def export(
     LibraryEmpty, StorageFull, LibraryError
         Nothing half-written is left behind.
     """
-    active = library.model
-    if active is None or not active.count:
-        raise no_image_yet(library.directory)
+    active = library.active()
     path = Path(target)
     chosen = form or _format(path)
     if chosen == "npy" and not vectors:
@@ -95,17 +90,19 @@ def export(
     for file in files:
         _refuse(library, file, force)
     model = Path(active.model).name if redact_paths and Path(active.model).is_absolute() else active.model
-    source = _Source(library, active, model, redact_paths, None if under is None else real_folder(under))
+    source = _Source(library, active, model, redact_paths, None if under is None else real_path(under))
     with library.snapshot():
         if under is not None and next(source.rows(), None) is None:
             raise InputError(f"The library has no image under {under}; `roco status` lists the folders that it knows.")
-        with _write_faults(path):
+        with write_errors(path):
             if chosen == "npy":
-                # The rows appear when the vectors are on the disk, so that only a rename is left to do.
-                replace_file(path, lambda vectors_file: _write_pair(source, files[0], vectors_file))
+                with replacing(path) as vectors_file, replacing(files[0]) as rows_file:
+                    _write_pair(source, rows_file, vectors_file)
+                    sync(vectors_file)  # when the rows appear, only a rename is left to do
             else:
                 write = _write_parquet if chosen == "parquet" else _write_jsonl
-                replace_file(path, lambda temporary: write(source, temporary, vectors))
+                with replacing(path) as file:
+                    write(source, file, vectors)
     return Exported([os.fspath(file) for file in files], chosen, source.count, active.dim, model, active.fingerprint)
 
 
@@ -113,7 +110,7 @@ class _Source:
     """The rows to write, counted."""
 
     def __init__(self, library: Library, active: EmbeddingSet, model: str, redact: bool, under: str | None) -> None:
-        self._listing = library.listing
+        self._library = library
         self._active = active
         self._redact = redact
         self._under = under
@@ -123,9 +120,9 @@ class _Source:
 
     def rows(self) -> Rows:
         self.count = 0
-        for frame, vector in self._listing.rows(self._active, self._under):
+        for frame, vector in self._library.frames.rows(self._active, self._under):
             row = asdict(frame)
-            row["path"] = self._listing.path_hash(frame.path) if self._redact else _text(frame.path)
+            row["path"] = self._library.path_hash(frame.path) if self._redact else _text(frame.path)
             self.count += 1
             yield row, vector
 
@@ -140,7 +137,7 @@ def _format(path: Path) -> Format:
         return EXTENSIONS[path.suffix.lower()]
     except KeyError:
         raise InputError(
-            f"The name {path.name} does not tell the format; end it in .parquet, .npy or .jsonl, or add --format."
+            f"The name {path.name} does not say the format; end it in .parquet, .npy or .jsonl, or choose a `form`."
         ) from None
 
 
@@ -158,75 +155,45 @@ def checked_format(text: str | None) -> Format | None:
 
 
 def _refuse(library: Library, file: Path, force: bool) -> None:
-    real = real_folder(file)
+    real = real_path(file)
     if is_below(real, os.path.realpath(library.directory)):
-        raise InputError(f"{file} lies in the library's own folder; name a file elsewhere.")
+        raise InputError(f"{file} is in the library's own folder; name a file elsewhere.")
     if file.is_dir():
         raise InputError(f"{file} is a folder; name a file in it.")
     if not file.absolute().parent.is_dir():
         raise InputError(f"There is no folder {file.absolute().parent}; make it first, or name a file elsewhere.")
-    if file.exists() and library.listing.content_hash(real) is not None:
+    if file.exists() and library.frames.content_hash(real) is not None:
         raise InputError(f"{file} is an image that the library knows; name another file.")
     if file.exists() and not force:
-        raise InputError(f"{file} is there already; add --force to overwrite it.")
+        raise InputError(f"{file} exists already; use `force=True` to overwrite it.")
 
 
-@contextmanager
-def _write_faults(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
-            raise StorageFull(
-                f"The disk is full, or a quota is reached, so {path} was not written; free some space and run the "
-                "same command again."
-            ) from error
-        raise InputError(
-            f"{path} cannot be written ({error.strerror or error}); check the folder, or name another file."
-        ) from error
-
-
-def _write_jsonl(source: _Source, temporary: Path, vectors: bool) -> int:
-    with temporary.open("w", encoding="utf-8", newline="\n") as file:
+def _write_jsonl(source: _Source, target: Path, vectors: bool) -> None:
+    with target.open("w", encoding="utf-8", newline="\n") as file:
         for row, vector in source.rows():
             if vectors:
                 # float32 in the fewest digits that give it back.
                 row["vector"] = [float(str(value)) for value in np.frombuffer(vector, "<f4")]
             file.write(json.dumps(row | source.model, ensure_ascii=False) + "\n")
-        file.flush()
-        return os.fstat(file.fileno()).st_size
 
 
-def _write_pair(source: _Source, rows_path: Path, vectors_path: Path) -> int:
-    """Write the vectors into `vectors_path`, and meanwhile the rows, whole, at `rows_path`."""
-    size = 0
-
-    def write_rows(temporary: Path) -> int:
-        nonlocal size
-        with temporary.open("w", encoding="utf-8", newline="\n") as rows, vectors_path.open("wb") as vectors:
-            _write_header(vectors, 0, source.dim)
-            for row, vector in source.rows():
-                rows.write(json.dumps(row | source.model, ensure_ascii=False) + "\n")
-                vectors.write(vector)
-            vectors.seek(0)
-            size = _write_header(vectors, source.count, source.dim) + source.count * 4 * source.dim
-            vectors.flush()
-            os.fsync(vectors.fileno())
-            rows.flush()
-            return os.fstat(rows.fileno()).st_size
-
-    replace_file(rows_path, write_rows)
-    return size
+def _write_pair(source: _Source, rows_file: Path, vectors_file: Path) -> None:
+    with rows_file.open("w", encoding="utf-8", newline="\n") as rows, vectors_file.open("wb") as vectors:
+        _write_header(vectors, 0, source.dim)
+        for row, vector in source.rows():
+            rows.write(json.dumps(row | source.model, ensure_ascii=False) + "\n")
+            vectors.write(vector)
+        vectors.seek(0)
+        _write_header(vectors, source.count, source.dim)
 
 
-def _write_header(file: Any, count: int, dim: int) -> int:
+def _write_header(file: Any, count: int, dim: int) -> None:
     """Write the header of an ``.npy`` file of version 1.0; NumPy leaves room in it for any count."""
     described = {"descr": "<f4", "fortran_order": False, "shape": (count, dim)}
     np.lib.format.write_array_header_1_0(file, described)
-    return int(file.tell())
 
 
-def _write_parquet(source: _Source, temporary: Path, vectors: bool) -> int:
+def _write_parquet(source: _Source, target: Path, vectors: bool) -> None:
     arrow, parquet = _pyarrow()
     numbers = {"frame": arrow.int32(), "frames": arrow.int32(), "rows": arrow.int32(), "columns": arrow.int32()}
     numbers |= {"id": arrow.int64(), "series_number": arrow.int64(), "instance_number": arrow.int64()}
@@ -236,7 +203,7 @@ def _write_parquet(source: _Source, temporary: Path, vectors: bool) -> int:
     schema = arrow.schema(fields(first) + ([("vector", arrow.list_(arrow.float32(), source.dim))] if vectors else []))
     noted = source.model | {"dim": source.dim, "roco": __version__}
     with (
-        temporary.open("wb") as file,
+        target.open("wb") as file,
         parquet.ParquetWriter(file, schema.with_metadata({"roco": json.dumps(noted)})) as writer,
     ):
         for part in _parts(source.rows()):
@@ -245,7 +212,6 @@ def _write_parquet(source: _Source, temporary: Path, vectors: bool) -> int:
                 flat = arrow.array(np.frombuffer(b"".join(vector for _, vector in part), "<f4"))
                 columns.append(arrow.FixedSizeListArray.from_arrays(flat, source.dim))
             writer.write_batch(arrow.record_batch(columns, schema=schema))
-    return temporary.stat().st_size
 
 
 def _parts(rows: Rows) -> Iterator[list[tuple[Row, bytes]]]:

@@ -17,7 +17,8 @@ import numpy.typing as npt
 
 from roco_search.errors import InputError
 from roco_search.library import Library, Selection
-from roco_search.library.truth.listing import Columns, real_folder
+from roco_search.library.directory import real_path
+from roco_search.library.truth.frames import Columns
 
 NEIGHBOURS = 5
 SMALLEST = 12
@@ -87,11 +88,11 @@ def find_outliers(
     Parameters
     ----------
     library
-        Where to look.
+        The library to search.
     under
         Judge only what is at or below this folder; it is compared as without this.
     n
-        At most so many.
+        The greatest number of outliers to return; None for all.
     least_deviation
         From which deviation on a picture is an outlier.
 
@@ -102,15 +103,13 @@ def find_outliers(
     LibraryEmpty, LibraryError
     """
     if n is not None and n < 1:
-        raise InputError("The number of outliers has to be at least 1; give another with --top.")
+        raise InputError("The number of outliers must be at least 1; choose another `n`.")
     with library.snapshot():
-        index = library.vectors()
-        assert library.model is not None
-        columns = library.listing.columns(library.model)
+        matrix = library.embeddings()
+        columns = library.frames.columns(library.active())
         wanted = np.ones(len(columns.ids), bool)
         if under is not None:
-            wanted[:] = False
-            wanted[index.rows(library.select(Selection(under=(real_folder(under),))))] = True
+            wanted = np.isin(columns.ids, library.frames.select(Selection(under=(real_path(under),))))
     if not wanted.any():
         raise InputError(f"The library has no image under {under}; `roco status` lists the folders that it knows.")
     places = _comparison_folders(columns)
@@ -119,13 +118,13 @@ def find_outliers(
     for place in np.unique(place_of[wanted & (place_of >= 0)]).tolist():
         rows = np.flatnonzero(wanted & (place_of == place))
         around = np.flatnonzero(places.inside(columns, place))
-        scores, deviations = _judge(index.matrix, columns.content, rows, around)
+        scores, deviations = _judge(matrix, columns.content, rows, around)
         for row, score, deviation in zip(rows.tolist(), scores.tolist(), deviations.tolist(), strict=True):
             file = int(columns.file[row])
             if deviation >= least_deviation:
                 worst[file] = max(worst.get(file, (-np.inf, 0.0, row)), (deviation, score, row))
     ordered = sorted(worst.values(), key=lambda found: (-found[0], found[2]))[:n]
-    found = [_explained(index.matrix, columns, places, place_of, *entry) for entry in ordered]
+    found = [_explained(matrix, columns, places, place_of, *entry) for entry in ordered]
     judged = int((wanted & (place_of >= 0)).sum())
     return Outliers(found, judged, int(wanted.sum()) - judged)
 

@@ -1,4 +1,4 @@
-"""What two pictures have in common, looked at as pictures: no embedding tells a copy from a look-alike.
+"""What two pictures have in common as pictures: no embedding distinguishes a copy from a look-alike.
 
 Nothing of a picture outlives the run.
 """
@@ -16,7 +16,7 @@ from roco_search.errors import ImageError
 from roco_search.imaging import open_image
 from roco_search.imaging.ahead import read_ahead
 from roco_search.library import Progress, Skipped
-from roco_search.library.truth.listing import Columns, ListedFile
+from roco_search.library.truth.frames import Columns, ListedFile
 from roco_search.system.process import cores
 
 SIDE = 32  # Fine enough to tell slices of one organ apart, coarse enough to forgive a JPEG, a resize, a window.

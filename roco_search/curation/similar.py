@@ -1,4 +1,4 @@
-"""Images like one that the library has: from its stored vector, with no model and no look at the file."""
+"""Images like one that the library holds: found by its stored vector, without a model and without opening the file."""
 
 import os
 import shlex
@@ -7,7 +7,7 @@ import numpy as np
 
 from roco_search.errors import InputError
 from roco_search.library import Library, StoredFrame
-from roco_search.library.truth.listing import real_folder
+from roco_search.library.directory import real_path
 from roco_search.search.hits import Hit
 
 
@@ -19,11 +19,11 @@ def find_similar(
     Parameters
     ----------
     library
-        Where to look.
+        The library to search.
     path
         A file that it holds.
     n
-        How many, at least 1; fewer only if there are no more.
+        The number of hits, at least 1; fewer are returned only if there are no more.
     frame
         Which frame of the file, from 0; None for the stored one that is nearest the middle.
     other_series
@@ -41,16 +41,16 @@ def find_similar(
     LibraryEmpty, LibraryError
     """
     with library.snapshot():
-        index = library.vectors()
-        chosen = _chosen(library.listing.frames_of(real_folder(path)), os.fspath(path), frame)
-        digest = library.listing.content_hash(chosen.path)
-        own = library.same_file(digest or b"", chosen.path)
+        library.active()
+        chosen = _chosen(library.frames.of_file(real_path(path)), os.fspath(path), frame)
+        digest = library.frames.content_hash(chosen.path)
+        own = library.frames.of_content(digest or b"", chosen.path)
         if other_series:
-            own = np.union1d(own, library.members([chosen.id], "series").get(chosen.id, own))
-        query = np.asarray(index.matrix[index.rows(np.array([chosen.id]))])
+            own = np.union1d(own, library.frames.members([chosen.id], "series").get(chosen.id, own))
+        query = library.embeddings(np.array([chosen.id], np.int64))
         ids, scores = library.search(query, n + len(own))
         found = [(i, score) for i, score in zip(ids[0].tolist(), scores[0].tolist(), strict=True) if i not in own][:n]
-        frames = library.frames(frame_id for frame_id, _ in found)
+        frames = library.frames.get(frame_id for frame_id, _ in found)
     return [
         Hit(
             rank=rank,
@@ -85,4 +85,4 @@ def _chosen(frames: list[StoredFrame], path: str, number: int | None) -> StoredF
         if frame.frame == number:
             return frame
     stored = ", ".join(str(frame.frame + 1) for frame in frames[:5]) + ("" if len(frames) <= 5 else ", …")
-    raise InputError(f"Of {path} the library has frame {stored}, not {number + 1}; index others with `--frames`.")
+    raise InputError(f"Of {path} the library has frame {stored}, not {number + 1}; index others with `frames`.")

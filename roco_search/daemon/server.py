@@ -4,21 +4,21 @@ One query at a time, in the order in which they come. A query runs as `roco quer
 with the asker's standard output and error, so that what is printed cannot differ from what a cold one prints.
 """
 
-import fcntl
 import json
 import os
 import socket
 import struct
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, TextIO
 
 from roco_search import __version__
 from roco_search.daemon import warm
 from roco_search.daemon.client import ACCEPTED, DECLINED, circumstances, socket_of
-from roco_search.errors import InputError, LibraryError
+from roco_search.errors import Busy, LibraryError
+from roco_search.system.files import locked
 
 MAX_REQUEST = 1 << 20
 REQUEST_SECONDS = 1.0
@@ -42,7 +42,7 @@ def serve(library: Path, idle_seconds: float, answer: Answer, ready: Callable[[]
 
     Raises
     ------
-    InputError
+    Busy
         If another process serves this library.
     LibraryError
         If the socket cannot be made.
@@ -68,34 +68,28 @@ def serve(library: Path, idle_seconds: float, answer: Answer, ready: Callable[[]
 
 @contextmanager
 def _listening(path: Path) -> Iterator[socket.socket]:
-    try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path.parent.chmod(0o700)
-        lock = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise LibraryError(
-            f"{path.parent} cannot be used for a socket ({error.strerror}); name a folder of your own with "
-            "XDG_RUNTIME_DIR."
-        ) from None
-    try:
+    with ExitStack() as held:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InputError("This library is being served already; queries go there by themselves.") from None
-        with socket.socket(socket.AF_UNIX) as listener:
-            path.unlink(missing_ok=True)  # of a process that was killed: the lock says that none lives
-            before = os.umask(0o177)
-            try:
-                listener.bind(str(path))
-            finally:
-                os.umask(before)
-            listener.listen(8)
-            try:
-                yield listener
-            finally:
-                path.unlink(missing_ok=True)
-    finally:
-        os.close(lock)
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            path.parent.chmod(0o700)
+            held.enter_context(locked(path.with_suffix(".lock")))
+        except OSError as error:
+            raise LibraryError(
+                f"{path.parent} cannot be used for a socket ({error.strerror}); name a folder of your own with "
+                "XDG_RUNTIME_DIR."
+            ) from None
+        except Busy:
+            raise Busy("This library is being served already; queries go there by themselves.") from None
+        listener = held.enter_context(socket.socket(socket.AF_UNIX))
+        path.unlink(missing_ok=True)  # of a process that was killed: whoever holds the lock is the only one
+        before = os.umask(0o177)
+        try:
+            listener.bind(str(path))
+        finally:
+            os.umask(before)
+        held.callback(path.unlink, missing_ok=True)
+        listener.listen(8)
+        yield listener
 
 
 def _one(connection: socket.socket, library: str, answer: Answer) -> bool:

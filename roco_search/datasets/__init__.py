@@ -34,7 +34,7 @@ from roco_search.datasets.splits import (
     split_off_validation,
 )
 from roco_search.errors import InputError, TrainingError
-from roco_search.system.process import set_aside
+from roco_search.system.process import collector_paused
 
 __all__ = [
     "LeftOut",
@@ -89,7 +89,7 @@ def open_pairs(
     conditions = parse_conditions(where)
     found = find_layout(data)
     name = require_split(found, split)
-    with set_aside():
+    with collector_paused():
         rows = select_rows(found.splits[name](), conditions, f"the split {name} of {found.label}")
         check_choices(rows, found, licences=licences, caption_columns=caption_columns)
         read = assemble(rows, licences=licences, caption_columns=caption_columns)
@@ -133,7 +133,7 @@ def open_training(
     conditions = parse_conditions(where)
     found = find_layout(data)
     own = {TRAIN: require_split(found, TRAIN), VALIDATION: find_split(found, VALIDATION)}
-    with set_aside():
+    with collector_paused():
         rows = {
             split: select_rows(found.splits[name](), conditions, f"the split {name} of {found.label}")
             for split, name in own.items()

@@ -117,7 +117,7 @@ def write_map(
             write_page(path, KIND, map_page(found, color, title, redact_paths=redact_paths))
         case ".png":
             if path.exists() and not force:
-                raise InputError(f"{path} exists, so it is kept; choose another name, or add --force.")
+                raise InputError(f"{path} exists, so it is kept; choose another name, or set `force=True`.")
             write_png(path, figure(found, color))
         case ending:
             raise InputError(f"A map is written as .html or .png, not as {ending or 'a file without an ending'}.")

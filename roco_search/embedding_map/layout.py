@@ -101,11 +101,11 @@ def read_pictures(library: Library, most: int = MOST_POINTS) -> Pictures:
     LibraryEmpty, LibraryError
     """
     with library.snapshot():
-        index = library.vectors()
-        total = len(index.ids)
-        rows = np.sort(np.random.default_rng(0).permutation(total)[:most])
-        ids, vectors = np.array(index.ids[rows]), np.array(index.matrix[rows])
-        stored = library.frames(ids.tolist())
+        known = library.embedded()
+        total = len(known)
+        ids = np.array(known[np.sort(np.random.default_rng(0).permutation(total)[:most])])
+        vectors = library.embeddings(ids)
+        stored = library.frames.get(ids.tolist())
     return Pictures(ids, vectors, [stored[frame_id] for frame_id in ids.tolist()], total)
 
 

@@ -99,9 +99,11 @@ def _umap(vectors: npt.NDArray[np.float32]) -> Any:
             )  # that a seed means one thread, which is intended, and that TensorFlow is missing
             umap: Any = import_module("umap")
     except ImportError:
-        raise InputError("UMAP is not installed; run `pip install 'roco-search[map]'`, or take --method pca.") from None
+        raise InputError(
+            "UMAP is not installed; run `pip install 'roco-search[map]'`, or choose `method=\"pca\"`."
+        ) from None
     if len(vectors) < FEWEST:
-        raise InputError(f"UMAP needs at least {FEWEST} pictures and there are {len(vectors)}; take --method pca.")
+        raise InputError(f'UMAP needs at least {FEWEST} pictures and there are {len(vectors)}; choose `method="pca"`.')
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         reducer = umap.UMAP(

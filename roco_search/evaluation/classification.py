@@ -25,14 +25,14 @@ class Classification:
     Attributes
     ----------
     classes
-        What was told apart.
+        The classes that were distinguished.
     measured
         How well, over all images that belong to one of the classes.
     rows, truth, probabilities
         These images as rows of what was embedded, int64 ``(n,)``; the class of each, int64 ``(n,)``; and the
         model's probability of each class, float64 ``(n, classes)``.
     groups
-        The same for the images of each group; every one is still told apart from all classes.
+        The same for the images of each group; each image is still classified among all classes.
     against, difference
         Another model on the same images, and how much better this one is, by a paired bootstrap.
     """
@@ -63,7 +63,7 @@ def measure_classification(
     found
         What each makes of the same pairs.
     classes
-        What to tell apart.
+        The classes to distinguish.
     by
         A column by whose values to measure too.
     seed

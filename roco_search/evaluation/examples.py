@@ -1,4 +1,4 @@
-"""The images that a model did best and worst on: a mean hides what a look at ten pictures tells."""
+"""The images that a model did best and worst on: a mean hides what a look at ten pictures shows."""
 
 from __future__ import annotations
 

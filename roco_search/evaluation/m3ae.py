@@ -1,4 +1,4 @@
-"""The 2,000 pairs of ROCO that the literature ranks (M3AE, Chen et al. 2022, and those who compare themselves with it).
+"""The 2,000 pairs of ROCO on which the literature reports (M3AE, Chen et al. 2022, and those who compare with it).
 
 The subset is drawn by a program, not published as a list: ``prepro/prepro_finetuning_data.py`` of
 github.com/zhjohnchan/M3AE. Its shuffles follow each other from one seed, so the captions of train and of validation

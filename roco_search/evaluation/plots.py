@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _COLOUR: Mapping[Direction, str] = {"image-to-text": PALETTE[0], "text-to-image": PALETTE[1]}
-_FURTHEST = 100  # ranks of the curve: who looks further?
+_FURTHEST = 100  # ranks of the curve; few people look further
 
 
 def draw_recall(rankings: Sequence[tuple[str, Sequence[Ranking]]]) -> Figure:

@@ -103,7 +103,7 @@ class Ranking:
 def rank_whole_pool(
     images: np.ndarray, texts: np.ndarray, captions: Sequence[str], protocol: str = "whole"
 ) -> list[Ranking]:
-    """Rank both directions over all *n* pairs, strict and any-match; see `metrics.ranks`."""
+    """Rank both directions over all *n* pairs, strict and any-match; see `statistics.ranks`."""
     return [
         Ranking(protocol, direction, matching, len(found), found)
         for (direction, matching), found in ranks_both_ways(images, texts, captions).items()

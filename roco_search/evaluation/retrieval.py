@@ -38,7 +38,7 @@ class RetrievalResult:
     groups
         Both directions under both rules inside each group: its pool is the group alone.
     without_choice
-        Groups with one caption only, in which there is nothing to tell apart.
+        Groups with a single caption, in which there is nothing to rank.
     missing
         Of the pairs of m3ae-2k, those that are not here.
     """

@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from roco_search.errors import InputError
+from roco_search.system.files import write_errors, write_file
+from roco_search.system.text import printable
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -114,15 +116,12 @@ def write_page(path: Path, kind: str, content: str) -> None:
     ------
     InputError
         If it cannot be written, or would overwrite a file that is no such page.
+    StorageFull
     """
-    from roco_search.library.directory import replace_file
-
-    try:
+    with write_errors(path):
         if path.exists() and not is_ours(path, kind):
             raise InputError(f"{path} exists and is not a roco {kind}, so it is kept; choose another name.")
-        replace_file(path, lambda temporary: temporary.write_bytes(content.encode("ascii")))
-    except OSError as error:
-        raise InputError(f"{path} cannot be written ({error.strerror}); choose another path.") from None
+        write_file(path, content)
 
 
 def data_uri(image: Image) -> str:
@@ -130,12 +129,3 @@ def data_uri(image: Image) -> str:
     data = io.BytesIO()
     image.save(data, "JPEG", quality=QUALITY)
     return f"data:image/jpeg;base64,{base64.b64encode(data.getvalue()).decode()}"
-
-
-def printable(text: str) -> str:
-    """Return text whose control characters and undecodable bytes are written out as escapes."""
-    if text.isprintable():
-        return text
-    return "".join(
-        char if char.isprintable() else char.encode("unicode_escape", "surrogatepass").decode("ascii") for char in text
-    )

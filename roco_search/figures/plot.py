@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from roco_search.errors import InputError
 from roco_search.figures.page import mark_safe
+from roco_search.system.files import write_errors, write_file
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -76,17 +76,13 @@ def svg(figure: Figure) -> Markup:
 
 
 def write_png(path: Path, figure: Figure) -> None:
-    """Write a figure as a PNG file, whole or not at all.
+    """Write a figure as a PNG file, whole or not at all, readable by its owner alone.
 
     Raises
     ------
-    InputError
+    InputError, StorageFull
         If it cannot be written.
     """
-    from roco_search.library.directory import replace_file
-
     content = png(figure)
-    try:
-        replace_file(path, lambda temporary: temporary.write_bytes(content))
-    except OSError as error:
-        raise InputError(f"{path} cannot be written ({error.strerror}); choose another path.") from None
+    with write_errors(path):
+        write_file(path, content)

@@ -1,20 +1,31 @@
-"""One file over HTTP: taken up where it was interrupted, and believed only when its hash is right."""
+"""What is fetched from the hub: a model's files, resumed where they were interrupted, and data sets.
+
+The hub's library names the files, their sizes and hashes, and lends its HTTP session. The files of a model are fetched
+here, because that library discards an interrupted file (since its version 2, see its pull request 4228), while a model
+of gigabytes over a slow line has to go on where it stopped. A file is accepted only if its hash is right.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import os
+import re
 import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from roco_search.errors import HubError
+from roco_search.hub.client import Request, connect, refusal, refusals, transport_error
+from roco_search.system.files import FULL, check_space, sha256, storage_full, sync
 
 TRIES = 4  # in a row without a single new byte
 PAUSE_S = 1.0  # before the second try; each further one waits twice as long
 TIMEOUT_S = 30.0
+SECONDS_TO_ANSWER = 30
 _BUSY = frozenset({408, 429, 500, 502, 503, 504})
+_COMMIT = re.compile(r"[0-9a-f]{40,64}")
 
 
 class Progress(Protocol):
@@ -43,15 +54,149 @@ class RemoteFile:
         """Whether a file on this disk is that file."""
         if file.stat().st_size != self.size:
             return False
-        with file.open("rb") as stream:
-            if self.sha256:
-                return hashlib.file_digest(stream, "sha256").hexdigest() == self.sha256
-            if self.blob:
-                # Git hashes a header before the content: https://git-scm.com/book/en/v2/Git-Internals-Git-Objects
-                digest = hashlib.sha1(b"blob %d\0" % self.size, usedforsecurity=False)
-                digest.update(stream.read())
-                return digest.hexdigest() == self.blob
+        if self.sha256:
+            return sha256(file) == self.sha256
+        if self.blob:
+            # Git hashes a header before the content: https://git-scm.com/book/en/v2/Git-Internals-Git-Objects
+            digest = hashlib.sha1(b"blob %d\0" % self.size, usedforsecurity=False)
+            digest.update(file.read_bytes())
+            return digest.hexdigest() == self.blob
         return True
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What a repository holds at one commit.
+
+    Attributes
+    ----------
+    request
+        How it was asked for.
+    commit
+        The commit, in hexadecimal.
+    licence
+        As its card states it, or None.
+    names
+        Every file.
+    """
+
+    request: Request
+    commit: str
+    licence: str | None
+    names: tuple[str, ...]
+    _files: Mapping[str, RemoteFile | None]
+
+    def file(self, name: str) -> RemoteFile:
+        """Return what the hub says of a file. Raises `HubError` if it does not say how large it is."""
+        if (found := self._files[name]) is None:
+            raise HubError(
+                f"{self.request.endpoint} does not say how large {name} of {self.request.repository} is; use another "
+                "endpoint."
+            )
+        return found
+
+
+def list_model(repository: str, revision: str | None, otherwise: str, endpoint: str | None = None) -> Listing:
+    """Ask the hub what a model's repository holds.
+
+    Parameters
+    ----------
+    repository
+        ``org/name``.
+    revision
+        A branch, tag, commit or ``refs/pr/N``; None for the main branch.
+    otherwise
+        A sentence with what can be done where the hub cannot be reached.
+    endpoint
+        See `connect`.
+
+    Raises
+    ------
+    ModelNotFound, HubError
+    """
+    api = connect(endpoint)
+    request = Request(repository, api.endpoint, otherwise=otherwise)
+    with refusals(request):
+        info = api.model_info(repository, revision=revision, files_metadata=True, timeout=SECONDS_TO_ANSWER)
+    commit = str(info.sha)
+    if not _COMMIT.fullmatch(commit):
+        raise HubError(f"{api.endpoint} does not say which commit it has of {repository}; use another endpoint.")
+    files = {
+        entry.rfilename: RemoteFile(entry.rfilename, entry.size, entry.lfs.sha256 if entry.lfs else None, entry.blob_id)
+        if entry.size is not None
+        else None
+        for entry in info.siblings or ()
+    }
+    return Listing(request, commit, _licence(info.card_data), tuple(sorted(files)), files)
+
+
+def _licence(card: Any) -> str | None:
+    if card is None or not card.get("license"):
+        return None
+    named = card.get("license_name")
+    return str(named if card.get("license") == "other" and named else card.get("license"))
+
+
+def open_offer(listing: Listing, author: str, word: str) -> int | None:
+    """Return the number of an open pull request of `author` with `word` in its title; None without, or on a mirror."""
+    try:
+        offers = connect(listing.request.endpoint).get_repo_discussions(
+            listing.request.repository, author=author, discussion_type="pull_request", discussion_status="open"
+        )
+        return next((offer.num for offer in offers if word in offer.title), None)
+    except (transport_error(), KeyError, ValueError):  # a mirror may have no discussions
+        return None
+
+
+def fetch_files(
+    listing: Listing,
+    files: Sequence[RemoteFile],
+    folder: Path,
+    progress: Progress | None = None,
+    came: Callable[[RemoteFile], None] = lambda _: None,
+) -> None:
+    """Fetch files of a repository, in this order, into a folder; what is there of them already is not fetched again.
+
+    Parameters
+    ----------
+    listing
+        Of the repository.
+    files
+        Which of its files.
+    folder
+        Where to; files of other names are deleted from it.
+    progress
+        Counts bytes.
+    came
+        Is called with each file once it is there; what it raises ends the download.
+
+    Raises
+    ------
+    HubError, StorageFull
+    """
+    from huggingface_hub import get_session, hf_hub_url
+    from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]  # documented, not re-exported
+
+    # A file by another name may have been left by another version of roco.
+    names = {file.name for file in files} | {f"{file.name}.part" for file in files}
+    for stray in folder.iterdir():
+        if stray.name not in names:
+            stray.unlink()
+    total = sum(file.size for file in files)
+    there = sum(file.stat().st_size for file in folder.iterdir())
+    check_space(folder, total - there)
+    if progress:
+        progress.start(total, min(there, total))
+    request = listing.request
+    try:
+        with refusals(request):
+            for file in files:
+                url = hf_hub_url(request.repository, file.name, revision=listing.commit, endpoint=request.endpoint)
+                fetch(get_session(), url, build_hf_headers(library_name="roco"), file, folder, progress)
+                came(file)
+    finally:
+        if progress:
+            progress.stop()
 
 
 def fetch(
@@ -64,8 +209,14 @@ def fetch(
 
     Parameters
     ----------
-    session : an ``httpx`` client that follows redirects.
-    headers : of the request; a token in them stays with the host it is meant for.
+    session
+        An ``httpx`` client that follows redirects.
+    url, headers
+        Of the request; a token in them stays with the host it is meant for.
+    file, folder
+        What to bring, and where to.
+    progress
+        Counts bytes.
 
     Raises
     ------
@@ -107,13 +258,6 @@ def fetch(
     part.replace(target)
 
 
-def transport_error() -> type[Exception]:
-    """Return the base of what the hub's HTTP client raises: of ``httpx`` in its versions 1, of ``httpx2`` in 2."""
-    from huggingface_hub import errors
-
-    return errors.HTTPError  # type: ignore[attr-defined]
-
-
 def _append(
     session: Any, url: str, headers: dict[str, str], file: RemoteFile, part: Path, progress: Progress | None
 ) -> None:
@@ -137,10 +281,41 @@ def _append(
                     raise HubError(f"The hub sends more of {file.name} than it announced; try again later.")
                 stream.write(chunk)
                 _tell(progress, len(chunk))
-            stream.flush()
-            os.fsync(stream.fileno())
+    sync(part)
 
 
 def _tell(progress: Progress | None, count: int) -> None:
     if progress:
         progress.advance(count)
+
+
+def fetch_data_set(identifier: str) -> Any:
+    """Download a data set of the hub into the cache of `datasets`, where it stays, or open it from there.
+
+    Raises
+    ------
+    HubError
+        If there is no network and it is not in the cache, or the hub refuses it.
+    StorageFull
+        If the disk of the cache is full.
+    ImportError
+        If `datasets` is not installed.
+    """
+    import datasets
+
+    otherwise = "Where there is no network, download the data set elsewhere, and give its folder."
+    request = Request(identifier, connect().endpoint, "dataset", otherwise=otherwise)
+    try:
+        return datasets.load_dataset(identifier)  # type: ignore[attr-defined]
+    except datasets.exceptions.DatasetNotFoundError:
+        raise HubError(
+            f"There is no folder {identifier} here, and the hub offers no data set of that name; check the name, and "
+            "if the data set requires consent, give it there and log in with 'hf auth login'."
+        ) from None
+    except Exception as error:  # of any kind: the HTTP client's, the hub's, pyarrow's
+        if isinstance(error, OSError) and error.errno in FULL:
+            raise storage_full(f"the cache of data sets, {datasets.config.HF_DATASETS_CACHE},") from None
+        kind = type(error).__name__
+        raise refusal(error, request) or HubError(
+            f"The data set {identifier} of the hub cannot be loaded ({kind}); download it yourself and give its folder."
+        ) from None

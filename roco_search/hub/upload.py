@@ -1,53 +1,77 @@
-"""A trained model to the hub: its own files and nothing else that lies in the folder."""
+"""A folder becomes a repository of the hub, private if it is new."""
 
 from __future__ import annotations
 
-import os
+from collections.abc import Sequence
 from pathlib import Path
 
-from roco_search.errors import HubError
-from roco_search.models.catalogue.installed import belongs_to_a_model
-from roco_search.training.outcome.card import FACTS
-from roco_search.training.outcome.log import CURVES
+from roco_search.errors import InputError
+from roco_search.hub.client import Kind, Request, connect, is_repository, refusal, unreachable
+
+BRANCH = "main"
 
 
-def push(directory: Path, repository: str) -> str:
-    """Upload the model in a folder to ``org/name``, private if it is new, and return its address.
+def upload(
+    folder: Path,
+    repository: str,
+    kind: Kind,
+    message: str,
+    *,
+    only: Sequence[str] | None = None,
+    ignored: Sequence[str] = (),
+    replaced: Sequence[str] = (),
+    endpoint: str | None = None,
+) -> str:
+    """Upload a folder in one commit, and return the address of its page.
 
-    Weights, configuration, tokenizer, card, settings and curves go; checkpoints, logs and data never do.
+    A repository that exists keeps its visibility, and those of its files that are neither uploaded nor replaced.
+
+    Parameters
+    ----------
+    folder
+        What to upload.
+    repository
+        ``org/name``.
+    kind
+        Of the repository; a Space is one of Gradio.
+    message
+        Of the commit.
+    only, ignored
+        Patterns of the files to upload, all without `only`, and of those among them to leave out.
+    replaced
+        Patterns of files to delete there where `folder` has none of that name.
+    endpoint
+        See `connect`.
 
     Raises
     ------
+    InputError
+        If `repository` is not a name that the hub can have.
     HubError
-        If the hub cannot be reached, or refuses.
+        If the hub refuses, or cannot be reached.
     """
-    from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
-
-    files = sorted(path.name for path in directory.iterdir() if goes(path.name))
-    # The variable is read now, not when the client's module was first imported.
-    api = HfApi(endpoint=os.environ.get("HF_ENDPOINT", "").rstrip("/") or None)
+    if not is_repository(repository):
+        raise InputError(f"{repository!r} is not a name that the hub can have; write it as ORG/NAME.")
+    api = connect(endpoint)
+    request = Request(repository, api.endpoint, kind, uploads=True, otherwise=f"Everything is in {folder}.")
     try:
-        url = api.create_repo(repository, private=True, exist_ok=True)
+        sdk = "gradio" if kind == "space" else None
+        api.create_repo(repository, repo_type=kind, space_sdk=sdk, private=True, exist_ok=True)
         api.upload_folder(
-            repo_id=repository, folder_path=directory, allow_patterns=files, commit_message="Trained with roco train"
+            repo_id=repository,
+            repo_type=kind,
+            folder_path=folder,
+            revision=BRANCH,
+            allow_patterns=list(only) if only is not None else None,
+            ignore_patterns=list(ignored) or None,
+            delete_patterns=list(replaced) or None,
+            commit_message=message,
         )
-    except HFValidationError:
-        raise HubError(f"{repository!r} is no name of a repository; write it as org/name.") from None
-    except HfHubHTTPError as error:
-        status = error.response.status_code if error.response is not None else "no answer"
-        raise HubError(
-            f"The hub did not take {repository} (HTTP {status}); the model is in {directory}. Log in with 'hf auth "
-            "login' to an account that may write there, and push again."
-        ) from None
-    except Exception as error:  # the hub's client raises its HTTP library's errors as they are
-        raise HubError(
-            f"The hub could not be reached ({type(error).__name__}); the model is in {directory}. Push it where there "
-            "is a network."
-        ) from None
-    return str(url)
-
-
-def goes(name: str) -> bool:
-    """Whether a file of a run's folder belongs to the model that is pushed."""
-    return belongs_to_a_model(name) or name in (FACTS, CURVES)
+    except Exception as error:
+        found = refusal(error, request)
+        if found is None and isinstance(error, OSError | RuntimeError):  # its Xet client raises these
+            found = unreachable(error, request)
+        if found is None:
+            raise
+        raise found from None
+    return request.page

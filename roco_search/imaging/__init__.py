@@ -45,6 +45,7 @@ def open_image(
     window: Window | None = None,
     frames: FrameChoice | FrameNumbers = "middle",
     at_least: int | None = None,
+    overlays: bool = False,
 ) -> Iterator[Frame]:
     """Yield frames of an image file, rendered for a human eye.
 
@@ -61,12 +62,16 @@ def open_image(
         and of the automatic range of a raster image of more than 8 bits (in its grey values). Colour and
         8-bit raster images have no use for it.
     frames
-        Of a file with several frames: ``"middle"``, ``"all"``, so many, evenly spaced, or a tuple of numbers from 0.
+        Which frames of a file with several: ``"middle"``, ``"all"``, a number of evenly spaced ones, or a tuple
+        of their numbers from 0.
     at_least
         The pixels that the shorter side has to keep. A picture that has twice as many or more may come out smaller, by
         a whole factor: it is decoded in a lower resolution or averaged before it is rendered. Scaled down to half of
         `at_least`, it differs from the whole picture, scaled down, by less than a grey level in the mean. None for
         every pixel there is.
+    overlays
+        Whether to draw the overlay planes of a DICOM image (graphics and text that a program or a person laid over it)
+        in white. They are no part of the picture, and are never in what is embedded.
 
     Yields
     ------
@@ -85,7 +90,7 @@ def open_image(
         If `frames` is none of the choices.
     """
     path = Path(path)
-    yield from _open(sniff(path), path, window, frames, at_least)
+    yield from _open(sniff(path), path, window, frames, at_least, overlays=overlays)
 
 
 def open_image_bytes(
@@ -146,13 +151,15 @@ def _open(
     window: Window | None,
     frames: FrameChoice | FrameNumbers,
     at_least: int | None = None,
+    *,
+    overlays: bool = False,
 ) -> Iterator[Frame]:
     match kind:
         case "dicom":
             # Each kind's own libraries are imported on first use: `roco --help` needs neither.
             from roco_search.imaging.dicom.pipeline import open_dicom
 
-            yield from _in_own_words(kind, open_dicom(source, window, frames, at_least))
+            yield from _in_own_words(kind, open_dicom(source, window, frames, at_least, overlays=overlays))
         case "raster":
             from roco_search.imaging.raster import open_raster
 

@@ -20,7 +20,7 @@ class Source(Protocol):
 
 
 class InMemory:
-    """The content of an image file that lies in memory."""
+    """The content of an image file, in memory."""
 
     def __init__(self, content: bytes) -> None:
         self._content = content
@@ -31,7 +31,7 @@ class InMemory:
 
 
 FrameChoice = Literal["middle", "all"] | int
-"""Which frames of a file with several: the middle one, all, or so many, evenly spaced."""
+"""Which frames of a file with several: the middle one, all, or a number of evenly spaced ones."""
 
 FrameNumbers = tuple[int, ...]
 """Exactly these frames, by their numbers from 0."""
@@ -41,6 +41,13 @@ MAX_PIXELS = 178_956_970
 
 Twice Pillow's own warning limit, where Pillow itself begins to refuse. The largest radiographs and
 whole-slide overviews stay far below; what lies above is a damaged header or a decompression bomb.
+"""
+
+MAX_BYTES = 880 * 10**6
+"""Bytes of memory that one picture may take above which a file is refused before it is decoded.
+
+With what Python and its libraries hold, a picture stays below 1 GB. Grey values are rendered a stretch at a time, so
+that what counts is the decoded values and the picture of 3 bytes a pixel.
 """
 
 
@@ -132,4 +139,19 @@ def check_size(width: int, height: int) -> None:
     if width * height > MAX_PIXELS:
         raise UnreadableImage(
             f"too large: {width} × {height} pixels, where at most {MAX_PIXELS:,} are read; make it smaller"
+        )
+
+
+def check_cost(needed: int) -> None:
+    """Refuse a picture by the bytes of memory that decoding and rendering it *will* take.
+
+    Raises
+    ------
+    UnreadableImage
+        If those are more than `MAX_BYTES`.
+    """
+    if needed > MAX_BYTES:
+        raise UnreadableImage(
+            f"too large: showing it would take {needed / 1e9:.1f} GB of memory, where at most {MAX_BYTES / 1e9:.1f} "
+            "are used for one picture; make it smaller"
         )

@@ -1,21 +1,27 @@
 """From stored values to a picture for a human eye: the pipelines of PS3.4 N.2 and PS3.3 C.11.
 
 Every function takes and returns arrays; none of them knows about files. Grey values are float32 between the
-steps and become uint8 only at the end, so that no step quantises what the next one needs.
+steps (float64 where they come from 32 bits or more, which float32 would round) and become uint8 only at the end, so
+that no step quantises what the next one needs.
 """
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from roco_search.imaging.frame import MAX_PIXELS, Window
+from roco_search.imaging.frame import Window
 
-Values = npt.NDArray[np.float32]
+Values = npt.NDArray[np.floating[Any]]
 Picture = npt.NDArray[np.uint8]
 VoiFunction = Literal["LINEAR", "LINEAR_EXACT", "SIGMOID"]
 
+STRETCH = 2**20  # Pixels that are rendered at once.
+SAMPLE = 2**24  # Values from which a range is taken at most.
+MAX_ENLARGED = 2**26  # Pixels of a picture that was enlarged so that its pixels are square.
 MAX_ASPECT = 20.0  # Beyond this a pixel spacing is a damaged value, not a thick reformatted slice.
 
 
@@ -28,7 +34,7 @@ class LookupTable:
 
 
 def average(values: npt.NDArray[Any], factor: int) -> npt.NDArray[Any]:
-    """Return the means of blocks of ``factor x factor`` values, float32; what is over at the ends is left out.
+    """Return the means of blocks of ``factor x factor`` values; what is over at the ends is left out.
 
     Parameters
     ----------
@@ -36,6 +42,11 @@ def average(values: npt.NDArray[Any], factor: int) -> npt.NDArray[Any]:
         ``(rows, columns)`` of any real type.
     factor
         1 returns `values` as they are.
+
+    Returns
+    -------
+    numpy.ndarray
+        float32, or float64 where `as_values` needs it.
     """
     if factor == 1:
         return values
@@ -44,20 +55,53 @@ def average(values: npt.NDArray[Any], factor: int) -> npt.NDArray[Any]:
     if not kept.dtype.isnative:
         kept = kept.astype(kept.dtype.newbyteorder("="))
     # Whole rows first, where values lie beside each other; a row of sums then stays in the cache.
-    wide: Any = np.float32 if kept.dtype.kind == "f" else np.int32 if kept.dtype.itemsize <= 2 else np.float64
+    precise = as_values(kept[:0]).dtype
+    wide: Any = np.int32 if kept.dtype.kind in "ui" and kept.dtype.itemsize <= 2 else precise
     sums = kept[0::factor].astype(wide)
     for row in range(1, factor):
         sums += kept[row::factor]
-    total = sums[:, 0::factor].astype(np.float32)
+    total = sums[:, 0::factor].astype(precise)
     for column in range(1, factor):
         total += sums[:, column::factor]
-    total /= np.float32(factor * factor)
+    total /= precise.type(factor * factor)
     return total
+
+
+def as_values(stored: npt.NDArray[Any]) -> Values:
+    """Return stored numbers as grey values: float32, or float64 if they have 32 bits or more and are no float32."""
+    deep = stored.dtype.itemsize > 4 or (stored.dtype.itemsize == 4 and stored.dtype.kind != "f")
+    return stored.astype(np.float64 if deep else np.float32, copy=False)
+
+
+def sample(stored: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return numbers of all parts of a picture that are enough to take a range from: all of them, up to `SAMPLE`."""
+    step = math.ceil(math.sqrt(max(1.0, stored.size / SAMPLE)))
+    return stored[::step, ::step]
+
+
+def by_stretches(stored: npt.NDArray[Any], render: Callable[[npt.NDArray[Any]], Values], *, inverted: bool) -> Picture:
+    """Render a grey picture some rows at a time, so that what lies between stored values and picture stays small.
+
+    Parameters
+    ----------
+    stored
+        ``(rows, columns)``.
+    render
+        Returns display values 0..1 of some rows.
+    inverted
+        See `to_picture`.
+    """
+    rows, columns = stored.shape
+    picture = np.empty((rows, columns, 3), np.uint8)
+    step = max(1, STRETCH // max(1, columns))
+    for start in range(0, rows, step):
+        picture[start : start + step] = to_picture(render(stored[start : start + step]), inverted=inverted)
+    return picture
 
 
 def apply_lookup_table(values: Values, table: LookupTable) -> Values:
     """Map values through a table; those outside take its first or last entry (PS3.3 C.11.1.1.1)."""
-    position = np.nan_to_num(values) - np.float32(table.first)
+    position = np.nan_to_num(values) - values.dtype.type(table.first)
     index = np.clip(np.rint(position), 0, len(table.entries) - 1).astype(np.intp)
     mapped: Values = table.entries[index].astype(np.float32)
     return mapped
@@ -66,7 +110,7 @@ def apply_lookup_table(values: Values, table: LookupTable) -> Values:
 def rescale(values: Values, slope: float, intercept: float) -> Values:
     """Return ``values * slope + intercept`` (PS3.3 C.11.1.1.2)."""
     with np.errstate(all="ignore"):
-        return values * np.float32(slope) + np.float32(intercept)
+        return values * values.dtype.type(slope) + values.dtype.type(intercept)
 
 
 def apply_window(values: Values, window: Window, function: VoiFunction = "LINEAR") -> Values:
@@ -88,16 +132,17 @@ def apply_window(values: Values, window: Window, function: VoiFunction = "LINEAR
         float32 in 0..1, by PS3.3 C.11.2.1.2.1 (LINEAR), C.11.2.1.3.1 (SIGMOID) or C.11.2.1.3.2
         (LINEAR_EXACT).
     """
-    center, width = np.float32(window.center), np.float32(max(window.width, 1e-30))
+    number = values.dtype.type
+    center, width = number(window.center), number(max(window.width, 1e-30))
     with np.errstate(all="ignore"):
         if function == "SIGMOID":
             shown = 1 / (1 + np.exp(-4 * (values - center) / width))
         elif function == "LINEAR_EXACT" or width < 1:
-            shown = (values - center) / width + np.float32(0.5)
+            shown = (values - center) / width + number(0.5)
         elif width == 1:
-            shown = values > center - np.float32(0.5)
+            shown = (values > center - number(0.5)).astype(values.dtype)
         else:
-            shown = (values - (center - np.float32(0.5))) / (width - 1) + np.float32(0.5)
+            shown = (values - (center - number(0.5))) / (width - 1) + number(0.5)
     return _clipped(shown)
 
 
@@ -106,7 +151,7 @@ def stretch(values: Values, low: float, high: float) -> Values:
     if not high > low:
         return np.zeros(values.shape, np.float32)
     with np.errstate(all="ignore"):
-        shown = (values - np.float32(low)) / np.float32(high - low)
+        shown = (values - values.dtype.type(low)) / values.dtype.type(high - low)
     return _clipped(shown)
 
 
@@ -146,10 +191,12 @@ def to_picture(shown: Values, *, inverted: bool) -> Picture:
 
 def colour_to_picture(colour: npt.NDArray[Any], bits: int) -> Picture:
     """Return unsigned colour samples of `bits` bits as uint8. No window applies to colour (PS3.3 C.11.2)."""
-    if bits > 8:
-        return (colour >> (bits - 8)).astype(np.uint8)
     if bits == 8:
-        return colour.astype(np.uint8)
+        return colour.astype(np.uint8, copy=False)
+    if bits > 8:
+        picture = np.empty(colour.shape, np.uint8)
+        np.right_shift(colour, bits - 8, out=picture, casting="unsafe")
+        return picture
     scaled: Picture = (colour.astype(np.uint16) * 255 // (2**bits - 1)).astype(np.uint8)
     return scaled
 
@@ -168,14 +215,14 @@ def square_pixels(picture: Picture, aspect: float | None) -> Picture:
     -------
     numpy.ndarray
         uint8 ``(height, width, 3)``. The coarser axis is enlarged, so that no detail is lost, unless that
-        would exceed `MAX_PIXELS`: then the finer one is reduced.
+        would exceed `MAX_ENLARGED`: then the finer one is reduced.
     """
     from PIL import Image
 
     if aspect is None or not 1 / MAX_ASPECT <= aspect <= MAX_ASPECT or abs(aspect - 1) < 0.01:
         return np.ascontiguousarray(picture)
     rows, columns = picture.shape[:2]
-    enlarged = rows * columns * max(aspect, 1 / aspect) <= MAX_PIXELS
+    enlarged = rows * columns * max(aspect, 1 / aspect) <= MAX_ENLARGED
     if (aspect > 1) == enlarged:
         size = (columns, max(1, round(rows * aspect)))
     else:

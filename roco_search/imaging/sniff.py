@@ -14,8 +14,8 @@ HEAD = 1024  # One block: the preamble, the prefix and a few elements.
 RASTER_EXTENSIONS = frozenset({".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".tif", ".tiff", ".webp", ".bmp"})
 DICOM_EXTENSIONS = frozenset({".dcm", ".dicom"})
 _BMP_HEADERS = frozenset({12, 40, 52, 56, 64, 108, 124})
-_SHORT_VRS = frozenset(b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split())
-_LONG_VRS = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
+SHORT_VRS = frozenset(b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split())
+LONG_VRS = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
 
 
 class Encoding(NamedTuple):
@@ -99,10 +99,11 @@ def encoding_of(head: bytes) -> Encoding | None:
         Encoding(implicit=True, little_endian=True),
         Encoding(implicit=False, little_endian=False),
     ]
-    return next((encoding for encoding in candidates if _reads_as(head, encoding)), None)
+    return next((encoding for encoding in candidates if reads_as(head, encoding)), None)
 
 
-def _reads_as(head: bytes, encoding: Encoding) -> bool:
+def reads_as(head: bytes, encoding: Encoding) -> bool:
+    """Tell whether `head` begins with two well-formed elements of `encoding`."""
     order = "<" if encoding.little_endian else ">"
     offset, previous, elements = 0, 0, 0
     while elements < 2:
@@ -129,9 +130,9 @@ def _value_length(head: bytes, offset: int, encoding: Encoding, order: str) -> t
         start = offset + 8
     else:
         vr = head[offset + 4 : offset + 6]
-        if vr in _LONG_VRS:
+        if vr in LONG_VRS:
             length, start = struct.unpack_from(f"{order}I", head, offset + 8)[0], offset + 12
-        elif vr in _SHORT_VRS:
+        elif vr in SHORT_VRS:
             length, start = struct.unpack_from(f"{order}H", head, offset + 6)[0], offset + 8
         else:
             return None

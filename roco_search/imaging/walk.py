@@ -20,7 +20,7 @@ class FoundFile(NamedTuple):
 
 @dataclass(slots=True)
 class Walk:
-    """What lies below some roots.
+    """The files below some roots.
 
     Attributes
     ----------
@@ -41,7 +41,7 @@ class Walk:
     def add(self, root: str, excluded: Iterable[str] = ()) -> None:
         """Walk everything below `root`, a real path, but not into the `excluded` folders.
 
-        Hidden files and folders and the leftovers of macOS (``._*``, ``__MACOSX``) are passed over; the root itself
+        Hidden files and folders and the leftovers of macOS (``._*``, ``__MACOSX``) are skipped; the root itself
         may be hidden. Links are followed, each folder is visited once, so that a cycle ends.
         """
         self._seen.update(excluded)
@@ -95,7 +95,7 @@ class Walk:
 
 
 def holds_image(paths: Iterable[str]) -> bool:
-    """Tell whether one of these files looks like an image, readable or not."""
+    """Return whether one of these files looks like an image, readable or not."""
     for path in paths:
         try:
             if sniff(path) is not None:
@@ -106,7 +106,7 @@ def holds_image(paths: Iterable[str]) -> bool:
 
 
 def is_below(path: str, folder: str) -> bool:
-    """Tell whether `path` is `folder` or lies below it."""
+    """Return whether `path` is `folder` or below it."""
     return path == folder or path.startswith(folder.rstrip("/") + "/")
 
 

@@ -1,26 +1,26 @@
 """A searchable collection of images on disk. `Library` is the whole engine; a command only parses, calls, renders."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
 
-from roco_search.library.directory import default_library_path, discard_caches, prepare, sweep_temporary, writer_lock
-from roco_search.library.records import (
-    EmbeddingSet,
-    IndexReport,
-    LibraryHealth,
-    LibraryStatus,
-    Progress,
-    ReembedReport,
-    RootStatus,
-    Skipped,
-    StoredFrame,
-)
-from roco_search.library.searching import Searchable
-from roco_search.library.truth.selection import Selection
+import numpy as np
+import numpy.typing as npt
+
+from roco_search.errors import InputError, LibraryEmpty
+from roco_search.library.directory import default_library_path, discard_caches, prepare, writer_lock
+from roco_search.library.faults import no_image_yet
+from roco_search.library.reports import IndexReport, LibraryHealth, LibraryStatus, Progress, Skipped
+from roco_search.library.truth.embeddings import EmbeddingSet
+from roco_search.library.truth.frames import Frames, Selection, StoredFrame
 from roco_search.library.truth.store import Store
-from roco_search.library.vectors.index import Mode
+from roco_search.library.vectors.index import VectorIndex
+from roco_search.library.vectors.matrix import Generation
+from roco_search.library.vectors.planner import Mode
+from roco_search.system.files import sweep
 
 if TYPE_CHECKING:
     from roco_search.imaging.frame import FrameChoice
@@ -29,45 +29,51 @@ if TYPE_CHECKING:
 
 __all__ = [
     "EmbeddingSet",
-    "IndexReport",
     "Library",
-    "LibraryHealth",
     "LibraryStatus",
     "Mode",
     "Progress",
-    "ReembedReport",
-    "RootStatus",
     "Selection",
     "Skipped",
     "StoredFrame",
     "default_library_path",
 ]
 
+Ids = npt.NDArray[np.int64]
+Vectors = npt.NDArray[np.float32]
+PathLike = str | os.PathLike[str]
 
-class Library(Searchable):
+
+class Library:
     """An open library. Many processes may search in it while one writes.
 
-    Use `Library.create_or_open` to index and `Library.open` for everything else; both are context managers.
+    `Library.create_or_open` is for indexing and `Library.open` for everything else; both are context managers. What is
+    stored of the pictures is in `frames`.
     """
 
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._index: VectorIndex | None = None
+        self.frames: Frames = store.frames
+
     @classmethod
-    def create_or_open(cls, directory: str | os.PathLike[str]) -> "Library":
+    def create_or_open(cls, directory: PathLike) -> Self:
         """Open the library in `directory`, making it, private to its owner, if there is none.
 
         Raises
         ------
         InputError
             If `directory` is a file, or holds other things than a library.
-        LibraryBusy, LibraryTooNew, LibraryCorrupt, StorageFull, LibraryError
+        Busy, LibraryTooNew, LibraryCorrupt, StorageFull, LibraryError
         """
-        place = Path(directory).absolute()
-        prepare(place)
-        with writer_lock(place):
-            sweep_temporary(place)
-            return cls(Store.create_or_open(place))
+        folder = Path(directory).absolute()
+        prepare(folder)
+        with writer_lock(folder):
+            sweep(folder)
+            return cls(Store.create_or_open(folder))
 
     @classmethod
-    def open(cls, directory: str | os.PathLike[str]) -> "Library":
+    def open(cls, directory: PathLike) -> Self:
         """Open an existing library.
 
         Raises
@@ -76,11 +82,161 @@ class Library(Searchable):
         """
         return cls(Store.open(Path(directory).absolute()))
 
+    def close(self) -> None:
+        """Close the library."""
+        self._index = None
+        self._store.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # What it is.
+
+    @property
+    def directory(self) -> Path:
+        """The library's folder."""
+        return self._store.directory
+
+    @property
+    def model(self) -> EmbeddingSet | None:
+        """The embeddings that answer queries; None if nothing was ever indexed."""
+        return self._store.embeddings.active()
+
+    def active(self) -> EmbeddingSet:
+        """Return the embeddings that answer queries.
+
+        Raises
+        ------
+        LibraryEmpty
+            If there are none, or none is left.
+        """
+        active = self.model
+        if active is None or not active.count:
+            raise no_image_yet(self.directory)
+        return active
+
+    def roots(self) -> list[str]:
+        """Return the folders and files that were indexed, by their real paths, ascending."""
+        return [root.path for root in self._store.files.roots()]
+
+    def status(self) -> LibraryStatus:
+        """Return what the library holds."""
+        from roco_search.library.upkeep import status
+
+        return status(self._store)
+
+    def path_hash(self, path: str) -> str:
+        """Return what stands for a path in a shared report: useless without this library's own key."""
+        hashed = self._store.keyed_hash(path, "path")
+        assert hashed is not None
+        return hashed
+
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Let everything inside see one state of the library, whatever another process writes meanwhile."""
+        with self._store.snapshot():
+            yield
+
+    # Its vectors. All of these raise LibraryEmpty where there are none.
+
+    def vectors(self) -> VectorIndex:
+        """Return the index of the vectors, brought up to date first."""
+        with self._store.snapshot():
+            try:
+                active = self.active()
+            except LibraryEmpty:
+                self._index = None
+                raise
+            if self._index is None or self._index.generation != Generation.of(self._store, active):
+                self._index = VectorIndex.open(self._store, active)
+            return self._index
+
+    def embedded(self, ids: Ids | None = None) -> Ids:
+        """Return the ids of the frames that have a vector, int64, ascending: of all frames, or among `ids`.
+
+        While a re-embedding is incomplete, a frame can have a vector of the new model alone.
+        """
+        index = self.vectors()
+        return index.ids if ids is None else index.ids[index.rows(ids)]
+
+    def embedding(self, frame_id: int) -> Vectors | None:
+        """Return the vector of a frame, float32 ``(dim,)`` of unit norm; None if it has none."""
+        known = self.embedded(np.array([frame_id], np.int64))
+        return self.embeddings(known)[0] if len(known) else None
+
+    def embeddings(self, ids: Ids | None = None) -> Vectors:
+        """Return the vectors of frames.
+
+        Parameters
+        ----------
+        ids
+            Frame ids, int64 ``(n,)``, in any order; None for all, in the order of `embedded`.
+
+        Returns
+        -------
+        vectors
+            float32 ``(n, dim)`` of unit norm, row i that of ``ids[i]``. All of them are a read-only map of the file,
+            which takes no memory until it is read.
+
+        Raises
+        ------
+        InputError
+            If a frame has no vector; `embedded` leaves these out.
+        """
+        index = self.vectors()
+        return index.matrix if ids is None else index.vectors_of(ids)
+
+    def scores(self, query: Vectors, ids: Ids) -> Vectors:
+        """Return the cosine similarities of frames to one query, float32 ``(n,)``, equal to those of `search`."""
+        index = self.vectors()
+        return index.scores(query, index.rows_of(ids))
+
+    def search(self, queries: Vectors, k: int, mode: Mode = "auto", among: Ids | None = None) -> tuple[Ids, Vectors]:
+        """Find the frames nearest to query vectors.
+
+        Parameters
+        ----------
+        queries
+            float32 ``(q, dim)`` of unit norm.
+        k
+            The number of frames to find for each query, at least 1; limited to the number of frames searched.
+        mode
+            "exact", "approximate", or "auto": see `VectorIndex.search`.
+        among
+            Only these frames, by id, such as `frames.select` returns; None for all.
+
+        Returns
+        -------
+        ids, scores
+            Frame ids, int64, and cosine similarities, float32, both ``(q, k)``, best first.
+
+        Raises
+        ------
+        InputError
+        """
+        index = self.vectors()
+        if queries.ndim != 2 or queries.shape[1] != index.generation.dim:
+            raise InputError(
+                f"A query vector must have {index.generation.dim} values, as the library's do; this one has "
+                f"{queries.shape[-1]}. Make it with the library's own model."
+            )
+        if k < 1:
+            raise InputError("The number of hits must be at least 1; choose another `k`.")
+        return index.search(queries, k, mode, among)
+
+    # What changes it. Each holds the writer's lock, so each can raise Busy, StorageFull and LibraryError.
+
     def index(
         self,
-        paths: Iterable[str | os.PathLike[str]],
+        paths: Iterable[PathLike] | None,
         encoder: "Encoder",
         *,
+        reembed: bool = False,
         frames: "FrameChoice | None" = None,
         prune_missing: bool = False,
         retry_failed: bool = False,
@@ -92,18 +248,21 @@ class Library(Searchable):
         Parameters
         ----------
         paths
-            Folders, walked through, and single files.
+            Folders, searched recursively, and single files. None for all that were indexed before.
         encoder
-            The model; after the first time it has to be the same.
+            The model; without `reembed` it must be the library's own.
+        reembed
+            First embed everything anew with `encoder`; the old vectors answer until the new ones are complete. If that
+            cannot be completed now, nothing else is done: see `IndexReport.reembedding`.
         frames
-            Of files with several frames: "middle", "all", or so many. None keeps what each folder was indexed with,
-            at first "middle".
+            Of files with several frames: "middle", "all", or a number of them. None keeps the choice each folder was
+            indexed with, which is "middle" at first.
         prune_missing
-            Also drop what lay in folders that vanished or are suddenly empty.
+            Also drop the images of folders that vanished or are suddenly empty.
         retry_failed
             Read files again that could not be read before, although they are unchanged.
         progress
-            Is told how far it is.
+            Follows the run.
         batch_size
             Frames in one call of the encoder and, about, files in one transaction.
 
@@ -111,46 +270,22 @@ class Library(Searchable):
         ------
         InputError
             If there is nothing to index: no such path, no image, or nothing left where images were.
-        ModelMismatch, LibraryBusy, StorageFull, LibraryError
+        LibraryEmpty
+            If there is nothing to embed anew.
+        ModelMismatch
         KeyboardInterrupt
-            As it comes; all but the batch in flight is stored.
+            As it comes; all but the batch in flight is stored, and the next run continues.
         """
         from roco_search.library.ingest.run import IndexRun
 
-        with writer_lock(self.directory):
-            self._store.delete_retired()
-            run = IndexRun(self._store, encoder, progress=progress, batch_size=batch_size)
-            report = run.run(paths, frames, prune_missing, retry_failed)
+        with self._writing() as store:
+            run = IndexRun(store, encoder, progress=progress, batch_size=batch_size)
+            report = run.run(paths, frames, prune_missing, retry_failed, reembed=reembed)
         self._refresh()
         return report
 
-    def reembed(
-        self,
-        encoder: "Encoder",
-        *,
-        prune_missing: bool = False,
-        progress: Progress | None = None,
-        batch_size: int = 32,
-    ) -> ReembedReport:
-        """Embed everything with another model; the old one answers until the new vectors are complete.
-
-        An interrupted run is continued by the next. What becomes of files that changed or cannot be read any more:
-        see `roco_search.library.ingest.reembedding`. If the library has this model already, nothing is done.
-
-        Raises
-        ------
-        LibraryEmpty, LibraryBusy, StorageFull, LibraryError
-        """
-        from roco_search.library.ingest.reembedding import ReembedRun
-
-        with writer_lock(self.directory):
-            run = ReembedRun(self._store, encoder, progress=progress, batch_size=batch_size)
-            report = run.run(prune_missing)
-        self._refresh()
-        return report
-
-    def remove(self, path: str | os.PathLike[str]) -> int:
-        """Forget a folder or a file and everything below it; return the number of images forgotten.
+    def remove(self, path: PathLike) -> int:
+        """Forget a folder or a file and everything below it; return the number of image files forgotten.
 
         The files themselves are not touched. Nothing of what is forgotten stays in the database or the caches.
 
@@ -158,16 +293,27 @@ class Library(Searchable):
         ------
         InputError
             If the library knows nothing there.
-        LibraryBusy, StorageFull, LibraryError
         """
-        from roco_search.library.truth.listing import real_folder
         from roco_search.library.upkeep import remove
 
-        with writer_lock(self.directory):
-            self._index = None
-            count = remove(self._store, real_folder(path))
+        with self._writing() as store:
+            count = remove(store, path)
         self._refresh()
         return count
+
+    def relocate(self, old: PathLike, new: PathLike) -> int:
+        """Note that images have moved from one folder to another; see `roco_search.library.moving.relocate`."""
+        from roco_search.library.moving import relocate
+
+        with self._writing() as store:
+            return relocate(store, old, new)
+
+    def vacuum(self) -> "Vacuumed":
+        """Give back the disk space that is no longer needed; see `roco_search.library.upkeep.vacuum`."""
+        from roco_search.library.upkeep import vacuum
+
+        with self._writing() as store:
+            return vacuum(store)
 
     def verify(self) -> LibraryHealth:
         """Check every table, count and cache, reading everything; a damaged cache is removed."""
@@ -176,37 +322,22 @@ class Library(Searchable):
         self._index = None
         return verify(self._store)
 
-    def vacuum(self) -> "Vacuumed":
-        """Give the disk back what is no longer needed; see `roco_search.library.upkeep.vacuum`.
+    def recall(self) -> float | None:
+        """Return the share of the ten nearest that the graph finds; None without one. See `upkeep.recall`."""
+        from roco_search.library.upkeep import recall
 
-        Raises
-        ------
-        LibraryBusy, StorageFull, LibraryError
-        """
-        from roco_search.library.upkeep import vacuum
+        return recall(self.vectors()) if self.model and self.model.count else None
 
+    @contextmanager
+    def _writing(self) -> Iterator[Store]:
         with writer_lock(self.directory):
             self._index = None
-            return vacuum(self._store)
-
-    def relocate(self, old: str | os.PathLike[str], new: str | os.PathLike[str]) -> int:
-        """Note that images have moved from one folder to another; see `roco_search.library.moving.relocate`.
-
-        Raises
-        ------
-        InputError, LibraryBusy, StorageFull, LibraryError
-        """
-        from roco_search.library.moving import relocate
-        from roco_search.library.truth.listing import real_folder
-
-        with writer_lock(self.directory):
-            return relocate(self._store, real_folder(old), real_folder(new))
+            yield self._store
 
     def _refresh(self) -> None:
         """Bring the matrix up to date now, so that the next query need not."""
         self._index = None
-        active = self.model
-        if active is not None and active.count:
+        try:
             self.vectors()
-        else:
+        except LibraryEmpty:
             discard_caches(self.directory)

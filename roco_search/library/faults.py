@@ -1,21 +1,15 @@
-"""The one place where what SQLite and the operating system refuse becomes a `LibraryError` with its remedy."""
+"""What SQLite and the operating system refuse while a library is used, as an error of roco with its remedy."""
 
 import errno
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from roco_search.errors import LibraryBusy, LibraryCorrupt, LibraryEmpty, LibraryError, ModelMismatch, StorageFull
-from roco_search.library.records import EmbeddingSet
+from roco_search.errors import Busy, LibraryCorrupt, LibraryEmpty, LibraryError, RocoError, StorageFull
+from roco_search.system.files import FULL, storage_full
 
-if TYPE_CHECKING:
-    from roco_search.models.encoder import Encoder
-
-
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-# SQLite tells ENOSPC as SQLITE_FULL, but a quota or a file-size limit only as a failed write, fsync or truncate,
+# SQLite reports ENOSPC as SQLITE_FULL, but a quota or a file-size limit only as a failed write, fsync or truncate,
 # or as a failure to enlarge the shared memory that write-ahead logging needs.
 _FAILED_WRITES = {
     sqlite3.SQLITE_IOERR_WRITE,
@@ -31,7 +25,7 @@ def storage_faults(directory: Path) -> Iterator[None]:
 
     Raises
     ------
-    StorageFull, LibraryCorrupt, LibraryBusy, LibraryError
+    StorageFull, LibraryCorrupt, Busy, LibraryError
     """
     try:
         yield
@@ -41,39 +35,36 @@ def storage_faults(directory: Path) -> Iterator[None]:
         raise from_system(error, directory) from error
 
 
-def from_sqlite(error: sqlite3.Error, directory: Path) -> LibraryError:
+def from_sqlite(error: sqlite3.Error, directory: Path) -> RocoError:
     """Return the refusal that stands for `error`."""
     code = getattr(error, "sqlite_errorcode", None) or sqlite3.SQLITE_ERROR
     primary = code & 0xFF
     if primary == sqlite3.SQLITE_FULL or code in _FAILED_WRITES:
-        return storage_full(directory)
+        return library_full(directory)
     if primary in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB} or isinstance(error, sqlite3.IntegrityError):
         return corrupt(directory)
     if primary in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
-        return LibraryBusy(f"The library {directory} is in use by another program; try again when that has finished.")
+        return Busy(f"The library {directory} is in use by another program; try again when that has finished.")
     if primary in {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM}:
         return no_permission(directory)
     return LibraryError(f"The library {directory} could not be used ({error}); check the disk, then run `roco doctor`.")
 
 
-def from_system(error: OSError, directory: Path) -> LibraryError:
+def from_system(error: OSError, directory: Path) -> RocoError:
     """Return the refusal that stands for `error`."""
-    if error.errno in _FULL:
-        return storage_full(directory)
+    if error.errno in FULL:
+        return library_full(directory)
     if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
         return no_permission(directory)
     return LibraryError(
-        f"The library {directory} could not be used ({error.strerror or error}); check the disk, or name another "
-        f"place with --library."
+        f"The library {directory} could not be used ({error.strerror or error}); check the disk, or choose another "
+        f"`directory`."
     )
 
 
-def storage_full(directory: Path) -> StorageFull:
+def library_full(directory: Path) -> StorageFull:
     """Return the refusal for a disk that takes no more."""
-    return StorageFull(
-        f"The disk that holds the library {directory} is full, or a quota is reached; what was indexed so far is "
-        f"kept. Free some space and run the same command again."
-    )
+    return storage_full(f"the library {directory}", "What was indexed so far is kept.")
 
 
 def no_image_yet(directory: Path | str) -> LibraryEmpty:
@@ -92,21 +83,5 @@ def corrupt(directory: Path) -> LibraryCorrupt:
 def no_permission(directory: Path) -> LibraryError:
     """Return the refusal for a place where this user may not write, or not even read."""
     return LibraryError(
-        f"No permission to use the library {directory}; change its permissions, or name another place with --library."
-    )
-
-
-def check_model(active: EmbeddingSet, encoder: "Encoder") -> None:
-    """Refuse an encoder whose embeddings cannot be compared with those of the library.
-
-    Raises
-    ------
-    ModelMismatch
-    """
-    if active.fingerprint == encoder.fingerprint:
-        return
-    other = "another version of it" if active.model == encoder.name else encoder.name
-    raise ModelMismatch(
-        f"This library was made with the model {active.model}, and {other} was asked for; use --model "
-        f"{active.model}, or embed the library again with `roco index --reembed --model {encoder.name}`."
+        f"No permission to use the library {directory}; change its permissions, or choose another `directory`."
     )

@@ -1,8 +1,6 @@
-"""Move a library to another place, or tell it that its images have moved."""
+"""Move a library to another folder, or note in it that its images have moved."""
 
 import os
-import shutil
-import sqlite3
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
@@ -10,28 +8,26 @@ from pathlib import Path
 
 from roco_search.errors import InputError, LibraryError
 from roco_search.imaging.walk import is_below
-from roco_search.library.directory import (
-    DATABASE,
-    LOCK,
-    OWN_NAMES,
-    TEMPORARY,
-    create_private,
-    make_private,
-    sweep_temporary,
-    sync_folder,
-    writer_lock,
-)
+from roco_search.library.directory import DATABASE, LOCK, OWN_NAMES, real_path, writer_lock
 from roco_search.library.faults import storage_faults
-from roco_search.library.truth.listing import real_folder
-from roco_search.library.truth.store import AT_OR_BELOW, Store, at_or_below, raw
+from roco_search.library.truth.connection import copy_database
+from roco_search.library.truth.store import Store
 from roco_search.library.upkeep import verify
-
-PAGES_AT_ONCE = 1024  # 16 MiB of the database copied at a time.
+from roco_search.system.files import (
+    copy_file,
+    create_file,
+    is_temporary,
+    replace_folder,
+    set_mode,
+    sweep,
+    sync,
+    temporary_folder,
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """Where a library was and is now, and whether its files had to be copied: to another disk."""
+    """Where a library was and is now, and whether its files had to be copied to another disk."""
 
     source: str
     target: str
@@ -50,41 +46,41 @@ def move_library(
     source
         The library. Nobody may be writing to it.
     target
-        A place that is not there, or an empty folder. Its parent is made if need be.
+        A folder that does not exist or is empty. Its parent is made if need be.
     rename
         Moves a folder within a file system; raises OSError where it cannot.
 
     Raises
     ------
     InputError
-        If the target is taken, or one place lies inside the other, or files of others lie in the library's folder.
-    LibraryNotFound, LibraryBusy, LibraryCorrupt, StorageFull, LibraryError
+        If the target is taken, one folder is inside the other, or the library's folder holds other files.
+    LibraryNotFound, Busy, LibraryCorrupt, StorageFull, LibraryError
         Nothing has changed at the source then.
     """
-    old, new = Path(real_folder(source)), Path(real_folder(target))
+    old, new = Path(real_path(source)), Path(real_path(target))
     Store.open(old).close()
     _refuse_target(old, new)
     with writer_lock(old):
-        sweep_temporary(old)
+        sweep(old)
         _refuse_foreign(old)
         with storage_faults(new):
             new.parent.mkdir(parents=True, exist_ok=True)
             try:
                 rename(old, new)
             except OSError:
-                # Another file system, mostly; whatever else it is, copying meets it again and tells.
+                # Another file system, mostly; whatever else it is, copying meets it again and reports it.
                 _copy(old, new)
                 copied = True
             else:
                 copied = False
-            make_private(new, 0o700)
+            set_mode(new, 0o700)
         if copied:
             _remove(old)
     return Moved(str(old), str(new), copied)
 
 
-def relocate(store: Store, old: str, new: str) -> int:
-    """Note that everything at or below the real path `old` is now at `new`; return the number of files.
+def relocate(store: Store, old: str | os.PathLike[str], new: str | os.PathLike[str]) -> int:
+    """Note that everything at or below `old` is now at `new`; return the number of files.
 
     All or nothing, in one transaction, and only if each file is there with the size that it had.
 
@@ -94,26 +90,25 @@ def relocate(store: Store, old: str, new: str) -> int:
         If nothing is known at `old`, a file is not at `new`, or the library knows files there already.
     StorageFull, LibraryError
     """
-    if is_below(new, old) or is_below(old, new):
-        raise InputError(f"{old} and {new} lie one inside the other; run `roco index` there instead.")
-    below = "path = CAST(? AS TEXT) OR path >= CAST(? AS TEXT) AND path < CAST(? AS TEXT)"
-    files = store.read(f"SELECT id, path, size FROM files WHERE {below} ORDER BY path", at_or_below(old)[:3])
-    roots = store.read(f"SELECT id, path FROM roots WHERE {below}", at_or_below(old)[:3])
+    before, after = real_path(old), real_path(new)
+    if is_below(after, before) or is_below(before, after):
+        raise InputError(f"One of {before} and {after} is inside the other; run `roco index` there instead.")
+    files = [file for file in store.files.below(before) if is_below(file.path, before)]
     if not files:
-        raise InputError(f"The library knows no file at {old}; `roco status` lists the folders that it knows.")
-    if store.read(f"SELECT 1 FROM files WHERE {AT_OR_BELOW} LIMIT 1", at_or_below(new)):
-        raise InputError(f"The library knows files at {new} already; forget one of the two with `roco library remove`.")
-    missing = [path for _, path, size in files if _size(new + path[len(old) :]) != size]
+        raise InputError(f"The library knows no file at {before}; `roco status` lists the folders that it knows.")
+    if store.files.any_below(after):
+        raise InputError(
+            f"The library knows files at {after} already; forget one of the two with `roco library remove`."
+        )
+    moved = {file.path: after + file.path[len(before) :] for file in files}
+    missing = sorted(file.path for file in files if _size(moved[file.path]) != file.size)
     if missing:
         raise InputError(
-            f"{len(missing)} of {len(files)} files are not at {new} as they were at {old}, such as "
-            f"{new + missing[0][len(old) :]}; check the folder, or run `roco index {new}`, which compares contents."
+            f"{len(missing)} of {len(files)} files are not at {after} as they were at {before}, such as "
+            f"{moved[missing[0]]}; check the folder, or run `roco index {after}`, which compares contents."
         )
     with store.transaction():
-        for file_id, path, _ in files:
-            store.write("UPDATE files SET path = CAST(? AS TEXT) WHERE id = ?", [raw(new + path[len(old) :]), file_id])
-        for root_id, path in roots:
-            store.write("UPDATE roots SET path = CAST(? AS TEXT) WHERE id = ?", [raw(new + path[len(old) :]), root_id])
+        store.files.rename(before, after)
     return len(files)
 
 
@@ -126,62 +121,36 @@ def _size(path: str) -> int | None:
 
 def _refuse_target(old: Path, new: Path) -> None:
     if is_below(str(new), str(old)) or is_below(str(old), str(new)):
-        raise InputError(f"{new} and the library {old} lie one inside the other; name a place beside it.")
+        raise InputError(f"{new} and the library {old} are one inside the other; choose a folder beside it.")
     with storage_faults(new):
         if new.exists() and (not new.is_dir() or any(new.iterdir())):
-            raise InputError(f"{new} is there already and not an empty folder; name a new place.")
+            raise InputError(f"{new} exists and is not an empty folder; choose a new one.")
 
 
 def _refuse_foreign(old: Path) -> None:
-    foreign = sorted(path.name for path in old.iterdir() if path.name not in OWN_NAMES and TEMPORARY not in path.name)
+    foreign = sorted(path.name for path in old.iterdir() if path.name not in OWN_NAMES and not is_temporary(path.name))
     if foreign:
-        raise InputError(f"{old} also holds {foreign[0]}, which is no part of the library; move that away first.")
+        raise InputError(f"{old} also holds {foreign[0]}, which is not part of the library; move that away first.")
 
 
 def _copy(old: Path, new: Path) -> None:
     """Put a verified copy of `old` at `new`, whole or not at all."""
-    temporary = new.with_name(f"{new.name}{TEMPORARY}{os.getpid()}")
-    try:
-        temporary.mkdir(mode=0o700)
-        make_private(temporary, 0o700)
+    with temporary_folder(new) as temporary:
         for path in sorted(old.iterdir()):
             if path.name.startswith(DATABASE) or path.name == LOCK:
                 continue
-            create_private(temporary / path.name)
-            shutil.copyfile(path, temporary / path.name)
-            _sync(temporary / path.name)
-        _copy_database(old / DATABASE, temporary / DATABASE)
+            copy_file(path, temporary / path.name)
+        create_file(temporary / DATABASE)
+        copy_database(old / DATABASE, temporary / DATABASE)
+        sync(temporary / DATABASE)
         with closing(Store.open(temporary)) as copy, closing(Store.open(old)) as original:
             problems = verify(copy).problems
-            if problems or _contents(copy) != _contents(original):
+            if problems or copy.summary() != original.summary():
                 raise LibraryError(
                     f"The copy of the library on the other disk is not what was written, so the library stays at "
                     f"{old}; check both disks, then run `roco library verify`."
                 )
-        temporary.replace(new)
-        sync_folder(new.parent)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
-
-
-def _copy_database(old: Path, new: Path) -> None:
-    # SQLite's own backup: what lies in the journal is part of the database too.
-    create_private(new)
-    with closing(sqlite3.connect(f"file:{old}?mode=rw", uri=True)) as source, closing(sqlite3.connect(new)) as copy:
-        source.backup(copy, pages=PAGES_AT_ONCE)
-    _sync(new)
-
-
-def _contents(store: Store) -> list[object]:
-    sums = ["SELECT key, value FROM settings ORDER BY key"]
-    sums += [f"SELECT COUNT(*), MAX(id) FROM {name}" for name in ("roots", "files", "frames", "vectors")]
-    return [store.read(sql) for sql in sums]
-
-
-def _sync(path: Path) -> None:
-    with path.open("rb+") as file:
-        os.fsync(file.fileno())
+        replace_folder(temporary, new)
 
 
 def _remove(old: Path) -> None:

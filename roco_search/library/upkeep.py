@@ -1,27 +1,32 @@
-"""Look after a library: tell what it holds, check it, forget a part of it, give back what is no longer needed."""
+"""Look after a library: report what it holds, check it, forget a part of it, give back what is no longer needed."""
 
 import os
 from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from roco_search.errors import InputError, LibraryCorrupt
+from roco_search.errors import InputError
+from roco_search.imaging.walk import is_below
 from roco_search.library.directory import (
     CACHES,
-    COARSE,
     DATABASE,
     GRAPH,
     GRAPH_MANIFEST,
     IDS,
     MATRIX,
     MATRIX_MANIFEST,
+    PREFILTER,
     discard_caches,
-    sweep_temporary,
+    real_path,
 )
-from roco_search.library.records import EmbeddingSet, LibraryHealth, LibraryStatus, RootStatus
-from roco_search.library.truth.store import AT_OR_BELOW, Store, at_or_below
+from roco_search.library.reports import LibraryHealth, LibraryStatus, RootStatus
+from roco_search.library.truth.embeddings import EmbeddingSet
+from roco_search.library.truth.frames import Attribute
+from roco_search.library.truth.store import Store
 from roco_search.library.vectors.graph import graph_state, verify_graph
-from roco_search.library.vectors.index import Generation, VectorIndex, matrix_state, verify_matrix
+from roco_search.library.vectors.index import VectorIndex, matrix_state, verify_matrix
+from roco_search.library.vectors.matrix import Generation
+from roco_search.system.files import sweep
 
 NEIGHBOURS = 10
 GOOD_RECALL = 0.99  # What the approximate search promises; measured on 100,000 vectors it has 1.000.
@@ -41,19 +46,19 @@ class Vacuumed:
 def status(store: Store) -> LibraryStatus:
     """Return what the library holds."""
     with store.snapshot():
-        active = store.embedding_set("active")
+        active = store.embeddings.active()
         return LibraryStatus(
             library=str(store.directory),
             created=store.settings["created"],
             model=active,
-            pending=store.embedding_set("pending"),
+            pending=store.embeddings.pending(),
             roots=_roots(store),
-            files=_number(store, "SELECT COUNT(*) FROM files WHERE status = 'indexed'"),
-            frames=_number(store, "SELECT COUNT(*) FROM frames"),
+            files=store.files.count("indexed"),
+            frames=store.frames.count(),
             modalities=_tally(store, "modality"),
             body_parts=_tally(store, "body_part"),
-            skipped=store.refused("unreadable"),
-            not_images=store.refused("not_image"),
+            skipped=store.files.refused("unreadable"),
+            not_images=store.files.refused("not_image"),
             database_bytes=_size(store, DATABASE, f"{DATABASE}-wal"),
             cache_bytes=_size(store, *CACHES),
             matrix=matrix_state(store, active) if active else "absent",
@@ -65,15 +70,13 @@ def verify(store: Store) -> LibraryHealth:
     """Check the database, its counts and the caches; remove a damaged cache."""
     problems = _database_problems(store)
     with store.snapshot():
-        active = store.embedding_set("active")
+        active = store.embeddings.active()
         matrix = verify_matrix(store, active) if active else "absent"
         graph = verify_graph(store.directory / GRAPH, asdict(Generation.of(store, active))) if active else "absent"
         if active:
             problems += _set_problems(store, active)
-        files, frames, vectors = (
-            _number(store, f"SELECT COUNT(*) FROM {name}") for name in ("files", "frames", "vectors")
-        )
-    for state, names in ((matrix, (MATRIX, IDS, MATRIX_MANIFEST, COARSE)), (graph, (GRAPH, GRAPH_MANIFEST))):
+        files, frames, vectors = store.files.count(), store.frames.count(), store.embeddings.count()
+    for state, names in ((matrix, (MATRIX, IDS, MATRIX_MANIFEST, PREFILTER)), (graph, (GRAPH, GRAPH_MANIFEST))):
         if state == "damaged":
             path = store.directory / names[0]
             discard_caches(store.directory, names)
@@ -81,12 +84,12 @@ def verify(store: Store) -> LibraryHealth:
     return LibraryHealth(str(store.directory), problems, files, frames, vectors, matrix, graph)
 
 
-def recall(store: Store, index: VectorIndex) -> float | None:
-    """Return how many of the `NEIGHBOURS` nearest the graph finds, as a share; None if there is no current graph.
+def recall(index: VectorIndex) -> float | None:
+    """Return the share of the `NEIGHBOURS` nearest that the graph finds; None if there is no current graph.
 
-    What scores the same counts as found. A graph that finds too few is removed: searches are exact without it.
+    A vector that scores the same counts as found. A graph that finds too few is removed; without it searches are exact.
     """
-    if graph_state(store.directory / GRAPH, asdict(index.generation)) != "current":
+    if graph_state(index.directory / GRAPH, asdict(index.generation)) != "current":
         return None
     chosen = np.random.default_rng(0).permutation(len(index.ids))[:SAMPLE]
     queries = np.asarray(index.matrix[np.sort(chosen)])
@@ -94,7 +97,7 @@ def recall(store: Store, index: VectorIndex) -> float | None:
     _, found = index.search(queries, NEIGHBOURS, "approximate")
     share = float((found >= exact[:, -1:]).mean())
     if share < GOOD_RECALL:
-        discard_caches(store.directory, (GRAPH, GRAPH_MANIFEST))
+        discard_caches(index.directory, (GRAPH, GRAPH_MANIFEST))
     return share
 
 
@@ -105,59 +108,52 @@ def vacuum(store: Store) -> Vacuumed:
     """
     directory = store.directory
     before = _folder_size(store)
-    store.delete_retired()
-    sweep_temporary(directory)
+    store.embeddings.delete_retired()
+    sweep(directory)
     with store.snapshot():
-        active = store.embedding_set("active")
+        active = store.embeddings.active()
         generation = asdict(Generation.of(store, active)) if active else {}
         stale = active is None or matrix_state(store, active) == "stale"
     if stale or graph_state(directory / GRAPH, generation) in ("stale", "behind"):  # it may hold what was removed
         discard_caches(directory)
-    store.read("VACUUM")
-    complete = empty_journal(store)
+    store.vacuum()
+    complete = store.empty_journal()
     return Vacuumed(str(directory), before, _folder_size(store), complete)
 
 
-def empty_journal(store: Store) -> bool:
-    """Bring everything from the journal into the database and cut it to nothing; False while someone still reads it."""
-    [(busy, _, _)] = store.read("PRAGMA wal_checkpoint(TRUNCATE)")
-    return not busy
-
-
-def remove(store: Store, path: str) -> int:
-    """Forget everything at or below `path`; return the number of images forgotten.
+def remove(store: Store, path: str | os.PathLike[str]) -> int:
+    """Forget everything at or below `path`; return the number of image files forgotten.
 
     Nothing of it stays behind: SQLite overwrites what it deletes (`secure_delete`), the journal is emptied, and the
     caches, which hold the vectors too, are removed.
+
+    Raises
+    ------
+    InputError
+        If the library knows nothing there.
     """
-    condition, parameters = AT_OR_BELOW, at_or_below(path)
-    below = "path = CAST(? AS TEXT) OR path >= CAST(? AS TEXT) AND path < CAST(? AS TEXT)"
-    files = store.read(f"SELECT status FROM files WHERE {condition}", parameters)
-    if not files and not store.read(f"SELECT 1 FROM roots WHERE {below}", parameters[:3]):
-        raise InputError(f"The library knows nothing at {path}; `roco status` lists the folders that it knows.")
+    folder = real_path(path)
+    count = store.files.count("indexed", folder)
+    if not store.files.any_below(folder) and not any(is_below(root.path, folder) for root in store.files.roots()):
+        raise InputError(f"The library knows nothing at {folder}; `roco status` lists the folders that it knows.")
     with store.transaction():
-        store.write(f"DELETE FROM files WHERE {condition}", parameters)
-        store.write(f"DELETE FROM roots WHERE {below}", parameters[:3])
+        store.files.forget(folder)
     discard_caches(store.directory)
-    empty_journal(store)
-    return sum(status == "indexed" for (status,) in files)
+    store.empty_journal()
+    return count
 
 
 def _roots(store: Store) -> list[RootStatus]:
-    count = f"SELECT COUNT(*) FROM files WHERE status = 'indexed' AND {AT_OR_BELOW}"
     return [
-        RootStatus(path, frames, os.path.lexists(path), store.read(count, at_or_below(path))[0][0])
-        for path, frames in store.read("SELECT path, frames FROM roots ORDER BY path")
+        RootStatus(root.path, root.frames, os.path.lexists(root.path), store.files.count("indexed", root.path))
+        for root in store.files.roots()
     ]
 
 
-def _tally(store: Store, column: str) -> dict[str, int]:
-    sql = f"SELECT {column}, COUNT(*) FROM frames WHERE {column} IS NOT NULL GROUP BY 1 ORDER BY 2 DESC, 1"
-    return dict(store.read(sql))
-
-
-def _number(store: Store, sql: str) -> int:
-    return int(store.read(sql)[0][0])
+def _tally(store: Store, attribute: Attribute) -> dict[str, int]:
+    """Return the number of frames with each term, the most frequent first."""
+    counts = store.frames.count_terms(attribute)
+    return dict(sorted(counts.items(), key=lambda term: (-term[1], term[0])))
 
 
 def _size(store: Store, *names: str) -> int:
@@ -170,12 +166,7 @@ def _folder_size(store: Store) -> int:
 
 
 def _database_problems(store: Store) -> list[str]:
-    try:
-        found = [str(row[0]) for row in store.read("PRAGMA integrity_check(3)")]
-        orphans = store.read("PRAGMA foreign_key_check")
-    except LibraryCorrupt:
-        found, orphans = ["damaged"], []
-    if found == ["ok"] and not orphans:
+    if store.is_intact():
         return []
     return [
         f"The database {store.directory / DATABASE} is damaged; delete the folder {store.directory} and run "
@@ -184,10 +175,9 @@ def _database_problems(store: Store) -> list[str]:
 
 
 def _set_problems(store: Store, active: EmbeddingSet) -> list[str]:
-    sql = "SELECT COUNT(*), COUNT(*) FILTER (WHERE LENGTH(vector) != ?) FROM vectors WHERE set_id = ?"
-    [(count, misshapen)] = store.read(sql, [4 * active.dim, active.id])
-    missing = _number(store, "SELECT COUNT(*) FROM frames") - count
-    if count == active.count and not misshapen and (not missing or store.embedding_set("pending")):
+    count, misshapen = store.embeddings.count(active), store.embeddings.count_misshapen(active)
+    missing = store.frames.count() - count
+    if count == active.count and not misshapen and (not missing or store.embeddings.pending()):
         return []
     return [
         f"The vectors in {store.directory / DATABASE} do not fit its images ({count} vectors, {active.count} counted, "

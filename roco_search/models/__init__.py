@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
 
-from roco_search.models.encoder import Encoder
-
-Device = Literal["auto", "cpu", "cuda", "mps"]
-Precision = Literal["auto", "fast", "fp32", "bf16", "fp16"]
+from roco_search.models.encoder import Device, Encoder, Precision
 
 __all__ = ["Device", "Encoder", "Precision", "load_encoder", "register"]
 
@@ -20,28 +16,32 @@ def load_encoder(
 
     Parameters
     ----------
-    name_or_path : ``roco-mini``, another name of the catalogue, a folder that transformers'
-        ``save_pretrained`` wrote (CLIP, SigLIP, SigLIP 2, VisionTextDualEncoder), or ``org/name`` of a model in
-        the local Hugging Face cache. Never the network. Without it, the model that ``roco model use`` has set.
-    device : where it runs; ``auto`` takes CUDA, then MPS, then the processor.
-    precision : of the arithmetic; ``auto`` is bf16 or fp16 on CUDA and fp32 elsewhere. ``fast`` is what answers and
-        indexes soonest: on a processor the text tower in 8 bits (cosine to fp32 at least 0.999) and the image tower
-        in what was measured to be fastest (at least 0.995). Embeddings are float32.
+    name_or_path
+        ``roco-mini``, another name of the catalogue, a folder that transformers' ``save_pretrained`` wrote (CLIP,
+        SigLIP, SigLIP 2, VisionTextDualEncoder), or ``org/name`` of a model in the local Hugging Face cache. Never the
+        network. Without it, the model that ``roco model use`` has set.
+    device
+        Where it runs; ``auto`` takes CUDA, then MPS, then the processor.
+    precision
+        The arithmetic; ``auto`` is bf16 or fp16 on CUDA and fp32 elsewhere. ``fast`` answers and indexes soonest: on a
+        processor the text tower in 8 bits (cosine to fp32 at least 0.999) and the image tower in the form measured to
+        be fastest (at least 0.995). Embeddings are float32.
 
     Raises
     ------
     ModelNotFound, UnsupportedModel
     """
     from roco_search.models.catalogue import names as catalog
-    from roco_search.models.onnx_encoder import OnnxEncoder, runnable
+    from roco_search.models.compiling.towers import runnable
+    from roco_search.models.onnx_encoder import OnnxEncoder
 
     checkpoint = catalog.find(name_or_path or catalog.default())
     if device in ("auto", "cpu") and precision in ("auto", "fast", "fp32") and runnable(checkpoint):
         return OnnxEncoder(checkpoint, device, fast=precision == "fast")
     from roco_search.models.torch_encoder import TorchEncoder
-    from roco_search.system.process import wait_without_spinning
+    from roco_search.system.process import wait_passively
 
-    wait_without_spinning()
+    wait_passively()
     return TorchEncoder(checkpoint, device, "auto" if precision == "fast" else precision)
 
 

@@ -14,15 +14,9 @@ from typing import Any
 
 from roco_search.errors import ModelNotFound, UnsupportedModel
 from roco_search.models.compiling.cache import remembered
+from roco_search.models.families import FAMILIES
+from roco_search.system.files import sha256
 
-# The tensor whose first dimension is the width of the shared space, for each family that can be loaded.
-PROJECTIONS: Mapping[str, str] = {
-    "clip": "text_projection.weight",
-    "siglip": "text_model.head.weight",
-    "siglip2": "text_model.head.weight",
-    "vision-text-dual-encoder": "text_projection.weight",
-    "roco_mini": "text_projection.weight",
-}
 VOCABULARY_FILES = ("tokenizer.json", "vocab.json", "vocab.txt", "spiece.model", "tokenizer.model")
 TOKENIZER_FILES = (*VOCABULARY_FILES, "merges.txt", "tokenizer_config.json", "special_tokens_map.json")
 PREPROCESSOR_FILES = ("preprocessor_config.json", "processor_config.json")
@@ -46,13 +40,13 @@ class Checkpoint:
         if not directory.is_dir():
             raise ModelNotFound(f"{directory} is not a folder; give a model's folder or a catalogue name.")
         checkpoint = cls(name, directory)
-        if checkpoint.family not in PROJECTIONS:
+        if checkpoint.family not in FAMILIES:
             raise UnsupportedModel(
                 f"{name} is a {checkpoint.family or 'nameless'!r} model, which cannot be loaded; the families that "
-                f"can: {', '.join(PROJECTIONS)}."
+                f"can: {', '.join(FAMILIES)}."
             )
-        if PROJECTIONS[checkpoint.family] not in checkpoint.tensors:
-            raise UnsupportedModel(f"{name} has no {PROJECTIONS[checkpoint.family]} among its weights; {_REMEDY}")
+        if checkpoint._projection not in checkpoint.tensors:
+            raise UnsupportedModel(f"{name} has no {checkpoint._projection} among its weights; {_REMEDY}")
         return checkpoint
 
     @cached_property
@@ -78,7 +72,12 @@ class Checkpoint:
     @cached_property
     def dim(self) -> int:
         """Length of an embedding."""
-        return int(self.tensors[PROJECTIONS[self.family]].shape[0])
+        return int(self.tensors[self._projection].shape[0])
+
+    @property
+    def _projection(self) -> str:
+        """The tensor whose first dimension is the width of the shared space."""
+        return f"{FAMILIES[self.family].text_projection}.weight"
 
     @cached_property
     def image_size(self) -> int:
@@ -112,8 +111,7 @@ class Checkpoint:
             if self._has(file):
                 digest.update(file.encode() + hashlib.sha256((self.directory / file).read_bytes()).digest())
         for path in self.weight_files:
-            with path.open("rb") as stream:
-                digest.update(hashlib.file_digest(stream, "sha256").digest())
+            digest.update(bytes.fromhex(sha256(path)))
         return digest.hexdigest()
 
     @cached_property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -15,11 +15,16 @@ NO_EMBEDDING = "the model gives no usable embedding for it; look at the picture,
 """Why an image whose embedding is not finite has none."""
 
 
+Device = Literal["auto", "cpu", "cuda", "mps"]
+Precision = Literal["auto", "fast", "fp32", "bf16", "fp16"]
+
+
 @runtime_checkable
 class Encoder(Protocol):
     """A dual encoder. Preprocessing and tokenising are its own business.
 
-    Its attributes are cheap to read; weights are loaded at the first call that needs them.
+    Its attributes are cheap to read; weights are loaded at the first call that needs them. One method is optional:
+    ``expect_images(count)`` announces how many images are about to be embedded (see `announce_images`).
     """
 
     @property
@@ -53,12 +58,11 @@ class Encoder(Protocol):
         """Embed texts as float32 ``(n, dim)`` of unit norm; what exceeds the tower's length is cut off."""
 
 
-@runtime_checkable
-class Foresighted(Protocol):
-    """An encoder that can make better use of its time if it knows what is coming."""
-
-    def expect_images(self, count: int) -> None:
-        """About so many images are going to be embedded."""
+def announce_images(encoder: Encoder, count: int) -> None:
+    """Call the encoder's ``expect_images``, if it has one: it can then load its fastest form ahead of a long run."""
+    expect = getattr(encoder, "expect_images", None)
+    if expect is not None:
+        expect(count)
 
 
 class CheckpointEncoder:

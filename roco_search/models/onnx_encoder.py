@@ -1,8 +1,8 @@
-"""A checkpoint whose towers are compiled to ONNX, run by onnxruntime: no torch, no transformers.
+"""The encoder that runs compiled towers in onnxruntime, without torch and transformers.
 
-The graphs of roco-mini lie beside its weights and refer to ``model.safetensors`` for every one of them
-(``scripts/roco_mini/compile.py`` writes them), so they cannot belong to other weights than those that are there. Those
-of other models lie in the cache, by fingerprint (`roco_search.models.compiling.compiler`).
+The graphs of roco-mini are stored beside its weights and refer to ``model.safetensors`` for every one of them
+(``scripts/roco_mini/compile.py`` writes them), so they cannot belong to other weights. Those of other models are in the
+cache, by fingerprint (`roco_search.models.compiling.compiler`).
 """
 
 from __future__ import annotations
@@ -17,15 +17,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from roco_search.models.checkpoint import Checkpoint
-from roco_search.models.compiling import towers as compiled
 from roco_search.models.compiling.session import options, session
-from roco_search.models.compiling.towers import Compiled, Form, Texts, Tower
-from roco_search.models.encoder import CheckpointEncoder
+from roco_search.models.compiling.towers import Compiled, Form, Texts, Tower, beside, folder_of
+from roco_search.models.encoder import CheckpointEncoder, Device
 from roco_search.models.tokenizer import WORDS, WordPieces
 
 if TYPE_CHECKING:
     from roco_search.imaging.preprocess import Preprocessing
-    from roco_search.models import Device
     from roco_search.models.compiling.autotune import ImagePlan
     from roco_search.models.tokenizer import TextTokenizer
     from roco_search.models.torch_encoder import TorchEncoder
@@ -36,23 +34,13 @@ TEXTS_AT_ONCE = 64
 logger = logging.getLogger("roco")
 
 
-def runnable(checkpoint: Checkpoint) -> bool:
-    """Whether there is a compiled text tower of a checkpoint, beside its weights or in the cache."""
-    return beside(checkpoint, "text") is not None or compiled.available(checkpoint)
-
-
-def beside(checkpoint: Checkpoint, tower: Tower) -> Path | None:
-    """Return the graph that lies with the weights, if there is one."""
-    both = [checkpoint.directory / f"{name}.onnx" for name in ("text", "image")]
-    return checkpoint.directory / f"{tower}.onnx" if all(graph.is_file() for graph in both) else None
-
-
 class OnnxEncoder(CheckpointEncoder):
     """An `Encoder` whose towers are loaded one by one, when each is first needed.
 
-    Results equal `TorchEncoder`'s in fp32 to rounding. With `fast`, texts go through weights in 8 bits (cosine at least
-    0.999, `compile.FAITHFUL`) and images through what `ImagePlan` found fastest on this machine (at least 0.995). Where
-    onnxruntime cannot run a graph, or a graphics processor is better at images, torch takes over.
+    In fp32 the results equal `TorchEncoder`'s to rounding. With `fast`, texts are embedded with weights in 8 bits
+    (cosine to fp32 at least 0.999, `compiler.FAITHFUL`) and images in the form that `ImagePlan` found fastest on this
+    machine (at least 0.995). Torch takes over where onnxruntime cannot run a graph, and for images on a graphics
+    processor.
     """
 
     def __init__(self, checkpoint: Checkpoint, device: Device = "auto", *, fast: bool = False) -> None:
@@ -83,7 +71,7 @@ class OnnxEncoder(CheckpointEncoder):
         return out
 
     def expect_images(self, count: int) -> None:
-        """Tell how many images are about to be embedded; see `ImagePlan.expect`."""
+        """Announce how many images are about to be embedded; see `ImagePlan.expect`."""
         if self._plan is not None:
             self._plan.expect(count)
 
@@ -106,7 +94,7 @@ class OnnxEncoder(CheckpointEncoder):
             return None
         from roco_search.models.compiling.autotune import ImagePlan
 
-        return ImagePlan(self)
+        return ImagePlan(self.checkpoint, self.exact)
 
     @cached_property
     def _text(self) -> tuple[Any, Texts, Compiled | None] | None:
@@ -193,7 +181,7 @@ class OnnxEncoder(CheckpointEncoder):
 
         assert self._text is not None
         _, texts, _ = self._text
-        kept = compiled.folder_of(self.fingerprint) / "tokenizer.json"
+        kept = folder_of(self.fingerprint) / "tokenizer.json"
         own = self.checkpoint.directory / "tokenizer.json"
         return TextTokenizer.from_file(
             own if beside(self.checkpoint, "text") else kept,

@@ -10,10 +10,11 @@ from io import BytesIO
 import numpy as np
 import numpy.typing as npt
 
-from roco_search.models.compiling.cache import private_folder, write_whole
+from roco_search.models.compiling.cache import private_folder
 from roco_search.models.compiling.towers import folder_of
 from roco_search.models.encoder import Encoder
 from roco_search.models.onnx_encoder import OnnxEncoder
+from roco_search.system.files import write_file
 
 
 def encode_texts_once(encoder: Encoder, texts: Sequence[str]) -> npt.NDArray[np.float32]:
@@ -37,5 +38,5 @@ def encode_texts_once(encoder: Encoder, texts: Sequence[str]) -> npt.NDArray[np.
     np.save(content, vectors, allow_pickle=False)
     with suppress(OSError):  # A full or read-only disk only costs the time of embedding again.
         private_folder(path.parent)
-        write_whole(path, content.getvalue())
+        write_file(path, content.getvalue())
     return vectors

@@ -1,4 +1,7 @@
-"""Which arithmetic a model runs in. Weights stay float32; autocast chooses by operation."""
+"""The encoder that runs a checkpoint in torch and transformers: any family, device and precision.
+
+Weights stay float32; autocast chooses the arithmetic of each operation.
+"""
 
 from __future__ import annotations
 
@@ -12,46 +15,16 @@ import numpy as np
 from roco_search.errors import UnsupportedModel
 from roco_search.imaging.preprocess import Preprocessing
 from roco_search.models.checkpoint import VOCABULARY_FILES, Checkpoint
-from roco_search.models.encoder import CheckpointEncoder
+from roco_search.models.encoder import CheckpointEncoder, Device, Precision
+from roco_search.models.families import FAMILIES, register, text_length
 
 if TYPE_CHECKING:
     import torch
 
-    from roco_search.models import Device, Precision
-
-
-Arithmetic = Literal["fp32", "bf16", "fp16"]
-
-
-def resolve(precision: Precision, device: torch.device) -> Arithmetic:
-    """Return what ``auto`` means: bf16 on CUDA that has it, else fp16 on CUDA; fp32 elsewhere.
-
-    On a processor it stays fp32 even where bf16 exists: of EfficientNet-Lite0 the forward pass was 1.7 times faster in
-    bf16 on a processor with AVX-512 BF16, the forward and backward pass together 0.75 times.
-    """
-    import torch
-
-    if precision != "auto" and precision != "fast":  # noqa: PLR1714 - mypy narrows only so
-        return precision
-    if device.type != "cuda":
-        return "fp32"
-    return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
-
-
-def autocast(device: torch.device, precision: Arithmetic) -> contextlib.AbstractContextManager[Any]:
-    """Return the context in which a model runs."""
-    import torch
-
-    if precision == "fp32":
-        return contextlib.nullcontext()
-    return torch.autocast(device.type, dtype=torch.bfloat16 if precision == "bf16" else torch.float16)
-
-
 IMAGES_AT_ONCE = 32
 TEXTS_AT_ONCE = 64
-_SIGLIP = ("siglip", "siglip2")
-# RoBERTa counts positions from the padding index on, so that many of its positions are never used.
-_POSITIONS_UNUSED = {"roberta": 2, "xlm-roberta": 2, "camembert": 2}
+
+Arithmetic = Literal["fp32", "bf16", "fp16"]
 
 
 class TorchEncoder(CheckpointEncoder):
@@ -105,6 +78,18 @@ class TorchEncoder(CheckpointEncoder):
             features = self.model.get_image_features(pixel_values=given).pooler_output
         return np.asarray(torch.nn.functional.normalize(features.float(), dim=-1))
 
+    def prepare_images(self, images: Sequence[np.ndarray]) -> Mapping[str, np.ndarray]:
+        """Turn uint8 ``(height, width, 3)`` images into the arguments of the image tower."""
+        if self.preprocessing is not None:
+            return {"pixel_values": self.preprocessing(images)}
+        prepared = self._image_processor(list(images), return_tensors="np", input_data_format="channels_last")
+        return {name: np.asarray(array) for name, array in prepared.items()}
+
+    def prepare_texts(self, texts: Sequence[str]) -> Mapping[str, np.ndarray]:
+        """Turn texts into the arguments of the text tower, cut to its length."""
+        ids, mask = self._tokenizer(texts)
+        return {"input_ids": ids} if mask is None else {"input_ids": ids, "attention_mask": mask}
+
     @cached_property
     def device(self) -> torch.device:
         """The device that ``auto`` came to."""
@@ -122,10 +107,7 @@ class TorchEncoder(CheckpointEncoder):
         import torch
         from transformers import AutoModel
 
-        if self.checkpoint.family == "roco_mini":
-            from roco_search.models.roco_mini.modeling import register
-
-            register()
+        register(self.checkpoint.family)
         with quiet():
             model, info = AutoModel.from_pretrained(
                 self.checkpoint.directory,
@@ -171,23 +153,11 @@ class TorchEncoder(CheckpointEncoder):
 
     @cached_property
     def _tokenizer(self) -> Any:
-        if self.checkpoint.family == "roco_mini":
+        if FAMILIES[self.checkpoint.family].embedded:
             from roco_search.models.tokenizer import TextTokenizer
 
             return TextTokenizer.from_directory(self.checkpoint.directory)
         return _TransformersTokenizer(self.checkpoint)
-
-    def prepare_images(self, images: Sequence[np.ndarray]) -> Mapping[str, np.ndarray]:
-        """Turn uint8 ``(height, width, 3)`` images into the arguments of the image tower."""
-        if self.preprocessing is not None:
-            return {"pixel_values": self.preprocessing(images)}
-        prepared = self._image_processor(list(images), return_tensors="np", input_data_format="channels_last")
-        return {name: np.asarray(array) for name, array in prepared.items()}
-
-    def prepare_texts(self, texts: Sequence[str]) -> Mapping[str, np.ndarray]:
-        """Turn texts into the arguments of the text tower, cut to its length."""
-        ids, mask = self._tokenizer(texts)
-        return {"input_ids": ids} if mask is None else {"input_ids": ids, "attention_mask": mask}
 
 
 class _TransformersTokenizer:
@@ -208,13 +178,8 @@ class _TransformersTokenizer:
                 self.tokenizer = AutoTokenizer.from_pretrained(checkpoint.directory, local_files_only=True)
         except (OSError, ValueError, ImportError) as error:
             raise refusal from error
-        text = checkpoint.config.get("text_config", {})
-        kind = text.get("model_type", "")
-        default = 64 if checkpoint.family in _SIGLIP else 77
-        positions = int(text.get("max_position_embeddings", default)) - _POSITIONS_UNUSED.get(kind, 0)
-        self.max_length = min(positions, int(self.tokenizer.model_max_length))
-        # SigLIP pools the last position, so every text must fill all of them.
-        self.padding: str | bool = "max_length" if checkpoint.family in _SIGLIP else True
+        self.max_length = min(text_length(checkpoint.config), int(self.tokenizer.model_max_length))
+        self.padding: str | bool = "max_length" if FAMILIES[checkpoint.family].pads_to_max else True
 
     def __call__(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray | None]:
         encoded = self.tokenizer(
@@ -226,6 +191,30 @@ class _TransformersTokenizer:
         )
         mask = encoded.get("attention_mask")
         return encoded["input_ids"].astype(np.int64), None if mask is None else mask.astype(np.int64)
+
+
+def resolve(precision: Precision, device: torch.device) -> Arithmetic:
+    """Return what ``auto`` means: bf16 on CUDA that has it, else fp16 on CUDA; fp32 elsewhere.
+
+    On a processor it stays fp32 even where bf16 exists: of EfficientNet-Lite0 the forward pass was 1.7 times faster in
+    bf16 on a processor with AVX-512 BF16, the forward and backward pass together 0.75 times.
+    """
+    import torch
+
+    if precision != "auto" and precision != "fast":  # noqa: PLR1714 - mypy narrows only so
+        return precision
+    if device.type != "cuda":
+        return "fp32"
+    return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
+
+
+def autocast(device: torch.device, precision: Arithmetic) -> contextlib.AbstractContextManager[Any]:
+    """Return the context in which a model runs."""
+    import torch
+
+    if precision == "fp32":
+        return contextlib.nullcontext()
+    return torch.autocast(device.type, dtype=torch.bfloat16 if precision == "bf16" else torch.float16)
 
 
 @contextlib.contextmanager

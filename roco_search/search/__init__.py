@@ -1,7 +1,7 @@
 """A query becomes ranked, grouped hits.
 
 The rooms inside: `terms` (what a query is made of), `embedding` (one vector of it), `filters` (where to look),
-`grouping` (rows for a person), `hits` (what comes out).
+`grouping` (one hit for each group), `hits` (what comes out).
 """
 
 from collections.abc import Sequence
@@ -13,12 +13,11 @@ import numpy.typing as npt
 
 from roco_search.errors import InputError
 from roco_search.library import Library, Mode
-from roco_search.library.faults import check_model, no_image_yet
-from roco_search.library.truth.selection import Belonging
+from roco_search.library.truth.frames import Belonging
 from roco_search.models.encoder import Encoder
 from roco_search.search.embedding import embed, unit
 from roco_search.search.filters import Filters, resolve
-from roco_search.search.grouping import NEAR, GroupBy, Row, Rows
+from roco_search.search.grouping import NEAR, GroupBy, RankedGroup, RankedGroups
 from roco_search.search.hits import Hit
 from roco_search.search.terms import Term, read_query
 
@@ -30,7 +29,8 @@ __all__ = ["NEAR", "Filters", "GroupBy", "Hit", "Term", "read_query", "search"]
 Ids = npt.NDArray[np.int64]
 Vector = npt.NDArray[np.float32]
 
-GROWTH = 4  # So many times deeper each time that the ranking held too few groups.
+GROWTH = 4  # Factor by which the search goes deeper each time that the ranking held too few groups.
+AT_ONCE = 256  # Pictures of the ranking that are looked up together.
 
 
 def search(
@@ -66,9 +66,9 @@ def search(
     without
         Ids of frames that are not to be among the hits, int64: of what the vector was made from.
     n
-        How many hits, at least 1; fewer only if there are no more.
+        The number of hits, at least 1; fewer are returned only if there are no more.
     offset
-        How many of the best to pass over: those of the pages before.
+        The number of best hits to skip: those of the pages before.
     filters
         Where to look; None for everywhere.
     guess
@@ -96,13 +96,10 @@ def search(
     LibraryEmpty, ModelMismatch, LibraryError
     """
     if n < 1:
-        raise InputError("The number of hits has to be at least 1; give another with --top.")
+        raise InputError("The number of hits must be at least 1; choose another `n`.")
     if offset < 0:
-        raise InputError("The number of hits to pass over is 0 or more; give another with --offset.")
-    active = library.model
-    if active is None or not active.count:
-        raise no_image_yet(library.directory)
-    check_model(active, encoder)
+        raise InputError("The number of hits to skip must be 0 or more; choose another `offset`.")
+    library.active().check_model(encoder)
     own = np.empty(0, np.int64)
     if vector is None:
         query, own = embed(library, encoder, _read(terms))
@@ -114,12 +111,12 @@ def search(
     with library.snapshot():
         among = None if filters is None else resolve(library, filters, guesses)
         pool = _Pool(library, query, among, own, min_score, mode)
-        rows = pool.rows(n, offset, group_by, fold)
-        more = pool.more(rows, group_by)
-        supposed = _supposed(library, rows, guesses)
+        groups = pool.page(n, offset, group_by, fold)
+        more = pool.more(groups, group_by)
+        guessed = _guessed(library, groups, guesses)
     return [
-        _hit(rank, row, others, guessed)
-        for rank, (row, others, guessed) in enumerate(zip(rows, more, supposed, strict=True), start=offset + 1)
+        _hit(rank, group, others, terms_guessed)
+        for rank, (group, others, terms_guessed) in enumerate(zip(groups, more, guessed, strict=True), start=offset + 1)
     ]
 
 
@@ -135,44 +132,45 @@ class _Pool:
         self._own = own
         self._least = -np.inf if min_score is None else min_score
         self._mode = mode
-        self._index = library.vectors()
 
-    def rows(self, n: int, offset: int, group_by: GroupBy, fold: bool) -> list[Row]:
-        """Return the rows of a page."""
+    def page(self, n: int, offset: int, group_by: GroupBy, fold: bool) -> list[RankedGroup]:
+        """Return the groups of a page."""
         depth = n + offset + len(self._own)
         while True:
             ids, scores = self._library.search(self._query[None], depth, self._mode, self._among)
-            found = Rows(group_by, n + offset, self._index.generation.dim, fold=fold)
+            found = RankedGroups(group_by, n + offset, len(self._query), fold=fold)
             self._fill(found, ids[0], scores[0])
             if found.full or len(ids[0]) < depth or scores[0, -1] < self._least:
-                return found.rows[offset:]
+                return found.groups[offset:]
             depth *= GROWTH
 
-    def _fill(self, found: Rows, ids: Ids, scores: Vector) -> None:
+    def _fill(self, found: RankedGroups, ids: Ids, scores: Vector) -> None:
         usable = (scores >= self._least) & ~np.isin(ids, self._own)
-        frames = self._library.frames(ids[usable].tolist())
-        places = np.searchsorted(self._index.ids, ids[usable])
-        for frame, score, place in zip(frames.values(), scores[usable].tolist(), places.tolist(), strict=True):
-            found.add(frame, score, self._index.matrix[place])
-            if found.full:
-                return
+        ids, scores = ids[usable], scores[usable]
+        for start in range(0, len(ids), AT_ONCE):
+            part, part_scores = ids[start : start + AT_ONCE], scores[start : start + AT_ONCE].tolist()
+            frames, vectors = self._library.frames.get(part.tolist()), self._library.embeddings(part)
+            for frame, vector, score in zip(frames.values(), vectors, part_scores, strict=True):
+                found.add(frame, score, vector)
+                if found.full:
+                    return
 
-    def more(self, rows: Sequence[Row], group_by: GroupBy) -> list[int]:
-        """Return how many others of its group can be hits too, for each row."""
+    def more(self, groups: Sequence[RankedGroup], group_by: GroupBy) -> list[int]:
+        """Return, for each group, how many other pictures of it can be hits too."""
         if group_by == "none":
-            return [0] * len(rows)
-        best = [row.frame.id for row in rows]
+            return [0] * len(groups)
+        best = [group.frame.id for group in groups]
         belonging: Belonging = group_by
-        groups = self._library.members(best, belonging)
-        alone = [frame_id for frame_id in best if frame_id not in groups]
-        groups |= self._library.members(alone, "file")
-        return [self._count(groups[frame_id]) - 1 for frame_id in best]
+        members = self._library.frames.members(best, belonging)
+        alone = [frame_id for frame_id in best if frame_id not in members]
+        members |= self._library.frames.members(alone, "file")
+        return [self._count(members[frame_id]) - 1 for frame_id in best]
 
     def _count(self, ids: Ids) -> int:
         if self._among is not None:
             ids = np.intersect1d(ids, self._among, assume_unique=True)
-        rows = self._index.rows(np.setdiff1d(ids, self._own, assume_unique=True))
-        return int((self._index.scores(self._query, rows) >= self._least).sum())
+        ids = self._library.embedded(np.setdiff1d(ids, self._own, assume_unique=True))
+        return int((self._library.scores(self._query, ids) >= self._least).sum())
 
 
 def _read(terms: Sequence[str | Path | Term]) -> list[Term]:
@@ -187,24 +185,23 @@ def _guesses(encoder: Encoder) -> "Guesses":
     return Guesses(encoder)
 
 
-def _supposed(library: Library, rows: Sequence[Row], guesses: "Guesses | None") -> list[dict[str, str]]:
-    """Return what the model supposes of each row's picture, by attribute, where the header says nothing."""
-    if guesses is None or not rows:
-        return [{} for _ in rows]
-    index = library.vectors()
-    vectors = index.matrix[np.searchsorted(index.ids, [row.frame.id for row in rows])]
+def _guessed(library: Library, groups: Sequence[RankedGroup], guesses: "Guesses | None") -> list[dict[str, str]]:
+    """Return the guesses for each group's best picture, by attribute, where its header says nothing."""
+    if guesses is None or not groups:
+        return [{} for _ in groups]
+    vectors = library.embeddings(np.array([group.frame.id for group in groups], np.int64))
     modalities, body_parts = guesses.guess("modality", vectors), guesses.guess("body_part", vectors)
     return [
-        ({} if row.frame.modality else {"modality": modality}) | ({} if row.frame.body_part else {"body_part": part})
-        for row, modality, part in zip(rows, modalities, body_parts, strict=True)
+        ({} if frame.modality else {"modality": modality}) | ({} if frame.body_part else {"body_part": part})
+        for frame, modality, part in zip((group.frame for group in groups), modalities, body_parts, strict=True)
     ]
 
 
-def _hit(rank: int, row: Row, more: int, guessed: dict[str, str]) -> Hit:
-    frame = row.frame
+def _hit(rank: int, group: RankedGroup, more: int, guessed: dict[str, str]) -> Hit:
+    frame = group.frame
     return Hit(
         rank=rank,
-        score=row.score,
+        score=group.score,
         path=frame.path,
         frame=frame.frame,
         frames=frame.frames,
@@ -218,5 +215,5 @@ def _hit(rank: int, row: Row, more: int, guessed: dict[str, str]) -> Hit:
         modality_guessed="modality" in guessed,
         body_part_guessed="body_part" in guessed,
         more=more,
-        folded=row.folded,
+        folded=group.folded,
     )

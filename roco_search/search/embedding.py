@@ -1,6 +1,5 @@
 """The terms of a query become one vector."""
 
-import hashlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ from roco_search.errors import ImageError, InputError
 from roco_search.library import Library
 from roco_search.models.encoder import Encoder
 from roco_search.search.terms import Term
+from roco_search.system.files import sha256
 
 Vector = npt.NDArray[np.float32]
 Ids = npt.NDArray[np.int64]
@@ -63,7 +63,7 @@ def unit(vector: npt.NDArray[np.floating]) -> Vector:
     flat = np.asarray(vector, np.float32).reshape(-1)
     norm = float(np.linalg.norm(flat))
     if not np.isfinite(norm) or norm < 1e-6:
-        raise InputError("The model makes nothing of this query; say it in other words.")
+        raise InputError("The model could not embed this query; rephrase it.")
     return flat / np.float32(norm)
 
 
@@ -75,13 +75,12 @@ def _texts(encoder: Encoder, terms: Sequence[Term]) -> npt.NDArray[np.float32]:
 
 def _image(library: Library, encoder: Encoder, path: Path) -> tuple[Vector, Ids]:
     try:
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").digest()
+        digest = bytes.fromhex(sha256(path))
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror}); check the path and its permissions.") from None
     from roco_search.imaging import open_image
 
-    own = library.same_file(digest, os.path.realpath(path))
+    own = library.frames.of_content(digest, os.path.realpath(path))
     if (stored := _stored(library, digest)) is not None:
         return stored, own
     try:
@@ -95,8 +94,6 @@ def _stored(library: Library, digest: bytes) -> Vector | None:
     """Return the embedding of the middle frame of a content that the library holds."""
     from roco_search.imaging.frame import choose_frames
 
-    copies = library.frames(library.same_file(digest).tolist())
+    copies = library.frames.get(library.frames.of_content(digest).tolist())
     middle = [found.id for found in copies.values() if choose_frames(found.frames, "middle") == [found.frame]]
-    index = library.vectors()
-    rows = index.rows(np.array(middle[:1], np.int64))
-    return np.array(index.matrix[rows[0]]) if len(rows) else None
+    return library.embedding(middle[0]) if middle else None

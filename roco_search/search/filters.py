@@ -10,14 +10,14 @@ import numpy.typing as npt
 
 from roco_search.errors import InputError
 from roco_search.library import Library, Selection
-from roco_search.library.truth.selection import Term
+from roco_search.library.truth.frames import Attribute
 
 if TYPE_CHECKING:
-    from roco_search.classify.guesses import Attribute, Guesses
+    from roco_search.classify.guesses import Guessable, Guesses
 
 Ids = npt.NDArray[np.int64]
 
-NAMES: dict[Term, str] = {"modality": "modality", "body_part": "body part", "view": "view"}
+NAMES: dict[Attribute, str] = {"modality": "modality", "body_part": "body part", "view": "view"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +64,7 @@ def resolve(library: Library, filters: Filters, guesses: "Guesses | None" = None
 
     view = _terms(library, "view", filters.view, lambda text: view_position(text) or text.upper(), None)
     under = tuple(_under(library, folder) for folder in filters.under)
-    passing = library.select(Selection(view=view, under=under, path=filters.path))
+    passing = library.frames.select(Selection(view=view, under=under, path=filters.path))
     if filters.modality:
         terms = _terms(library, "modality", filters.modality, lambda text: text.strip().upper(), guesses)
         said, silent = Selection(modality=terms), Selection(modality=(None,))
@@ -78,47 +78,50 @@ def resolve(library: Library, filters: Filters, guesses: "Guesses | None" = None
 
 def _either(
     library: Library,
-    attribute: "Attribute",
+    attribute: "Guessable",
     terms: tuple[str, ...],
     said: Selection,
     silent: Selection,
     guesses: "Guesses | None",
 ) -> Ids:
     """Return the frames whose header says one of `terms`, or says nothing and is guessed to be one."""
-    ids = library.select(said)
+    ids = library.frames.select(said)
     if guesses is None:
         return ids
-    index = library.vectors()
-    rows = index.rows(library.select(silent))
-    fitting = guesses.fit(attribute, index.matrix[rows], terms)
-    return np.union1d(ids, index.ids[rows[fitting]])
+    open_ids = library.embedded(library.frames.select(silent))
+    fitting = guesses.fit(attribute, library.embeddings(open_ids), terms)
+    return np.union1d(ids, open_ids[fitting])
 
 
 def _terms(
-    library: Library, term: Term, written: tuple[str, ...], normal: Callable[[str], str], guesses: "Guesses | None"
+    library: Library,
+    attribute: Attribute,
+    written: tuple[str, ...],
+    normal: Callable[[str], str],
+    guesses: "Guesses | None",
 ) -> tuple[str, ...]:
     if not written:
         return ()
-    known = library.count_terms(term)
-    guessable = guesses.terms(term) if guesses is not None and term != "view" else frozenset()
+    known = library.frames.count_terms(attribute)
+    guessable = guesses.terms(attribute) if guesses is not None and attribute != "view" else frozenset()
     wanted = tuple(normal(text) for text in written)
     for text, value in zip(written, wanted, strict=True):
         if value not in known and value not in guessable:
-            raise InputError(_unknown(term, text, known, guessed=guesses is not None))
+            raise InputError(_unknown(attribute, text, known, guessed=guesses is not None))
     return wanted
 
 
-def _unknown(term: Term, text: str, known: dict[str, int], *, guessed: bool) -> str:
+def _unknown(attribute: Attribute, text: str, known: dict[str, int], *, guessed: bool) -> str:
     has = ", ".join(f"{value} ({count})" for value, count in known.items()) or "none: no header says one"
     remedy = "Give one of these" if known else "Leave this filter out"
-    if term != "view" and not guessed:
-        remedy += ", or add --guess to let the model say what headers do not"
-    return f"No image of this library has the {NAMES[term]} '{text}'; it has {has}. {remedy}."
+    if attribute != "view" and not guessed:
+        remedy += ", or use `guess=True` to let the model say what headers do not"
+    return f"No image of this library has the {NAMES[attribute]} '{text}'; it has {has}. {remedy}."
 
 
 def _under(library: Library, folder: str | os.PathLike[str]) -> str:
     real = os.path.realpath(folder)
-    if not len(library.select(Selection(under=(real,)))):
+    if not len(library.frames.select(Selection(under=(real,)))):
         raise InputError(
             f"The library has no image under {real}; it was made from {', '.join(library.roots())}. Give a folder of "
             f"these, or index it with `roco index {os.fspath(folder)}`."

@@ -1,4 +1,4 @@
-"""Ranked pictures become the rows that a person reads: one a group, near-duplicates folded."""
+"""Ranked pictures become the groups that a person sees: one hit for each, near-duplicates folded."""
 
 import math
 from bisect import bisect_left
@@ -25,7 +25,7 @@ REACH = math.sqrt(2 - 2 * NEAR) + 1e-4  # The most that two such pictures can be
 
 
 @dataclass(slots=True)
-class Row:
+class RankedGroup:
     """The best picture of a group, with its score and how many results were folded into it."""
 
     frame: StoredFrame
@@ -33,15 +33,15 @@ class Row:
     folded: int = 0
 
 
-class Rows:
-    """The rows of a result, filled from the best picture downwards until there are enough.
+class RankedGroups:
+    """The groups of a result, filled from the best picture downwards until there are enough.
 
-    A group stands where its best picture stands. If that is a near-duplicate of the picture of a row above, the whole
-    group is folded into the uppermost such row.
+    A group ranks where its best picture ranks. If that is a near-duplicate of the best picture of a group above, the
+    whole group is folded into the uppermost such group.
     """
 
     def __init__(self, by: GroupBy, wanted: int, dim: int, *, fold: bool) -> None:
-        self.rows: list[Row] = []
+        self.groups: list[RankedGroup] = []
         self._by, self._wanted, self._fold = by, wanted, fold
         self._seen: set[Hashable] = set()
         self._vectors = np.empty((64, dim), np.float32)
@@ -50,31 +50,31 @@ class Rows:
 
     @property
     def full(self) -> bool:
-        """Whether there are as many rows as are wanted."""
-        return len(self.rows) >= self._wanted
+        """Whether there are as many groups as wanted."""
+        return len(self.groups) >= self._wanted
 
     def add(self, frame: StoredFrame, score: float, vector: npt.NDArray[np.float32]) -> None:
         """Take the next best picture, with its vector, float32 ``(dim,)`` of unit norm."""
-        key = group_of(frame, self._by)
+        key = group_key(frame, self._by)
         if key in self._seen:
             return
         self._seen.add(key)
         if self._fold:
             if (twin := self._twin(score, vector)) is not None:
-                self.rows[twin].folded += 1
+                self.groups[twin].folded += 1
                 return
             self._remember(vector)
-        self.rows.append(Row(frame, score))
+        self.groups.append(RankedGroup(frame, score))
 
     def _twin(self, score: float, vector: npt.NDArray[np.float32]) -> int | None:
-        """Return the uppermost row whose picture is nearly this one.
+        """Return the uppermost group whose picture is nearly this one.
 
         Unit vectors a and b of cosine `NEAR` are at most `REACH` apart. So are their scores, |q·a - q·b| <= |a - b|,
-        which leaves the rows just above, and so are their first coordinates, which leaves few of these to compare
+        which leaves the groups just above, and so are their first coordinates, which leaves few of these to compare
         whole: without the two, listing a large library would take hours.
         """
-        last = len(self.rows)
-        first = bisect_left(self.rows, -(score + REACH), key=lambda row: -row.score)
+        last = len(self.groups)
+        first = bisect_left(self.groups, -(score + REACH), key=lambda group: -group.score)
         start = vector[:HEAD]
         heads, lengths = self._heads[first:last], self._lengths[first:last]
         close = first + np.flatnonzero(lengths + start @ start - 2 * (heads @ start) <= REACH**2)
@@ -82,7 +82,7 @@ class Rows:
         return int(near[0]) if len(near) else None
 
     def _remember(self, vector: npt.NDArray[np.float32]) -> None:
-        row = len(self.rows)
+        row = len(self.groups)
         if row == len(self._vectors):
             self._vectors = np.concatenate([self._vectors, np.empty_like(self._vectors)])
             self._heads = np.concatenate([self._heads, np.empty_like(self._heads)])
@@ -92,8 +92,8 @@ class Rows:
         self._lengths[row] = vector[:HEAD] @ vector[:HEAD]
 
 
-def group_of(frame: StoredFrame, by: GroupBy) -> Hashable:
-    """Return what is equal for the frames of one group. What belongs to no series (or study) falls back to its file."""
+def group_key(frame: StoredFrame, by: GroupBy) -> Hashable:
+    """Return what is equal for the frames of one group. A frame of no series (or study) belongs to its file."""
     if by == "none":
         return frame.id
     named = {"series": frame.series, "study": frame.study, "file": None}[by]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from roco_search.errors import InputError
 
-# Who writes one of these means a file, also where there is none.
+# Such a word means a file, even where there is none.
 _IMAGE_NAME = re.compile(r"(\.{1,2}|~)?/.*|\S+\.(dcm|dicom|ima|png|jpe?g|tiff?|webp|bmp)", re.IGNORECASE | re.DOTALL)
 _WEIGHTED = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?):(.*)", re.IGNORECASE | re.DOTALL)
 
@@ -69,12 +69,12 @@ def read_term(word: str, *, text: bool = False) -> str | Path:
     if not _IMAGE_NAME.fullmatch(word):
         return word
     if folder:
-        raise InputError(f"{word} is a folder; give one image of it, or add --text to look for these words.")
-    raise InputError(f"There is no file {word}; check the path, or add --text to look for these words.")
+        raise InputError(f"{word} is a folder; give one image of it, or use `text=True` to look for these words.")
+    raise InputError(f"There is no file {word}; check the path, or use `text=True` to look for these words.")
 
 
 def read_weighted(word: str, sign: int, *, text: bool = False) -> Term:
-    """Return ``WEIGHT:TERM``, or ``TERM`` with the weight 1, of ``--plus`` (sign 1) or ``--minus`` (sign -1).
+    """Return ``WEIGHT:TERM``, or ``TERM`` with the weight 1, to be added (sign 1) or taken away (sign -1).
 
     Raises
     ------
@@ -86,8 +86,8 @@ def read_weighted(word: str, sign: int, *, text: bool = False) -> Term:
         weight, content = float(written[1]), written[2]
         if not 0 < weight < math.inf:
             raise InputError(
-                f"The weight in '{word}' is not above zero; write it as in 0.5:{content or 'TERM'}, with --plus for "
-                "what is wanted and --minus for what is not."
+                f"The weight in '{word}' is not above zero; write it as in 0.5:{content or 'TERM'}, with `plus` for "
+                "what is wanted and `minus` for what is not."
             )
     return Term(read_term(content, text=text), sign * weight)
 

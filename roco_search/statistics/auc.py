@@ -47,7 +47,7 @@ def weighted_auc(scores: Floats, positive: npt.NDArray[np.bool_], weights: Float
 def youden(scores: Floats, positive: npt.NDArray[np.bool_]) -> Threshold:
     """Threshold with the highest sensitivity + specificity - 1 (Youden 1950); of equal ones the highest.
 
-    It lies half-way to the next lower score, so that rounding moves no image across it. Needs both classes.
+    It is half-way to the next lower score, so that rounding moves no image across it. Needs both classes.
     """
     values, place = np.unique(scores, return_inverse=True)
     ups = np.bincount(place, positive, len(values))[::-1].cumsum()[::-1] / positive.sum()

@@ -31,13 +31,18 @@ def ranks(queries: np.ndarray, candidates: np.ndarray, captions: Sequence[str], 
 
     Parameters
     ----------
-    queries, candidates : float32 ``(n, dim)`` of unit norm; row *i* of one belongs to row *i* of the other.
-    captions : the *n* captions. Under ``any`` a pair with the identical caption is as right as the own one; under
-        ``strict`` only the own one is, though a tie with the identical caption is not held against it.
+    queries, candidates
+        float32 ``(n, dim)`` of unit norm; row *i* of one belongs to row *i* of the other.
+    captions
+        The *n* captions.
+    matching
+        Under "any", a pair with the identical caption is as right as the query's own pair; under "strict", only its
+        own pair is right, though a tie with the identical caption does not count against it.
 
     Returns
     -------
-    int64 ``(n,)``, from 1. Scores within 5e-7 of each other are level.
+    numpy.ndarray
+        int64 ``(n,)``, from 1. Scores within 5e-7 of each other are level.
 
     Raises
     ------
@@ -61,13 +66,16 @@ def mean_recall(images: np.ndarray, texts: np.ndarray, captions: Sequence[str]) 
 
     Parameters
     ----------
-    images, texts : float32 ``(n, dim)`` of unit norm; row *i* of one belongs to row *i* of the other.
-    captions : the *n* captions.
+    images, texts
+        float32 ``(n, dim)`` of unit norm; row *i* of one belongs to row *i* of the other.
+    captions
+        The *n* captions.
 
     Returns
     -------
-    dict of float, 0 to 1: ``image-to-text recall@1`` … ``text-to-image recall@10``, and ``mean``, the mean of the
-    six. There are no intervals; this is what training watches.
+    dict of float
+        Each 0 to 1: ``image-to-text recall@1`` … ``text-to-image recall@10``, and ``mean``, the mean of the six. There
+        are no intervals; this is what training watches.
 
     Raises
     ------

@@ -137,7 +137,7 @@ def evaluate_multi_label(
     thresholds: Sequence[float] | None = None,
     seed: int = 0,
 ) -> ZeroShot:
-    """Measure labels that stand each alone.
+    """Measure labels that are each judged on their own.
 
     Parameters
     ----------
@@ -174,7 +174,7 @@ def _check(probabilities: Floats, truth: Floats, labels: Sequence[str]) -> None:
             f"Probabilities {probabilities.shape}, truth {truth.shape} and {len(labels)} labels do not belong together."
         )
     if not len(probabilities):
-        raise InputError("There is no image to measure; check that the truth file speaks of the given images.")
+        raise InputError("There is no image to measure; check that the truth file covers the given images.")
     if not np.isfinite(probabilities).all():
         raise InputError("A probability is not finite, so nothing can be said of this model; try another one.")
 

@@ -1,8 +1,10 @@
-"""How many processors there are for this process."""
+"""The process: its processors, how it keeps memory and waits, how it is interrupted, and which others are alive.
+
+`prepare` and `Interrupt` change the whole process, so programs call them, and libraries do not.
+"""
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import os
 import signal
@@ -13,25 +15,47 @@ from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Any
 
-
-def cores() -> int:
-    """Return the number of processors that this process may use: on a shared machine not all that it has."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 # malloc.h
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4
 _NEVER = 2**31 - 1
 _GROW_BY = 64 * 2**20
 
 
-def keep_freed_memory() -> bool:
-    """Set the allocator of this process to keep what it has; True where the C library took the setting.
+def cores() -> int:
+    """Return the number of processors that this process may use, which on a shared machine need not be all."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
-    For programs only, not for libraries: it changes the whole process. Elsewhere than on glibc it does nothing.
+
+def is_alive(process: int) -> bool:
+    """Whether a process of this number exists on this machine, whoever owns it."""
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:  # it exists, and belongs to someone else
+        return True
+    return True
+
+
+def prepare() -> None:
+    """Set this process up for long work on images: it keeps freed memory, and its threads wait without spinning.
+
+    A command calls it before anything else, because the second only works before torch is imported.
+    """
+    keep_freed_memory()
+    wait_passively()
+
+
+def keep_freed_memory() -> bool:
+    """Set the allocator to keep what is freed; True where the C library accepted that.
+
+    Pictures and activations of several megabytes come and go, and by default glibc returns each to the system, which
+    has to clear its pages when it hands them out again. Anywhere else than on glibc this does nothing.
     """
     if not sys.platform.startswith("linux"):
         return False
+    import ctypes
+
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError):  # musl has none
@@ -40,33 +64,24 @@ def keep_freed_memory() -> bool:
     return all(mallopt(key, value) for key, value in settings)
 
 
-def wait_without_spinning() -> None:
-    """Let OpenMP's threads sleep while they wait; to be called before torch is imported.
+def wait_passively() -> bool:
+    """Let OpenMP's threads sleep while they wait; True if that takes effect: torch must not have been imported yet.
 
-    GNU OpenMP spins by default. With another busy process on two cores, two spinning threads of torch were 4 to
-    10 times slower than one: the core that one of them waited on was burnt by the waiting. Who has set it is not
-    overruled.
-    """
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-
-
-def wait_asleep() -> bool:
-    """Set it for this process; whether it will be heard. It has to be before torch is imported.
-
-    For programs only, not for libraries: it changes the whole process. What the user has set goes before.
+    GNU OpenMP threads spin at every barrier until the slowest one arrives. With another busy process on two cores,
+    two spinning threads of torch were 4 to 10 times slower than one, because the core that one of them waited for was
+    busy with the other's waiting. A value that the user has set is kept.
     """
     if "torch" in sys.modules:
         return False
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # read once, when the OpenMP library is loaded
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read once, when the OpenMP library is loaded
     return True
 
 
 @contextmanager
-def set_aside() -> Iterator[None]:
-    """Make many objects that all stay.
+def collector_paused() -> Iterator[None]:
+    """Pause the garbage collector while the block makes many objects that all stay.
 
-    The collector would walk through them again and again and find nothing: with ROCO's 65,000 rows that is half of
-    the time.
+    It would walk through them again and again and find nothing: with ROCO's 65,000 rows that is half of the time.
     """
     was_enabled = gc.isenabled()
     gc.disable()
@@ -80,7 +95,7 @@ def set_aside() -> Iterator[None]:
 class Interrupt:
     """While the block runs, SIGINT and SIGTERM set ``asked``; a second one does what it always did.
 
-    Outside the main thread, where Python hears no signal, nothing is changed.
+    Outside the main thread, where Python receives no signals, nothing is changed.
     """
 
     def __init__(self) -> None:

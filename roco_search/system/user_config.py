@@ -1,4 +1,4 @@
-"""What a person has set once and for all: the model of new libraries. A small JSON file in the user's config folder."""
+"""The user's settings, such as the model of new libraries: a small JSON file in the user's config folder."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from pathlib import Path
 from typing import Any
 
 from roco_search.errors import InputError
-from roco_search.models.catalogue.installed import writing
+from roco_search.system.files import write_errors, write_file
 from roco_search.system.folders import user_folder
 
 
 def settings_file() -> Path:
-    """Return where the settings lie: ``ROCO_CONFIG``, or ``config.json`` in the user's config folder."""
+    """Return the path of the settings: ``ROCO_CONFIG``, or ``config.json`` in the user's config folder."""
     if configured := os.environ.get("ROCO_CONFIG"):
         return Path(configured).expanduser()
     return Path(user_folder("config")) / "config.json"
 
 
 def read_settings() -> dict[str, Any]:
-    """Return the settings, none where there is no file. Raises `InputError` where the file is damaged."""
+    """Return the settings, empty if there is no file. Raises `InputError` if the file is damaged."""
     file = settings_file()
     try:
         value = json.loads(file.read_text("utf-8"))
@@ -36,8 +36,6 @@ def read_settings() -> dict[str, Any]:
 def write_settings(settings: dict[str, Any]) -> None:
     """Write the settings, all of them at once. Raises `StorageFull` and `InputError`."""
     file = settings_file()
-    with writing(file):
+    with write_errors(file):
         file.parent.mkdir(parents=True, exist_ok=True)
-        fresh = file.with_name(f".{file.name}.{os.getpid()}")
-        fresh.write_text(json.dumps(settings, indent=2) + "\n", "utf-8")
-        fresh.replace(file)
+        write_file(file, json.dumps(settings, indent=2) + "\n", mode=None)

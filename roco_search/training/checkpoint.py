@@ -18,8 +18,7 @@ import torch
 
 from roco_search.datasets.pair import PairSet, TrainingData
 from roco_search.errors import StorageFull, TrainingError
-from roco_search.library.directory import replace_file
-from roco_search.models.catalogue.installed import writing
+from roco_search.system.files import storage_full, write_errors, write_file
 from roco_search.training.settings import Settings
 
 FORMAT = 1
@@ -54,15 +53,13 @@ def save(output: Path, step: int, state: Mapping[str, Any]) -> Path:
     buffer = io.BytesIO()  # torch's own writer turns a full disk into an error without a reason
     torch.save({"format": FORMAT, "step": step, **state}, buffer)
     try:
-        with writing(folder):
+        with write_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
-            replace_file(path, lambda temporary: temporary.write_bytes(buffer.getbuffer()))
+            write_file(path, buffer.getbuffer())
     except StorageFull as error:
         last = latest(output)
-        kept = f"the run can go on from {last.name} with `resume=True`" if last else "there is no earlier checkpoint"
-        raise StorageFull(
-            f"The disk of {output} is full, or a quota is reached, at step {step:,}; free some space: {kept}."
-        ) from error
+        then = f"go on from {last.name} with `resume=True`" if last else "start again: there is no earlier checkpoint"
+        raise storage_full(output, f"Step {step:,} was not saved.", f"Free some space and {then}.") from error
     for old in sorted(folder.glob("step-*.pt"))[:-KEPT]:
         old.unlink(missing_ok=True)
     return path

@@ -11,14 +11,13 @@ from typing import Any
 from roco_search.datasets import TrainingData, check_trainable, open_training
 from roco_search.datasets.report import describe
 from roco_search.errors import InputError
-from roco_search.hub.upload import push
 from roco_search.models import Device
 from roco_search.models.catalogue import names as catalog
 from roco_search.models.torch_encoder import TorchEncoder
-from roco_search.system.process import keep_freed_memory
 from roco_search.training import checkpoint
 from roco_search.training.distributed import ProcessGroup, process_group
 from roco_search.training.outcome.card import read_facts
+from roco_search.training.outcome.output import push
 from roco_search.training.plan import TrainingPlan, measure
 from roco_search.training.run import Report, Run, RunResult
 from roco_search.training.settings import Settings
@@ -87,7 +86,6 @@ class Session:
 
     @contextmanager
     def _run(self, tensorboard: bool = False) -> Iterator[Run]:
-        keep_freed_memory()
         checkpoint_of_base = catalog.find(self._base)  # an unknown name is refused before data is read
         with process_group(self._device) as (group, device):
             data = self._open(group)

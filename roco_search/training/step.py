@@ -16,6 +16,7 @@ import torch
 
 from roco_search.datasets.pair import Pair
 from roco_search.errors import TrainingError
+from roco_search.models.families import FAMILIES
 from roco_search.models.torch_encoder import TorchEncoder, autocast
 from roco_search.training.batches import Batch, Pixels, positives
 from roco_search.training.cached_texts import CachedTexts
@@ -38,8 +39,8 @@ class Inputs:
 
     def __init__(self, encoder: TorchEncoder, image_size: int = 0) -> None:
         self._encoder = encoder
-        family, own = encoder.checkpoint.family, encoder.image_size
-        if image_size not in (0, own) and family != "roco_mini":
+        own = encoder.image_size
+        if image_size not in (0, own) and not FAMILIES[encoder.checkpoint.family].any_image_size:
             raise TrainingError(f"The image tower takes {own} pixels and no other number; leave `image_size` out.")
         if image_size % 32:
             raise TrainingError(f"`image_size` is {image_size}; a convolutional tower takes multiples of 32.")

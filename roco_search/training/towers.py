@@ -25,15 +25,11 @@ from typing import Any, Literal
 from torch import nn
 
 from roco_search.errors import TrainingError
+from roco_search.models.families import FAMILIES
 from roco_search.training.settings import Settings
 
 Kind = Literal["all", "last", "projection", "locked", "lora"]
 TOWERS: Mapping[str, str] = {"image": "vision_model", "text": "text_model"}
-# A projection is beside the towers (CLIP), or else the head of a tower (SigLIP).
-PROJECTIONS: Mapping[str, tuple[str, ...]] = {
-    "image": ("visual_projection.", "vision_model.head."),
-    "text": ("text_projection.", "text_model.head."),
-}
 TEMPERATURE = ("logit_scale", "logit_bias")
 
 
@@ -100,7 +96,8 @@ def tower_parameters(model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
 def projection(model: nn.Module, tower: str) -> str:
     """Return the prefix of the parameters of a tower's projection. Raises `TrainingError` where it has none."""
     names = [name for name, _ in model.named_parameters()]
-    for prefix in PROJECTIONS[tower]:
+    for family in FAMILIES.values():
+        prefix = f"{family.image_projection if tower == 'image' else family.text_projection}."
         if any(name.startswith(prefix) for name in names):
             return prefix
     raise TrainingError(f"The {tower} tower has no projection into a shared space; choose a CLIP or SigLIP model.")

@@ -1,8 +1,11 @@
-"""The library in a browser: a Gradio app on this machine, and the Space that shows it to others.
+"""The demo: the library in a browser, on this machine or as a Space on the Hugging Face Hub.
 
-The rooms inside: `app` (what is assembled and how it runs), `search_tab`, `classify_tab`, `library_tab` (what is seen),
-`desk` (what they ask of the library), `markup` (HTML, in which everything is escaped), `serving` (images by id),
-`safety` (who may ask for what), `scratch` (the private folder of a run), and `space` (the export).
+- `run`: ``roco demo`` from the address to the end: the private folder of the run, the model, the server.
+- `app`: the Gradio app and the web server that it runs in.
+- `desk`: what the tabs and routes ask of the library and the model, from any thread.
+- `tabs`: what is seen, one file for each tab; `markup` and ``templates``: their HTML.
+- `http`: the gate in front of every route, our own routes, pictures and uploads.
+- `space`: the export to a Space, and what runs there.
 
-Nothing here is imported by ``roco --help``; gradio is imported only by `app` and the tabs.
+``roco --help`` imports nothing of this; only `app` and `tabs` import gradio.
 """

@@ -1,6 +1,6 @@
-"""The demo, assembled: Gradio's blocks behind our own gate, and our own routes before them.
+"""The demo as a web app: Gradio's blocks and our own routes behind our own gate, and the server that runs them.
 
-Gradio's own ``launch`` is never called, so nothing can be shared by a tunnel, and none of its servers listens.
+Gradio's own ``launch`` is never called, so that nothing is shared through a tunnel and no server of its own listens.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 
 PORT = 7860
 UPLOADS = "uploads"
-QUEUE = 64  # events that wait; who comes later is told so
+QUEUE = 64  # events that may wait; later ones are refused with a message
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Address:
-    """Where the demo listens, and who may ask."""
+    """Where the demo listens, and which requests it accepts."""
 
     host: str = "127.0.0.1"
     port: int = PORT
@@ -39,18 +39,18 @@ class Address:
 
     @property
     def url(self) -> str:
-        """What to open in a browser on this machine."""
+        """The address to open in a browser on this machine."""
         name = "127.0.0.1" if self.host in {"0.0.0.0", "::"} else self.host
         return f"http://{f'[{name}]' if ':' in name else name}:{self.port}/"
 
 
 def check_gradio() -> None:
-    """Refuse to go on without gradio.
+    """Check that gradio is installed.
 
     Raises
     ------
     InputError
-        With the command that installs it.
+        If it is not, with the command that installs it.
     """
     if find_spec("gradio") is None:
         raise InputError(
@@ -58,42 +58,42 @@ def check_gradio() -> None:
         )
 
 
-def address(host: str, port: int, auth: str | None) -> Address:
-    """Return where to listen, once that is safe.
+def safe_address(host: str, port: int, auth: str | None) -> Address:
+    """Return where to listen, if that is safe.
 
     Parameters
     ----------
     host
-        An address of this machine.
+        A name or IP address of this machine.
     port
-        A port, or 0 for one that is free.
+        A port, or 0 for any free one.
     auth
-        "USER:PASSWORD", or None: on this machine alone nobody has to give one.
+        "USER:PASSWORD"; None asks for no password, which is allowed only where no other machine can connect.
 
     Raises
     ------
     InputError
-        If others could reach it without a password, or the password is none.
+        If others could connect without a password, or `auth` is malformed.
     """
     credentials = None
     if auth is not None:
         user, colon, password = auth.partition(":")
         if not (colon and user and password):
-            raise InputError("--auth is written USER:PASSWORD; neither may be empty.")  # never what was written
+            raise InputError("`auth` is written USER:PASSWORD; neither may be empty.")  # never what was written
         credentials = (user, password)
     if is_loopback(host):
         return Address(host=host, port=port, rules=Rules(auth=credentials))
     if credentials is None:
         raise InputError(
-            f"Whoever reaches {host} could see the images; add --auth USER:PASSWORD (or set ROCO_DEMO_AUTH), or leave "
-            "--host out."
+            f'Anybody who can reach {host} could see the images; set `auth="USER:PASSWORD"` (or the '
+            "variable ROCO_DEMO_AUTH), or leave out `host`."
         )
     rules = Rules(hosts=frozenset({host.lower(), *own_names()}), any_address=True, auth=credentials)
     return Address(host=host, port=port, rules=rules)
 
 
 def prepare_gradio(folder: Path) -> None:
-    """Set what gradio reads when it is imported: where its files go, and that it tells nobody of itself."""
+    """Set what gradio reads when it is imported: where its files go, and that it contacts nobody."""
     uploads = folder / UPLOADS
     uploads.mkdir(mode=0o700, exist_ok=True)
     os.environ |= {
@@ -102,14 +102,14 @@ def prepare_gradio(folder: Path) -> None:
         "GRADIO_SHARE": "False",
         "GRADIO_SSR_MODE": "False",
         "GRADIO_MCP_SERVER": "False",
-        # It would sum up its own events with pandas after each of them.
+        # Otherwise it summarises its own events with pandas after each of them.
         "GRADIO_ANALYTICS_CACHE_FREQUENCY": str(10**9),
         "HF_HUB_DISABLE_TELEMETRY": "1",
     }
 
 
 def make_blocks(desk: Desk, folder: Path) -> gr.Blocks:
-    """Return the three tabs over a library. `prepare_gradio` comes first, with the same folder."""
+    """Return the three tabs over a library. Call `prepare_gradio` with the same folder first."""
     import gradio as gr
 
     from roco_search.web.tabs import html
@@ -117,7 +117,7 @@ def make_blocks(desk: Desk, folder: Path) -> gr.Blocks:
     from roco_search.web.tabs.library import LibraryTab
     from roco_search.web.tabs.search import SearchTab
 
-    # What a page has brought and never used is gone after ten minutes.
+    # Files that were uploaded and never used are deleted after ten minutes.
     with gr.Blocks(title="roco", analytics_enabled=False, delete_cache=(60, 600)) as blocks:
         html(markup.header())
         with gr.Tabs(selected="search") as tabs:
@@ -139,9 +139,9 @@ def make_app(desk: Desk, folder: Path, rules: Rules) -> FastAPI:
     desk
         Answers for the library.
     folder
-        The run's private folder, as `prepare_gradio` had it.
+        The run's private folder, the same as for `prepare_gradio`.
     rules
-        What the gate lets through.
+        What the gate accepts.
     """
     import gradio as gr
     from fastapi import FastAPI
@@ -166,13 +166,13 @@ def make_app(desk: Desk, folder: Path, rules: Rules) -> FastAPI:
         theme=_theme(),
         head=markup.head(),
     )
-    # Only ``launch`` sets this, and only then does Gradio check which files a message may name. The gate does so too.
+    # Only ``launch`` sets this, and without it Gradio does not check which files a message names. The gate checks too.
     blocks.has_launched = True
     app.add_middleware(Gate, rules=rules, uploads=folder / UPLOADS)
     return app
 
 
-def run(desk: Desk, folder: Path, where: Address, ready: Callable[[str], None]) -> None:
+def serve(desk: Desk, folder: Path, address: Address, ready: Callable[[str], None]) -> None:
     """Serve the demo until it is interrupted.
 
     Parameters
@@ -181,44 +181,44 @@ def run(desk: Desk, folder: Path, where: Address, ready: Callable[[str], None]) 
         Answers for the library.
     folder
         The run's private folder.
-    where
-        Where to listen.
+    address
+        Where to listen, and which requests to accept.
     ready
-        Is told the address when it can be opened.
+        Called with the address as soon as it can be opened.
 
     Raises
     ------
     InputError
-        If the port is taken, or the address is none of this machine.
+        If the port is taken, or this machine has no such address.
     """
     import socket
 
     prepare_gradio(folder)
-    app = make_app(desk, folder, where.rules)
-    family = socket.AF_INET6 if ":" in where.host else socket.AF_INET
+    app = make_app(desk, folder, address.rules)
+    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as listening:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            listening.bind((where.host, where.port))
+            listening.bind((address.host, address.port))
         except OSError as error:
             raise InputError(
-                f"{where.host}:{where.port} cannot be listened on ({error.strerror}); give another --port."
+                f"Cannot listen on {address.host}:{address.port} ({error.strerror}); choose another `port`."
             ) from None
         listening.listen()
-        ready(Address(host=where.host, port=listening.getsockname()[1]).url)
+        ready(Address(host=address.host, port=listening.getsockname()[1]).url)
         server(app).run(sockets=[listening])
 
 
 def server(app: FastAPI) -> Any:
-    """Return the uvicorn server of an app; it is told where to listen when it runs."""
+    """Return the uvicorn server of an app; the sockets are given when it runs."""
     import uvicorn
 
     class Server(uvicorn.Server):
-        """Ends in order, also when its terminal is closed: the run's folder has to be emptied."""
+        """Ends in order also when its terminal is closed, so that the run's folder is removed."""
 
         @contextmanager
         def capture_signals(self) -> Iterator[None]:
-            # uvicorn raises the signal again when it has ended, and SIGTERM would then end the process at once.
+            # uvicorn raises the signal again at its end; SIGTERM would end the process before the folder is removed.
             if threading.current_thread() is not threading.main_thread():
                 yield
                 return
@@ -230,7 +230,7 @@ def server(app: FastAPI) -> Any:
                 for end, handler in before.items():
                     signal.signal(end, handler)
 
-    # Pages hold a line open for as long as they are seen; nobody waits for them at the end, or is told that they broke.
+    # Open pages keep a connection; at the end the server does not wait for them, nor log that they broke.
     return Server(
         uvicorn.Config(
             app, log_level="critical", access_log=False, server_header=False, ws="none", timeout_graceful_shutdown=2
@@ -239,14 +239,14 @@ def server(app: FastAPI) -> Any:
 
 
 def warm_up(desk: Desk) -> None:
-    """Load the text tower, so that the first search need not wait for it."""
+    """Load the text tower in advance, so that the first search does not wait for it."""
     desk.encoder.encode_texts(["chest X-ray"])
 
 
 def _theme() -> Any:
     import gradio as gr
 
-    # Okabe and Ito's blue, as in roco's figures; fonts of the system, so that none is fetched.
+    # Okabe and Ito's blue, as in roco's figures; system fonts, so that none is downloaded.
     blue = gr.themes.Color(
         "#eaf4fb", "#d3e9f7", "#a6d3ef", "#79bde6", "#56b4e9", "#0072b2", "#00659e", "#005789", "#004a75", "#003d61",
         "#00304d",

@@ -1,13 +1,13 @@
-"""What the tabs ask of the library and its model.
+"""The library and its model, as the tabs and routes of the demo use them from many threads.
 
-SQLite's connection belongs to the thread that opened it, so one thread owns the library and answers one question after
-the other; each takes milliseconds. Reading files and embedding happens in the threads of those who ask.
+An SQLite connection belongs to the thread that opened it, so one thread owns the library and answers one question
+after another; each takes milliseconds. Files are read and images embedded in the threads of the callers.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -22,12 +22,11 @@ import numpy.typing as npt
 
 from roco_search.embedding_map.layout import folder_names
 from roco_search.errors import InputError
-from roco_search.figures.page import printable
 from roco_search.library import Library, LibraryStatus, StoredFrame
-from roco_search.library.truth.selection import Term
+from roco_search.library.truth.frames import Attribute
 from roco_search.search import Filters, Hit, search
 from roco_search.search.embedding import unit
-from roco_search.web.encoding import SharedEncoder
+from roco_search.system.text import printable
 
 if TYPE_CHECKING:
     from roco_search.embedding_map import EmbeddingMap, Method
@@ -38,12 +37,13 @@ Vector = npt.NDArray[np.float32]
 Values = tuple[str, ...]
 
 PAGE = 12  # hits at once: three rows of four at 1280 pixels
-MOST_FOLDERS = 200  # in the filter; of more, the fullest
+MOST_FOLDERS = 200  # in the filter: those with the most pictures
+MOST_TEXTS = 5_000  # embeddings of texts that are kept: 8 MB at 384 dimensions
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Upload:
-    """An image that a person brought: its embedding, the SHA-256 of its file, and what to call it."""
+    """An uploaded image to search for: its embedding, float32 ``(dim,)``, the SHA-256 of its file, and its title."""
 
     vector: Vector
     content: bytes
@@ -51,8 +51,8 @@ class Upload:
 
 
 @dataclass(frozen=True, slots=True)
-class Where:
-    """The filters of a search, as the tab has them; `folder` holds keys of `Folder`."""
+class Conditions:
+    """The filters and options of a search, as the tab sets them; `folder` holds keys of `Folder`."""
 
     modality: Values = ()
     body_part: Values = ()
@@ -64,7 +64,7 @@ class Where:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """What to look for: a text, an upload, both, or what is like a picture of the library."""
+    """What to look for: a text, an upload, or both; or the id of a frame whose like is wanted."""
 
     text: str = ""
     upload: Upload | None = None
@@ -73,7 +73,7 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Hits with the ids of their frames, whether there may be more, and how long it took."""
+    """Hits with the ids of their frames, whether there may be more, the seconds it took, and the library's size."""
 
     hits: list[tuple[int, Hit]]
     more: bool
@@ -82,8 +82,8 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True)
-class Beside:
-    """A picture and those beside it, in order: at most so many that they fit a strip."""
+class Neighbours:
+    """A frame, and those around it in its series, file or folder, in order: `place` of `count`, counted from 0."""
 
     frame: StoredFrame
     neighbours: list[StoredFrame]
@@ -94,7 +94,7 @@ class Beside:
 
 @dataclass(frozen=True, slots=True)
 class Folder:
-    """A folder of images: what stands for it in the page, which never sees a path, what it is called, its pictures."""
+    """A folder of images: the key that the page knows it by instead of a path, its name, and its number of pictures."""
 
     key: str
     name: str
@@ -103,7 +103,7 @@ class Folder:
 
 @dataclass(frozen=True, slots=True)
 class Holdings:
-    """What a library can be asked for: each term with its number of pictures, and the folders."""
+    """What the filters offer: each term with its number of pictures, and the folders."""
 
     modality: dict[str, int]
     body_part: dict[str, int]
@@ -112,12 +112,12 @@ class Holdings:
 
 
 class Desk:
-    """A library that many threads may ask.
+    """A library and its model that many threads may use at once.
 
     Parameters
     ----------
     directory
-        Where the library lies.
+        The library's folder.
     encoder
         Its model.
     redact_paths
@@ -152,16 +152,16 @@ class Desk:
         self._thread.shutdown()
 
     def ask(self, question: Callable[[Library], Answer]) -> Answer:
-        """Return what the library answers; the question is put in the library's own thread."""
+        """Call a function with the library, in the library's own thread, and return its answer."""
         return self._thread.submit(question, self._library).result()
 
-    def find(self, query: Query, where: Where, *, n: int = PAGE, offset: int = 0) -> Found:
-        """Search.
+    def find(self, query: Query, conditions: Conditions, *, n: int = PAGE, offset: int = 0) -> Found:
+        """Search: `n` hits after the first `offset`.
 
         Raises
         ------
         InputError
-            If there is nothing to look for, or a filter names what the library has not.
+            If there is nothing to look for, or a filter names something that the library does not have.
         """
         start = perf_counter()
         vector, text = self._vector(query), query.text.strip()
@@ -169,8 +169,10 @@ class Desk:
             said = self.encoder.encode_texts([text])[0]
             vector = said if vector is None else vector + said
         if vector is None:
-            raise InputError('Say what to look for, such as "brain MRI", or give an image.')
-        question = partial(self._search, query=query, vector=unit(vector), where=where, n=n + 1, offset=offset)
+            raise InputError('Write what to look for, such as "brain MRI", or add an image.')
+        question = partial(
+            self._search, query=query, vector=unit(vector), conditions=conditions, n=n + 1, offset=offset
+        )
         hits, total = self.ask(question)
         return Found(hits[:n], len(hits) > n, perf_counter() - start, total)
 
@@ -180,26 +182,20 @@ class Desk:
         if query.like is None:
             return None
         frame_id = query.like
-
-        def stored(library: Library) -> Vector | None:
-            index = library.vectors()
-            rows = index.rows(np.array([frame_id], np.int64))
-            return np.array(index.matrix[rows[0]]) if len(rows) else None
-
-        found = self.ask(stored)
+        found = self.ask(lambda library: library.embedding(frame_id))
         if found is None:
-            raise InputError("That picture is not in the library any more; search again.")
+            raise InputError("That picture is no longer in the library; search again.")
         return found
 
     def _search(
-        self, library: Library, *, query: Query, vector: Vector, where: Where, n: int, offset: int
+        self, library: Library, *, query: Query, vector: Vector, conditions: Conditions, n: int, offset: int
     ) -> tuple[list[tuple[int, Hit]], int]:
         own = np.empty(0, np.int64)
         if query.upload is not None:
-            own = library.same_file(query.upload.content)
+            own = library.frames.of_content(query.upload.content)
         elif query.like is not None:
-            for frame in library.frames([query.like]).values():
-                own = library.same_file(library.listing.content_hash(frame.path) or b"", frame.path)
+            for frame in library.frames.get([query.like]).values():
+                own = library.frames.of_content(library.frames.content_hash(frame.path) or b"", frame.path)
         hits = search(
             library,
             self.encoder,
@@ -208,40 +204,43 @@ class Desk:
             n=n,
             offset=offset,
             filters=Filters(
-                modality=where.modality, body_part=where.body_part, view=where.view, under=self._paths(where.folder)
+                modality=conditions.modality,
+                body_part=conditions.body_part,
+                view=conditions.view,
+                under=self._paths(conditions.folder),
             ),
-            guess=where.guess,
-            group_by="series" if where.per_series else "none",
-            fold=where.per_series,
+            guess=conditions.guess,
+            group_by="series" if conditions.per_series else "none",
+            fold=conditions.per_series,
         )
-        ids = [library.listing.frame_id(hit.path, hit.frame) for hit in hits]
+        ids = [library.frames.id_of(hit.path, hit.frame) for hit in hits]
         total = library.model.count if library.model else 0
         return [(frame_id, hit) for frame_id, hit in zip(ids, hits, strict=True) if frame_id is not None], total
 
     def frame(self, frame_id: int) -> StoredFrame | None:
-        """Return what is stored of a frame; None for an id that the library has not."""
-        return self.ask(lambda library: library.frames([frame_id])).get(frame_id)
+        """Return what is stored of a frame; None if the library has no frame with this id."""
+        return self.ask(lambda library: library.frames.get([frame_id])).get(frame_id)
 
-    def beside(self, frame_id: int, most: int = 25) -> Beside | None:
-        """Return a frame among those of its series, file or folder; None for an id that the library has not."""
+    def neighbours(self, frame_id: int, most: int = 25) -> Neighbours | None:
+        """Return a frame among at most `most` of its series, file or folder; None if the library has no such id."""
 
-        def question(library: Library) -> Beside | None:
-            frame = library.frames([frame_id]).get(frame_id)
+        def question(library: Library) -> Neighbours | None:
+            frame = library.frames.get([frame_id]).get(frame_id)
             if frame is None:
                 return None
-            ids = library.listing.beside(frame)
+            ids = library.frames.beside(frame)
             place = ids.index(frame_id)
             start = max(0, min(place - most // 2, len(ids) - most))
-            shown = list(library.frames(ids[start : start + most]).values())
+            shown = list(library.frames.get(ids[start : start + most]).values())
             kind = "series" if frame.series is not None else "file" if frame.frames > 1 else "folder"
-            return Beside(frame, shown, place, len(ids), kind)
+            return Neighbours(frame, shown, place, len(ids), kind)
 
         return self.ask(question)
 
     def name(self, path: str) -> str:
-        """Return what a person is shown for a file: its name, or a keyed hash where names are to be hidden."""
+        """Return the name to show for a file: its own, or a keyed hash with `redact_paths`."""
         if self.redact_paths:
-            return self.ask(lambda library: library.listing.path_hash(path))[:12]
+            return self.ask(lambda library: library.path_hash(path))[:12]
         return printable(os.path.basename(path))  # noqa: PTH119 - a name that need not be UTF-8
 
     def status(self) -> LibraryStatus:
@@ -249,32 +248,32 @@ class Desk:
         return self.ask(Library.status)
 
     def holdings(self) -> Holdings:
-        """Return what can be asked for now."""
+        """Return what the filters offer now."""
         counts = self.ask(_count_folders)
         fullest = sorted(sorted(counts, key=lambda folder: (-counts[folder], folder))[:MOST_FOLDERS])
         names = folder_names(fullest)
-        keys = self.ask(lambda library: [library.listing.path_hash(folder) for folder in fullest])
+        keys = self.ask(lambda library: [library.path_hash(folder) for folder in fullest])
         self._folders = dict(zip(keys, fullest, strict=True))
         folders = [
             Folder(key, f"folder {number}" if self.redact_paths else printable(names[path]), counts[path])
             for number, (key, path) in enumerate(self._folders.items(), start=1)
         ]
-        terms: tuple[Term, ...] = ("modality", "body_part", "view")
-        modality, body_part, view = self.ask(lambda library: [library.count_terms(term) for term in terms])
+        terms: tuple[Attribute, ...] = ("modality", "body_part", "view")
+        modality, body_part, view = self.ask(lambda library: [library.frames.count_terms(term) for term in terms])
         return Holdings(modality, body_part, view, folders)
 
     def _paths(self, keys: Values) -> Values:
         if not set(keys) <= self._folders.keys():
-            raise InputError("The library has no such folder any more; load the page again.")
+            raise InputError("The library no longer has that folder; reload the page.")
         return tuple(self._folders[key] for key in keys)
 
     def map(self, method: Method | None, *, guess: bool) -> EmbeddingMap:
-        """Return the map of the library; one is made once for each state of it.
+        """Return the map of the library; it is made once for each state of the library.
 
         Raises
         ------
         InputError
-            If the method is not there.
+            If the method is not installed.
         """
         from roco_search.classify.guesses import Guesses
         from roco_search.embedding_map import lay_out, read_pictures
@@ -289,11 +288,37 @@ class Desk:
 
 
 def _count_folders(library: Library) -> dict[str, int]:
-    active = library.model
-    assert active is not None
-    columns = library.listing.columns(active)
+    columns = library.frames.columns(library.active())
     counts: dict[str, int] = {}
     for file in columns.file.tolist():
         folder = columns.folders[file]
         counts[folder] = counts.get(folder, 0) + 1
     return counts
+
+
+class SharedEncoder:
+    """An encoder that many threads may use: one at a time in each tower. Repeated texts cost nothing."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        self._encoder = encoder
+        self._texts, self._images = Lock(), Lock()
+        self._known: dict[str, Vector] = {}
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._encoder, name)
+
+    def encode_texts(self, texts: Sequence[str]) -> Vector:
+        """Embed texts as float32 ``(n, dim)`` of unit norm."""
+        with self._texts:
+            if fresh := [text for text in dict.fromkeys(texts) if text not in self._known]:
+                if len(self._known) > MOST_TEXTS:
+                    self._known.clear()
+                    fresh = list(dict.fromkeys(texts))
+                vectors = np.asarray(self._encoder.encode_texts(fresh), np.float32)
+                self._known.update(zip(fresh, vectors, strict=True))
+            return np.stack([self._known[text] for text in texts])
+
+    def encode_images(self, images: Sequence[npt.NDArray[np.uint8]]) -> Vector:
+        """Embed uint8 ``(height, width, 3)`` images as float32 ``(n, dim)`` of unit norm."""
+        with self._images:
+            return np.asarray(self._encoder.encode_images(images), np.float32)

@@ -1,7 +1,7 @@
 """What the tabs show, as HTML by the templates beside this file.
 
-Names of files and labels are somebody else's choice; `roco_search.figures.render` escapes them, and also what Gradio's
-own templates would evaluate.
+Other people choose the names of files and labels; `roco_search.figures.render` escapes them, along with whatever
+Gradio's own templates would evaluate.
 """
 
 from __future__ import annotations
@@ -54,9 +54,9 @@ def _card(desk: Desk, frame_id: int, hit: Hit) -> dict[str, object]:
     body_part = _known(hit.body_part and hit.body_part.lower(), guessed=hit.body_part_guessed)
     modality = _known(hit.modality, guessed=hit.modality_guessed)
     facts = [
-        " · ".join(term for term in (modality, body_part) if term) or "its header says nothing",
+        " · ".join(term for term in (modality, body_part) if term) or "modality not stated",
         *([f"frame {hit.frame + 1}/{hit.frames}"] if hit.frames > 1 else []),
-        *([f"+{hit.more} in its group"] if hit.more else []),
+        *([f"+{hit.more} in its series"] if hit.more else []),
     ]
     return {
         "id": frame_id,
@@ -88,8 +88,8 @@ def _prompts(prediction: Prediction) -> str:
     if prediction.prompt_set not in sets:
         return ""
     title = sets[prediction.prompt_set].title
-    how = "the model took it for such an image" if prediction.guessed else "its header says so"
-    return f"Prompts for {title} were used: {how}."
+    how = "the model guessed the modality" if prediction.guessed else "as its header states"
+    return f"Prompts for {title}: {how}."
 
 
 def image(picture: Image, maps: Sequence[tuple[str, Image]], name: str) -> Markup:
@@ -109,7 +109,7 @@ def library(status: LibraryStatus, charts: Sequence[Markup]) -> Markup:
     facts = [
         ("Images", f"{status.frames:,} from {status.files:,} files"),
         ("Model", f"{model.model}, {model.dim} dimensions" if model else "none"),
-        ("Not readable", f"{len(status.skipped):,}"),
+        ("Unreadable files", f"{len(status.skipped):,}"),
     ]
     return render("web/templates/library.html", facts=facts, charts=charts)
 

@@ -1,61 +1,25 @@
-"""The private folder of one run of the demo: thumbnails and uploads lie in it, and it is gone when the run ends."""
+"""One run of ``roco demo``: its private folder, the library's model, and the server until it is interrupted.
+
+Thumbnails and uploads are kept in the private folder, which is removed when the run ends.
+"""
 
 from __future__ import annotations
 
-import os
-import shutil
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from roco_search.library import Library
 from roco_search.library.faults import no_image_yet
 from roco_search.models import Device, load_encoder
-from roco_search.web.app import PORT, address, check_gradio, run, warm_up
+from roco_search.system.files import temporary_folder
+from roco_search.web.app import PORT, check_gradio, safe_address, serve, warm_up
 from roco_search.web.desk import Desk
 
-PREFIX = "roco-demo-"
 
-
-@contextmanager
-def scratch_folder() -> Iterator[Path]:
-    """Give a folder that only its owner can look into (mode 0700) while the block runs.
-
-    What a run left behind that was killed is removed first.
-    """
-    parent = Path(tempfile.gettempdir())
-    sweep(parent)
-    folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=parent))
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def sweep(parent: Path) -> None:
-    """Remove the folders of this person's runs whose process is no more."""
-    for folder in parent.glob(f"{PREFIX}*"):
-        owner = folder.name.removeprefix(PREFIX).partition("-")[0]
-        with suppress(OSError):
-            # A link in a folder that everybody may write to could lead anywhere.
-            mine = not folder.is_symlink() and folder.is_dir() and folder.stat().st_uid == os.getuid()
-            if mine and owner.isdigit() and not _alive(int(owner)):
-                shutil.rmtree(folder, ignore_errors=True)
-
-
-def _alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True
-
-
-def serve(
+def run_demo(
     library: Path,
     *,
     host: str = "127.0.0.1",
@@ -70,24 +34,24 @@ def serve(
     Parameters
     ----------
     library
-        Where it lies.
+        The library's folder.
     host, port, auth
-        See `address`.
+        See `safe_address`.
     device
-        Where the model runs.
+        The device that the model runs on.
     redact_paths
         Show keyed hashes instead of file names.
     ready
-        Is told the address when it can be opened.
+        Called with the address as soon as it can be opened.
 
     Raises
     ------
     InputError
-        If gradio is not installed, the address is not safe or is taken.
+        If gradio is not installed, or the address is not safe or already in use.
     LibraryNotFound, LibraryEmpty, ModelNotFound, LibraryError
     """
     check_gradio()
-    where = address(host, port, auth)
+    address = safe_address(host, port, auth)
     with Library.open(library) as opened:
         active = opened.model
     if active is None or not active.count:
@@ -97,4 +61,14 @@ def serve(
         scratch_folder() as folder,
     ):
         threading.Thread(target=warm_up, args=(desk,), name="roco-warm-up", daemon=True).start()
-        run(desk, folder, where, ready)
+        serve(desk, folder, address, ready)
+
+
+@contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """Yield a new folder that only its owner can read (mode 0700); it is removed at the end of the block.
+
+    Folders that killed runs left behind are removed first.
+    """
+    with temporary_folder(Path(tempfile.gettempdir()) / "roco-demo") as folder:
+        yield folder

@@ -3,51 +3,54 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from roco_search.imaging import Tags
 from roco_search.library import Library
-from roco_search.library.truth.store import Store, raw
+from roco_search.library.truth.files import FileRecord
+from roco_search.library.truth.store import Store
 from roco_search.models.encoder import Encoder
 
 AT_ONCE = 20_000
 
 
 def write_library(place: Path, count: int, encoder: Encoder) -> None:
-    """Make a library of so many images that are not there, with random vectors of unit norm."""
+    """Make a library of `count` images that do not exist, with random vectors of unit norm."""
     if (place / "library.db").exists():
         return
-    with Library.create_or_open(place) as library:
-        add_images(library._store, 0, count, encoder)
-        library._refresh()
+    Library.create_or_open(place).close()
+    add_images(place, 0, count, encoder)
+    with Library.open(place) as library:
+        library.vectors()
 
 
-def add_images(store: Store, first: int, count: int, encoder: Encoder) -> None:
+def add_images(place: Path, first: int, count: int, encoder: Encoder) -> None:
     """Add images as `roco index` would, without reading any."""
-    chosen = store.embedding_set("active") or store.add_set(encoder, "active")
-    random = np.random.default_rng(first)
-    for start in range(first, first + count, AT_ONCE):
-        number = min(AT_ONCE, first + count - start)
-        vectors = random.normal(size=(number, chosen.dim)).astype(np.float32)
-        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-        [(file_id,)] = store.read("SELECT COALESCE(MAX(id), 0) FROM files")
-        [(frame_id,)] = store.read("SELECT COALESCE(MAX(id), 0) FROM frames")
-        with store.transaction():
-            store.connection.executemany(
-                "INSERT INTO files (path, size, mtime_ns, content_hash, status) "
-                "VALUES (CAST(? AS TEXT), 1, 1, ?, 'indexed')",
-                ((raw(f"/images/{i // 1000:04}/{i:08}.png"), i.to_bytes(32)) for i in range(start, start + number)),
-            )
-            store.connection.executemany(
-                "INSERT INTO frames (file_id, number, count, rows, columns) VALUES (?, 0, 1, 512, 512)",
-                ((file_id + 1 + i,) for i in range(number)),
-            )
-            store.connection.executemany(
-                "INSERT INTO vectors (set_id, frame_id, vector) VALUES (?, ?, ?)",
-                ((chosen.id, frame_id + 1 + i, vector.tobytes()) for i, vector in enumerate(vectors)),
-            )
+    with closing(Store.open(place)) as store:
+        chosen = store.embeddings.active() or store.embeddings.begin(encoder, "active")
+        random = np.random.default_rng(first)
+        for start in range(first, first + count, AT_ONCE):
+            number = min(AT_ONCE, first + count - start)
+            vectors = random.normal(size=(number, chosen.dim)).astype(np.float32)
+            vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+            with store.transaction():
+                for i, vector in enumerate(vectors, start):
+                    record = FileRecord(
+                        path=f"/images/{i // 1000:04}/{i:08}.png",
+                        root_id=None,
+                        size=1,
+                        mtime_ns=1,
+                        content_hash=i.to_bytes(32),
+                        frames=None,
+                        status="indexed",
+                        reason=None,
+                    )
+                    frame_id = store.files.add_frame(store.files.add(record), 0, 1, Tags(rows=512, columns=512))
+                    store.embeddings.add(chosen, frame_id, vector)
 
 
 def radiographs(count: int, sizes: tuple[int, ...] = (512, 768, 1024)) -> Iterator[np.ndarray]:

@@ -34,7 +34,7 @@ from roco_search.datasets.pair import Pair
 from roco_search.models.checkpoint import PREPROCESSOR_FILES, TOKENIZER_FILES, Checkpoint
 from roco_search.models.roco_mini.modeling import RocoMiniModel
 from roco_search.models.torch_encoder import TorchEncoder
-from roco_search.system.process import keep_freed_memory
+from roco_search.system import process
 from roco_search.training import checkpoint
 from roco_search.training.outcome.output import save_model
 from roco_search.training.run import Run
@@ -68,7 +68,7 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--output", type=Path, required=True)
     args = parser.parse_args()
-    keep_freed_memory()
+    process.prepare()
     torch.manual_seed(0)
     data = open_training(args.data)
     data = replace(data, train=replace(data.train, pairs=with_mirrored(with_captions(data.train.pairs))))

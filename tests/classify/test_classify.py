@@ -270,7 +270,7 @@ def test_heat_maps_overwrite_nothing_but_themselves(tmp_path: Path) -> None:
         assert image.size == (512, 1024)
         assert "x.png" not in json.dumps({key: str(value) for key, value in image.info.items()})
     assert paths[0].stat().st_mode & 0o077 == 0, "a picture of a patient is its owner's alone"
-    with pytest.raises(InputError, match="--explain-dir"):
+    with pytest.raises(InputError, match="cannot be written"):
         write(drawn, first, second, "ct")
 
 

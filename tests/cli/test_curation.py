@@ -116,13 +116,13 @@ def test_export_redacts(roco: Roco, indexed: Path, tmp_path: Path) -> None:
         (["similar", "scans/00.png", "--json", "--csv"], 2, "choose one of them"),
         (["duplicates", "--threshold", "7"], 1, "at most 1"),
         (["duplicates", "--under", "elsewhere"], 1, "no image under elsewhere"),
-        (["duplicates", "--exact", "--embedding-only"], 1, "leave out one"),
+        (["duplicates", "--exact", "--embedding-only"], 1, "leave out --exact"),
         (["outliers", "--under", "elsewhere"], 1, "no image under elsewhere"),
         (["outliers", "-n", "0"], 2, "range x>=1"),
         (["export", "a.csv"], 1, "end it in .parquet, .npy or .jsonl"),
         (["export", "a.csv", "--format", "csv"], 2, "choose parquet, npy or jsonl"),
         (["export"], 2, "Missing argument"),
-        (["export", "scans"], 1, "does not tell the format"),
+        (["export", "scans"], 1, "does not say the format"),
     ],
 )
 def test_bad_input_is_one_sentence(roco: Roco, indexed: Path, arguments: list[str], code: int, says: str) -> None:

@@ -62,20 +62,20 @@ def test_without_gradio_one_sentence_says_how_to_get_it(
 
 def test_beyond_this_machine_only_with_a_password_that_is_never_shown(roco: Roco, library: Path) -> None:
     pytest.importorskip("gradio")
-    from roco_search.web.app import address
+    from roco_search.web.app import safe_address
 
     done = roco("demo", "--host", "0.0.0.0")
-    assert done.code == 1 and "add --auth USER:PASSWORD" in done.err.replace("\n", " ")
+    assert done.code == 1 and "set --auth USER:PASSWORD" in done.err.replace("\n", " ")
     for auth in ("secret", ":secret", "secret:"):
         done = roco("demo", "--auth", auth)
         assert done.code == 1 and "written USER:PASSWORD" in done.err.replace("\n", " ")
         assert "secret" not in done.err
-    assert address("127.0.0.1", 7860, None).rules.auth is None
-    beyond = address("0.0.0.0", 7860, "me:a:b")
+    assert safe_address("127.0.0.1", 7860, None).rules.auth is None
+    beyond = safe_address("0.0.0.0", 7860, "me:a:b")
     assert beyond.rules.auth == ("me", "a:b") and beyond.rules.any_address
     assert beyond.url == "http://127.0.0.1:7860/"
     with pytest.raises(InputError):
-        address("192.168.0.1", 7860, None)
+        safe_address("192.168.0.1", 7860, None)
 
 
 def test_what_cannot_be_shown_is_refused(roco: Roco, tmp_path: Path) -> None:
@@ -91,7 +91,7 @@ def test_a_taken_port_is_said(roco: Roco, library: Path) -> None:
     pytest.importorskip("gradio")
     with socket.create_server(("127.0.0.1", 0)) as taken:
         done = roco("demo", "--port", taken.getsockname()[1])
-    assert done.code == 1 and "give another --port" in done.err.replace("\n", " ")
+    assert done.code == 1 and "choose another --port" in done.err.replace("\n", " ")
 
 
 @pytest.mark.slow
@@ -122,4 +122,4 @@ def test_a_space_is_exported(roco: Roco, tmp_path: Path) -> None:
     assert (tmp_path / "space" / "app.py").exists()
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "x").write_text("x")
-    assert "holds other things" in roco("demo", "--export-space", tmp_path / "other").err.replace("\n", " ")
+    assert "contains other files" in roco("demo", "--export-space", tmp_path / "other").err.replace("\n", " ")

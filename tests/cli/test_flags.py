@@ -14,7 +14,7 @@ from roco_search.cli import whole
 from roco_search.cli.output import FLAGS, with_flags
 
 PACKAGE = Path(roco_search.__file__).parent
-ROOMS = ("datasets", "training", "evaluation")
+ROOMS = ("datasets", "training", "evaluation", "library", "search", "curation", "daemon", "embedding_map")
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def test_no_message_below_the_command_line_names_a_flag(room: str) -> None:
     found = [
         (path.name, text)
         for path, text in texts(room)
-        if " " in text and re.search(r"(?<![\w-])--[a-z]", re.sub(r"`roco [^`]+`|^roco .*", "", text, flags=re.M))
+        if " " in text and re.search(r"(?<![\w-])--[a-z]", without_commands(text))
     ]
     assert not found
 
@@ -56,15 +56,22 @@ def test_each_flag_of_the_table_exists() -> None:
     assert {flag.split()[0] for flag in FLAGS.values()} <= flags()
 
 
+def without_commands(text: str) -> str:
+    """Return a text without the commands it quotes: in backticks and with a space, or on a line of their own."""
+    quoted = re.sub(r"`[^`]+`", lambda found: "" if " " in found[0] else found[0], text)
+    return re.sub(r"^roco .*", "", quoted, flags=re.M)
+
+
 def texts(room: str) -> Iterator[tuple[Path, str]]:
     """Yield every text in a room's code that is not a docstring."""
     for path in sorted((PACKAGE / room).rglob("*.py")):
         tree = ast.parse(path.read_text("utf-8"))
         docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+        parts = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values}
         for node in ast.walk(tree):
             if isinstance(node, ast.JoinedStr):
                 yield path, "".join(str(part.value) if isinstance(part, ast.Constant) else "X" for part in node.values)
-            elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings:
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings | parts:
                 yield path, node.value
 
 

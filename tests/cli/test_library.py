@@ -128,7 +128,7 @@ def test_move_and_relocate(roco: Roco, place: Path) -> None:
         (["remove", "elsewhere"], 1, "roco status"),
         (["remove", ""], 1, "empty path"),
         (["remove"], 2, "Missing argument"),
-        (["move", "scans"], 1, "name a new place"),
+        (["move", "scans"], 1, "choose a new one"),
         (["move", "library/inside"], 1, "one inside the other"),
         (["move", "moved", "--library", "nowhere"], 1, "roco index PATH"),
         (["relocate", "scans", "elsewhere"], 1, "3 of 3 files are not"),

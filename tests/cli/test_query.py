@@ -152,12 +152,12 @@ def test_image_text_and_sums(query: Query, place: Path, encoder: Encoder) -> Non
         "brain", "scans/ct/0.dcm", "--plus", "0.5:scans/ct/1.dcm", "--minus", "2:chest", "--json", "-n", 50
     ).json
     with Library.open(place / "library") as library:
-        index = library.vectors()
-        rows = {(frame.path, frame.frame): row for row, frame in enumerate(library.frames(index.ids.tolist()).values())}
-        ct = [index.matrix[rows[str(place / f"scans/ct/{number}.dcm"), 0]] for number in (0, 1)]
+        matrix, frames = library.embeddings(), library.frames.get(library.embedded().tolist()).values()
+        rows = {(frame.path, frame.frame): row for row, frame in enumerate(frames)}
+        ct = [matrix[rows[str(place / f"scans/ct/{number}.dcm"), 0]] for number in (0, 1)]
         texts = encoder.encode_texts(["brain", "chest"])
         wanted = texts[0] + ct[0] + 0.5 * ct[1] - 2 * texts[1]
-        scores = index.matrix @ (wanted / np.linalg.norm(wanted))
+        scores = matrix @ (wanted / np.linalg.norm(wanted))
     for hit in both:
         assert hit["score"] == pytest.approx(scores[rows[hit["path"], hit["frame"]]], abs=1e-5)
     assert query("brain", "MRI", "--json").json == query("brain MRI", "--json").json, "as if they stood in quotes"

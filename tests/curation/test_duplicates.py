@@ -13,7 +13,7 @@ from PIL import Image
 from roco_search.curation import Duplicates, duplicates, find_duplicates
 from roco_search.curation.pictures import SIDE, Pictures
 from roco_search.errors import InputError
-from roco_search.library.truth.listing import Columns, ListedFile
+from roco_search.library.truth.frames import Columns, ListedFile
 from tests.curation.stored import stored
 from tests.library.toy import Opened, ToyEncoder, draw, draw_pages
 
@@ -97,12 +97,12 @@ def test_frames_of_a_file_and_slices_of_a_series_are_alike_by_nature(opened: Ope
     pages = [Image.open(smooth(scans / f"{seed}.png", 0, shade)) for seed, shade in enumerate((1.0, 0.99, 0.98))]
     pages[0].save(scans / "pages.tif", save_all=True, append_images=pages[1:])
     opened.index(scans, frames="all")
-    execute = opened.library._store.db.execute
-    execute("UPDATE frames SET series = 'one', instance_number = number + id")
+    for frame_id in range(1, 7):
+        opened.describe([frame_id], series="one", instance_number=frame_id)
     assert find_duplicates(opened.library).groups == []
     (group,) = find_duplicates(opened.library, within_series=True).groups
     assert len(group.images) == 6
-    execute("UPDATE frames SET instance_number = 7 WHERE file_id <= 2")
+    opened.describe([1, 2], instance_number=7)
     assert names(find_duplicates(opened.library)) == [("near", [("0.png", "first"), ("1.png", "near")])]
 
 

@@ -2,12 +2,10 @@
 
 import json
 import os
-import resource
 import shutil
 import stat
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +15,7 @@ import pytest
 from roco_search.curation import export as module
 from roco_search.curation.export import export
 from roco_search.errors import InputError, LibraryEmpty, StorageFull
+from tests.disk import files_up_to
 from tests.library.toy import Opened, ToyEncoder, draw, draw_pages
 
 NAMES = [
@@ -34,9 +33,8 @@ def opened(tmp_path: Path) -> Iterator[Opened]:
     draw_pages(scans / "pages.tif", [7, 8, 9])
     with Opened(tmp_path / "library", ToyEncoder()) as opened:
         opened.index(scans, frames="all")
-        execute = opened.library._store.db.execute
-        execute("UPDATE frames SET modality = 'CT', series = 'abc', instance_number = 3, localizer = 1 WHERE id = 2")
-        execute("UPDATE frames SET modality = 'MR', body_part = 'BRAIN', localizer = 0 WHERE id = 5")
+        opened.describe([2], modality="CT", series="abc", instance_number=3, localizer=1)
+        opened.describe([5], modality="MR", body_part="BRAIN", localizer=0)
         yield opened
 
 
@@ -142,7 +140,7 @@ def test_files_are_private_and_never_overwritten_unasked(opened: Opened, tmp_pat
     assert {stat.S_IMODE(path.stat().st_mode) for path in written} == {0o600}
     (tmp_path / "b.npy").unlink()
     for name in ("a.jsonl", "b.npy", "c.parquet"):
-        with pytest.raises(InputError, match="--force"):
+        with pytest.raises(InputError, match="`force=True`"):
             export(opened.library, tmp_path / name)
     assert not (tmp_path / "b.npy").exists()
     export(opened.library, tmp_path / "a.jsonl", force=True, vectors=False)
@@ -152,7 +150,7 @@ def test_files_are_private_and_never_overwritten_unasked(opened: Opened, tmp_pat
 @pytest.mark.parametrize(
     ("target", "options", "says"),
     [
-        ("a.csv", {}, "does not tell the format"),
+        ("a.csv", {}, "does not say the format"),
         ("library/a.jsonl", {}, "own folder"),
         ("library/library.db", {"force": True, "form": "jsonl"}, "own folder"),
         ("scans", {"form": "jsonl"}, "is a folder"),
@@ -185,23 +183,12 @@ def test_without_pyarrow_one_sentence_tells_what_to_do(
     assert not list(tmp_path.glob("a.parquet*"))
 
 
-@contextmanager
-def largest_file(size: int) -> Iterator[None]:
-    """Refuse to let any file grow beyond `size`, as a quota does."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
 @pytest.mark.parametrize("name", ["a.jsonl", "a.npy", "a.parquet"])
 def test_on_a_full_disk_nothing_is_half_there(opened: Opened, tmp_path: Path, name: str) -> None:
     if name.endswith("parquet"):
         pytest.importorskip("pyarrow")
     (tmp_path / name).write_text("what was here before")
-    with largest_file(500), pytest.raises(StorageFull, match="was not written"):
+    with files_up_to(500), pytest.raises(StorageFull, match="is full, or a quota is reached"):
         export(opened.library, tmp_path / name, force=True)
     assert (tmp_path / name).read_text() == "what was here before"
     assert [path.name for path in tmp_path.glob("a.*")] == [name]

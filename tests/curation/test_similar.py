@@ -50,7 +50,7 @@ def test_similar_passes_over_the_own_series(opened: Opened, scans: Path) -> None
     for seed in range(6):
         draw(scans / f"{seed}.png", seed)
     opened.index(scans)
-    opened.library._store.db.execute("UPDATE frames SET series = 'one' WHERE id <= 3")
+    opened.describe([1, 2, 3], series="one")
     first = str(scans / "0.png")
     assert len(find_similar(opened.library, first)) == 5
     others = find_similar(opened.library, first, other_series=True)

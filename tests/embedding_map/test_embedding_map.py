@@ -161,7 +161,7 @@ def test_a_map_is_written_as_its_name_says(filled: Opened, tmp_path: Path) -> No
     with Image.open(tmp_path / "a.png") as picture:
         assert picture.size == (8 * 144, 6 * 144)
         assert len(picture.convert("RGB").getcolors(1 << 20) or []) > 50
-    with pytest.raises(InputError, match=r"exists, so it is kept; .* --force"):
+    with pytest.raises(InputError, match=r"exists, so it is kept; .* `force=True`"):
         write_map(tmp_path / "a.png", found, "modality", "Map")
     write_map(tmp_path / "a.png", found, "folder", "Map", force=True)
     with pytest.raises(InputError, match=r"as \.html or \.png"):

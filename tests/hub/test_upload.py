@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from roco_search.errors import HubError
-from roco_search.hub.upload import push
+from roco_search.errors import HubError, InputError
+from roco_search.training.outcome.output import push
 from tests.models.hub_server import Hub
 
 
@@ -42,17 +42,17 @@ def test_the_model_goes_up_and_nothing_else(folder: Path, hub: Hub, monkeypatch:
 
 
 def test_who_may_not_write_there_is_told_how(folder: Path, hub: Hub) -> None:
-    with pytest.raises(HubError, match=r"did not take org/tuned \(HTTP 401\).*hf auth login"):
+    with pytest.raises(HubError, match=r"answered 401 when org/tuned was uploaded; set HF_TOKEN .*hf auth login"):
         push(folder, "org/tuned")
     assert not hub.pushed
 
 
 def test_without_a_network_the_model_stays(folder: Path, hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
-    with pytest.raises(HubError, match=f"could not be reached .*{folder.name}"):
+    with pytest.raises(HubError, match=f"cannot be reached .*Everything is in {folder}"):
         push(folder, "org/tuned")
 
 
 def test_a_name_that_is_none(folder: Path, hub: Hub) -> None:
-    with pytest.raises(HubError, match="write it as org/name"):
+    with pytest.raises(InputError, match="write it as ORG/NAME"):
         push(folder, "not a name")

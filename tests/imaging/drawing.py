@@ -8,7 +8,7 @@ import numpy.typing as npt
 from pydicom.data import get_testdata_file
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
-from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian, generate_uid
+from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian, JPEGLSLossless, generate_uid
 
 from roco_search.imaging import Frame, open_image
 
@@ -59,7 +59,15 @@ def draw_dicom(
         dataset["PixelData"].VR = "OB" if frames or array.dtype.itemsize == 1 else "OW"
     for keyword, value in attributes.items():
         setattr(dataset, keyword, value)
+    if syntax.type == "Transfer Syntax":
+        dataset.save_as(path, enforce_file_format=True)
+        return path
+    # One that pydicom does not know yet.
+    dataset.file_meta.TransferSyntaxUID = JPEGLSLossless
     dataset.save_as(path, enforce_file_format=True)
+    known, uid = (one.encode() + b"\0" * (len(one) % 2) for one in (JPEGLSLossless, syntax))
+    old, new = (b"UI" + len(one).to_bytes(2, "little") + one for one in (known, uid))
+    path.write_bytes(path.read_bytes().replace(old, new, 1))
     return path
 
 

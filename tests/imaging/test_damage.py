@@ -13,7 +13,7 @@ from pydicom.uid import ExplicitVRLittleEndian, JPEGLosslessSV1
 
 from roco_search.errors import ImageError, UnreadableImage
 from roco_search.imaging import open_image
-from roco_search.imaging.dicom.codestream import CodestreamError, read_codestream
+from roco_search.imaging.dicom.codestream import read_codestream
 from tests.imaging.drawing import PATIENT, draw_dicom, only, ramp, shipped
 
 SMALL = [
@@ -104,14 +104,7 @@ def test_codestream_larger_than_its_header_is_refused(tmp_path: Path) -> None:
     frame = b"\xff\xd8" + start_of_frame + scan + b"\xff\xd9"
     assert read_codestream(frame)[:3] == (65535, 65535, 1)
     path = draw_dicom(tmp_path / "x", ramp(), syntax=JPEGLosslessSV1, frames=[frame])
-    assert "not of the size in its header" in reason(path)
-
-
-@pytest.mark.parametrize("spoil", [b"JFIF\0\x9f\x01", b"Adobe\0\x64\0\0\0\0\xed"])
-def test_application_data_on_which_gdcm_aborts_is_refused(spoil: bytes) -> None:
-    marker = b"\xff\xe0" if spoil.startswith(b"JFIF") else b"\xff\xee"
-    with pytest.raises(CodestreamError):
-        read_codestream(b"\xff\xd8" + marker + (len(spoil) + 2).to_bytes(2, "big") + spoil + b"\xff\xd9")
+    assert "too large" in reason(path)
 
 
 def test_no_header_value_reaches_message_log_or_warning(
@@ -147,6 +140,6 @@ def test_memory_running_out_is_not_the_files_fault(monkeypatch: pytest.MonkeyPat
     def exhausted(*_: object, **__: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr("roco_search.imaging.dicom.pixels.FrameDecoder._decode_native", exhausted)
+    monkeypatch.setattr("roco_search.imaging.dicom.pixels.FrameDecoder._native", exhausted)
     with pytest.raises(MemoryError):
         list(open_image(shipped("CT_small.dcm")))

@@ -25,7 +25,7 @@ from roco_search.datasets.pair import Pair, PictureFile
 from roco_search.errors import UnreadableImage
 from roco_search.evaluation.embed import embed
 from roco_search.imaging import open_image, open_image_bytes, read_levels
-from roco_search.library.truth.listing import Columns, ListedFile
+from roco_search.library.truth.frames import Columns, ListedFile
 from roco_search.training.batches import Batches, Sampler
 from tests.concepts import ConceptEncoder, draw
 from tests.imaging.drawing import draw_dicom, ramp
@@ -40,8 +40,8 @@ DICOM = [
     "dicom.pipeline.choose_frames",
     "dicom.pipeline.render_frame",
     "dicom.pixels.read_layout",
-    "dicom.pixels.decoders.get_decoder",
-    "dicom.pixels.FrameDecoder._decode_native",
+    "dicom.pixels.codecs.codec_of",
+    "dicom.pixels.FrameDecoder._native",
     "dicom.display.read_modality",
     "dicom.display.read_voi",
     "dicom.display.pixel_aspect",
@@ -57,7 +57,7 @@ RASTER = [
     "raster.to_picture",
     "raster._upright",
 ]
-LEVELS = ["dicom.pipeline.read_header", "dicom.levels.modality_values", "dicom.levels._window"]
+LEVELS = ["dicom.pipeline.read_header", "dicom.levels.read_modality", "dicom.levels._window"]
 FAILURES: list[Callable[[], Exception]] = [
     lambda: ValueError(SECRET),
     lambda: KeyError(SECRET),
@@ -156,7 +156,7 @@ def test_grey_levels_are_read_behind_the_same_door(layer: str, dicom: Path, monk
     assert_silent(refused, failing)
 
 
-@pytest.mark.parametrize("layer", ["dicom.pipeline.read_header", "dicom.pixels.FrameDecoder._decode_native"])
+@pytest.mark.parametrize("layer", ["dicom.pipeline.read_header", "dicom.pixels.FrameDecoder._native"])
 def test_memory_that_runs_out_says_nothing_either(layer: str, dicom: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     failing = spoil(monkeypatch, layer, lambda: MemoryError(SECRET))
     with pytest.raises(MemoryError) as refused:
@@ -168,7 +168,7 @@ def test_damage_in_a_later_frame_shows_when_it_is_asked_for(tmp_path: Path, monk
     path = draw_dicom(tmp_path / "a.dcm", np.stack([ramp(), ramp()]))
     frames = open_image(path, frames="all")
     assert next(frames).index == 0
-    failing = spoil(monkeypatch, "dicom.pixels.FrameDecoder._decode_native", lambda: ValueError(SECRET))
+    failing = spoil(monkeypatch, "dicom.pixels.FrameDecoder._native", lambda: ValueError(SECRET))
     with pytest.raises(UnreadableImage, match="its pixel data is damaged") as refused:
         next(frames)
     assert_silent(refused, failing)

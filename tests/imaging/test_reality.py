@@ -13,12 +13,9 @@ from tests.imaging.drawing import SHARED
 SCANS = SHARED / "scans"
 needs_scans = pytest.mark.skipif(not SCANS.is_dir(), reason="the shared scans are not beside this checkout")
 
-# Of pydicom's own files: 12-bit JPEG Extended, which only a GPL decoder reads; those that are broken on
-# purpose; and headers without pixels.
+# Of pydicom's own files: those that are broken on purpose, and headers without pixels.
 UNREADABLE = {
-    "JPEG-lossy.dcm",
     "JPEG2000-embedded-sequence-delimiter.dcm",
-    "JPGExtended.dcm",
     "MR_truncated.dcm",
     "UN_sequence.dcm",
     "meta_missing_tsyntax.dcm",

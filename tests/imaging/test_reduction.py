@@ -7,11 +7,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from openjpeg.utils import encode_array
+from imagecodecs import htj2k_encode, jpeg2k_encode
 from PIL import Image
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
-from pydicom.uid import JPEG2000, ExplicitVRLittleEndian, JPEG2000Lossless, JPEGBaseline8Bit, generate_uid
+from pydicom.uid import (
+    JPEG2000,
+    ExplicitVRLittleEndian,
+    HTJ2KLossless,
+    JPEG2000Lossless,
+    JPEGBaseline8Bit,
+    generate_uid,
+)
 
 from roco_search.imaging import open_image
 from roco_search.imaging.render import average
@@ -69,15 +76,19 @@ def write(path: Path, kind: str) -> Path:
         case "cr without a window":
             dicom(path, twelve)
         case "jpeg 2000":
-            one = encode_array(twelve, bits_stored=12, photometric_interpretation=2)
+            one = bytes(jpeg2k_encode(twelve, reversible=True, bitspersample=12, codecformat="j2k"))
             dicom(path, twelve, syntax=JPEG2000Lossless, data=encapsulate([one]), WindowCenter=2000, WindowWidth=3000)
+        case "htj2k":
+            one = bytes(htj2k_encode(twelve, reversible=True))
+            dicom(path, twelve, syntax=HTJ2KLossless, data=encapsulate([one]), WindowCenter=2000, WindowWidth=3000)
         case "lossy jpeg 2000 of 8 bits":
-            one = encode_array(eight, photometric_interpretation=2, compression_ratios=[10.0])
+            one = bytes(jpeg2k_encode(eight, level=40, codecformat="j2k"))
             dicom(path, eight, syntax=JPEG2000, data=encapsulate([one]))
     return path
 
 
 KINDS = [
+    "htj2k",
     "jpeg 2000",
     "lossy jpeg 2000 of 8 bits",
     "jpeg",

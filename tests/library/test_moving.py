@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from roco_search.errors import InputError, LibraryBusy, LibraryError, LibraryNotFound
+from roco_search.errors import Busy, InputError, LibraryError, LibraryNotFound
 from roco_search.library import Library, moving
 from roco_search.library.directory import GRAPH, GRAPH_MANIFEST, LOCK, MATRIX, known_libraries, writer_lock
 from roco_search.library.moving import move_library
@@ -65,7 +65,7 @@ def test_vacuum_gives_space_back_and_keeps_what_is_right(opened: Opened, scans: 
     opened.index(scans)
     opened.library.remove(scans / "drop")
     opened.library.vectors().graph()
-    (opened.directory / "vectors.matrix.tmp-99999999").write_bytes(b"left by a killed process")
+    (opened.directory / ".vectors.matrix.tmp-00000000-99999999").write_bytes(b"left by a killed process")
     before = tables(opened.directory)
     assert opened.rows("PRAGMA freelist_count")[0][0] > 0
     size = sum(path.stat().st_size for path in opened.directory.iterdir())
@@ -89,10 +89,14 @@ def test_vacuum_says_when_a_reader_holds_something_back(
 ) -> None:
     draw(scans / "0.png", 0)
     opened.index(scans)
-    opened.library._store.read("PRAGMA busy_timeout = 50")
-    with Library.open(opened.directory) as reader, reader.snapshot():
+    monkeypatch.setattr("roco_search.library.truth.connection.BUSY_SECONDS", 0.05)
+    with (
+        Library.open(opened.directory) as reader,
+        reader.snapshot(),
+        Library.open(opened.directory) as impatient,
+    ):
         assert len(reader.vectors().ids) == 1
-        assert not opened.library.vacuum().complete
+        assert not impatient.vacuum().complete
     assert opened.library.vacuum().complete
 
 
@@ -143,7 +147,7 @@ def test_a_library_that_is_written_to_stays(tmp_path: Path, rename: Callable[...
     source = tmp_path / "library"
     fill(source, tmp_path / "scans", 2)
     before = tables(source)
-    with writer_lock(source), pytest.raises(LibraryBusy):
+    with writer_lock(source), pytest.raises(Busy):
         move_library(source, tmp_path / "moved", rename)
     assert not (tmp_path / "moved").exists()
     assert tables(source) == before
@@ -153,7 +157,7 @@ def test_a_copy_that_is_not_what_was_written_is_thrown_away(tmp_path: Path, monk
     source = tmp_path / "library"
     fill(source, tmp_path / "scans", 5)
     before = tables(source)
-    copy = moving._copy_database
+    copy = moving.copy_database
 
     def spoiled(old: Path, new: Path) -> None:
         import sqlite3
@@ -164,7 +168,7 @@ def test_a_copy_that_is_not_what_was_written_is_thrown_away(tmp_path: Path, monk
         connection.commit()
         connection.close()
 
-    monkeypatch.setattr(moving, "_copy_database", spoiled)
+    monkeypatch.setattr(moving, "copy_database", spoiled)
     with pytest.raises(LibraryError, match="stays at"):
         move_library(source, tmp_path / "moved", to_another_disk)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["library", "scans"]
@@ -240,7 +244,7 @@ def test_relocate_is_all_or_nothing(opened: Opened, scans: Path, tmp_path: Path)
     refusals = [
         (scans, tmp_path / "archive", r"1 of 3 files are not .*1\.png"),
         (scans, tmp_path / "other", "knows files at"),
-        (scans, scans / "deeper", "one inside the other"),
+        (scans, scans / "deeper", "inside the other"),
         (tmp_path / "none", tmp_path / "archive", "knows no file at"),
     ]
     for old, new, says in refusals:

@@ -2,14 +2,19 @@
 
 import hashlib
 import os
-from collections.abc import Sequence
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from types import TracebackType
 
 import numpy as np
 from PIL import Image
 
+from roco_search.imaging import Tags
 from roco_search.library import Library
+from roco_search.library.truth.files import FileRecord
+from roco_search.library.truth.store import Store
 
 
 class ToyEncoder:
@@ -58,8 +63,26 @@ class Opened:
     def index(self, *paths: Path | str, **options):
         return self.library.index(paths, self.encoder, **options)
 
+    def reembed(self, encoder: ToyEncoder, **options):
+        """Embed everything with another encoder; return the report of that."""
+        return self.library.index(None, encoder, reembed=True, **options).reembedding
+
     def rows(self, sql: str) -> list:
-        return self.library._store.read(sql)
+        """Read with SQL alone, on a connection of its own: what is on the disk, by nobody's account."""
+        with closing(connect(self.directory)) as connection:
+            return connection.execute(sql).fetchall()
+
+    def execute(self, sql: str) -> None:
+        """Change the tables behind the library's back."""
+        with closing(connect(self.directory)) as connection, connection:
+            connection.execute(sql)
+
+    def describe(self, ids: Sequence[int], **values: str | int) -> None:
+        """Give frames what their headers did not say, such as ``series="one"``."""
+        assignments = ", ".join(f"{name} = ?" for name in values)
+        with closing(connect(self.directory)) as connection, connection:
+            for frame_id in ids:
+                connection.execute(f"UPDATE frames SET {assignments} WHERE id = ?", [*values.values(), frame_id])
 
     def paths(self) -> list[str]:
         return [path for (path,) in self.rows("SELECT path FROM files WHERE status = 'indexed' ORDER BY path")]
@@ -69,6 +92,48 @@ class Opened:
 
     def __exit__(self, kind: type | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         self.library.close()
+
+
+class Builder:
+    """Puts files with their frames and vectors into a library as indexing would, without reading or embedding any."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        chosen = store.embeddings.active()
+        assert chosen is not None, "the library has no model yet"
+        self._chosen = chosen
+        self._root_id = store.files.roots()[0].id
+
+    @classmethod
+    @contextmanager
+    def of(cls, directory: Path) -> "Iterator[Builder]":
+        """Build in a library that holds at least one image; everything is stored at the end, in one transaction."""
+        with closing(Store.open(directory)) as store, store.transaction():
+            yield cls(store)
+
+    def add(self, path: str, content: int, vectors: Sequence[np.ndarray], **tags: str | int | None) -> None:
+        """Add a file of as many frames as there are vectors, all with the same tags; see `Tags`."""
+        record = FileRecord(
+            path=path,
+            root_id=self._root_id,
+            size=1,
+            mtime_ns=1,
+            content_hash=content.to_bytes(32),
+            frames=None,
+            status="indexed",
+            reason=None,
+        )
+        file_id = self._store.files.add(record)
+        for number, vector in enumerate(vectors):
+            frame_id = self._store.files.add_frame(file_id, number, len(vectors), Tags(**tags))
+            self._store.embeddings.add(self._chosen, frame_id, vector)
+
+
+def connect(directory: Path) -> sqlite3.Connection:
+    """Open the database of a library as any program could."""
+    connection = sqlite3.connect(directory / "library.db")
+    connection.text_factory = os.fsdecode
+    return connection
 
 
 def draw(path: Path, seed: int, size: int = 24) -> Path:
@@ -97,10 +162,7 @@ def spoil(path: Path, seed: int = 0) -> Path:
 
 def tables(directory: Path, *, keyed: bool = True) -> dict[str, list]:
     """Return every row of every table, apart from times and the salt, and what it keys unless `keyed`."""
-    import sqlite3
-
-    connection = sqlite3.connect(directory / "library.db")
-    connection.text_factory = os.fsdecode
+    connection = connect(directory)
     names = [name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")]
     content = {}
     for name in sorted(set(names) - {"settings", "_sqlite_migrations"}):

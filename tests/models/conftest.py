@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import resource
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -29,17 +27,6 @@ def clip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = clip(tmp_path_factory.mktemp("clip"))
     (folder / "README.md").write_text("---\nlicense: cc-by-4.0\n---\n# A small CLIP\n")
     return folder
-
-
-@contextmanager
-def files_up_to(size: int) -> Iterator[None]:
-    """Let the kernel refuse whatever would make a file longer than so many bytes, as a quota does."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 @pytest.fixture

@@ -1,4 +1,8 @@
-"""A hub on 127.0.0.1 that speaks as much of the Hugging Face protocol as a pull asks for, and fails on demand."""
+"""A hub on 127.0.0.1 that speaks the part of the Hugging Face protocol that roco uses, and fails on demand.
+
+Models are pulled from it; models and Spaces are pushed to it, all files in the commit itself. The real hub has large
+files go another way (Xet, which has no server to run here); that part is huggingface_hub's own.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +18,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+TOKEN = "hf_good"
 LARGE = 10_000  # bytes; larger files are kept in LFS and served by another host, as the hub does
 
 
@@ -37,8 +42,7 @@ class Repository:
     def listing(self) -> dict[str, Any]:
         siblings = []
         for name, content in self.files.items():
-            blob = hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
-            sibling: dict[str, Any] = {"rfilename": name, "size": len(content), "blobId": blob}
+            sibling: dict[str, Any] = {"rfilename": name, "size": len(content), "blobId": _blob(content)}
             if len(content) > LARGE:
                 digest = hashlib.sha256(content).hexdigest()
                 sibling["lfs"] = {"size": len(content), "sha256": digest, "pointerSize": 130}
@@ -62,6 +66,11 @@ class Hub:
     created: list[dict[str, Any]] = field(default_factory=list)
     pushed: dict[str, bytes] = field(default_factory=dict)  # by repository/file
     broken: int | None = None  # the status of every answer
+
+    def files(self, repository: str) -> dict[str, bytes]:
+        """What was pushed to a repository."""
+        folder = f"{repository}/"
+        return {name.removeprefix(folder): data for name, data in self.pushed.items() if name.startswith(folder)}
 
     def fetched(self) -> list[str]:
         return [path.rsplit("/", 1)[1] for _, path, _ in self.asked if "/cdn/" in path or "/resolve/" in path]
@@ -101,6 +110,8 @@ class _Handler(BaseHTTPRequestHandler):
             return self.answer(self.hub.broken)
         if match := re.fullmatch(r"/api/models/([^/]+/[^/]+)(?:/revision/(.+)|(/discussions))?", path):
             return self.about(*match.groups())
+        if match := re.fullmatch(r"/api/spaces/([^/]+/[^/]+)(/revision/main|/tree/main)?", path):
+            return self.space(match[1], tree=match[2] == "/tree/main")
         if match := re.fullmatch(r"/(resolve/)?(cdn/)?([^/]+/[^/]+)/(?:resolve/)?([0-9a-f]{40})/([^/]+)", path):
             return self.file(bool(match[2]), *match.groups()[2:])
         return self.answer(404)
@@ -109,29 +120,54 @@ class _Handler(BaseHTTPRequestHandler):
         path = self.path.split("?")[0]
         body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
         self.hub.asked.append((self.command, path, None))
-        if self.headers.get("Authorization") != "Bearer hf_good":
+        if self.hub.broken:
+            return self.answer(self.hub.broken)
+        if self.headers.get("Authorization") != f"Bearer {TOKEN}":
             return self.answer(401)
         if path == "/api/repos/create":
-            self.hub.created.append(json.loads(body))
-            name = f"{json.loads(body)['organization']}/{json.loads(body)['name']}"
-            return self.say({"url": f"{self.hub.endpoint}/{name}", "name": name})
+            return self.create(json.loads(body))
         if path == "/api/validate-yaml":
             return self.say({"errors": [], "warnings": []})
-        if match := re.fullmatch(r"/api/models/([^/]+/[^/]+)/preupload/main", path):
+        if match := re.fullmatch(r"/api/(?:models|spaces)/([^/]+/[^/]+)/preupload/main", path):
             asked = json.loads(body)["files"]
             modes = [{"path": f["path"], "uploadMode": "regular", "shouldIgnore": False} for f in asked]
             return self.say({"files": modes})
-        if match := re.fullmatch(r"/api/models/([^/]+/[^/]+)/commit/main", path):
-            for line in map(json.loads, body.splitlines()):
-                if line["key"] == "file":
-                    name, content = line["value"]["path"], base64.b64decode(line["value"]["content"])
-                    self.hub.pushed[f"{match[1]}/{name}"] = content
-            commit = "0" * 40
-            return self.say({"commitUrl": f"{self.hub.endpoint}/{match[1]}/commit/{commit}", "commitOid": commit})
+        if match := re.fullmatch(r"/api/(?:models|spaces)/([^/]+/[^/]+)/commit/main", path):
+            return self.commit(match[1], body)
         return self.answer(404)
 
-    def say(self, value: dict[str, Any]) -> None:
-        self.answer(200, {"Content-Type": "application/json"}, json.dumps(value).encode())
+    def create(self, asked: dict[str, Any]) -> None:
+        name = f"{asked['organization']}/{asked['name']}"
+        url = f"{self.hub.endpoint}/{'spaces/' if asked.get('type') == 'space' else ''}{name}"
+        if any((created["organization"], created["name"]) == tuple(name.split("/")) for created in self.hub.created):
+            return self.say({"error": "You already created this", "url": url}, 409)
+        self.hub.created.append(asked)
+        if asked.get("type") == "space":
+            self.hub.pushed |= {f"{name}/.gitattributes": b"", f"{name}/README.md": b"made by the hub"}
+        return self.say({"url": url, "name": name, "id": "1"})
+
+    def commit(self, name: str, body: bytes) -> None:
+        for line in map(json.loads, body.splitlines()):
+            value = line["value"]
+            match line["key"]:
+                case "file":
+                    self.hub.pushed[f"{name}/{value['path']}"] = base64.b64decode(value["content"])
+                case "deletedFile":
+                    del self.hub.pushed[f"{name}/{value['path']}"]
+        url = f"{self.hub.endpoint}/{name}/commit/{'0' * 40}"
+        self.say({"success": True, "commitUrl": url, "commitOid": "0" * 40, "hookOutput": ""})
+
+    def space(self, name: str, *, tree: bool) -> None:
+        files = self.hub.files(name)
+        if not files:
+            return self.answer(404, {"X-Error-Code": "RepoNotFound"})
+        if tree:
+            entries = [{"type": "file", "path": n, "size": len(c), "oid": _blob(c)} for n, c in files.items()]
+            return self.answer(200, {"Content-Type": "application/json"}, json.dumps(entries).encode())
+        return self.say({"id": name, "sha": "0" * 40, "siblings": [{"rfilename": n} for n in files]})
+
+    def say(self, value: dict[str, Any], status: int = 200) -> None:
+        self.answer(status, {"Content-Type": "application/json"}, json.dumps(value).encode())
 
     def about(self, name: str, revision: str | None, discussions: str | None) -> None:
         repository = self.hub.repositories.get(name)
@@ -151,7 +187,7 @@ class _Handler(BaseHTTPRequestHandler):
         token = self.headers.get("Authorization")
         if cdn and token:
             self.hub.tokens_at_cdn.append(token)
-        if repository.gated and not cdn and token != "Bearer hf_good":
+        if repository.gated and not cdn and token != f"Bearer {TOKEN}":
             return self.answer(403 if token else 401, {"X-Error-Code": "GatedRepo"})
         if commit != repository.commit or file not in repository.files:
             return self.answer(404, {"X-Error-Code": "EntryNotFound"})
@@ -187,3 +223,7 @@ class _Handler(BaseHTTPRequestHandler):
         if stop is not None:
             self.wfile.flush()
             self.close_connection = True
+
+
+def _blob(content: bytes) -> str:
+    return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()

@@ -15,11 +15,11 @@ def run(code: str, **environment: str) -> str:
 
 
 def test_openmp_hears_it() -> None:
-    code = "from roco_search.system.process import wait_asleep; assert wait_asleep(); import torch"
+    code = "from roco_search.system.process import wait_passively; assert wait_passively(); import torch"
     assert "OMP_WAIT_POLICY = 'PASSIVE'" in run(code, OMP_DISPLAY_ENV="true")
 
 
-def test_what_the_user_has_set_goes_before_and_too_late_is_said() -> None:
-    code = "from roco_search.system.process import wait_asleep; wait_asleep(); import torch; print(wait_asleep())"
+def test_what_the_user_has_set_is_kept_and_too_late_is_reported() -> None:
+    code = "from roco_search.system.process import wait_passively as wait; wait(); import torch; print(wait())"
     told = run(code, OMP_DISPLAY_ENV="true", OMP_WAIT_POLICY="active")
     assert "OMP_WAIT_POLICY = 'ACTIVE'" in told and told.splitlines()[0] == "False"

@@ -9,7 +9,7 @@ import torch
 
 from roco_search.errors import StorageFull, TrainingError
 from roco_search.training import checkpoint
-from tests.models.conftest import files_up_to
+from tests.disk import files_up_to
 
 
 def test_the_newest_two_are_kept_and_the_newest_is_found(tmp_path: Path) -> None:

@@ -25,8 +25,8 @@ from roco_search.training import checkpoint
 from roco_search.training.run import Run, RunResult, learning_rate_factor
 from roco_search.training.settings import Settings
 from roco_search.training.validation import ValidationResult
+from tests.disk import files_up_to
 from tests.models.checkpoints import FAMILIES
-from tests.models.conftest import files_up_to
 from tests.training.data import pair_set
 
 SETTINGS = Settings(

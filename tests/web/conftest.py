@@ -95,6 +95,15 @@ class Site:
                 return list(entry["output"]["data"])
         raise AssertionError(stream)
 
+    def upload(self, path: Path) -> dict[str, object]:
+        """Upload a file as the page does, and return what it then sends."""
+        boundary = "x" * 20
+        head = f'--{boundary}\r\nContent-Disposition: form-data; name="files"; filename="{path.name}"\r\n\r\n'
+        body = head.encode() + path.read_bytes() + f"\r\n--{boundary}--\r\n".encode()
+        answer = self.ask("/gradio_api/upload", "POST", body, Content_Type=f"multipart/form-data; boundary={boundary}")
+        assert answer.status == 200, answer.body
+        return {"path": answer.json[0], "orig_name": path.name, "meta": {"_type": "gradio.FileData"}}
+
     def search(self, text: str, **filters: Any) -> tuple[str, str]:
         """The sentence and the gallery that a search for a text gives."""
         lists = [filters.get(name, []) for name in ("modality", "body_part", "view", "folder")]

@@ -70,9 +70,8 @@ def a_search_shows_twelve_images(page: Page, demo: Site) -> None:
     assert len(found) == 12 and "12 of" in page.status
     page.shot("1-search")
     if SCANS.is_dir():
-        index = demo.desk.ask(lambda library: library.vectors())
-        vectors = np.stack([index.matrix[index.rows(np.array([number]))[0]] for number in found])
-        frames = demo.desk.ask(lambda library: library.frames(found))
+        vectors = demo.desk.ask(lambda library: library.embeddings(np.array(found)))
+        frames = demo.desk.ask(lambda library: library.frames.get(found))
         guesses = Guesses(demo.desk.encoder).guess("body_part", vectors)
         parts = [frames[number].body_part or guess for number, guess in zip(found, guesses, strict=True)]
         assert sum(part in HEADS for part in parts) >= 11, parts
@@ -83,7 +82,7 @@ def filters_leave_only_what_they_name(page: Page, demo: Site) -> None:
     page.page.locator("#roco-modality input").first.click()
     page.page.get_by_role("option", name="CT").first.click()
     found = page.answered(before)
-    assert {frame.modality for frame in demo.desk.ask(lambda library: library.frames(found)).values()} == {"CT"}
+    assert {frame.modality for frame in demo.desk.ask(lambda library: library.frames.get(found)).values()} == {"CT"}
     page.page.keyboard.press("Escape")
     page.shot("2-filtered")
 
@@ -113,7 +112,9 @@ def the_keyboard_alone_opens_moves_and_closes(page: Page, demo: Site) -> None:
 def a_window_changes_the_picture_and_neighbours_follow(page: Page, demo: Site) -> None:
     found = page.ids()
     series = next(
-        number for number in found if demo.desk.beside(number).kind == "series" and demo.desk.beside(number).count > 2
+        number
+        for number in found
+        if demo.desk.neighbours(number).kind == "series" and demo.desk.neighbours(number).count > 2
     )
     page.page.locator(f'.roco-card[data-id="{series}"]').click()
     wait(page, "document.querySelector('.roco-viewer [data-part=image]').src.includes('size=1280')")
@@ -127,7 +128,7 @@ def a_window_changes_the_picture_and_neighbours_follow(page: Page, demo: Site) -
     wait(page, "!document.querySelector('.roco-viewer [data-part=image]').src.includes('width=1500')")
     page.page.locator('.roco-viewer [data-do="like"]').focus()
     before = page.viewer("return d.querySelector('[aria-current]').dataset.id")
-    key = "ArrowUp" if demo.desk.beside(series).place else "ArrowDown"
+    key = "ArrowUp" if demo.desk.neighbours(series).place else "ArrowDown"
     page.page.keyboard.press(key)
     wait(page, f"document.querySelector('.roco-viewer [aria-current]').dataset.id !== '{before}'")
 

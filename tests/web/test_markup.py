@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 from roco_search.classify import LabelScore, Prediction
 from roco_search.library import Skipped
 from roco_search.web import markup
-from roco_search.web.desk import Desk, Query, Where
+from roco_search.web.desk import Conditions, Desk, Query
 from tests.web.conftest import HARM
 
 
@@ -39,7 +39,7 @@ def harmless(text: str) -> Seen:
 
 
 def test_every_place_where_a_name_or_a_label_stands(desk: Desk) -> None:
-    found = desk.find(Query("a grey ramp"), Where(per_series=False), n=99)
+    found = desk.find(Query("a grey ramp"), Conditions(per_series=False), n=99)
     card = harmless(markup.gallery(markup.cards(desk, found)))
     assert HARM in card.text and card.tags.count("img") == len(found.hits)
     assert {value.split("?")[0] for _, name, value in card.attributes if name == "src"} == {

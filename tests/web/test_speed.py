@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from roco_search.library import Library
-from roco_search.library.truth.store import raw, to_blob
+from tests.library.toy import Builder
 from tests.web.conftest import Site
 from tests.web.page import Page
 
@@ -65,28 +65,12 @@ def many(source: Path, target: Path, count: int) -> None:
     """Copy a library and add files to it, each with the vector of a real one and some noise."""
     shutil.copytree(source, target)
     chance = np.random.default_rng(0)
-    with Library.create_or_open(target) as library:
-        store, index = library._store, library.vectors()
-        vectors, frames = np.array(index.matrix), list(library.frames(index.ids.tolist()).values())
-        ((set_id,),) = store.read("SELECT id FROM embedding_sets")
-        ((file_id, frame_id),) = store.read("SELECT MAX(files.id), MAX(frames.id) FROM files, frames")
-        files, rows, embedded = [], [], []
-        for number in range(1, count - len(frames) + 1):
-            frame = frames[number % len(frames)]
-            path = f"{Path(frame.path).parent}/./{number}/../{Path(frame.path).name}"
-            vector = vectors[number % len(frames)] + 0.05 * chance.normal(size=vectors.shape[1])
-            files.append((file_id + number, raw(path), number.to_bytes(32)))
-            stated = (frame.frame, frame.frames, frame.modality, frame.body_part)
-            rows.append((frame_id + number, file_id + number, *stated))
-            unit = to_blob((vector / np.linalg.norm(vector)).astype(np.float32))
-            embedded.append((set_id, frame_id + number, unit))
-        with store.transaction():
-            store.connection.executemany(
-                "INSERT INTO files (id, path, size, mtime_ns, content_hash, status) "
-                "VALUES (?, CAST(? AS TEXT), 1, 1, ?, 'indexed')",
-                files,
-            )
-            store.connection.executemany(
-                "INSERT INTO frames (id, file_id, number, count, modality, body_part) VALUES (?, ?, ?, ?, ?, ?)", rows
-            )
-            store.connection.executemany("INSERT INTO vectors (set_id, frame_id, vector) VALUES (?, ?, ?)", embedded)
+    with Library.open(target) as library:
+        vectors, frames = library.embeddings(), list(library.frames.get(library.embedded().tolist()).values())
+        with Builder.of(target) as builder:
+            for number in range(1, count - len(frames) + 1):
+                frame = frames[number % len(frames)]
+                path = f"{Path(frame.path).parent}/./{number}/../{Path(frame.path).name}"
+                vector = vectors[number % len(frames)] + 0.05 * chance.normal(size=vectors.shape[1])
+                unit = (vector / np.linalg.norm(vector)).astype(np.float32)
+                builder.add(path, number, [unit], modality=frame.modality, body_part=frame.body_part)

@@ -24,6 +24,7 @@ from roco_search.cli.output import (
 )
 from roco_search.cli.render.classification import Format, Results, show_evaluation, tell_choices
 from roco_search.errors import InputError
+from roco_search.system import process
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -122,15 +123,14 @@ def classify(
 
     from roco_search.classify.truth import Truth
 
+    process.prepare()
     table = Truth(truth, given, mode, truth_column) if truth else None
     paths, matched = what_to_read(images or [], table, ignore_other_truth, quiet)
     # Everything that can be refused was; only now is the model worth loading.
     from roco_search.classify import Classifier
     from roco_search.classify.thresholds import load_thresholds
     from roco_search.models import load_encoder
-    from roco_search.system.process import keep_freed_memory
 
-    keep_freed_memory()
     classifier = Classifier(load_encoder(model, where), given, mode, template or ())
     limits = load_thresholds(thresholds, classifier) if thresholds else None
     results = Results(classifier, shape, limits, explain_dir if explain else None, printed=matched is None)

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from roco_search.cli.output import DeviceOption, LibraryOption, checked_device, say
+from roco_search.system import process
 
 
 def demo(
@@ -55,8 +56,7 @@ def demo(
         raise typer.BadParameter("--push and --model go with --export-space DIR.")
 
     from roco_search.library import default_library_path
-    from roco_search.system.process import keep_freed_memory
-    from roco_search.web.run import serve
+    from roco_search.web.run import run_demo
 
     def ready(url: str) -> None:
         say(f"The library is at {url} until you press Ctrl-C. For research, not for clinical use.")
@@ -64,8 +64,8 @@ def demo(
             typer.launch(url)
 
     where = checked_device(device)
-    keep_freed_memory()
-    serve(
+    process.prepare()
+    run_demo(
         library or default_library_path(),
         host=host,
         port=port,
@@ -82,6 +82,6 @@ def _export(folder: Path, push: str | None, model: str | None) -> None:
     exported = export_space(folder, model)
     say(f"{folder} holds a Space with {exported.model}, {exported.bytes / 1e6:,.0f} MB; `python app.py` in it runs it.")
     if push is not None:
-        from roco_search.web.space.push import push_space
+        from roco_search.web.space.export import push_space
 
         say(f"It is at {push_space(folder, push)}, and private until you change that in its settings.")

@@ -20,7 +20,7 @@ from roco_search.cli.output import (
 )
 from roco_search.cli.render.evaluation import show, tell_left_out
 from roco_search.models import Precision
-from roco_search.system.process import wait_asleep
+from roco_search.system import process
 
 if TYPE_CHECKING:
     from roco_search.evaluation.protocols import Protocol
@@ -113,13 +113,12 @@ def evaluate_model(
     arithmetic = checked_precision(precision)
     protocols = checked_protocols(protocol or [])
     check_usage(classify or [], labels or [], labels_file, ignore_other_truth, confusion)
-    wait_asleep()
+    process.prepare()
 
     from roco_search.datasets import open_pairs
     from roco_search.evaluation.report import check_places
     from roco_search.evaluation.run import evaluate, plan_evaluation
     from roco_search.models import load_encoder
-    from roco_search.system.process import keep_freed_memory
 
     check_places(report, confusion)
     conditions = [*(where or []), *(f"licence={code}" for code in licence or [])]
@@ -137,7 +136,6 @@ def evaluate_model(
     )
     names = [model, against] if against is not None else [model]
     encoders = [load_encoder(name, where_to_run, arithmetic) for name in names]
-    keep_freed_memory()
     bar = ProgressBar("Reading and embedding", quiet)
     bar.start(len(tasks.pairs))
     try:

@@ -21,12 +21,13 @@ from roco_search.cli.output import (
     short_path,
 )
 from roco_search.errors import LibraryNotFound, RocoError
+from roco_search.system import process
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from roco_search.imaging import FrameChoice
-    from roco_search.library import IndexReport, ReembedReport, Skipped
+    from roco_search.library.reports import IndexReport, ReembedReport, Skipped
 
 SHOWN = 10  # unreadable files named on the screen; `roco status` and --json name all
 
@@ -78,38 +79,31 @@ def index(
     from roco_search.models import load_encoder
     from roco_search.models.catalogue.names import default, find
     from roco_search.models.compiling.compiler import prepare
-    from roco_search.system.process import keep_freed_memory
 
     choice = frame_choice(frames)
     where = checked_device(device)
-    keep_freed_memory()
+    process.prepare()
     place = library or default_library_path()
     if not paths and not reembed:
-        paths = known_folders(place)
+        require_library(place)
     with Library.create_or_open(place) as opened:
         name = model or (opened.model.model if opened.model else default())
         prepare(find(name), say)
         encoder = load_encoder(name, where, "fast")
         progress = ProgressBar("Indexing", quiet)
-        if reembed:
-            again = opened.reembed(encoder, prune_missing=prune_missing, progress=progress)
-            if not again.complete:
-                unfinished(again, json)
-            paths = paths or known_folders(place)
         report = opened.index(
-            paths or [],
+            paths or None,
             encoder,
+            reembed=reembed,
             frames=choice,
             prune_missing=prune_missing,
             retry_failed=retry_failed,
             progress=progress,
         )
-    if reembed:
-        report.indexed += again.files
-        report.unchanged -= again.files
-        report.frames += again.frames
+    if report.reembedding is not None and not report.reembedding.complete:
+        unfinished(report.reembedding, json)
     if json:
-        print_json({key: value for key, value in asdict(report).items() if key != "warnings"})
+        print_json({key: value for key, value in asdict(report).items() if key not in ("warnings", "reembedding")})
     for warning in report.warnings:
         say(f"Note: {warning}")
     if not (json or quiet):
@@ -118,13 +112,12 @@ def index(
         raise typer.Exit(PARTIAL)
 
 
-def known_folders(place: Path) -> list[Path]:
-    """Return the folders that the library was made from."""
+def require_library(place: Path) -> None:
+    """Refuse to index anew what was indexed before where there is no library."""
     from roco_search.library import Library
 
     try:
-        with Library.open(place) as opened:
-            return [Path(root.path) for root in opened.status().roots]
+        Library.open(place).close()
     except LibraryNotFound:
         raise typer.BadParameter("there is no library yet; give a folder of images, such as ./scans.") from None
 

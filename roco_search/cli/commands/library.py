@@ -47,14 +47,14 @@ def list_(library: LibraryOption = None, json: JsonOption = False) -> None:
 
 def described(place: Path, in_use: bool) -> dict[str, Any]:
     """Return what a library holds, or why it cannot be opened."""
-    from roco_search.errors import LibraryError
+    from roco_search.errors import RocoError
     from roco_search.library import Library
 
     entry: dict[str, Any] = {"library": os.fspath(place), "in_use": in_use, "images": 0, "bytes": 0}
     try:
         with Library.open(place) as opened:
             found = opened.status()
-    except LibraryError as error:
+    except RocoError as error:
         return {**entry, "model": None, "problem": str(error)}
     sizes = {"images": found.frames, "bytes": found.database_bytes + found.cache_bytes}
     return {**entry, **sizes, "model": found.model.model if found.model else None, "problem": None}
@@ -72,13 +72,13 @@ def remove(
     """
     from roco_search.imaging.walk import is_below
     from roco_search.library import Library, default_library_path
-    from roco_search.library.truth.listing import real_folder
+    from roco_search.library.directory import real_path
 
     with Library.open(library or default_library_path()) as opened:
         count = opened.remove(path)
-        holding = [root for root in opened.roots() if is_below(real_folder(path), root)]
+        holding = [root for root in opened.roots() if is_below(real_path(path), root)]
     if json:
-        print_json({"path": real_folder(path), "removed": count, "indexed_again_with": holding})
+        print_json({"path": real_path(path), "removed": count, "indexed_again_with": holding})
         return
     what = "image file is" if count == 1 else "image files are"
     say(f"{count:,} {what} forgotten; 'roco library vacuum' makes the library smaller.")

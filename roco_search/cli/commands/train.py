@@ -19,7 +19,7 @@ from roco_search.cli.output import (
     short_path,
 )
 from roco_search.cli.render.training import Told, duration, size
-from roco_search.system.process import wait_asleep
+from roco_search.system import process
 from roco_search.training.settings import Settings, with_preset
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def train(
     if resume not in ("never", "auto"):
         raise typer.BadParameter(f"{resume!r} is neither never nor auto.", param_hint="--resume")
     settings = with_preset(preset, given)
-    wait_asleep()
+    process.prepare()
     from roco_search.training.session import Session
 
     told = Told(quiet)

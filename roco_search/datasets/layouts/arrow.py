@@ -30,7 +30,7 @@ from roco_search.datasets.splits import TRAIN, known_split, sort_splits
 from roco_search.datasets.tables import parquet_errors, parquet_module
 from roco_search.errors import InputError, UnreadableImage
 from roco_search.imaging import open_image, open_image_bytes
-from roco_search.models.catalogue.installed import writing
+from roco_search.system.files import write_errors
 from roco_search.system.folders import cache_folder
 
 SAVED = "saved data set"
@@ -228,7 +228,7 @@ def _copy_to_arrow(file: Path) -> Any:
 def _unnamed_file() -> Iterator[Any]:
     """Open a file in roco's cache folder that has no name there, so that nobody finds it and nothing is left of it."""
     folder = Path(cache_folder())
-    with writing(folder):
+    with write_errors(folder):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder) as file:
             yield file

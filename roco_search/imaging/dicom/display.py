@@ -5,14 +5,14 @@ elsewhere at the root of the dataset.
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from roco_search.imaging.dicom.values import items, number, numbers, raw_values, text, texts
+from roco_search.imaging.dicom.values import items, number, numbers, text, texts, words
 from roco_search.imaging.frame import Window
-from roco_search.imaging.render import LookupTable, VoiFunction
+from roco_search.imaging.render import LookupTable, Values, VoiFunction, apply_lookup_table, as_values, rescale
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -27,6 +27,22 @@ class Modality:
     intercept: float
     stated: bool
     hounsfield: bool
+
+    @property
+    def is_identity(self) -> bool:
+        """Whether it leaves the values as they are."""
+        return self.table is None and self.slope == 1 and self.intercept == 0
+
+    def applied(self, stored: npt.NDArray[Any]) -> Values:
+        """Return the modality values of stored ones (PS3.3 C.11.1)."""
+        values = as_values(stored)
+        if self.table is not None:
+            return apply_lookup_table(values, self.table)
+        return rescale(values, self.slope, self.intercept)
+
+    def least(self, stored: int) -> float:
+        """Return the least value that can come out, given the least stored one that there can be."""
+        return 0.0 if self.table is not None else stored * self.slope + self.intercept
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +63,14 @@ def functional_group(dataset: "Dataset", index: int, macro: str) -> "Dataset":
 
 
 def read_modality(dataset: "Dataset", index: int, *, signed: bool) -> Modality:
-    """Return the modality transformation of frame `index`; the identity where there is no usable one."""
+    """Return the modality transformation of frame `index`; the identity where there is no usable one.
+
+    The table of an X-ray angiogram with logarithmic pixels leads back to the intensity of the rays (PS3.3 C.8.7.1.1.2):
+    it is for measuring, not for display, and is left out.
+    """
     group = functional_group(dataset, index, "PixelValueTransformationSequence")
     slope, intercept = number(group, "RescaleSlope"), number(group, "RescaleIntercept")
-    tables = items(group, "ModalityLUTSequence")
+    tables = [] if _is_log_of_x_rays(dataset) else items(group, "ModalityLUTSequence")
     table = read_lookup_table(tables[0], signed=signed) if tables else None
     usable = slope is not None and intercept is not None and slope != 0
     return Modality(
@@ -62,11 +82,23 @@ def read_modality(dataset: "Dataset", index: int, *, signed: bool) -> Modality:
     )
 
 
+def _is_log_of_x_rays(dataset: "Dataset") -> bool:
+    relationship = text(dataset, "PixelIntensityRelationship")
+    return relationship in {"LOG", "DISP"} and text(dataset, "Modality") in {"XA", "RF"}
+
+
 def read_voi(dataset: "Dataset", index: int, *, signed: bool) -> Voi:
     """Return the VOI transformation of frame `index`.
 
     Of several windows or tables the first is taken: they are alternatives (PS3.3 C.11.2.1.2), and vendors put
     the one meant by default first. A window that cannot be used is as if it were not there.
+
+    Parameters
+    ----------
+    dataset, index
+        The header and the number of the frame.
+    signed
+        Whether the values that it maps can be negative, in any frame: see `Modality.least`.
     """
     group = functional_group(dataset, index, "FrameVOILUTSequence")
     tables = items(group, "VOILUTSequence")
@@ -90,33 +122,29 @@ def read_lookup_table(item: "Dataset", *, signed: bool) -> LookupTable | None:
         Item with LUT Descriptor and LUT Data.
     signed
         Whether the values to be mapped can be negative; then so is the first one mapped (PS3.3 C.11.1.1.1),
-        whatever VR it is written with.
+        whatever VR it is written with. One that is written as a negative number is one.
     """
     descriptor = numbers(item, "LUTDescriptor")
     if len(descriptor) != 3:
         return None
     count, first, bits = (int(value) for value in descriptor)
-    count = count & 0xFFFF or 65536  # 0 stands for 2**16, which does not fit its VR.
-    entries = _lut_entries(raw_values(item, "LUTData"), count, bits)
+    entries = table_entries(words(item, "LUTData"), count, bits)
     if entries is None:
         return None
+    signed = signed or first < 0
     first &= 0xFFFF
     return LookupTable(first - 65536 if signed and first >= 32768 else first, entries)
 
 
-def _lut_entries(data: list[object], count: int, bits: int) -> npt.NDArray[np.uint16] | None:
-    if len(data) == 1 and isinstance(data[0], bytes):
-        # OW data: one entry a 16-bit word, or two when 8-bit entries were packed.
-        packed = bits <= 8 and len(data[0]) < 2 * count
-        entries = np.frombuffer(data[0][: len(data[0]) // 2 * 2], np.uint8 if packed else "<u2")
-    else:
-        try:
-            entries = np.array(data, dtype=np.int64)
-        except (TypeError, ValueError, OverflowError):
-            return None
-    if entries.ndim != 1 or len(entries) < count:
-        return None
-    return (entries[:count].astype(np.int64) & 0xFFFF).astype(np.uint16)
+def table_entries(data: npt.NDArray[np.uint16] | None, count: int, bits: int) -> npt.NDArray[np.uint16] | None:
+    """Return the entries of a lookup table: one a word, or two where 8-bit entries were packed; None if too few.
+
+    `count` is that of the descriptor, where 0 stands for 2**16, which does not fit its VR.
+    """
+    count = count & 0xFFFF or 65536
+    if data is not None and bits <= 8 and len(data) < count:
+        data = data.astype("<u2").view(np.uint8).astype(np.uint16)
+    return None if data is None or len(data) < count else data[:count]
 
 
 def padding_range(dataset: "Dataset", *, signed: bool) -> tuple[int, int] | None:

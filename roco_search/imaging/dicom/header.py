@@ -1,16 +1,28 @@
 """Which DICOM objects are pictures, by their SOP class (PS3.4 B.5)."""
 
+import contextlib
 import io
 import os
-import struct
 import zlib
+from collections.abc import Container
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, BinaryIO
 
 from roco_search.errors import NotAnImage, UnreadableImage
+from roco_search.imaging.dicom.elements import (
+    DAMAGED_HEADER,
+    IMPLICIT,
+    NO_PIXELS,
+    element_at,
+    elements,
+    peek,
+    read_value,
+    write_element,
+)
 from roco_search.imaging.dicom.tags import registered_uid
 from roco_search.imaging.dicom.values import texts
-from roco_search.imaging.sniff import HEAD, Encoding, encoding_of
+from roco_search.imaging.sniff import HEAD, Encoding, encoding_of, reads_as
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -71,92 +83,53 @@ def refuse_unless_picture(sop_class: str, *, has_pixels: bool) -> None:
     if has_pixels:
         return
     if is_picture:
-        raise UnreadableImage("it ends before its pixel data; copy or export it again")
+        raise UnreadableImage(NO_PIXELS)
     raise NotAnImage("a DICOM object without pixel data, not a picture")
 
 
-CUT_SHORT = "cut short: it ends before its pixels do; copy or export it again"
-DAMAGED = "its pixel data is damaged; copy or export it again"
-
-
-def check_fragments(file: BinaryIO, pixels: "PixelElement", size: int, frames: int) -> None:
-    """Walk the items of encapsulated pixel data (PS3.5 A.4), reading their heads alone.
-
-    Raises
-    ------
-    UnreadableImage
-        If an item runs past the end of the file, or there are fewer fragments than frames.
-    """
-    if pixels.length is not None:
-        raise UnreadableImage("its transfer syntax says compressed, its pixel data is not; export it again")
-    offset, fragments = pixels.offset, -1  # The first item is the Basic Offset Table.
-    while True:
-        head = _peek(file, offset, 8)
-        if len(head) < 8:
-            # The closing delimiter alone may be missing: every frame is there.
-            if len(head) == 0 and fragments >= max(1, frames):
-                return
-            raise UnreadableImage(CUT_SHORT)
-        group, element, length = struct.unpack("<HHI", head)
-        if (group, element) == (0xFFFE, 0xE0DD):
-            break
-        if (group, element) != (0xFFFE, 0xE000):
-            if fragments < 0:
-                raise UnreadableImage("its transfer syntax says compressed, its pixel data is not; export it again")
-            raise UnreadableImage(DAMAGED)
-        offset += 8 + length
-        fragments += 1
-        if offset > size:
-            raise UnreadableImage(CUT_SHORT)
-    if fragments < frames:
-        raise UnreadableImage("it holds fewer frames than its header says; copy or export it again")
-
-
-def _peek(file: BinaryIO, offset: int, length: int) -> bytes:
-    """Return some bytes of a file on disk, and no page around them as its buffer would; or of one in memory."""
-    try:
-        return os.pread(file.fileno(), length, offset)
-    except (AttributeError, io.UnsupportedOperation):
-        file.seek(offset, os.SEEK_SET)
-        return file.read(length)
-
-
 PIXEL_KEYWORDS = {0x7FE00008: "FloatPixelData", 0x7FE00009: "DoubleFloatPixelData", 0x7FE00010: "PixelData"}
-MAX_INFLATED = 2**30  # Bytes that a deflated dataset may become: deflate packs 1000 : 1, so 1 MiB hides 1 GiB.
+MAX_INFLATED = 400 * 2**20  # Bytes that a deflated dataset may become: deflate packs 1000 : 1.
+MAX_VALUES = 32 * 2**20  # Bytes of wanted values: the functional groups of 10,000 frames.
 
 IMPLICIT_LITTLE = "1.2.840.10008.1.2"
 EXPLICIT_LITTLE = "1.2.840.10008.1.2.1"
 DEFLATED = "1.2.840.10008.1.2.1.99"
 EXPLICIT_BIG = "1.2.840.10008.1.2.2"
-_PIXEL_VRS = frozenset({b"OB", b"OW", b"OF", b"OD", b"UN"})
 _ENCODINGS = {IMPLICIT_LITTLE: Encoding(True, True), EXPLICIT_BIG: Encoding(False, False)}
 _SYNTAX_OF = {
     Encoding(True, True): IMPLICIT_LITTLE,
     Encoding(False, True): EXPLICIT_LITTLE,
     Encoding(False, False): EXPLICIT_BIG,
 }
+_META = Encoding(implicit=False, little_endian=True)  # Whatever the dataset is (PS3.10 7.1).
 
 _WANTED = """
     ImageType SOPClassUID Modality BodyPartExamined ViewPosition StudyInstanceUID SeriesInstanceUID
     SeriesNumber InstanceNumber Laterality ImageLaterality BurnedInAnnotation SamplesPerPixel
     PhotometricInterpretation PlanarConfiguration NumberOfFrames Rows Columns BitsAllocated BitsStored HighBit
     PixelRepresentation PixelAspectRatio PixelSpacing ImagerPixelSpacing NominalScannedPixelSpacing
-    PixelPaddingValue PixelPaddingRangeLimit RescaleIntercept RescaleSlope RescaleType ModalityLUTSequence
+    PixelPaddingValue PixelPaddingRangeLimit PixelIntensityRelationship PixelPresentation
+    RescaleIntercept RescaleSlope RescaleType ModalityLUTSequence
     WindowCenter WindowWidth VOILUTFunction VOILUTSequence PresentationLUTShape
     RedPaletteColorLookupTableDescriptor GreenPaletteColorLookupTableDescriptor
     BluePaletteColorLookupTableDescriptor RedPaletteColorLookupTableData GreenPaletteColorLookupTableData
     BluePaletteColorLookupTableData SegmentedRedPaletteColorLookupTableData
     SegmentedGreenPaletteColorLookupTableData SegmentedBluePaletteColorLookupTableData
-    SharedFunctionalGroupsSequence PerFrameFunctionalGroupsSequence ExtendedOffsetTable
-    ExtendedOffsetTableLengths
+    SharedFunctionalGroupsSequence PerFrameFunctionalGroupsSequence
+    ShutterShape ShutterLeftVerticalEdge ShutterRightVerticalEdge ShutterUpperHorizontalEdge
+    ShutterLowerHorizontalEdge CenterOfCircularShutter RadiusOfCircularShutter VerticesOfThePolygonalShutter
 """
 WANTED = tuple(_WANTED.split())
 """The only attributes that are read: what `Tags` may hold and what rendering needs."""
 
+_OVERLAY_ELEMENTS = (0x0010, 0x0011, 0x0015, 0x0050, 0x0051, 0x0100, 0x0102, 0x3000)
+OVERLAYS = frozenset(group << 16 | element for group in range(0x6000, 0x6020, 2) for element in _OVERLAY_ELEMENTS)
+"""Tags of the overlay planes (PS3.3 C.9.2), read only for those who ask for them: they may show a name."""
+
 
 @dataclass(frozen=True, slots=True)
 class PixelElement:
-    """Where the pixel data lies: `length` is in bytes, or None if undefined (encapsulated, PS3.5 A.4)."""
+    """Where the pixel data is: `length` is in bytes, or None if undefined (encapsulated, PS3.5 A.4)."""
 
     keyword: str
     vr: str
@@ -170,108 +143,155 @@ class Header:
 
     `syntax` is the UID as the file gives it (unchecked), or the one that its encoding implies where it gives
     none; `syntax_declared` tells which. `file` is positioned anywhere; for a deflated dataset it is the
-    inflated copy.
+    inflated copy, of which `held` bytes are in memory.
     """
 
     dataset: "Dataset"
     sop_class: str
     syntax: str
     syntax_declared: bool
+    encoding: Encoding
     file: BinaryIO
     size: int
+    held: int
     pixels: PixelElement | None
 
 
-def read_header(file: BinaryIO) -> Header:
+def read_header(file: BinaryIO, *, overlays: bool = False) -> Header:
     """Read the wanted attributes of a DICOM file and find its pixel data.
+
+    Parameters
+    ----------
+    file
+        At its beginning.
+    overlays
+        Whether to read the overlay planes, too.
 
     Raises
     ------
     UnreadableImage
         If the file is not DICOM, or its dataset cannot be told apart.
     """
-    from pydicom.filereader import read_dataset
-    from pydicom.tag import BaseTag, Tag
-
     head = file.read(HEAD)
     start = 132 if head[128:132] == b"DICM" else 0
     if start == 0 and encoding_of(head) is None:
         raise UnreadableImage("not a DICOM file, though its name says so; export it again")
     size = file.seek(0, os.SEEK_END)
-    file.seek(start)
-    # PS3.10 7.1: the file meta information is explicit VR little endian, whatever the dataset is.
-    meta = read_dataset(file, False, True, stop_when=lambda tag, vr, length: tag >> 16 != 0x0002, defer_size=size)
-    declared = (texts(meta, "TransferSyntaxUID") or [""])[0]
+    declared, media_class, start = _read_meta(file, start, size)
+    held = 0
     if declared == DEFLATED:
+        file.seek(start)
         file = _inflate(file)
-        size = file.seek(0, os.SEEK_END)
-        file.seek(0)
-    encoding = _dataset_encoding(file, declared)
-    dataset = read_dataset(
-        file,
-        encoding.implicit,
-        encoding.little_endian,
-        stop_when=lambda tag, vr, length: tag in PIXEL_KEYWORDS,
-        # A damaged length can claim 4 GiB: a value longer than the file is skipped, not allocated.
-        defer_size=size,
-        specific_tags=[BaseTag(Tag(keyword)) for keyword in WANTED],
-    )
-    sop_class = texts(dataset, "SOPClassUID") or texts(meta, "MediaStorageSOPClassUID") or [""]
+        start, held = 0, (size := file.seek(0, os.SEEK_END))
+    encoding = _dataset_encoding(file, start, declared)
+    dataset, pixels = _read_dataset(file, start, encoding, size, _wanted_tags() | (OVERLAYS if overlays else set()))
+    sop_class = texts(dataset, "SOPClassUID") or [media_class]
     return Header(
         dataset=dataset,
         sop_class=sop_class[0],
         syntax=declared or _SYNTAX_OF[encoding],
         syntax_declared=bool(declared),
+        encoding=encoding,
         file=file,
         size=size,
-        pixels=_pixel_element(file, encoding),
+        held=held,
+        pixels=pixels,
     )
 
 
-def _dataset_encoding(file: BinaryIO, declared: str) -> Encoding:
-    """Return the encoding of the dataset that begins here: the declared one, or the one in which it reads."""
+@cache
+def _wanted_tags() -> frozenset[int]:
+    from pydicom.datadict import tag_for_keyword
+
+    found = (tag_for_keyword(keyword) for keyword in WANTED)
+    return frozenset(tag for tag in found if tag is not None)
+
+
+def _read_meta(file: BinaryIO, start: int, size: int) -> tuple[str, str, int]:
+    """Return transfer syntax and SOP class of the file meta information, and where the dataset begins.
+
+    Of an element that is there twice the first counts, as for dcmtk: the second was added by a program that did not
+    look.
+    """
+    found: dict[int, str] = {}
+    while peek(file, start, 2) == b"\x02\0":
+        element = element_at(file, start, _META, size)
+        if element is None or element.length is None or element.offset + element.length > size:
+            raise UnreadableImage(DAMAGED_HEADER)
+        start = element.offset + element.length
+        if element.tag in {0x00020002, 0x00020010}:
+            value = read_value(file, element, _META, size).decode("ascii", "replace").strip(" \0")
+            found.setdefault(element.tag, value)
+    return found.get(0x00020010, ""), found.get(0x00020002, ""), start
+
+
+def _dataset_encoding(file: BinaryIO, start: int, declared: str) -> Encoding:
+    """Return the encoding of the dataset that begins here: the declared one, or the only one in which it reads."""
+    file.seek(start)
+    head = file.read(HEAD)
     if declared:
-        return _ENCODINGS.get(declared, Encoding(False, True))
-    position = file.tell()
-    encoding = encoding_of(file.read(HEAD))
-    file.seek(position)
-    if encoding is None:
+        encoding = _ENCODINGS.get(declared, Encoding(False, True))
+        return encoding if reads_as(head, encoding) else encoding_of(head) or encoding
+    found = encoding_of(head)
+    if found is None:
         raise UnreadableImage("its transfer syntax is missing and cannot be told from its data; export it again")
-    return encoding
+    return found
 
 
 def _inflate(file: BinaryIO) -> BinaryIO:
     """Return the dataset of a deflated file (PS3.5 A.5), inflated into memory up to a limit."""
-    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    inflater, inflated = zlib.decompressobj(-zlib.MAX_WBITS), bytearray()
     try:
-        inflated = inflater.decompress(file.read(), MAX_INFLATED)
+        while not inflater.eof and (packed := inflater.unconsumed_tail or file.read(2**18)):
+            inflated += inflater.decompress(packed, 2**22)
+            if len(inflated) > MAX_INFLATED:
+                raise UnreadableImage(
+                    f"too large: its deflated data becomes more than {MAX_INFLATED >> 20} MiB; export it uncompressed"
+                )
     except zlib.error:
         raise UnreadableImage("its deflated data is damaged; copy or export it again") from None
-    if inflater.unconsumed_tail:
-        raise UnreadableImage("too large: its deflated data becomes more than 1 GiB; export it uncompressed")
     if not inflater.eof:
         raise UnreadableImage("cut short: its deflated data has no end; copy or export it again")
-    return io.BytesIO(inflated)
+    return io.BytesIO(memoryview(inflated))
 
 
-def _pixel_element(file: BinaryIO, encoding: Encoding) -> PixelElement | None:
-    """Read the head of the element at which the dataset's reading stopped, if it is pixel data."""
-    order = "<" if encoding.little_endian else ">"
-    head = file.read(8)
-    if len(head) < 8:
-        return None
-    group, element = struct.unpack_from(f"{order}HH", head)
-    keyword = PIXEL_KEYWORDS.get(group << 16 | element)
-    if keyword is None:
-        return None
-    if head[4:6] not in _PIXEL_VRS:
-        # Implicit VR, which some files are in spite of the transfer syntax that they state; pydicom copes as
-        # well.
-        vr, length = "OW", struct.unpack_from(f"{order}I", head, 4)[0]
-    else:
-        vr = head[4:6].decode("ascii", "replace")
-        rest = file.read(4)
-        if len(rest) < 4:
-            return None
-        length = struct.unpack(f"{order}I", rest)[0]
-    return PixelElement(keyword, vr, file.tell(), None if length == 0xFFFFFFFF else length)
+def _read_dataset(
+    file: BinaryIO, start: int, encoding: Encoding, size: int, wanted: Container[int]
+) -> tuple["Dataset", PixelElement | None]:
+    """Return the wanted elements as a dataset, and the pixel data element if there is one."""
+    from pydicom.datadict import dictionary_VR
+
+    written, foreign, total = bytearray(), list[tuple[int, bytes]](), 0
+    for element in elements(file, start, encoding, size, min(PIXEL_KEYWORDS)):
+        if element.tag in PIXEL_KEYWORDS:
+            vr_of_pixels = element.vr.decode("ascii") or "OW"
+            pixels = PixelElement(PIXEL_KEYWORDS[element.tag], vr_of_pixels, element.offset, element.length)
+            return _parse(written, encoding, foreign), pixels
+        # A damaged length can claim 4 GiB: a value longer than the file is skipped, not allocated.
+        if element.tag not in wanted or (element.length is not None and element.offset + element.length > size):
+            continue
+        value = read_value(file, element, encoding, size)
+        total += len(value)
+        if total > MAX_VALUES:
+            raise UnreadableImage(f"too large: its header holds more than {MAX_VALUES >> 20} MiB; export it again")
+        vr = element.vr
+        if vr in {b"", b"UN"}:
+            known = dictionary_VR(element.tag).encode()
+            if known == b"SQ" and vr == b"UN":
+                foreign.append((element.tag, value))
+                continue
+            vr = known if len(known) == 2 else b"OW" if b"OW" in known else b"US"
+        written += write_element(element.tag, vr, value, encoding, undefined=element.length is None)
+    return _parse(written, encoding, foreign), None
+
+
+def _parse(written: bytes | bytearray, encoding: Encoding, foreign: list[tuple[int, bytes]]) -> "Dataset":
+    """Return a dataset of elements; `foreign` are sequences of VR UN, which are implicit VR little endian."""
+    from pydicom.filereader import read_dataset
+
+    dataset = read_dataset(io.BytesIO(written), encoding.implicit, encoding.little_endian)
+    for tag, value in foreign:
+        content = write_element(tag, b"SQ", value, IMPLICIT, undefined=value.endswith(b"\xfe\xff\xdd\xe0\0\0\0\0"))
+        with contextlib.suppress(Exception):  # What cannot be read is not there, as any other attribute.
+            dataset.update(read_dataset(io.BytesIO(content), True, True))
+    return dataset

@@ -1,10 +1,13 @@
-"""A native decoder that runs in processes of its own: GDCM.
+"""Codecs that run in processes of their own, each picture with a limit of time and memory: JPEG-LS, HTJ2K and JPEG XL.
 
-It holds Python's lock while it decodes, so that two threads decode no faster than one, and aborts its process on some
-damaged pictures. In a worker (`roco_search.imaging.dicom.worker`) neither matters: as many decode at once as there are
-cores, and one that dies takes its picture along and nothing else. Workers start when they are first needed, wait for
-the next picture, and end with this process, however it ends: their input closes. What they are given is a codestream
-and the numbers that describe it, nothing else of the file.
+CharLS and OpenJPH each met a damaged codestream on which they ran for more than 25 seconds, and nothing ends a thread
+that is in native code; libjxl may be made to draw for as long as the codestream asks for. In a worker
+(`roco_search.imaging.dicom.worker`) they can be ended, and one that dies takes its picture along and nothing else. All
+other codecs have ended and answered in 50,000 mutated inputs, so that they run in this process, where they release
+Python's lock.
+
+Workers start when they are first needed, wait for the next picture, and end with this process, however it ends: their
+input closes. What they are given is a codestream and the name of its codec, nothing else of the file.
 """
 
 import atexit
@@ -24,13 +27,14 @@ import numpy.typing as npt
 
 from roco_search.system.process import cores
 
-ISOLATED = frozenset({"gdcm"})
-"""pydicom's names of the decoders that run so."""
+ISOLATED = frozenset({"jpegls", "htj2k", "jpegxl"})
+"""imagecodecs' names of the codecs that run so."""
 
 LENGTHS = struct.Struct("<IQ")  # Bytes of a message's head, JSON, and of the body behind it.
-KINDS = frozenset("uif")
+KINDS = frozenset("ui")
 ATTEMPTS = 2  # The system may end a process that did nothing wrong; a picture is to blame if the next one dies too.
-PATIENCE = 120.0  # Seconds for one picture; a radiograph takes a fifth of one.
+PATIENCE = 8.0  # Seconds for one picture; a radiograph takes a fifth of one.
+MEMORY = 2 * 2**30  # Bytes of address space of a worker: its libraries, and what `MAX_BYTES` allows for a picture.
 PIPE = 2**20  # Bytes that wait in a pipe: with Linux's 64 KiB, a radiograph is 150 turns of both processes.
 # `-P`: a module that lies in the current folder, such as the one with the scans, must never be imported. Where this
 # package is found may be something that only this process knows, so it is said.
@@ -40,6 +44,10 @@ ROOT = Path(__file__).parents[3]
 
 class WorkerDied(Exception):
     """The worker ended while it decoded."""
+
+
+class OutOfPatience(WorkerDied):
+    """It was ended, because it took too long."""
 
 
 class WorkerFailed(Exception):
@@ -109,19 +117,23 @@ class Worker:
         """Whether it has not ended."""
         return self._process.poll() is None
 
-    def decode(
-        self, uid: str, frame: bytes, plugin: str, options: dict[str, Any]
-    ) -> tuple[npt.NDArray[Any], dict[str, Any]]:
+    def decode(self, codec: str, frame: bytes, options: dict[str, Any]) -> npt.NDArray[Any]:
         """See `decode`."""
+        late = threading.Event()
+
+        def end() -> None:
+            late.set()
+            self._process.kill()
+
         # One that goes round in circles would hold up all that comes after it.
-        patience = threading.Timer(PATIENCE, self._process.kill)
+        patience = threading.Timer(PATIENCE, end)
         patience.daemon = True
         patience.start()
         try:
-            send(self._input, {"uid": uid, "plugin": plugin, "options": options}, frame)
+            send(self._input, {"codec": codec, "options": options}, frame)
             head, body = receive(self._output)
         except (OSError, EOFError):
-            raise WorkerDied from None
+            raise (OutOfPatience if late.is_set() else WorkerDied) from None
         finally:
             patience.cancel()
         if "short_of_memory" in head:
@@ -131,7 +143,7 @@ class Worker:
         kind = np.dtype(head["dtype"])
         if kind.kind not in KINDS:
             raise WorkerFailed
-        return np.frombuffer(body, kind).reshape(head["shape"]), {"photometric_interpretation": head["photometric"]}
+        return np.frombuffer(body, kind).reshape(head["shape"])
 
     def close(self) -> None:
         """End it."""
@@ -155,9 +167,7 @@ class Pool:
         self._room = threading.BoundedSemaphore(cores())
         self._usable = True
 
-    def decode(
-        self, uid: str, frame: bytes, plugin: str, options: dict[str, Any]
-    ) -> tuple[npt.NDArray[Any], dict[str, Any]] | None:
+    def decode(self, codec: str, frame: bytes, options: dict[str, Any]) -> npt.NDArray[Any] | None:
         """See `decode`."""
         with self._room:
             for attempt in range(1, ATTEMPTS + 1):
@@ -165,13 +175,13 @@ class Pool:
                 if worker is None:
                     return None
                 try:
-                    found = worker.decode(uid, frame, plugin, options)
+                    found = worker.decode(codec, frame, options)
                 except (WorkerFailed, MemoryError):
                     self.idle.put(worker)
                     raise
-                except WorkerDied:
+                except WorkerDied as died:
                     worker.close()
-                    if attempt == ATTEMPTS:
+                    if attempt == ATTEMPTS or isinstance(died, OutOfPatience):
                         raise
                 except BaseException:  # this thread was interrupted, and an answer is still to come
                     worker.close()
@@ -205,36 +215,32 @@ class Pool:
 pool = Pool()
 
 
-def decode(
-    uid: str, frame: bytes, plugin: str, options: dict[str, Any]
-) -> tuple[npt.NDArray[Any], dict[str, Any]] | None:
-    """Decode one frame in a worker; None where none can be started, and the caller has to do it himself.
+def decode(codec: str, frame: bytes, options: dict[str, Any]) -> npt.NDArray[Any] | None:
+    """Decode a codestream in a worker; None where none can be started, and the caller has to do it himself.
 
     Parameters
     ----------
-    uid
-        The transfer syntax.
+    codec
+        imagecodecs' name of the codec.
     frame
         The codestream.
-    plugin
-        pydicom's name of the decoder.
     options
-        Of ``Decoder.as_array``; numbers and words.
+        Of the codec; numbers and words.
 
     Returns
     -------
-    array, properties
-        As ``Decoder.as_array`` returns them; of the properties, the photometric interpretation.
+    numpy.ndarray
+        As `codecs.decode` returns it.
 
     Raises
     ------
     WorkerDied
-        If a worker, and another one after it, ended over this picture, or took longer than `PATIENCE`.
+        If a worker, and another one after it, ended over this picture, or one took longer than `PATIENCE`.
     WorkerFailed
         If the decoder refused it.
     MemoryError
     """
-    return pool.decode(uid, frame, plugin, options)
+    return pool.decode(codec, frame, options)
 
 
 atexit.register(pool.close)

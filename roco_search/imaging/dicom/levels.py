@@ -4,12 +4,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from roco_search.imaging.dicom import display
-from roco_search.imaging.dicom.pipeline import Stored, each_frame, modality_values, without_voi
+from roco_search.imaging.dicom.pipeline import Stored, each_frame, read_modality, read_voi, without_voi
 from roco_search.imaging.dicom.values import text
 from roco_search.imaging.frame import FrameNumbers, Source, Window
+from roco_search.imaging.render import Values, sample
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,8 @@ def each_levels(source: Source, frames: FrameNumbers) -> Iterator[Levels | None]
 def _levels(stored: Stored) -> Levels | None:
     if stored.array.ndim != 2 or stored.photometric not in {"MONOCHROME1", "MONOCHROME2"}:
         return None
-    values, modality = modality_values(stored)
+    modality = read_modality(stored)
+    values = modality.applied(sample(stored.array))
     finite = values[np.isfinite(values)]
     if not finite.size or finite.min() == finite.max():
         return None
@@ -50,8 +51,8 @@ def _levels(stored: Stored) -> Levels | None:
     return Levels(low, high, _window(values, stored, modality), is_ct and modality.stated and modality.hounsfield)
 
 
-def _window(values: npt.NDArray[np.float32], stored: Stored, modality: display.Modality) -> Window:
-    voi = display.read_voi(stored.dataset, stored.index, signed=bool(np.nanmin(values, initial=0) < 0))
+def _window(values: Values, stored: Stored, modality: display.Modality) -> Window:
+    voi = read_voi(stored, modality)
     if voi.table is not None:
         last = len(voi.table.entries) - 1
         return _between(float(voi.table.first), float(voi.table.first + last))

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -9,9 +10,10 @@ import numpy.typing as npt
 
 from roco_search.errors import UnreadableImage
 from roco_search.imaging import render
-from roco_search.imaging.dicom import display
+from roco_search.imaging.dicom import display, palette, planes
 from roco_search.imaging.dicom.codecs import silence
-from roco_search.imaging.dicom.header import DAMAGED, read_header, refuse_unless_picture
+from roco_search.imaging.dicom.encapsulation import DAMAGED
+from roco_search.imaging.dicom.header import read_header, refuse_unless_picture
 from roco_search.imaging.dicom.pixels import FrameDecoder, Layout
 from roco_search.imaging.dicom.tags import Tags, read_tags
 from roco_search.imaging.dicom.values import items, text
@@ -26,7 +28,12 @@ Made = TypeVar("Made")
 
 
 def open_dicom(
-    source: Source, window: Window | None, frames: FrameChoice | FrameNumbers, at_least: int | None = None
+    source: Source,
+    window: Window | None,
+    frames: FrameChoice | FrameNumbers,
+    at_least: int | None = None,
+    *,
+    overlays: bool = False,
 ) -> Iterator[Frame]:
     """Yield the chosen frames of a DICOM file, each decoded and rendered when it is asked for.
 
@@ -40,6 +47,8 @@ def open_dicom(
         Which frames.
     at_least
         See `open_image`. Grey values are averaged before they are rendered, where averages mean something.
+    overlays
+        Whether to draw the overlay planes. Such a picture has all its pixels.
 
     Raises
     ------
@@ -49,11 +58,13 @@ def open_dicom(
         If it cannot be decoded here, or its pixel data is damaged. A damaged header makes pydicom raise nearly
         anything, with header values in its message: `open_image` turns that into a reason.
     """
+    if overlays:
+        at_least = None
 
     def finish(stored: Stored, tags: Tags) -> Frame:
         return Frame(render_frame(stored, window, at_least), tags, stored.index, stored.layout.frames)
 
-    yield from each_frame(source, frames, finish, at_least)
+    yield from each_frame(source, frames, finish, at_least, overlays=overlays)
 
 
 def each_frame(
@@ -61,6 +72,8 @@ def each_frame(
     frames: FrameChoice | FrameNumbers,
     make: Callable[["Stored", Tags], Made],
     at_least: int | None = None,
+    *,
+    overlays: bool = False,
 ) -> Iterator[Made]:
     """Yield what `make` makes of each chosen frame, decoded when it is asked for. Raises as `open_dicom` does.
 
@@ -68,7 +81,7 @@ def each_frame(
     """
     silence()
     with source.open("rb") as file:
-        header = read_header(file)
+        header = read_header(file, overlays=overlays)
         refuse_unless_picture(header.sop_class, has_pixels=header.pixels is not None)
         assert header.pixels is not None
         decoder = FrameDecoder(header, header.pixels)
@@ -79,7 +92,8 @@ def each_frame(
             grey = layout.photometric in {"MONOCHROME1", "MONOCHROME2"}
             if factor > 1 and not (grey and averages_mean_something(header.dataset, layout, index)):
                 factor = 1
-            yield make(Stored(*decoder.decode(index, factor), layout, header.dataset, index), tags)
+            words = decoder.words(index)[0] if overlays else None
+            yield make(Stored(*decoder.decode(index, factor), layout, header.dataset, index, words), tags)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +108,8 @@ class Stored:
         The photometric interpretation of `array`.
     layout, dataset, index
         The pixel layout and the header of the file, and the number of the frame.
+    words
+        The pixel words, with what is in their unused bits, if the overlay planes are to be drawn; or None.
     """
 
     array: npt.NDArray[Any]
@@ -101,6 +117,7 @@ class Stored:
     layout: Layout
     dataset: "Dataset"
     index: int
+    words: npt.NDArray[Any] | None = None
 
 
 def render_frame(stored: Stored, window: Window | None = None, at_least: int | None = None) -> npt.NDArray[np.uint8]:
@@ -125,42 +142,64 @@ def render_frame(stored: Stored, window: Window | None = None, at_least: int | N
     UnreadableImage
         If its colours cannot be told.
     """
+    dataset, index = stored.dataset, stored.index
     if stored.photometric == "PALETTE COLOR" and stored.array.ndim == 2:
-        picture = _render_palette(stored.array, stored.dataset)
+        picture = np.empty((*stored.array.shape, 3), np.uint8)
+        _paint(picture, stored, supplemental=False)
     elif stored.array.ndim == 3:
         if stored.photometric not in {"RGB", "YBR_ICT", "YBR_RCT"}:
             raise UnreadableImage("its colours are encoded in a way that roco does not know; export it as RGB")
         picture = render.colour_to_picture(stored.array, stored.layout.bits_stored)
     elif stored.photometric in {"MONOCHROME1", "MONOCHROME2"}:
         picture = _render_grey(stored, window, at_least)
+        if palette.is_supplemental(dataset, index):
+            _paint(picture, stored, supplemental=True)
     else:
         raise UnreadableImage("its colours do not fit its pixel data; export it again")
-    return render.square_pixels(picture, display.pixel_aspect(stored.dataset, stored.index))
+    aspect = display.pixel_aspect(dataset, index)
+    closed = planes.shutter(dataset, index, picture.shape[:2], aspect)
+    if stored.words is not None or closed is not None:
+        picture = np.require(picture, requirements=["W", "O"])
+    if stored.words is not None:
+        unused = set(range(8 * stored.words.dtype.itemsize))
+        unused -= set(range(stored.layout.high_bit + 1 - stored.layout.bits_stored, stored.layout.high_bit + 1))
+        planes.draw_overlays(picture, dataset, index, stored.words, unused)
+    if closed is not None:
+        picture[closed] = 0
+    return render.square_pixels(picture, aspect)
 
 
 def _render_grey(stored: Stored, window: Window | None, at_least: int | None) -> npt.NDArray[np.uint8]:
     dataset = stored.dataset
-    values, modality = modality_values(stored, at_least)
+    modality = read_modality(stored)
+    array = reduced(stored, at_least)
 
     # VOI LUT or window, PS3.3 C.11.2. Either may be used where both are given (C.11.2.1); a table is the
     # vendor's actual curve, of which a window beside it can only be an approximation.
-    voi = display.read_voi(dataset, stored.index, signed=bool(np.nanmin(values, initial=0) < 0))
+    voi = read_voi(stored, modality)
+    shown: Callable[[render.Values], render.Values]
     if window is not None:
-        shown = render.apply_window(values, window)
-    elif voi.table is not None:
+        shown = partial(render.apply_window, window=window)
+    elif (table := voi.table) is not None:
         # The declared depth of a table's output is often not the one it uses; its largest entry is.
-        entries = render.apply_lookup_table(values, voi.table)
-        shown = render.stretch(entries, 0, float(voi.table.entries.max()))
+        def shown(values: render.Values) -> render.Values:
+            return render.stretch(render.apply_lookup_table(values, table), 0, float(table.entries.max()))
+
     elif voi.window is not None:
         # LINEAR allows for the width of one grey level (C.11.2.1.2.1), which real numbers do not have.
         exact = stored.layout.is_float and voi.function == "LINEAR"
-        shown = render.apply_window(values, voi.window, "LINEAR_EXACT" if exact else voi.function)
+        function = "LINEAR_EXACT" if exact else voi.function
+        shown = partial(render.apply_window, window=voi.window, function=function)
     else:
-        chosen = without_voi(values, stored, modality)
-        shown = render.apply_window(values, chosen) if isinstance(chosen, Window) else render.stretch(values, *chosen)
+        chosen = without_voi(modality.applied(render.sample(array)), stored, modality)
+        if isinstance(chosen, Window):
+            shown = partial(render.apply_window, window=chosen)
+        else:
+            shown = partial(render.stretch, low=chosen[0], high=chosen[1])
 
     # MONOCHROME1 and the Presentation LUT Shape, PS3.3 C.7.6.3.1.2 and C.11.6.
-    return render.to_picture(shown, inverted=display.is_inverted(dataset, stored.photometric))
+    inverted = display.is_inverted(dataset, stored.photometric)
+    return render.by_stretches(array, lambda rows: shown(modality.applied(rows)), inverted=inverted)
 
 
 def averages_mean_something(dataset: "Dataset", layout: Layout, index: int) -> bool:
@@ -171,35 +210,43 @@ def averages_mean_something(dataset: "Dataset", layout: Layout, index: int) -> b
     voi_is_table = bool(items(display.functional_group(dataset, index, "FrameVOILUTSequence"), "VOILUTSequence"))
     padded = display.padding_range(dataset, signed=True) is not None
     modality = display.read_modality(dataset, index, signed=layout.signed)
-    return not (voi_is_table or padded or modality.table is not None or layout.is_float or layout.bits_stored == 1)
+    coloured = palette.is_supplemental(dataset, index)
+    return not (
+        voi_is_table or padded or coloured or modality.table is not None or layout.is_float or layout.bits_stored == 1
+    )
 
 
-def modality_values(stored: Stored, at_least: int | None = None) -> tuple[render.Values, display.Modality]:
-    """Apply the Modality LUT or the rescale of a grey frame (PS3.3 C.11.1); return its values and what was applied.
-
-    With ``at_least``, the values are averaged where the picture is larger than that and means mean something.
-    """
-    modality = display.read_modality(stored.dataset, stored.index, signed=_is_signed(stored))
+def reduced(stored: Stored, at_least: int | None) -> npt.NDArray[Any]:
+    """Return the stored values of a grey frame, averaged if it is larger than asked for and means mean something."""
     array = stored.array
     factor = reduction(array.shape[0], array.shape[1], at_least)
     if factor > 1 and averages_mean_something(stored.dataset, stored.layout, stored.index):
-        array = average(array, factor)
-    values = array.astype(np.float32, copy=False)
-    if modality.table is not None:
-        return render.apply_lookup_table(values, modality.table), modality
-    return render.rescale(values, modality.slope, modality.intercept), modality
+        return average(array, factor)
+    return array
+
+
+def read_modality(stored: Stored) -> display.Modality:
+    """Return the modality transformation of a grey frame (PS3.3 C.11.1)."""
+    return display.read_modality(stored.dataset, stored.index, signed=_is_signed(stored))
+
+
+def read_voi(stored: Stored, modality: display.Modality) -> display.Voi:
+    """Return the VOI transformation of a grey frame (PS3.3 C.11.2)."""
+    least = modality.least(-(2 ** (stored.layout.bits_stored - 1)) if _is_signed(stored) else 0)
+    return display.read_voi(stored.dataset, stored.index, signed=least < 0)
 
 
 def without_voi(values: render.Values, stored: Stored, modality: display.Modality) -> Window | tuple[float, float]:
     """Choose a window, or the lowest and highest value, for a grey frame that does not say how it wants to be shown."""
     dataset, layout, signed = stored.dataset, stored.layout, _is_signed(stored)
-    # Unsigned values of up to 8 bits without a modality transformation are display values already:
+    # Unsigned values of up to 8 bits that no modality transformation changes are display values already:
     # screenshots, ultrasound, masks. Stretching them would brighten what is meant to be dark.
-    if layout.bits_stored <= 8 and not signed and not modality.stated:
+    if layout.bits_stored <= 8 and not signed and modality.is_identity:
         return 0, 2**layout.bits_stored - 1
     padding = None
     if (ends := display.padding_range(dataset, signed=signed)) is not None and not layout.is_float:
-        padding = (stored.array >= ends[0]) & (stored.array <= ends[1])
+        stored_sample = render.sample(stored.array)
+        padding = (stored_sample >= ends[0]) & (stored_sample <= ends[1])
     low, high = render.robust_range(values, padding)
     is_ct = text(dataset, "Modality") == "CT" and modality.hounsfield and not display.is_localizer(dataset)
     # HU run from -1024 for air. A soft tissue window is of use only if soft tissue is among the values.
@@ -210,15 +257,10 @@ def _is_signed(stored: Stored) -> bool:
     return bool(np.issubdtype(stored.array.dtype, np.signedinteger))
 
 
-def _render_palette(array: npt.NDArray[Any], dataset: "Dataset") -> npt.NDArray[np.uint8]:
-    """Map indices through the Palette Color Lookup Table, PS3.3 C.7.6.3.1.5 (segmented: C.7.9.2)."""
-    from pydicom.pixels.processing import apply_color_lut
-
+def _paint(picture: npt.NDArray[np.uint8], stored: Stored, *, supplemental: bool) -> None:
+    """Map indices through the Palette Color Lookup Table."""
     try:
-        colour = apply_color_lut(array, dataset)
-    except MemoryError:
-        raise
-    except Exception:  # Every damaged table raises in its own way.
+        table = palette.read_palette(stored.dataset, signed=_is_signed(stored))
+    except palette.PaletteError:
         raise UnreadableImage(f"its colour palette cannot be used, so {DAMAGED}") from None
-    # 16-bit tables use either the full 16 bits or, wrongly, the low 8 alone.
-    return (colour >> 8 if colour.max() > 255 else colour).astype(np.uint8)
+    table.paint(picture, stored.array, supplemental=supplemental)

@@ -21,6 +21,13 @@ MAX_INTEGER_STRING = 2**31 - 1  # The largest value of an IS, PS3.5 6.2.
 _UID = re.compile(r"(0|[1-9]\d*)(\.(0|[1-9]\d*))+")
 _T = TypeVar("_T")
 
+NEWER_SYNTAXES = {
+    "1.2.840.10008.1.2.4.110": "JPEG XL Lossless",
+    "1.2.840.10008.1.2.4.111": "JPEG XL JPEG Recompression",
+    "1.2.840.10008.1.2.4.112": "JPEG XL",
+}
+"""Transfer syntaxes that were registered in 2024, which pydicom 3.0 does not know yet, with their names."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tags:
@@ -112,6 +119,8 @@ def registered_uid(text: str, kind: str) -> str | None:
     from pydicom import config
     from pydicom.uid import UID
 
+    if kind == "Transfer Syntax" and text in NEWER_SYNTAXES:
+        return text
     return text if _UID.fullmatch(text) and UID(text, config.IGNORE).type == kind else None
 
 

@@ -3,12 +3,13 @@
 import os
 import signal
 import sys
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 
-from roco_search.imaging.dicom.codecs import get_decoder, silence
-from roco_search.imaging.dicom.isolation import receive, send
+from roco_search.imaging.dicom.codecs import decode, silence
+from roco_search.imaging.dicom.isolation import MEMORY, receive, send
 
 
 def main() -> None:
@@ -16,6 +17,10 @@ def main() -> None:
     # Ctrl-C is for the process that asked; this one ends when that one does.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     silence()
+    with suppress(ImportError, ValueError, OSError):  # there is no such limit on every system
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     requests = sys.stdin.buffer
     # What a native library prints must not get between the answers.
     answers = os.fdopen(os.dup(1), "wb")
@@ -36,14 +41,5 @@ def main() -> None:
 
 
 def _decode(request: dict[str, Any], frame: bytes) -> tuple[dict[str, Any], memoryview]:
-    from pydicom.encaps import encapsulate
-
-    array, properties = get_decoder(request["uid"]).as_array(
-        encapsulate([frame], has_bot=False), index=0, decoding_plugin=request["plugin"], **request["options"]
-    )
-    head = {
-        "dtype": array.dtype.str,
-        "shape": list(array.shape),
-        "photometric": str(properties["photometric_interpretation"]),
-    }
-    return head, np.ascontiguousarray(array).data.cast("B")
+    array = np.ascontiguousarray(decode(request["codec"], frame, request["options"]))
+    return {"dtype": array.dtype.str, "shape": list(array.shape)}, array.data.cast("B")

@@ -117,7 +117,7 @@ def unit_vectors(encoder: "Encoder", images: list[npt.NDArray[np.uint8]]) -> npt
     if vectors.shape != (len(images), encoder.dim):
         raise UnsupportedModel(
             f"The model {encoder.name} returned embeddings of shape {vectors.shape} instead of "
-            f"{(len(images), encoder.dim)}; use another model with --model."
+            f"{(len(images), encoder.dim)}; use another `model`."
         )
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
     usable = np.isfinite(norms) & (norms > 1e-6)

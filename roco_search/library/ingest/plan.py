@@ -4,28 +4,14 @@ import os
 from bisect import bisect_left
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from roco_search.errors import InputError
 from roco_search.imaging.frame import FrameChoice, choose_frames
 from roco_search.imaging.walk import FoundFile, Walk, holds_image, is_below
-from roco_search.library.truth.store import AT_OR_BELOW, Store, at_or_below, raw
+from roco_search.library.truth.files import KnownFile
+from roco_search.library.truth.store import Store
 
 DEFAULT_FRAMES = "middle"
-_COLUMNS = "id, path, root_id, size, mtime_ns, content_hash, frames, status"
-
-
-class Known(NamedTuple):
-    """A file that the library remembers; `frames` is None where every choice of frames gives the same."""
-
-    id: int
-    path: str
-    root_id: int | None
-    size: int
-    mtime_ns: int
-    content_hash: bytes | None
-    frames: str | None
-    status: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +21,7 @@ class Candidate:
     path: str
     root: str
     frames: str
-    known: Known | None
+    known: KnownFile | None
     content_hash: bytes | None
 
 
@@ -57,7 +43,7 @@ class Plan:
 
     work: list[Candidate] = field(default_factory=list)
     unchanged: int = 0
-    gone: list[Known] = field(default_factory=list)
+    gone: list[KnownFile] = field(default_factory=list)
     lost: dict[str, int] = field(default_factory=dict)
 
 
@@ -90,8 +76,7 @@ class Roots:
     """The recorded roots and their choice of frames, with the one that this run gives to some."""
 
     def __init__(self, store: Store, given: list[str], frames: FrameChoice | None) -> None:
-        rows = store.read("SELECT path, frames FROM roots")
-        self.recorded: dict[str, str] = dict(rows)
+        self.recorded = {root.path: root.frames for root in store.files.roots()}
         self.given = given
         self.frames = None if frames is None else frames_text(frames)
         self.choices = dict(self.recorded)
@@ -120,28 +105,8 @@ class Roots:
     def record(self, store: Store) -> dict[str, int]:
         """Store the given roots; return the ids of all."""
         with store.transaction():
-            for root in self.affected():
-                sql = """
-                    INSERT INTO roots (path, frames) VALUES (CAST(? AS TEXT), ?)
-                    ON CONFLICT (path) DO UPDATE SET frames = excluded.frames
-                """
-                store.write(sql, [raw(root), self.choices[root]])
-        return dict(store.read("SELECT path, id FROM roots"))
-
-
-def known_files(store: Store, roots: Iterable[str]) -> dict[str, Known]:
-    """Return what the library remembers at or below `roots`, and of links in them, by path."""
-    known: dict[str, Known] = {}
-    for root in roots:
-        for row in store.read(f"SELECT {_COLUMNS} FROM files WHERE {AT_OR_BELOW}", at_or_below(root)):
-            known.setdefault(row[1], Known(*row))
-    return known
-
-
-def known_file(store: Store, path: str) -> Known | None:
-    """Return what the library remembers of one file."""
-    rows = store.read(f"SELECT {_COLUMNS} FROM files WHERE path = CAST(? AS TEXT)", [raw(path)])
-    return Known(*rows[0]) if rows else None
+            store.files.record_roots({root: self.choices[root] for root in self.affected()})
+        return {root.path: root.id for root in store.files.roots()}
 
 
 def make_plan(
@@ -149,18 +114,21 @@ def make_plan(
 ) -> Plan:
     """Decide what this run has to do. Opens no file, except to tell an empty disk from a changed one."""
     affected = roots.affected()
-    known = known_files(store, affected)
+    known: dict[str, KnownFile] = {}
+    for root in affected:
+        for remembered in store.files.below(root):
+            known.setdefault(remembered.path, remembered)
     # A link can lead to a file that the library knows through another root.
     new = [path for path in walk.files if path not in known]
     outside = [path for path in new if not any(is_below(path, root) for root in affected)]
-    known |= {path: file for path in outside if (file := known_file(store, path))}
+    known |= {path: file for path in outside if (file := store.files.at(path))}
     plan = Plan()
     for path in sorted(walk.files):
         _place(plan, path, walk.files[path], known.get(path), roots, retry_failed)
     if not prune_missing:
         plan.lost = _lost(walk, known, roots)
     here = [root for root in affected if root not in plan.lost]
-    ids = dict(store.read("SELECT id, path FROM roots"))
+    ids = {root.id: root.path for root in store.files.roots()}
     sheltered = [*plan.lost, *walk.unreadable, *([] if prune_missing else walk.dangling)]
     plan.gone = [
         file
@@ -172,7 +140,7 @@ def make_plan(
     return plan
 
 
-def _place(plan: Plan, path: str, found: FoundFile, known: Known | None, roots: Roots, retry_failed: bool) -> None:
+def _place(plan: Plan, path: str, found: FoundFile, known: KnownFile | None, roots: Roots, retry_failed: bool) -> None:
     frames = roots.frames_of(path, found.root)
     if known is None:
         plan.work.append(Candidate(path, found.root, frames, None, None))
@@ -189,7 +157,7 @@ def _place(plan: Plan, path: str, found: FoundFile, known: Known | None, roots: 
     plan.work.append(Candidate(path, found.root, frames, known, content_hash))
 
 
-def _lost(walk: Walk, known: dict[str, Known], roots: Roots) -> dict[str, int]:
+def _lost(walk: Walk, known: dict[str, KnownFile], roots: Roots) -> dict[str, int]:
     """Return the roots below which files were known and none is there now: a disk that is not mounted looks so."""
     remembered, present = sorted(known), sorted(walk.files)
     lost = {}
@@ -211,7 +179,7 @@ def _below(ordered: list[str], folder: str) -> list[str]:
     return ([folder] if at < len(ordered) and ordered[at] == folder else []) + ordered[start:end]
 
 
-def _belongs(file: Known, here: list[str], root_paths: dict[int, str]) -> bool:
+def _belongs(file: KnownFile, here: list[str], root_paths: dict[int, str]) -> bool:
     """Tell whether a root of this run answers for `file`, by its path or by a link that led out of the root."""
     if any(is_below(file.path, root) for root in here):
         return True

@@ -1,6 +1,5 @@
 """One file becomes frames, on a reader's thread: by the bytes and the picture, or with the reason why not."""
 
-import hashlib
 import os
 from collections.abc import Container, Iterator
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from typing import Literal
 from roco_search.errors import ImageError, NotAnImage
 from roco_search.imaging import Frame, open_image, sniff
 from roco_search.library.ingest.plan import Candidate, frames_choice
+from roco_search.system.files import sha256
 
 Kind = Literal["image", "same", "known", "not_image", "unreadable", "other", "vanished"]
 
@@ -56,8 +56,7 @@ def read_file(
         if sniff(path) is None:
             yield Outcome("other")
             return
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").digest()
+        digest = bytes.fromhex(sha256(path))
         if digest == candidate.content_hash:
             yield Outcome("same", size, mtime_ns, digest)
             return

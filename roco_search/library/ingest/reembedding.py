@@ -19,27 +19,20 @@ from typing import TYPE_CHECKING
 from roco_search.imaging.walk import is_below
 from roco_search.library.faults import no_image_yet
 from roco_search.library.ingest.pipeline import BATCH_SIZE, FinishedFile, embed_files
-from roco_search.library.ingest.plan import Candidate, Known
+from roco_search.library.ingest.plan import Candidate
 from roco_search.library.ingest.writing import Writer
-from roco_search.library.records import EmbeddingSet, Progress, ReembedReport, Skipped
-from roco_search.library.truth.store import Store, to_blob
+from roco_search.library.reports import Progress, ReembedReport, Skipped
+from roco_search.library.truth.embeddings import EmbeddingSet
+from roco_search.library.truth.store import Store
 
 if TYPE_CHECKING:
     from roco_search.models.encoder import Encoder
 
-_NOT_THERE = "it is not there; mount its disk, or drop it with --prune-missing"
-
-_WITHOUT_VECTOR = """
-    SELECT files.id, path, root_id, size, mtime_ns, content_hash, files.frames, status FROM files
-    WHERE status = 'indexed' AND EXISTS (
-        SELECT 1 FROM frames WHERE file_id = files.id
-        AND NOT EXISTS (SELECT 1 FROM vectors WHERE set_id = ? AND frame_id = frames.id))
-    ORDER BY path
-"""
+_NOT_THERE = "it is not there; mount its disk"
 
 
 class ReembedRun:
-    """One run of `Library.reembed`. The caller holds the writer's lock."""
+    """One run of a re-embedding. The caller holds the writer's lock."""
 
     def __init__(
         self, store: Store, encoder: "Encoder", *, progress: Progress | None = None, batch_size: int = BATCH_SIZE
@@ -55,34 +48,31 @@ class ReembedRun:
     def run(self, prune_missing: bool) -> ReembedReport:
         """Embed what the pending set lacks, and switch to it if nothing is missing."""
         started = time.monotonic()
-        active = self.store.embedding_set("active")
+        active = self.store.embeddings.active()
         if active is None:
             raise no_image_yet(self.store.directory)
         if active.fingerprint == self.encoder.fingerprint:
-            self._abandon(keep=None)
+            self.store.embeddings.abandon_pending(keep=None)
             self.report.complete = True
             return self.report
-        self._abandon(keep=self.encoder.fingerprint)
-        pending = self.store.embedding_set("pending") or self.store.add_set(self.encoder, "pending")
+        self.store.embeddings.abandon_pending(keep=self.encoder.fingerprint)
+        pending = self.store.embeddings.pending() or self.store.embeddings.begin(self.encoder, "pending")
         self._embed(pending)
         self.report.unavailable = sorted(entry for _, entry in self.unavailable)
         if not self.unavailable or prune_missing:
-            self._switch(active, pending)
+            self._switch(pending)
         self.report.seconds = time.monotonic() - started
         return self.report
 
-    def _abandon(self, keep: str | None) -> None:
-        """Give up a pending set of another model than `keep`, and finish deleting what an earlier run left."""
-        with self.store.transaction():
-            sql = "UPDATE embedding_sets SET state = 'retired' WHERE state = 'pending' AND fingerprint IS NOT ?"
-            self.store.write(sql, [keep])
-        self.store.delete_retired()
-
     def _embed(self, pending: EmbeddingSet) -> None:
-        roots = [path for (path,) in self.store.read("SELECT path FROM roots")]
-        there = [root for root in roots if os.path.isfile(root) or _has_entries(root)]  # noqa: PTH113
-        work = [self._candidate(Known(*row)) for row in self.store.read(_WITHOUT_VECTOR, [pending.id])]
-        writer = Writer(self.store, pending, dict(self.store.read("SELECT path, id FROM roots")))
+        roots = {root.id: root.path for root in self.store.files.roots()}
+        there = [root for root in roots.values() if os.path.isfile(root) or _has_entries(root)]  # noqa: PTH113
+        # Where every choice of frames gives the same, "all" is the one that cannot leave a frame out.
+        work = [
+            Candidate(known.path, roots.get(known.root_id or 0, ""), known.frames or "all", known, None)
+            for known in self.store.files.lacking(pending)
+        ]
+        writer = Writer(self.store, pending, {path: root_id for root_id, path in roots.items()})
         if self.progress is not None:
             self.progress.start(len(work))
         batches = embed_files(work, self.encoder, batch_size=self.batch_size)
@@ -99,12 +89,6 @@ class ReembedRun:
             if self.progress is not None:
                 self.progress.stop()
 
-    def _candidate(self, known: Known) -> Candidate:
-        rows = self.store.read("SELECT path FROM roots WHERE id = ?", [known.root_id])
-        root = rows[0][0] if rows else ""
-        # Where every choice gives the same, "all" is the one that cannot leave a frame out.
-        return Candidate(known.path, root, known.frames or "all", known, None)
-
     def _put(self, writer: Writer, file: FinishedFile, there: list[str]) -> int:
         """Store the vectors of one file; return how many."""
         known, outcome = file.candidate.known, file.outcome
@@ -119,25 +103,23 @@ class ReembedRun:
             reason = outcome.reason or _NOT_THERE
             self.unavailable.append((known.id, Skipped(known.path, reason)))
             return 0
-        ids = dict(self.store.read("SELECT number, id FROM frames WHERE file_id = ?", [known.id]))
+        ids = self.store.files.frame_ids(known.id)
         for frame, vector in zip(file.frames, file.vectors, strict=True):
-            writer.add_vector(ids[frame.index], to_blob(vector))
+            self.store.embeddings.add(writer.chosen, ids[frame.index], vector)
         return len(file.frames)
 
-    def _switch(self, active: EmbeddingSet, pending: EmbeddingSet) -> None:
+    def _switch(self, pending: EmbeddingSet) -> None:
         dropped = self.gone + [file_id for file_id, _ in self.unavailable]
         with self.store.transaction():
-            for file_id in dropped:
-                self.store.write("DELETE FROM files WHERE id = ?", [file_id])
-            self.store.write("UPDATE embedding_sets SET state = 'retired' WHERE id = ?", [active.id])
-            self.store.write("UPDATE embedding_sets SET state = 'active' WHERE id = ?", [pending.id])
+            self.store.files.delete(dropped)
+            self.store.embeddings.activate(pending)
         self.report.removed = len(dropped)
         self.report.complete = True
-        self.store.delete_retired()
+        self.store.embeddings.delete_retired()
 
 
 def _has_entries(folder: str) -> bool:
-    """Tell whether a root is there and not empty, as the place of an unmounted disk would be."""
+    """Whether a root exists and is not empty, as the place of an unmounted disk would be."""
     try:
         with os.scandir(folder) as entries:
             return any(True for _ in entries)

@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING
 from roco_search.errors import InputError
 from roco_search.imaging.frame import FrameChoice
 from roco_search.imaging.walk import Walk, is_below
-from roco_search.library.faults import check_model
 from roco_search.library.ingest.pipeline import BATCH_SIZE, FinishedFile, embed_files
-from roco_search.library.ingest.plan import Candidate, Known, Plan, Roots, make_plan, real_roots
+from roco_search.library.ingest.plan import Candidate, Plan, Roots, make_plan, real_roots
+from roco_search.library.ingest.reembedding import ReembedRun
 from roco_search.library.ingest.writing import Writer
-from roco_search.library.records import EmbeddingSet, IndexReport, Progress, Skipped
-from roco_search.library.truth.store import AT_OR_BELOW, EMBEDDED, Store, at_or_below, raw
-from roco_search.models.encoder import Foresighted
+from roco_search.library.reports import IndexReport, Progress, Skipped
+from roco_search.library.truth.embeddings import EmbeddingSet
+from roco_search.library.truth.files import KnownFile
+from roco_search.library.truth.store import Store
+from roco_search.models.encoder import announce_images
 
 if TYPE_CHECKING:
     from roco_search.models.encoder import Encoder
@@ -34,24 +36,29 @@ class IndexRun:
 
     def run(
         self,
-        paths: Iterable[str | os.PathLike[str]],
+        paths: Iterable[str | os.PathLike[str]] | None,
         frames: FrameChoice | None,
         prune_missing: bool,
         retry_failed: bool,
+        *,
+        reembed: bool = False,
     ) -> IndexReport:
-        """Bring the library up to date with `paths`; see `Library.index`."""
+        """Bring the library up to date with `paths`, embedded anew if so wanted; see `Library.index`."""
         started = time.monotonic()
-        given = real_roots(paths)
-        active = self.store.embedding_set("active")
+        if reembed and not self._reembed(prune_missing):
+            return self.report
+        self.store.embeddings.delete_retired()
+        given = real_roots([root.path for root in self.store.files.roots()] if paths is None else paths)
+        active = self.store.embeddings.active()
         if active is not None:
-            check_model(active, self.encoder)
+            active.check_model(self.encoder)
         roots = Roots(self.store, given, frames)
         self._refuse_unknown(given, roots)
         walk = Walk()
         for root in roots.affected():
             walk.add(root, excluded=[os.path.realpath(self.store.directory)])
         plan = make_plan(self.store, walk, roots, prune_missing=prune_missing, retry_failed=retry_failed)
-        self._tell_lost(plan, given)
+        self._report_lost(plan, given)
         self._refuse_empty(walk, given)
         before = set(roots.recorded)
         ids = roots.record(self.store)
@@ -65,25 +72,31 @@ class IndexRun:
         self.report.images_per_second = self.report.frames / max(self.report.seconds, 1e-9)
         return self.report
 
+    def _reembed(self, prune_missing: bool) -> bool:
+        """Embed everything anew; return whether that is complete. The scan that follows finds these files unchanged."""
+        run = ReembedRun(self.store, self.encoder, progress=self.progress, batch_size=self.batch_size)
+        done = self.report.reembedding = run.run(prune_missing)
+        self.report.indexed += done.files
+        self.report.unchanged -= done.files
+        self.report.frames += done.frames
+        return done.complete
+
     def _refuse_unknown(self, given: list[str], roots: Roots) -> None:
         for root in given:
-            if not os.path.lexists(root) and not self._remembers(root) and root not in roots.recorded:
+            if not os.path.lexists(root) and not self.store.files.any_below(root) and root not in roots.recorded:
                 raise InputError(f"There is no file or folder {root}; check the path.")
 
-    def _remembers(self, root: str) -> bool:
-        return bool(self.store.read(f"SELECT 1 FROM files WHERE {AT_OR_BELOW} LIMIT 1", at_or_below(root)))
-
-    def _tell_lost(self, plan: Plan, given: list[str]) -> None:
+    def _report_lost(self, plan: Plan, given: list[str]) -> None:
         for root, count in plan.lost.items():
             self.report.warnings.append(
-                f"{root} is not there, or holds no image any more; its {count} files stay in the library. If its "
-                f"disk is not mounted, mount it; to drop them, run `roco index --prune-missing` on it."
+                f"{root} does not exist, or holds no image any more; its {count} files stay in the library. If its "
+                f"disk is not mounted, mount it; to drop them, index it again with `prune_missing=True`."
             )
         if plan.lost and all(root in plan.lost for root in given):
             raise InputError(" ".join(self.report.warnings))
 
     def _refuse_empty(self, walk: Walk, given: list[str]) -> None:
-        if not walk.files and not walk.unreadable and not any(self._remembers(root) for root in given):
+        if not walk.files and not walk.unreadable and not any(self.store.files.any_below(root) for root in given):
             raise no_images(given)
 
     def _refuse_without_image(self, given: list[str], recorded: set[str]) -> None:
@@ -92,23 +105,23 @@ class IndexRun:
         barren = [
             root
             for root in given
-            if root not in recorded and not self._remembers(root) and not any(is_below(path, root) for path in skipped)
+            if root not in recorded
+            and not self.store.files.any_below(root)
+            and not any(is_below(path, root) for path in skipped)
         ]
         with self.store.transaction():
-            for root in barren:
-                self.store.write("DELETE FROM roots WHERE path = CAST(? AS TEXT)", [raw(root)])
+            self.store.files.forget_roots(barren)
         if barren and len(barren) == len(given):
             raise no_images(given)
         self.report.warnings += [str(no_images([root])) for root in barren]
 
     def _embed(self, plan: Plan, root_ids: dict[str, int], active: EmbeddingSet | None) -> None:
-        active = active or self.store.add_set(self.encoder, "active")
+        active = active or self.store.embeddings.begin(self.encoder, "active")
         writer = Writer(self.store, active, root_ids, plan.gone)
         reusable = self._reusable(plan.work, active)
         if self.progress is not None:
             self.progress.start(len(plan.work))
-        if isinstance(self.encoder, Foresighted):
-            self.encoder.expect_images(len(plan.work))
+        announce_images(self.encoder, len(plan.work))
         batches = embed_files(plan.work, self.encoder, reusable=reusable, batch_size=self.batch_size)
         try:
             for files in batches:
@@ -126,8 +139,8 @@ class IndexRun:
     def _reusable(self, work: Sequence[Candidate], active: EmbeddingSet) -> set[tuple[bytes, str | None]]:
         """Return what need not be decoded again: all embedded content whose row this run will not rewrite."""
         rewritten = {candidate.known.id for candidate in work if candidate.known is not None}
-        rows = self.store.read(f"SELECT id, content_hash, frames FROM files WHERE {EMBEDDED}", [active.id])
-        return {(digest, frames) for file_id, digest, frames in rows if file_id not in rewritten}
+        known = self.store.files.embedded(active)
+        return {(digest, frames) for file_id, digest, frames in known if digest and file_id not in rewritten}
 
     def _commit(self, writer: Writer, files: list[FinishedFile]) -> None:
         with self.store.transaction():
@@ -146,17 +159,16 @@ class IndexRun:
         if self.progress is not None:
             self.progress.advance(len(files), sum(frames for _, _, frames in counted))
 
-    def _drop(self, gone: list[Known]) -> None:
+    def _drop(self, gone: list[KnownFile]) -> None:
         with self.store.transaction():
-            for file in gone:
-                self.store.write("DELETE FROM files WHERE id = ?", [file.id])
+            self.store.files.delete(file.id for file in gone)
         self.report.removed += len(gone)
 
     def _gather(self, walk: Walk, roots: Roots) -> None:
         affected = roots.affected()
         folders = {Skipped(path, reason) for path, reason in walk.unreadable.items()}
-        self.report.skipped = sorted({*folders, *self.store.refused("unreadable", affected)})
-        self.report.not_images = self.store.refused("not_image", affected)
+        self.report.skipped = sorted({*folders, *self.store.files.refused("unreadable", affected)})
+        self.report.not_images = self.store.files.refused("not_image", affected)
 
 
 def no_images(roots: list[str]) -> InputError:

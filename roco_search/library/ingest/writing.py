@@ -1,34 +1,30 @@
 """Turn finished files into rows. Everything here happens inside the caller's transaction, in the order of the scan."""
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from typing import Literal
 
-from roco_search.library.ingest.pipeline import FinishedFile, FrameRecord
-from roco_search.library.ingest.plan import Known
+from roco_search.library.ingest.pipeline import FinishedFile
 from roco_search.library.ingest.reading import Outcome
-from roco_search.library.records import EmbeddingSet
-from roco_search.library.truth.store import EMBEDDED, Store, raw, to_blob
+from roco_search.library.truth.embeddings import EmbeddingSet
+from roco_search.library.truth.files import FileRecord, KnownFile, Status
+from roco_search.library.truth.store import Store
 
 Effect = Literal["indexed", "unchanged", "moved", "removed", "refused", "unstored"]
-
-_FRAME_COLUMNS = (
-    "number, count, modality, body_part, view, laterality, rows, columns, photometric, sop_class, transfer_syntax, "
-    "burned_in, instance_number, series_number, localizer, series, study"
-)
+_STATUS: dict[str, Status] = {"image": "indexed", "unreadable": "unreadable", "not_image": "not_image"}
 
 
 class Writer:
-    """Stores files with the vectors of one embedding set, and tells for each what that meant."""
+    """Stores files with the vectors of one embedding set, and returns what became of each."""
 
     def __init__(
-        self, store: Store, chosen: EmbeddingSet, root_ids: dict[str, int], gone: Iterable[Known] = ()
+        self, store: Store, chosen: EmbeddingSet, root_ids: dict[str, int], gone: Iterable[KnownFile] = ()
     ) -> None:
         self.store = store
         self.chosen = chosen
         self.root_ids = root_ids
         self.adopted: set[int] = set()
-        self._gone: dict[bytes, list[Known]] = defaultdict(list)
+        self._gone: dict[bytes, list[KnownFile]] = defaultdict(list)
         for file in gone:
             if file.content_hash is not None:
                 self._gone[file.content_hash].append(file)
@@ -46,7 +42,7 @@ class Writer:
         if outcome.kind == "other":
             if known is None:
                 return "unstored", 0
-            self.store.write("DELETE FROM files WHERE id = ?", [known.id])
+            self.store.files.delete([known.id])
             return "removed", 0
         moved_from = self._moved_from(outcome) if known is None else None
         row = known or moved_from
@@ -56,14 +52,16 @@ class Writer:
             return ("moved" if moved_from else "unchanged" if row.status == "indexed" else "refused"), 0
         if outcome.kind == "known":
             return "indexed", self._copy(file, row)
-        status = {"image": "indexed"}.get(outcome.kind, outcome.kind)
+        status = _STATUS[outcome.kind]
         file_id = self._file(file, row, status, self.stored_choice(file))
-        self._frames(file_id, file)
+        for frame, vector in zip(file.frames, file.vectors, strict=True):
+            frame_id = self.store.files.add_frame(file_id, frame.index, frame.count, frame.tags)
+            self.store.embeddings.add(self.chosen, frame_id, vector)
         if status != "indexed":
             return ("moved" if moved_from else "refused"), 0
         return ("moved" if moved_from else "indexed"), len(file.frames)
 
-    def _moved_from(self, outcome: Outcome) -> Known | None:
+    def _moved_from(self, outcome: Outcome) -> KnownFile | None:
         """Return a file that is gone and had the same content: it was moved to here."""
         waiting = self._gone.get(outcome.content_hash or b"")
         if not waiting:
@@ -73,85 +71,39 @@ class Writer:
         return row
 
     @staticmethod
-    def _fits(row: Known, file: FinishedFile) -> bool:
+    def _fits(row: KnownFile, file: FinishedFile) -> bool:
         return row.status == "indexed" and row.frames in {None, file.candidate.frames}
 
     def _keep(self, file_id: int, file: FinishedFile) -> None:
         """Note where a file is now and its new stat; its content is what it was."""
-        sql = "UPDATE files SET path = CAST(? AS TEXT), root_id = ?, size = ?, mtime_ns = ? WHERE id = ?"
         outcome, candidate = file.outcome, file.candidate
-        root = self.root_ids.get(candidate.root)
-        self.store.write(sql, [raw(candidate.path), root, outcome.size, outcome.mtime_ns, file_id])
+        root_id = self.root_ids.get(candidate.root)
+        self.store.files.touch(file_id, candidate.path, root_id, outcome.size, outcome.mtime_ns)
 
-    def _file(self, file: FinishedFile, row: Known | None, status: str, frames: str | None) -> int:
+    def _file(self, file: FinishedFile, row: KnownFile | None, status: Status, frames: str | None) -> int:
         """Write the row of a file, new or in the place of `row`, without frames; return its id."""
         outcome, candidate = file.outcome, file.candidate
-        values: list[bytes | str | int | None] = [
-            raw(candidate.path),
-            self.root_ids.get(candidate.root),
-            outcome.size,
-            outcome.mtime_ns,
-        ]
-        values += [outcome.content_hash, frames, status, outcome.reason]
+        record = FileRecord(
+            path=candidate.path,
+            root_id=self.root_ids.get(candidate.root),
+            size=outcome.size,
+            mtime_ns=outcome.mtime_ns,
+            content_hash=outcome.content_hash,
+            frames=frames,
+            status=status,
+            reason=outcome.reason,
+        )
         if row is None:
-            sql = """
-                INSERT INTO files (path, root_id, size, mtime_ns, content_hash, frames, status, reason)
-                VALUES (CAST(? AS TEXT), ?, ?, ?, ?, ?, ?, ?)
-            """
-            return self.store.write(sql, values)
-        sql = """
-            UPDATE files SET path = CAST(? AS TEXT), root_id = ?, size = ?, mtime_ns = ?, content_hash = ?, frames = ?,
-            status = ?, reason = ? WHERE id = ?
-        """
-        self.store.write(sql, [*values, row.id])
-        self.store.write("DELETE FROM frames WHERE file_id = ?", [row.id])
+            return self.store.files.add(record)
+        self.store.files.replace(row.id, record)
         return row.id
 
-    def _frames(self, file_id: int, file: FinishedFile) -> None:
-        for frame, vector in zip(file.frames, file.vectors, strict=True):
-            frame_id = self._frame(file_id, frame)
-            self.add_vector(frame_id, to_blob(vector))
-
-    def _frame(self, file_id: int, frame: FrameRecord) -> int:
-        tags = frame.tags
-        values: list[str | int | None] = [
-            file_id,
-            frame.index,
-            frame.count,
-            tags.modality,
-            tags.body_part,
-            tags.view,
-            tags.laterality,
-        ]
-        values += [tags.rows, tags.columns, tags.photometric, tags.sop_class, tags.transfer_syntax, tags.burned_in]
-        values += [tags.instance_number, tags.series_number, tags.localizer]
-        values += [self.store.keyed_hash(tags.series_uid, "series"), self.store.keyed_hash(tags.study_uid, "study")]
-        marks = ", ".join("?" * len(values))
-        return self.store.write(f"INSERT INTO frames (file_id, {_FRAME_COLUMNS}) VALUES ({marks})", values)
-
-    def add_vector(self, frame_id: int, vector: bytes) -> None:
-        """Store the vector of a frame."""
-        sql = "INSERT INTO vectors (set_id, frame_id, vector) VALUES (?, ?, ?)"
-        self.store.write(sql, [self.chosen.id, frame_id, vector])
-
-    def _copy(self, file: FinishedFile, row: Known | None) -> int:
+    def _copy(self, file: FinishedFile, row: KnownFile | None) -> int:
         """Store a file whose content the library has under another path: nothing needs to be embedded."""
-        sql = f"""
-            SELECT id, frames FROM files
-            WHERE content_hash = ? AND (frames IS NULL OR frames = ?) AND id IS NOT ? AND {EMBEDDED}
-            ORDER BY id LIMIT 1
-        """
         own = row.id if row else None
-        values = [file.outcome.content_hash, file.candidate.frames, own, self.chosen.id]
-        [(donor, frames)] = self.store.read(sql, values)
-        file_id = self._file(file, row, "indexed", frames)
-        sources: Collection[tuple[int]] = self.store.read(
-            "SELECT id FROM frames WHERE file_id = ? ORDER BY number", [donor]
-        )
-        for (source,) in sources:
-            sql = f"INSERT INTO frames (file_id, {_FRAME_COLUMNS}) SELECT ?, {_FRAME_COLUMNS} FROM frames WHERE id = ?"
-            frame_id = self.store.write(sql, [file_id, source])
-            vector = self.store.vector(self.chosen, source)
-            assert vector is not None
-            self.add_vector(frame_id, vector)
-        return len(sources)
+        source, choice = self.store.files.equal_to(file.outcome.content_hash, file.candidate.frames, self.chosen, own)
+        file_id = self._file(file, row, "indexed", choice)
+        frames = self.store.files.frame_ids(source).values()
+        for frame in frames:
+            self.store.embeddings.copy(self.chosen, frame, self.store.files.copy_frame(frame, file_id))
+        return len(frames)

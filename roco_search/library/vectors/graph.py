@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from roco_search.library.directory import replace_file, sha256
+from roco_search.system.files import replacing, sha256, write_file
 
 FORMAT = 2  # 2: equal vectors are one node.
 SPACE = "ip"  # Vectors of unit norm: the inner product is the cosine.
@@ -196,15 +196,11 @@ def _content(ids: Rows, matrix: npt.NDArray[np.float32], count: int) -> str:
 
 
 def _save(index: Any, path: Path, manifest: Description) -> None:
-    digest = ""
-
-    def write(temporary: Path) -> int:
-        nonlocal digest
+    with replacing(path) as temporary:
         index.save_index(str(temporary))
-        digest = sha256(temporary)
-        return int(index.index_file_size())
-
-    replace_file(path, write)
-    content = json.dumps(manifest | {"bytes": path.stat().st_size, "sha256": digest}, indent=1).encode()
+        size, digest = int(index.index_file_size()), sha256(temporary)
+        if temporary.stat().st_size != size:  # hnswlib reports no write that failed
+            raise OSError(f"the graph was not written whole, {size} bytes")
+    content = json.dumps(manifest | {"bytes": size, "sha256": digest}, indent=1)
     # Between the two, the old manifest does not fit the new graph: it would be built again, not trusted.
-    replace_file(manifest_path(path), lambda temporary: temporary.write_bytes(content))
+    write_file(manifest_path(path), content)

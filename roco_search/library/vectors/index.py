@@ -1,4 +1,4 @@
-"""Searching the vectors of a library, in a mapped matrix or in a graph, and the choice between the two.
+"""Searching the vectors of a library, in a mapped matrix or in a graph.
 
 Both are caches. Opening compares sizes, header and generation and the last row with SQLite; `verify_matrix` hashes.
 What does not match is built again from SQLite, never trusted.
@@ -9,16 +9,16 @@ from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
 from threading import Thread
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
+from roco_search.errors import InputError
 from roco_search.library.directory import GRAPH, MATRIX
-from roco_search.library.records import EmbeddingSet
+from roco_search.library.truth.embeddings import EmbeddingSet
 from roco_search.library.truth.store import Store
 from roco_search.library.vectors.matrix import (
-    HEADER,
     Generation,
     ends_alike,
     intact,
@@ -26,14 +26,12 @@ from roco_search.library.vectors.matrix import (
     map_matrix,
     write_matrix,
 )
-from roco_search.library.vectors.planner import Choice, Way
-from roco_search.library.vectors.prefilter import Coarse
+from roco_search.library.vectors.planner import Mode, Planner
+from roco_search.library.vectors.prefilter import Prefilter
 from roco_search.system.process import cores
 
 if TYPE_CHECKING:
     from roco_search.library.vectors.graph import Graph
-
-__all__ = ["HEADER", "Generation", "Mode", "VectorIndex", "matrix_state", "verify_matrix"]
 
 SHARED_FROM = 64 * 2**20  # Bytes of a matrix from which a query is shared among the cores.
 QUERIES_AT_ONCE = 8  # Scores of so many queries are held at once: 32 MB at a million vectors.
@@ -41,7 +39,6 @@ RESCORED = 8192  # Rows scored in float64 at once: a library full of equal pictu
 FEW = 16  # Picking out one row in so many costs less than multiplying all of them where they lie.
 TIE = 1e-5  # Above the rounding of a float32 product of unit vectors; what is nearer to the k-th score is looked at.
 
-Mode = Literal["auto", "exact", "approximate"]
 Vectors = npt.NDArray[np.float32]
 Ids = npt.NDArray[np.int64]
 
@@ -57,20 +54,20 @@ class VectorIndex:
         Vectors of unit norm, float32 ``(count, dim)``; row i belongs to ``ids[i]``.
     generation
         What they were made of.
-    coarse
-        A copy that rules out most rows, if the matrix is large: see `Coarse`.
+    prefilter
+        A copy that rules out most rows, if the matrix is large: see `Prefilter`.
     """
 
     def __init__(
-        self, directory: Path, generation: Generation, ids: Ids, matrix: Vectors, coarse: Coarse | None = None
+        self, directory: Path, generation: Generation, ids: Ids, matrix: Vectors, prefilter: Prefilter | None = None
     ) -> None:
         self.directory = directory
         self.generation = generation
         self.ids = ids
         self.matrix = matrix
-        self._coarse = coarse
+        self.prefilter = prefilter
+        self.planner = Planner(directory / GRAPH, self._graph_is_current)
         self._graph: Graph | None = None
-        self.choice = Choice()
 
     @classmethod
     def open(cls, store: Store, chosen: EmbeddingSet) -> "VectorIndex":
@@ -86,7 +83,8 @@ class VectorIndex:
                 mapped = map_matrix(store.directory, generation)
         if mapped is None or not ends_alike(store, chosen, mapped):
             return cls(store.directory, generation, *load_matrix(store, chosen))
-        return cls(store.directory, generation, mapped.ids, mapped.matrix, Coarse.open(store.directory, *mapped[1:]))
+        prefilter = Prefilter.open(store.directory, mapped.matrix, mapped.parts)
+        return cls(store.directory, generation, mapped.ids, mapped.matrix, prefilter)
 
     def graph(self) -> "Graph":
         """Return the graph of these vectors: see `Graph.open`."""
@@ -94,15 +92,41 @@ class VectorIndex:
             from roco_search.library.vectors.graph import Graph
 
             self._graph = Graph.open(self.directory / GRAPH, asdict(self.generation), self.ids, self.matrix)
+            self.planner.graph_loaded = True
         return self._graph
+
+    def _graph_is_current(self) -> bool:
+        from roco_search.library.vectors.graph import graph_state
+
+        return graph_state(self.directory / GRAPH, asdict(self.generation)) == "current"
 
     def rows(self, ids: Ids) -> Ids:
         """Return the rows of frame ids, ascending; an id without a vector is left out."""
-        wanted = distinct(ids)
-        places = np.searchsorted(self.ids, wanted)
-        there = places < len(self.ids)
-        there[there] = self.ids[places[there]] == wanted[there]
-        return places[there]
+        rows, known = self._found(distinct(ids))
+        return rows[known]
+
+    def rows_of(self, ids: Ids) -> Ids:
+        """Return the row of each frame id, in the order of `ids`.
+
+        Raises
+        ------
+        InputError
+            If one has no vector.
+        """
+        rows, known = self._found(ids)
+        if not known.all():
+            raise InputError(f"The frame {ids[~known][0]} has no vector in this library; leave it out.")
+        return rows
+
+    def vectors_of(self, ids: Ids) -> Vectors:
+        """Return the vectors of frames, float32 ``(n, dim)``, in the order of `ids`; raises as `rows_of`."""
+        return np.asarray(self.matrix[self.rows_of(ids)])
+
+    def _found(self, ids: Ids) -> tuple[Ids, npt.NDArray[np.bool_]]:
+        rows = np.searchsorted(self.ids, ids)
+        known = rows < len(self.ids)
+        known[known] = self.ids[rows[known]] == ids[known]
+        return rows, known
 
     def scores(self, query: Vectors, rows: Ids) -> Vectors:
         """Return the cosine similarities of rows to one query of unit norm, float32 as long as `rows`.
@@ -122,10 +146,10 @@ class VectorIndex:
         queries
             float32 ``(q, dim)`` of unit norm.
         k
-            How many a query, at least 1; limited to the number of vectors.
+            The number of vectors to find for each query, at least 1; limited to the number there are.
         mode
             ``"exact"`` compares with every vector. ``"approximate"`` asks the graph and computes the scores of what
-            it names exactly. ``"auto"`` takes what has cost less in this process: see `Choice`.
+            it names exactly. ``"auto"`` takes what has cost less in this process: see `Planner`.
         among
             Only these frames, by id; None for all. A chosen few are always compared one by one: hnswlib can filter
             only by calling back into Python at every node, and finds too few where few are left.
@@ -140,12 +164,9 @@ class VectorIndex:
         if not k:
             return np.empty((len(queries), 0), np.int64), np.empty((len(queries), 0), np.float32)
         if chosen is None:
-            way: Way = mode if mode != "auto" else self._cheaper()
-            loaded = self._graph is not None or way == "exact"
-            started = self.choice.clock()
-            candidates = self._approximate(queries, k) if way == "approximate" else self._exact(queries, k)
-            if loaded:
-                self.choice.measured(way, self.choice.clock() - started, len(queries))
+            approximate = mode == "approximate" or (mode == "auto" and self.planner.prefers_graph())
+            with self.planner.measured(approximate=approximate, queries=len(queries)):
+                candidates = self._approximate(queries, k) if approximate else self._exact(queries, k)
         else:
             candidates = self._exact(queries, k, chosen)
         ids = np.empty((len(queries), k), np.int64)
@@ -153,15 +174,6 @@ class VectorIndex:
         for number, (query, rows) in enumerate(zip(queries, candidates, strict=True)):
             ids[number], scores[number] = self._ranked(query, rows, k)
         return ids, scores
-
-    def _cheaper(self) -> Way:
-        def current() -> bool:
-            from roco_search.library.vectors.graph import graph_state
-
-            return graph_state(path, asdict(self.generation)) == "current"
-
-        path = self.directory / GRAPH
-        return self.choice.choose(path, loaded=self._graph is not None, current=current)
 
     def _ranked(self, query: Vectors, rows: Ids, k: int) -> tuple[Ids, Vectors]:
         # Exact scores on both paths, so that ties are ties, and decided by the id.
@@ -172,8 +184,8 @@ class VectorIndex:
     def _exact(self, queries: Vectors, k: int, chosen: Ids | None = None) -> list[Ids]:
         """Return for each query the rows among which its k best are, ties at the end included."""
         found: list[Ids] = []
-        if self._coarse and len(queries) == 1 and (chosen is None or len(chosen) * FEW > len(self.ids)):
-            near = self._coarse.near(queries[0], k, len(self.ids), chosen)
+        if self.prefilter and len(queries) == 1 and (chosen is None or len(chosen) * FEW > len(self.ids)):
+            near = self.prefilter.near(queries[0], k, len(self.ids), chosen)
             if near is not None and len(near) * FEW <= len(self.ids):
                 chosen = near
         few = chosen is not None and len(chosen) * FEW <= len(self.ids)

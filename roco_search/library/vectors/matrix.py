@@ -10,12 +10,11 @@ New images come at the end, so that bringing a million vectors up to date with a
 Anything else, a deletion or another order, is built again from SQLite.
 """
 
-import fcntl
 import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -23,10 +22,11 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from roco_search.library.directory import COARSE, IDS, MATRIX, MATRIX_MANIFEST, discard_caches, replace_file
-from roco_search.library.records import EmbeddingSet
+from roco_search.library.directory import IDS, MATRIX, MATRIX_MANIFEST, PREFILTER, discard_caches
+from roco_search.library.truth.embeddings import EmbeddingSet
 from roco_search.library.truth.store import Store
-from roco_search.library.vectors.prefilter import Coarse, write_coarse
+from roco_search.library.vectors.prefilter import Prefilter, write_prefilter
+from roco_search.system.files import locked, replacing, write_file
 
 MAGIC = b"ROCOVECT"
 FORMAT = 2
@@ -101,8 +101,7 @@ class Manifest:
         """
         parts = [list(part) for part in self.parts]
         content = {"format": FORMAT, "generation": asdict(self.generation), "token": self.token, "parts": parts}
-        encoded = json.dumps(content, indent=1).encode()
-        replace_file(directory / MATRIX_MANIFEST, lambda temporary: temporary.write_bytes(encoded))
+        write_file(directory / MATRIX_MANIFEST, json.dumps(content, indent=1))
 
 
 def map_matrix(directory: Path, generation: Generation) -> Mapped | None:
@@ -134,7 +133,7 @@ def ends_alike(store: Store, chosen: EmbeddingSet, mapped: Mapped) -> bool:
     A database put back from a backup can come to the same ids and count with other images.
     """
     last = np.ascontiguousarray(mapped.matrix[-1], "<f4")
-    return store.vector(chosen, int(mapped.ids[-1])) == last.tobytes()
+    return store.embeddings.vector(chosen, int(mapped.ids[-1])) == last.tobytes()
 
 
 def write_matrix(store: Store, chosen: EmbeddingSet, generation: Generation) -> None:
@@ -146,22 +145,11 @@ def write_matrix(store: Store, chosen: EmbeddingSet, generation: Generation) -> 
         If they could not be written whole; the manifest is then as it was.
     LibraryError
     """
-    with _alone(store.directory):
+    with locked(store.directory, wait=None):  # one process at a time writes the cache
         if not _append(store, chosen, generation):
             _write(store, chosen, generation)
         if mapped := map_matrix(store.directory, generation):
-            write_coarse(store.directory, mapped.matrix, mapped.parts)
-
-
-@contextmanager
-def _alone(directory: Path) -> Iterator[None]:
-    """Let one process at a time write the cache; the kernel gives the right back even after ``kill -9``."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
+            write_prefilter(store.directory, mapped.matrix, mapped.parts)
 
 
 def _append(store: Store, chosen: EmbeddingSet, generation: Generation) -> bool:
@@ -176,7 +164,7 @@ def _append(store: Store, chosen: EmbeddingSet, generation: Generation) -> bool:
     if mapped is None or not ends_alike(store, chosen, mapped):
         return False
     # Vectors are only added and removed. If as many came as there are more now, none went.
-    added = store.added_since(chosen, old.last_id)
+    added = store.embeddings.added_since(chosen, old.last_id)
     if len(added) != generation.count - old.count or added[0][0] <= int(mapped.ids[-1]):
         return False
     digest = hashlib.sha256()
@@ -199,22 +187,19 @@ def _write(store: Store, chosen: EmbeddingSet, generation: Generation) -> None:
     digest = hashlib.sha256()
     token = hashlib.sha256(json.dumps(asdict(generation), sort_keys=True).encode()).hexdigest()
 
-    def write(temporary: Path) -> int:
-        def write_ids(temporary_ids: Path) -> int:
-            with temporary_ids.open("rb+") as ids, temporary.open("rb+") as matrix:
-                ids.write(_head(token))
-                matrix.write(_head(token))
-                _pour(ids, matrix, store.vectors(chosen), digest)
-            return HEADER + generation.count * 8
-
-        replace_file(directory / IDS, write_ids)
-        return HEADER + generation.count * 4 * generation.dim
-
     try:
-        replace_file(directory / MATRIX, write)
+        with (
+            replacing(directory / MATRIX) as new_matrix,
+            replacing(directory / IDS) as new_ids,
+            new_ids.open("rb+") as ids,
+            new_matrix.open("rb+") as matrix,
+        ):
+            ids.write(_head(token))
+            matrix.write(_head(token))
+            _pour(ids, matrix, store.embeddings.vectors(chosen), digest)
         Manifest(generation, token, [(generation.count, digest.hexdigest())]).write(directory)
     except OSError:
-        discard_caches(directory, (MATRIX, IDS, MATRIX_MANIFEST, COARSE))
+        discard_caches(directory, (MATRIX, IDS, MATRIX_MANIFEST, PREFILTER))
         raise
 
 
@@ -257,15 +242,15 @@ def intact(directory: Path, generation: Generation) -> bool:
         if digest.hexdigest() != expected:
             return False
         start += rows
-    coarse = Coarse.open(directory, matrix, manifest.parts)
-    return coarse is None or coarse.equals(matrix)
+    prefilter = Prefilter.open(directory, matrix, manifest.parts)
+    return prefilter is None or prefilter.equals(matrix)
 
 
 def load_matrix(store: Store, chosen: EmbeddingSet) -> tuple[Ids, Vectors]:
     """Read all vectors into memory."""
     ids = np.empty(chosen.count, np.int64)
     matrix = np.empty((chosen.count, chosen.dim), np.float32)
-    for row, (frame_id, vector) in enumerate(store.vectors(chosen)):
+    for row, (frame_id, vector) in enumerate(store.embeddings.vectors(chosen)):
         ids[row] = frame_id
         matrix[row] = np.frombuffer(vector, "<f4")
     return ids, matrix

@@ -22,7 +22,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from roco_search.library.directory import COARSE, discard_caches, replace_file
+from roco_search.library.directory import PREFILTER, discard_caches
+from roco_search.system.files import replacing
 
 FROM = 256 * 2**20  # Bytes of a matrix from which the copy is worth its disk: what it saves there is 10 ms a query.
 BEHIND = 16  # One row in so many may be new before the copy is made again.
@@ -38,7 +39,7 @@ Parts = Sequence[tuple[int, str]]
 
 
 @dataclass(frozen=True, slots=True)
-class Coarse:
+class Prefilter:
     """The copy, mapped.
 
     Attributes
@@ -56,18 +57,18 @@ class Coarse:
     residual: float
 
     @classmethod
-    def open(cls, directory: Path, matrix: Vectors, parts: Parts) -> "Coarse | None":
+    def open(cls, directory: Path, matrix: Vectors, parts: Parts) -> "Prefilter | None":
         """Map the copy if there is one, and it was made from these parts of this matrix or from the first of them."""
         if matrix.nbytes < FROM:
             return None
         with suppress(OSError, ValueError, TypeError, KeyError):
-            with (directory / COARSE).open("rb") as file:
+            with (directory / PREFILTER).open("rb") as file:
                 head = file.read(HEADER)
             about = json.loads(head.removeprefix(MAGIC))
             made_from = parts[: int(about["parts"])]
             rows = sum(count for count, _ in made_from)
             if about["content"] == content_of(made_from) and rows:
-                codes = np.memmap(directory / COARSE, np.int8, "r", offset=HEADER, shape=(rows, matrix.shape[1]))
+                codes = np.memmap(directory / PREFILTER, np.int8, "r", offset=HEADER, shape=(rows, matrix.shape[1]))
                 return cls(codes, float(about["step"]), float(about["residual"]))
         return None
 
@@ -107,7 +108,7 @@ class Coarse:
         return np.concatenate([kept if chosen is None else chosen[kept], later])
 
     def equals(self, matrix: Vectors) -> bool:
-        """Whether it holds what `write_coarse` would write from this matrix."""
+        """Whether it holds what `write_prefilter` would write from this matrix."""
         for first in range(0, len(self.codes), ROWS_AT_ONCE):
             codes = self.codes[first : first + ROWS_AT_ONCE]
             rows = matrix[first : first + len(codes)]
@@ -117,22 +118,22 @@ class Coarse:
         return True
 
 
-def write_coarse(directory: Path, matrix: Vectors, parts: Parts) -> None:
+def write_prefilter(directory: Path, matrix: Vectors, parts: Parts) -> None:
     """Make the copy if the matrix is large and there is none that fits, or one that lacks too many rows.
 
     Without room on the disk there is none, and searching does without.
     """
-    found = Coarse.open(directory, matrix, parts)
+    found = Prefilter.open(directory, matrix, parts)
     if found is not None and (len(matrix) - len(found.codes)) * BEHIND <= len(matrix):
         return
     if matrix.nbytes < FROM:
-        discard_caches(directory, (COARSE,))
+        discard_caches(directory, (PREFILTER,))
         return
 
-    def write(temporary: Path) -> int:
-        step = max(_greatest(matrix) / MOST, 1e-9)
-        residual = 0.0
-        with temporary.open("rb+") as file:
+    step = max(_greatest(matrix) / MOST, 1e-9)
+    residual = 0.0
+    try:
+        with replacing(directory / PREFILTER) as temporary, temporary.open("rb+") as file:
             file.seek(HEADER)
             for first in range(0, len(matrix), ROWS_AT_ONCE):
                 codes, longest = _rounded(matrix[first : first + ROWS_AT_ONCE], step)
@@ -141,12 +142,8 @@ def write_coarse(directory: Path, matrix: Vectors, parts: Parts) -> None:
             about: dict[str, Any] = {"parts": len(parts), "content": content_of(parts), "step": step}
             file.seek(0)
             file.write((MAGIC + json.dumps({**about, "residual": residual}).encode()).ljust(HEADER))
-        return HEADER + matrix.size
-
-    try:
-        replace_file(directory / COARSE, write)
     except OSError:
-        discard_caches(directory, (COARSE,))
+        discard_caches(directory, (PREFILTER,))
 
 
 def content_of(parts: Parts) -> str:

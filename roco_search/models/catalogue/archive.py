@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import os
 import stat
 import zipfile
 import zlib
@@ -24,6 +23,7 @@ from roco_search.models.catalogue import installed as place
 from roco_search.models.catalogue import names as catalog
 from roco_search.models.catalogue.overview import licence_of, origin_of
 from roco_search.models.checkpoint import Checkpoint
+from roco_search.system.files import check_space, replacing, sha256, sync, write_errors
 
 CHUNK = 1 << 20
 LARGEST_MANIFEST = 1 << 20  # bytes
@@ -70,21 +70,19 @@ def export_model(name_or_path: str | Path, file: Path, *, force: bool = False) -
     if file.exists() and not force:
         raise InputError(f"{file} exists; name another file, or add --force to replace it.")
     manifest = _manifest_of(checkpoint)
-    place.check_space(file.absolute().parent, sum(fact.size for fact in manifest.files.values()))
-    fresh = file.with_name(f".{file.name}.{os.getpid()}")
-    try:
-        with place.writing(file):
-            with zipfile.ZipFile(fresh, "w", zipfile.ZIP_STORED) as archive:
-                archive.writestr(_member(place.MANIFEST), manifest.to_json())
-                for name, fact in manifest.files.items():
-                    with (
-                        (checkpoint.directory / name).open("rb") as source,
-                        archive.open(_member(name), "w", force_zip64=fact.size > zipfile.ZIP64_LIMIT // 2) as sink,
-                    ):
-                        _copy(source, sink)
-            fresh.replace(file)
-    finally:
-        fresh.unlink(missing_ok=True)
+    check_space(file.absolute().parent, sum(fact.size for fact in manifest.files.values()))
+    with (
+        write_errors(file),
+        replacing(file, mode=None) as fresh,
+        zipfile.ZipFile(fresh, "w", zipfile.ZIP_STORED) as archive,
+    ):
+        archive.writestr(_member(place.MANIFEST), manifest.to_json())
+        for name, fact in manifest.files.items():
+            with (
+                (checkpoint.directory / name).open("rb") as source,
+                archive.open(_member(name), "w", force_zip64=fact.size > zipfile.ZIP64_LIMIT // 2) as sink,
+            ):
+                _copy(source, sink)
     return Exported(manifest.name, file, file.stat().st_size, manifest.fingerprint)
 
 
@@ -123,7 +121,7 @@ def import_model(file: Path, name: str | None = None, *, force: bool = False) ->
                 )
             return Imported(name, here, place.size_of(here), there, manifest.licence, already=True)
         size = sum(member.file_size for member in members)
-        place.check_space(place.models_directory(), size)
+        check_space(place.models_directory(), size, "free some space, or name another folder with ROCO_MODELS")
         with place.staging(name, "import") as staged, place.speaking_of(file, staged):
             try:
                 _unpack(archive, members, manifest, staged, file)
@@ -149,7 +147,7 @@ def _manifest_of(checkpoint: Checkpoint) -> place.Manifest:
     for path in sorted(checkpoint.directory.iterdir()):
         of_weights = path.suffix == ".safetensors"
         if path.is_file() and (path.name in weights if of_weights else place.belongs_to_a_model(path.name)):
-            files[path.name] = place.FileFact(path.stat().st_size, place.sha256(path))
+            files[path.name] = place.FileFact(path.stat().st_size, sha256(path))
     if unusual := sorted(file for file in files if not place.belongs_to_a_model(file)):
         raise UnsupportedModel(
             f"{checkpoint.name} keeps weights in {unusual[0]}, a name that transformers does not give; save it again "
@@ -230,8 +228,7 @@ def _unpack(
         with archive.open(member) as source, (staged / member.filename).open("xb") as sink:
             if _copy(source, sink) != manifest.files[member.filename].sha256:
                 raise _altered(file)
-            sink.flush()
-            os.fsync(sink.fileno())
+        sync(staged / member.filename)
 
 
 @contextmanager

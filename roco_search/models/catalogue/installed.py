@@ -6,9 +6,6 @@ model does, so that what was left behind by a crash is never found as a model.
 
 from __future__ import annotations
 
-import errno
-import fcntl
-import hashlib
 import json
 import os
 import re
@@ -18,8 +15,9 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from roco_search.errors import InputError, RocoError, StorageFull
+from roco_search.errors import InputError, RocoError
 from roco_search.models.checkpoint import PREPROCESSOR_FILES, TOKENIZER_FILES
+from roco_search.system.files import locked, replace_folder, sha256, write_errors
 from roco_search.system.folders import user_folder
 
 MANIFEST = "roco-model.json"
@@ -31,7 +29,6 @@ _NAME = re.compile(r"(?!.*--)[A-Za-z0-9_][\w.-]{0,95}(/[A-Za-z0-9_][\w.-]{0,95})
 _SHARD = re.compile(r"model-\d{5}-of-\d{5}\.safetensors")
 _PAPERS = re.compile(r"(README|LICENSE|LICENCE|NOTICE)(\.md|\.txt)?", re.IGNORECASE)
 _SMALL_FILES = frozenset({"config.json", "added_tokens.json", *PREPROCESSOR_FILES, *TOKENIZER_FILES})
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,12 +142,6 @@ def is_whole(folder: Path, manifest: Manifest) -> bool:
     )
 
 
-def sha256(file: Path) -> str:
-    """Return the SHA-256 of a file in hexadecimal."""
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
 @contextmanager
 def staging(name: str, purpose: str) -> Iterator[Path]:
     """Give a folder to make the model ``name`` in, and the sole right to do so.
@@ -159,24 +150,17 @@ def staging(name: str, purpose: str) -> Iterator[Path]:
 
     Raises
     ------
-    RocoError
+    Busy
         If another process is at work on this model.
     StorageFull, InputError
         If the disk is full or may not be written to.
     """
     room = models_directory() / _STAGING
     folder = room / f"{name.replace('/', '--')}@{purpose}"
-    with writing(models_directory()):
+    with write_errors(models_directory()):
         folder.mkdir(parents=True, exist_ok=True)
-        lock = os.open(room / f"{name.replace('/', '--')}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise RocoError(f"Another roco is at work on {name}; wait until it has finished, or stop it.") from None
+        with locked(room / f"{name.replace('/', '--')}.lock", f"The model {name} is being changed"):
             yield folder
-        finally:
-            os.close(lock)
 
 
 @contextmanager
@@ -189,20 +173,10 @@ def speaking_of(subject: object, staged: Path) -> Iterator[None]:
 
 
 def install(staged: Path, name: str) -> Path:
-    """Put a finished folder into the place of the model ``name``, all of it at once, and return where it is now."""
+    """Put a finished folder into the place of the model ``name``, all of it at once, and return its new path."""
     target = folder_of(name)
-    with writing(models_directory()):
-        old = staged.with_name(f"{staged.name}-replaced")
-        _discard(old)
-        if target.exists():
-            target.replace(old)
-        try:
-            staged.replace(target)
-        except OSError:
-            if old.exists():
-                old.replace(target)
-            raise
-        _discard(old)
+    with write_errors(models_directory()):
+        replace_folder(staged, target)
     return target
 
 
@@ -236,38 +210,6 @@ def clear_staging(name: str, *, but: Path | None = None) -> int:
 def size_of(folder: Path) -> int:
     """Return the bytes of the files in a folder."""
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
-
-
-def check_space(place: Path, needed: int) -> None:
-    """Raise `StorageFull` unless so many bytes are free on the disk of ``place``, which need not exist yet."""
-    there = next(parent for parent in (place, *place.parents) if parent.exists())
-    free = shutil.disk_usage(there).free
-    if needed > free:
-        raise StorageFull(
-            f"{needed / 1e6:,.0f} MB are needed and {free / 1e6:,.0f} MB are free on the disk of {place}; free some "
-            "space, or name another place with ROCO_MODELS."
-        )
-
-
-@contextmanager
-def writing(place: Path) -> Iterator[None]:
-    """Turn what the operating system refuses while ``place`` is written to into errors of roco.
-
-    Raises
-    ------
-    StorageFull, InputError
-    """
-    try:
-        yield
-    except OSError as error:
-        if error.errno in _FULL:
-            raise StorageFull(
-                f"The disk of {place} is full, or a quota is reached; free some space and run the same command again."
-            ) from error
-        raise InputError(
-            f"{place} could not be written to ({error.strerror or error}); check its permissions, or name another "
-            "place."
-        ) from error
 
 
 def _staged(name: str) -> Iterator[Path]:

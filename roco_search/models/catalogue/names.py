@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Any
 
 from roco_search.errors import ModelNotFound, UnsupportedModel
+from roco_search.hub.client import cached_snapshot
 from roco_search.models.checkpoint import Checkpoint
 
 DEFAULT = "roco-mini"
@@ -108,7 +109,7 @@ def find(name_or_path: str | Path) -> Checkpoint:
     path = Path(given).expanduser()
     if path.is_dir() and given not in entries():
         return Checkpoint.open(str(path.resolve()), path.resolve())
-    if directory := in_hub_cache(entry.repository if entry and entry.repository else name):
+    if directory := cached_snapshot(entry.repository if entry and entry.repository else name):
         return Checkpoint.open(name, directory)
     check_loadable(name)
     if entry:
@@ -128,18 +129,6 @@ def check_loadable(name: str) -> None:
     """Raise `UnsupportedModel` for a model that is known not to load, with what to use."""
     if known := refused().get(name.lower()):
         raise UnsupportedModel(f"{known.name} cannot be loaded, because {known.because}; {INSTEAD}.")
-
-
-def in_hub_cache(repository: str) -> Path | None:
-    """Return the newest snapshot of ``org/name`` in the Hugging Face cache of this disk, or None."""
-    from huggingface_hub import try_to_load_from_cache
-    from huggingface_hub.errors import HFValidationError
-
-    try:
-        config = try_to_load_from_cache(repository, "config.json")
-    except HFValidationError:  # not of the form org/name
-        return None
-    return Path(config).parent if isinstance(config, str) else None
 
 
 def _data() -> dict[str, dict[str, dict[str, Any]]]:

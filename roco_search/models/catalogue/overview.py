@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from roco_search.errors import ModelError
+from roco_search.hub.client import cached_models
 from roco_search.models.catalogue import installed as place
 from roco_search.models.catalogue import names as catalog
 from roco_search.models.checkpoint import Checkpoint, read_header
@@ -67,7 +67,7 @@ def list_models() -> list[Listed]:
     """Return the catalogue, then the other models on this disk by name. Nothing is loaded."""
     default = catalog.default()
     catalogue = list(catalog.entries())
-    others = sorted({*place.installed_names(), *_names_in_hub_cache()} - set(catalogue))
+    others = sorted({*place.installed_names(), *map(catalog.canonical, cached_models())} - set(catalogue))
     return [listed for name in (*catalogue, *others) if (listed := _listed(name, catalog.canonical(default)))]
 
 
@@ -169,10 +169,3 @@ def _where(checkpoint: Checkpoint) -> Where | None:
     if checkpoint.directory.is_relative_to(place.models_directory()):
         return "models"
     return "hub cache" if checkpoint.directory.parent.name == "snapshots" else None
-
-
-def _names_in_hub_cache() -> Iterator[str]:
-    from huggingface_hub import constants
-
-    for folder in Path(constants.HF_HUB_CACHE).glob("models--*--*"):
-        yield catalog.canonical(folder.name.removeprefix("models--").replace("--", "/", 1))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from roco_search.errors import InputError, ModelNotFound
+from roco_search.hub.client import cached_snapshot
 from roco_search.models.catalogue import installed as place
 from roco_search.models.catalogue import names as catalog
 from roco_search.system import user_config as settings
@@ -51,7 +52,7 @@ def remove_model(name: str, *, force: bool = False) -> Removed:
 def _not_ours(name: str) -> InputError | ModelNotFound:
     entry = catalog.entries().get(name)
     repository = entry.repository if entry and entry.repository else name
-    if catalog.in_hub_cache(repository):
+    if cached_snapshot(repository):
         return InputError(
             f"{name} is in the Hugging Face cache, which other programs share; 'hf cache rm model/{repository}' "
             "removes it there."

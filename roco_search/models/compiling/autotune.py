@@ -1,8 +1,8 @@
-"""Which arithmetic embeds images fastest on this machine, found by a short measurement and kept in the cache.
+"""Autotuning of the image tower: fp32, bf16 or int8, whichever a short benchmark finds fastest on this machine.
 
-The first images of a long run go through fp32. When `AFTER` of them have passed, a batch is embedded in each form that
-this machine can run, in turn; the fastest whose embeddings keep a cosine of `FAITHFUL` to fp32 takes the rest, and all
-of the next long run.
+The first images of a long run are embedded in fp32. After `AFTER` of them, one batch is embedded in each form that this
+machine can run; the fastest form whose embeddings keep a cosine of `FAITHFUL` to fp32 embeds the rest. The choice is
+kept in the cache, so that the next long run starts with it.
 """
 
 from __future__ import annotations
@@ -19,16 +19,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from roco_search.models.compiling.cache import private_folder, write_whole
+from roco_search.models.compiling.cache import private_folder
 from roco_search.models.compiling.towers import folder_of
+from roco_search.models.families import FAMILIES
+from roco_search.system.files import write_file
+from roco_search.system.process import wait_passively
 
 if TYPE_CHECKING:
-    from roco_search.models.onnx_encoder import OnnxEncoder
+    from roco_search.models.checkpoint import Checkpoint
 
 AFTER = 96  # Images of a run before another form is worth its loading: torch alone takes two seconds.
 AT_ONCE = 256  # Images expected from which a recorded form is loaded before the first of them.
 FAITHFUL = 0.995  # The least cosine similarity to fp32, over the images that it was measured on.
-GAIN = 1.2  # A form has to be so many times faster than fp32 to be taken.
+GAIN = 1.2  # The least speed of a form relative to fp32 with which it is worth using.
 ROUNDS = 2
 FORMAT = 2
 
@@ -38,7 +41,7 @@ logger = logging.getLogger("roco")
 
 
 class Loading:
-    """Something that is being loaded on a thread; one that is never asked for does not hold up the end of a program."""
+    """A form that is being loaded on a daemon thread, which does not delay the end of a program that never needs it."""
 
     def __init__(self, load: Callable[[], Run]) -> None:
         self._load = load
@@ -55,16 +58,24 @@ class Loading:
 
 
 class ImagePlan:
-    """Embeds prepared images in the form that was found fastest."""
+    """Embeds prepared images in the form that was found fastest.
 
-    def __init__(self, encoder: OnnxEncoder) -> None:
-        self._encoder = encoder
+    Parameters
+    ----------
+    checkpoint
+        The model.
+    exact
+        Its image tower in fp32: float32 ``(n, 3, height, width)`` to float32 ``(n, dim)`` of unit norm.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, exact: Run) -> None:
+        self._checkpoint, self._exact = checkpoint, exact
         self._seen = 0
         self._run: Run | None = None
         self._loading: Loading | None = None
 
     def expect(self, images: int) -> None:
-        """Tell how many images are about to come: a form that was recorded is then loaded while the first are read."""
+        """Announce how many images are about to come: a recorded form is then loaded while the first are read."""
         if images >= AT_ONCE and not self._seen and (form := self.recorded()):
             self._loading = Loading(lambda: self._load(form))
 
@@ -75,7 +86,7 @@ class ImagePlan:
         self._seen += len(pixels)
         if self._run is None and self._seen > AFTER:
             self._run = self._load(self.recorded() or self.measure(pixels))
-        run = self._run or self._encoder.exact
+        run = self._run or self._exact
         return run(pixels)
 
     def _load(self, form: str) -> Run:
@@ -83,12 +94,12 @@ class ImagePlan:
             return self.forms[form]()
         except Exception as error:  # of torch or onnxruntime
             logger.warning("%s cannot be run here (%s); fp32 is used.", form, type(error).__name__)
-            return self._encoder.exact
+            return self._exact
 
     @cached_property
     def forms(self) -> dict[str, Callable[[], Run]]:
         """What this machine may run, by name; each is loaded by calling it."""
-        forms: dict[str, Callable[[], Run]] = {"fp32": lambda: self._encoder.exact}
+        forms: dict[str, Callable[[], Run]] = {"fp32": lambda: self._exact}
         if "avx512_bf16" in processor_flags() or "amx_bf16" in processor_flags():
             forms["bf16"] = self._bfloat16
         if processor_flags() & {"avx512_vnni", "avx_vnni", "asimddp"}:
@@ -96,21 +107,19 @@ class ImagePlan:
         return forms
 
     def _bfloat16(self) -> Run:
-        from roco_search.system.process import wait_without_spinning
-
-        wait_without_spinning()
-        if self._encoder.checkpoint.family == "roco_mini":
+        wait_passively()
+        if FAMILIES[self._checkpoint.family].embedded:
             from roco_search.models.roco_mini.bfloat16 import Bfloat16Tower
 
-            return Bfloat16Tower(self._encoder.checkpoint)
+            return Bfloat16Tower(self._checkpoint)
         from roco_search.models.torch_encoder import TorchEncoder
 
-        return TorchEncoder(self._encoder.checkpoint, "cpu", "bf16").encode_prepared
+        return TorchEncoder(self._checkpoint, "cpu", "bf16").encode_prepared
 
     def _int8(self) -> Run:
         from roco_search.models.compiling.compiler import small_image
 
-        opened = small_image(self._encoder.checkpoint)
+        opened = small_image(self._checkpoint)
         return lambda pixels: np.asarray(opened.run(None, {"pixel_values": pixels})[0])
 
     def recorded(self) -> str | None:
@@ -123,7 +132,7 @@ class ImagePlan:
 
     def measure(self, pixels: np.ndarray) -> str:
         """Run every form in turn on prepared images, record what was found, and return the form to use."""
-        exact = self._encoder.exact(pixels)
+        exact = self._exact(pixels)
         rates: dict[str, float] = {}
         cosines: dict[str, float] = {}
         runs: dict[str, Run] = {}
@@ -144,12 +153,12 @@ class ImagePlan:
         record = {"format": FORMAT, "machine": machine(), "chosen": chosen, "rates": rates, "cosines": cosines}
         with suppress(OSError):
             private_folder(self._place.parent)
-            write_whole(self._place, json.dumps(record, indent=1).encode())
+            write_file(self._place, json.dumps(record, indent=1))
         return chosen
 
     @property
     def _place(self) -> Any:
-        return folder_of(self._encoder.fingerprint) / "image-plan.json"
+        return folder_of(self._checkpoint.fingerprint) / "image-plan.json"
 
 
 def choose(rates: dict[str, float], cosines: dict[str, float]) -> str:

@@ -6,13 +6,13 @@ Everything here may be deleted at any moment, and nothing in it is needed to get
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from roco_search.system.files import write_file
 from roco_search.system.folders import cache_folder
 
 _FINGERPRINTS = "fingerprints.json"
@@ -34,27 +34,6 @@ def private_folder(folder: Path) -> Path:
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     return folder
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Put a file into its place, whole or not at all.
-
-    Raises
-    ------
-    OSError
-    """
-    temporary = path.with_name(f"{path.name}.tmp-{os.getpid()}")
-    try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise
 
 
 def remembered(folder: Path, files: Sequence[Path], compute: Callable[[], str]) -> str:
@@ -85,7 +64,7 @@ def remembered(folder: Path, files: Sequence[Path], compute: Callable[[], str]) 
         content = json.dumps({**kept, key: {"stats": stats, "hash": value}}, indent=1)
         with suppress(OSError):  # A full or read-only disk only costs the time of hashing again.
             private_folder(place.parent)
-            write_whole(place, content.encode())
+            write_file(place, content)
     return value
 
 

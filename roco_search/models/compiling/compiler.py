@@ -1,13 +1,12 @@
-"""Compile a model once: both towers as ONNX, the text tower in 8 bits too, each compared with torch before it is kept.
+"""The compiler: exports both towers to ONNX, quantises the text tower to 8 bits, checks each against torch, keeps them.
 
-`prepare` is what a command calls; it never fails, because nothing that it makes is needed to get an answer.
+A command calls `prepare` once per model. It warns instead of failing, because queries are answered without its results
+too, only more slowly.
 """
 
 from __future__ import annotations
 
 import logging
-import os
-import shutil
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -18,9 +17,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from roco_search.errors import RocoError
-from roco_search.models.compiling.cache import private_folder, write_whole
+from roco_search.models.compiling.cache import private_folder
 from roco_search.models.compiling.session import options, session
-from roco_search.models.compiling.towers import Compiled, Form, Texts, Tower, folder_of, give_weights, sha256
+from roco_search.models.compiling.towers import Compiled, Form, Texts, Tower, beside, folder_of, give_weights
+from roco_search.system.files import set_mode, sha256, sync, temporary_folder, write_file
 
 if TYPE_CHECKING:
     from roco_search.models.checkpoint import Checkpoint
@@ -78,7 +78,7 @@ def _prepare(checkpoint: Checkpoint, tell: Callable[[str], None]) -> bool:
     if _sound(fingerprint, "text", "int8") or (folder / "text-int8.refused").exists():
         return True
     private_folder(folder)
-    if all((checkpoint.directory / f"{tower}.onnx").is_file() for tower in ("text", "image")):
+    if beside(checkpoint, "text"):
         source, texts = _embedded(checkpoint)
     else:
         tell(f"Compiling {checkpoint.name} once, so that queries start at once …")
@@ -128,7 +128,7 @@ def _exported(checkpoint: Checkpoint) -> tuple[tuple[Path, dict[str, str]], Text
     if "image" in inputs:
         expected["image"] = encoder.encode_images(_pictures())
     for tower, given in inputs.items():
-        with _staged(folder) as staged:
+        with temporary_folder(folder / "tower") as staged:
             traced = {name: array[:2] for name, array in given.items()}
             graph = staged / f"{tower}-fp32.onnx"
             weights = export_tower(model, tower, traced, checkpoint.tensors, graph)
@@ -154,14 +154,14 @@ def _small_text(checkpoint: Checkpoint, source: tuple[Path, dict[str, str]], tex
     )
     ids, mask = tokenizer(PROBES)
     given = {"input_ids": ids, "attention_mask": mask} if texts.masked else {"input_ids": ids}
-    with _staged(folder) as staged:
+    with temporary_folder(folder / "tower") as staged:
         ready, small = staged / "ready.onnx", staged / "text-int8.onnx"
         optimised(graph, ready, lambda chosen: give_weights(chosen, weights, checkpoint.tensors))
         quantise(ready, small)
         exact = session(ready, options(ready=True)).run(None, given)[0]
         cosine = _least(session(small, options(ready=True)).run(None, given)[0], exact)
         if cosine < FAITHFUL["int8"]:
-            write_whole(folder / "text-int8.refused", f"{cosine}\n".encode())
+            write_file(folder / "text-int8.refused", f"{cosine}\n")
             return
         words = [staged / WORDS] if write_table(folder / "tokenizer.json", staged / WORDS) else []
         _keep(checkpoint, "text", "int8", cosine, small, {}, texts, words)
@@ -181,7 +181,6 @@ def small_image(checkpoint: Checkpoint) -> Any:
         Whatever onnxruntime raises.
     """
     from roco_search.models.compiling.quantise import optimised, quantise_dynamically
-    from roco_search.models.onnx_encoder import beside
 
     if (found := Compiled.find(checkpoint.fingerprint, "image", "dynamic")) is not None:
         return found.open(checkpoint.tensors)
@@ -192,7 +191,7 @@ def small_image(checkpoint: Checkpoint) -> Any:
         if exact is None:
             raise ValueError("the image tower is not compiled")
         graph, weights = exact.folder / next(iter(exact.sizes)), exact.weights
-    with _staged(folder) as staged, _quiet():
+    with temporary_folder(folder / "tower") as staged, _quiet():
         ready, small = staged / "ready.onnx", staged / "image-dynamic.onnx"
         optimised(graph, ready, lambda chosen: give_weights(chosen, weights, checkpoint.tensors))
         quantise_dynamically(ready, small)
@@ -227,7 +226,7 @@ def _texts(encoder: Any, folder: Path) -> Texts:
 
 
 def _keep_tokenizer(folder: Path, source: Path) -> None:
-    write_whole(folder / "tokenizer.json", source.read_bytes())
+    write_file(folder / "tokenizer.json", source.read_bytes())
 
 
 def _keep(
@@ -247,11 +246,10 @@ def _keep(
     hashes = {file.name: sha256(file) for file in files}
     entry = Compiled(folder, checkpoint.fingerprint, tower, form, cosine, sizes, hashes, weights, texts)
     for file in files:
-        file.chmod(0o600)
-        with file.open("rb") as opened:
-            os.fsync(opened.fileno())
+        set_mode(file)
+        sync(file)
         file.replace(folder / file.name)
-    write_whole(folder / f"{tower}-{form}.json", entry.manifest())
+    write_file(folder / f"{tower}-{form}.json", entry.manifest())
 
 
 def _runner(graph: Path, weights: dict[str, str], checkpoint: Checkpoint) -> Run:
@@ -275,17 +273,6 @@ def _pictures() -> list[np.ndarray]:
         noisy = wave[:, :, None] + random.normal(scale=20, size=(height, width, 3))
         pictures.append(np.clip(noisy, 0, 255).astype(np.uint8))
     return pictures
-
-
-@contextmanager
-def _staged(folder: Path) -> Iterator[Path]:
-    staged = folder / f"making-{os.getpid()}"
-    shutil.rmtree(staged, ignore_errors=True)
-    staged.mkdir(mode=0o700)
-    try:
-        yield staged
-    finally:
-        shutil.rmtree(staged, ignore_errors=True)
 
 
 @contextmanager

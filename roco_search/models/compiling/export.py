@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from roco_search.models.checkpoint import Tensor
+from roco_search.models.families import FAMILIES, register
 from roco_search.models.torch_encoder import quiet
 
 if TYPE_CHECKING:
@@ -31,10 +32,7 @@ def load_for_export(checkpoint: Checkpoint) -> Any:
     import torch
     from transformers import AutoModel
 
-    if checkpoint.family == "roco_mini":
-        from roco_search.models.roco_mini.modeling import register
-
-        register()
+    register(checkpoint.family)
     with quiet():
         return AutoModel.from_pretrained(
             checkpoint.directory,
@@ -76,7 +74,7 @@ def export_tower(
     dynamic: dict[str, dict[int, Any]] = {
         name: {0: batch, 1: torch.export.Dim("tokens", min=2)} if tower == "text" else {0: batch} for name in inputs
     }
-    if tower == "text" and _fixed_length(model):
+    if tower == "text" and FAMILIES[model.config.model_type].pads_to_max:
         dynamic = {name: {0: batch} for name in inputs}
     with torch.no_grad():
         program = torch.onnx.export(
@@ -133,11 +131,6 @@ def strip(proto: onnx.ModelProto) -> None:
         del node.metadata_props[:]
         node.ClearField("doc_string")
     del proto.graph.value_info[:], proto.graph.metadata_props[:], proto.metadata_props[:]
-
-
-def _fixed_length(model: Any) -> bool:
-    """Whether the text tower pools the last position, so that texts are always padded to the full length."""
-    return str(model.config.model_type).startswith("siglip")
 
 
 def _tower(model: Any, tower: Tower) -> torch.nn.Module:

@@ -1,12 +1,11 @@
-"""Compiled towers in the cache: what is there, whether it belongs to the weights, and how it is opened.
+"""Compiled towers: the ONNX graphs of a model's image and text encoders, in the cache or beside the weights.
 
-Each form of each tower is a graph, its data and, written last, a manifest. Opening compares the format, the fingerprint
-of the weights and the sizes; `check` hashes. What does not fit is never run.
+In the cache each form of each tower is a graph, its data and a manifest, which is written last. Opening compares the
+format, the fingerprint of the weights and the sizes; `check` compares the hashes. What does not match is never run.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from contextlib import suppress
@@ -18,6 +17,7 @@ import numpy as np
 
 from roco_search.models.compiling.cache import cache_directory
 from roco_search.models.compiling.session import onnxruntime_module, options, session
+from roco_search.system.files import sha256
 
 if TYPE_CHECKING:
     from roco_search.models.checkpoint import Checkpoint, Tensor
@@ -138,12 +138,17 @@ def give_weights(chosen: Any, weights: Mapping[str, str], tensors: Mapping[str, 
     return held
 
 
+def beside(checkpoint: Checkpoint, tower: Tower) -> Path | None:
+    """Return the graph beside a checkpoint's weights, as the embedded model has; None unless both towers have one."""
+    both = [checkpoint.directory / f"{name}.onnx" for name in ("text", "image")]
+    return checkpoint.directory / f"{tower}.onnx" if all(graph.is_file() for graph in both) else None
+
+
+def runnable(checkpoint: Checkpoint) -> bool:
+    """Return whether a checkpoint has a compiled text tower, beside its weights or in the cache."""
+    return beside(checkpoint, "text") is not None or available(checkpoint)
+
+
 def available(checkpoint: Checkpoint) -> bool:
-    """Whether the cache has a text tower of this checkpoint in fp32."""
+    """Return whether the cache has a text tower of this checkpoint in fp32."""
     return folder_of(checkpoint.fingerprint).is_dir() and bool(Compiled.find(checkpoint.fingerprint, "text", "fp32"))
-
-
-def sha256(path: Path) -> str:
-    """Return the SHA-256 of a file in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -14,9 +14,8 @@ import yaml
 import roco_search
 from roco_search.datasets.licences import count_licences
 from roco_search.datasets.report import licence_of
-from roco_search.library.directory import replace_file
-from roco_search.models.catalogue.installed import writing
 from roco_search.models.torch_encoder import TorchEncoder
+from roco_search.system.files import write_errors, write_file
 from roco_search.training.settings import Settings
 from roco_search.training.validation import ValidationResult
 
@@ -68,10 +67,9 @@ def write_card(output: Path, summary: RunSummary, result: ValidationResult) -> N
         "steps": summary.steps,
         "validation": {"pool": result.pool, **result.recalls},
     }
-    with writing(output):
-        for name, text in ((FACTS, json.dumps(facts, indent=2) + "\n"), ("README.md", card(summary, result))):
-            content = text.encode()
-            replace_file(output / name, lambda temporary, content=content: temporary.write_bytes(content))  # type: ignore[misc]
+    with write_errors(output):
+        write_file(output / FACTS, json.dumps(facts, indent=2) + "\n")
+        write_file(output / "README.md", card(summary, result))
 
 
 def card(summary: RunSummary, result: ValidationResult) -> str:

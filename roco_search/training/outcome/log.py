@@ -9,7 +9,7 @@ from typing import Any
 
 from roco_search.errors import TrainingError
 from roco_search.figures import PALETTE, style, write_png
-from roco_search.models.catalogue.installed import writing
+from roco_search.system.files import write_errors, write_file
 
 LOG = "log.jsonl"
 CURVES = "curves.png"
@@ -24,14 +24,14 @@ class Log:
     def __init__(self, output: Path, first: int = 0, tensorboard: bool = False) -> None:
         self.path = output / LOG
         kept = [line for line in read(self.path) if line["step"] <= first] if first else []
-        with writing(output):
+        with write_errors(output):
             output.mkdir(parents=True, exist_ok=True)
-            self.path.write_text("".join(json.dumps(line) + "\n" for line in kept), "utf-8")
+            write_file(self.path, "".join(json.dumps(line) + "\n" for line in kept), mode=None)
         self._board = _board(output, first) if tensorboard else None
 
     def write(self, line: Mapping[str, Any]) -> None:
         """Add one line, at once."""
-        with writing(self.path), self.path.open("a", encoding="utf-8") as stream:
+        with write_errors(self.path), self.path.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(line) + "\n")
         if self._board is not None:
             for name, value in line.items():

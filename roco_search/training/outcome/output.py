@@ -1,4 +1,4 @@
-"""The model that a run leaves: a standard transformers directory, each file whole or not there."""
+"""The model that a run leaves: a standard transformers directory, each file whole or not there; and its upload."""
 
 from __future__ import annotations
 
@@ -6,17 +6,19 @@ import json
 import os
 import re
 import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
 from torch import nn
 
-from roco_search.library.directory import replace_file
-from roco_search.models.catalogue.installed import writing
+from roco_search.hub.upload import upload
+from roco_search.models.catalogue.installed import belongs_to_a_model
 from roco_search.models.checkpoint import PREPROCESSOR_FILES, TOKENIZER_FILES
 from roco_search.models.torch_encoder import quiet
+from roco_search.system.files import copy_file, temporary_folder, write_errors
+from roco_search.training.outcome.card import FACTS
+from roco_search.training.outcome.log import CURVES
 
 # What else belongs to a tokenizer or a processor in one family or another.
 _OTHER_FILES = ("added_tokens.json", "NOTICE")
@@ -29,17 +31,16 @@ def save_model(model: nn.Module, base: Path, output: Path) -> None:
     Weights are float32 in safetensors; what a model that was there before had is replaced file by file, the weights
     last. Raises `StorageFull` and `InputError`.
     """
-    with writing(output):
+    with write_errors(output):
         output.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".model-", dir=output) as scratch:
-            fresh = Path(scratch)
+        with temporary_folder(output / "model") as fresh:
             _save_pretrained(model, fresh)
             for name in (*TOKENIZER_FILES, *PREPROCESSOR_FILES, *_OTHER_FILES):
                 if (base / name).is_file():
                     shutil.copyfile(base / name, fresh / name)
             names = sorted((path.name for path in fresh.iterdir()), key=lambda name: name == _WEIGHTS)
             for name in names:
-                _move(fresh / name, output / name)
+                copy_file(fresh / name, output / name)
 
 
 def _save_pretrained(model: Any, directory: Path) -> None:
@@ -61,9 +62,17 @@ def _without_places(value: Any) -> Any:
     return value
 
 
-def _move(source: Path, target: Path) -> None:
-    def copy(temporary: Path) -> int:
-        shutil.copyfile(source, temporary)
-        return source.stat().st_size
+def push(directory: Path, repository: str) -> str:
+    """Upload the model in a run's folder to ``org/name``, private if it is new, and return its address.
 
-    replace_file(target, copy)
+    Weights, configuration, tokenizer, card, settings and curves are uploaded; checkpoints, logs and data never are.
+
+    Raises
+    ------
+    InputError
+        If `repository` is not a name that the hub can have.
+    HubError
+        If the hub cannot be reached, or refuses.
+    """
+    files = [path.name for path in directory.iterdir() if belongs_to_a_model(path.name) or path.name in (FACTS, CURVES)]
+    return upload(directory, repository, "model", "Trained with roco train", only=sorted(files))

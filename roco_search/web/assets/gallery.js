@@ -24,7 +24,7 @@
     });
   };
 
-  // An image that cannot be read says why in its place: the server's answer is a picture of the reason.
+  // In place of an image that cannot be read, the server sends a picture of the reason.
   document.addEventListener("error", (event) => {
     const picture = event.target;
     if (picture.matches && picture.matches(".roco-picture img") && !picture.dataset.failed) {
@@ -33,7 +33,7 @@
         const text = await answer.text();
         const box = picture.parentElement;
         box.innerHTML = (answer.headers.get("content-type") || "").includes("svg") ? text : "";
-        if (!box.innerHTML) box.textContent = "This image cannot be shown now.";
+        if (!box.innerHTML) box.textContent = "This image cannot be shown.";
       });
     }
   }, true);
@@ -63,8 +63,8 @@
     roco.like = (id) => trigger("like", { id });
   };
 
-  // On a phone the results come before the filters: these are folded until they are wanted. Elsewhere one can write
-  // at once. Gradio may draw this component before those, so they are waited for.
+  // On a phone the results come before the filters: these are folded until they are needed. Elsewhere one can type
+  // at once. Gradio may draw this component before those, so it waits for them.
   roco.settle = (tries = 100) => {
     const phone = window.matchMedia("(max-width: 767px)").matches;
     const part = document.querySelector(phone ? "#roco-filters > button.open" : "#roco-text input");

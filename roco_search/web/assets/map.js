@@ -1,12 +1,12 @@
-// The map: every image a point. Drag and wheel move and zoom, a click opens; so do arrows, + and -, and Enter.
+// The map: every image is a point. Drag and wheel move and zoom, a click opens; so do arrows, + and -, and Enter.
 (() => {
   "use strict";
   const roco = (window.roco = window.roco || {});
-  const REACH = 14; // pixels from the pointer within which a point is meant
+  const REACH = 14; // the distance from the pointer in pixels within which a point is selected
 
   roco.map = (element) => {
     element.innerHTML = `
-      <p class="roco-quiet" data-part="about" role="status">The map is being made…</p>
+      <p class="roco-quiet" data-part="about" role="status">Drawing the map…</p>
       <div class="roco-map">
         <div class="roco-map-area">
           <canvas tabindex="0" role="application" aria-label="Map of the images: arrow keys go to the nearest image in
@@ -31,12 +31,12 @@
 
     async function load() {
       const mine = ++loading;
-      part("about").textContent = "The map is being made…";
+      part("about").textContent = "Drawing the map…";
       const answer = await fetch(`/roco/map.json?method=${wanted.method}&guess=${wanted.guess}`);
       if (mine !== loading) return;
       if (!answer.ok) {
         const said = await answer.json().catch(() => ({}));
-        part("about").textContent = typeof said.detail === "string" ? said.detail : "The map cannot be made now.";
+        part("about").textContent = typeof said.detail === "string" ? said.detail : "The map cannot be drawn now.";
         return;
       }
       data = await answer.json();
@@ -56,7 +56,7 @@
     function recolour() {
       const chosen = data.colourings[wanted.color];
       hidden = new Set();
-      const part_ = data.ids.length < data.total ? `${data.ids.length} of ${data.total} images, drawn by lot. ` : "";
+      const part_ = data.ids.length < data.total ? `${data.ids.length} of ${data.total} images, chosen at random. ` : "";
       part("about").textContent = `${part_}${data.about}.`;
       legend.replaceChildren(
         ...chosen.names.map((name, number) => {
@@ -99,7 +99,7 @@
       const chosen = data.colourings[wanted.color];
       const radius = Math.max(2, Math.min(5, 60 / Math.sqrt(data.ids.length))) * Math.min(2, Math.sqrt(view.scale));
       context.globalAlpha = 0.85;
-      // The largest group first, and what is not stated before all others, so that it hides nothing.
+      // Images whose group is not stated are drawn first, then the largest group, so that they hide nothing.
       const order = chosen.names.map((_, number) => number).sort((a, b) => late(chosen, a) - late(chosen, b) || a - b);
       const members = chosen.names.map(() => []);
       for (let i = 0; i < data.ids.length; i++) members[chosen.of[i]].push(i);
@@ -231,7 +231,7 @@
     };
     new ResizeObserver(() => {
       if (!canvas.clientWidth) return;
-      if (!loading) load(); // the tab is seen for the first time
+      if (!loading) load(); // the tab is shown for the first time
       else draw();
     }).observe(canvas);
   };

@@ -7,7 +7,7 @@
     `/roco/image/${id}.jpg?size=${size}` + (window ? `&center=${window.center}&width=${window.width}` : "");
 
   let dialog, ids, place, facts, opener, timer, shownWindow;
-  let shown = 0; // counts what was asked for, so that a late answer is not shown
+  let shown = 0; // counts the requests, so that a late answer is not shown
 
   const $ = (name) => dialog.querySelector(`[data-part="${name}"]`);
   const element = (tag, properties = {}, ...children) => {
@@ -23,8 +23,8 @@
       <div class="roco-viewer-head">
         <h2 id="roco-viewer-title" data-part="title"></h2>
         <span data-part="count" class="roco-quiet" role="status"></span>
-        <button type="button" data-do="previous" aria-label="Previous image (arrow left)">‹</button>
-        <button type="button" data-do="next" aria-label="Next image (arrow right)">›</button>
+        <button type="button" data-do="previous" aria-label="Previous image (left arrow)">‹</button>
+        <button type="button" data-do="next" aria-label="Next image (right arrow)">›</button>
         <button type="button" data-do="close" aria-label="Close (Escape)">✕</button>
       </div>
       <div class="roco-viewer-body">
@@ -39,7 +39,7 @@
             <div data-part="presets"></div>
           </fieldset>
           <div data-part="beside-block"><h3 data-part="beside-title"></h3><ol data-part="beside" class="roco-strip"></ol></div>
-          <p class="roco-quiet">← → other images, ↑ ↓ neighbours, Escape closes. For research, not for clinical use.</p>
+          <p class="roco-quiet">← → other hits, ↑ ↓ neighbours, Escape closes. For research, not for clinical use.</p>
         </div>
       </div>`;
     document.body.append(dialog);
@@ -83,7 +83,7 @@
     }
     if (what === "like" && facts) {
       const id = facts.id;
-      opener = null; // the gallery that it was in is about to change
+      opener = null; // the gallery that it belongs to is about to change
       dialog.close();
       roco.like(id);
     }
@@ -104,7 +104,7 @@
     if (mine !== shown) return;
     if (!answer.ok) {
       facts = null;
-      $("title").textContent = "This image is not in the library any more";
+      $("title").textContent = "This image is no longer in the library";
       return;
     }
     facts = await answer.json();
@@ -115,7 +115,7 @@
     const at = ids.indexOf(id);
     if (at >= 0) place = at;
     $("title").textContent = facts.name;
-    $("count").textContent = at >= 0 ? `${at + 1} of ${ids.length}` : "beside it";
+    $("count").textContent = at >= 0 ? `${at + 1} of ${ids.length}` : "neighbour";
     $("image").alt = [facts.modality, facts.body_part, facts.name].filter(Boolean).join(", ");
     list();
     levels();
@@ -156,7 +156,7 @@
     say({ center: found.center, width: found.width });
   }
 
-  // A window may lie outside of the sliders: what is said is what is shown.
+  // A window may be beyond the sliders' range: the numbers are those of the window that is shown.
   function say(window) {
     shownWindow = window;
     for (const name of ["center", "width"]) {
@@ -181,7 +181,7 @@
   function beside() {
     const { ids: others, labels, kind, place: at, count } = facts.beside;
     $("beside-block").hidden = others.length < 2;
-    $("beside-title").textContent = `Beside it in its ${kind}: ${at} of ${count}`;
+    $("beside-title").textContent = `In its ${kind}: ${at} of ${count}`;
     $("beside").replaceChildren(
       ...others.map((id, number) => {
         const picture = element("img", { src: image(id, 160), alt: "", loading: "lazy" });

@@ -1,1 +1,1 @@
-"""What the demo answers over HTTP: the gate, its routes, uploads and pictures."""
+"""The demo over HTTP: the gate in front of everything, our own routes, uploads and pictures."""

@@ -1,13 +1,13 @@
-"""Who may ask the demo for what: one gate in front of every route, Gradio's own included.
+"""The gate in front of every route, Gradio's own included: which requests reach the demo.
 
 What it keeps out, and why:
 
-- another site in the same browser, which could read images through the person's own machine: requests of another
-  origin, and names that were made to point here (DNS rebinding);
-- everything of Gradio that the demo does not use: files by path, proxies, component servers. What is not on the list of
-  routes does not exist, and a message may name no file but one that was uploaded;
-- too much: bodies that are too long, and more requests than a person makes;
-- everybody without the password, where one is set.
+- other sites in the same browser, which could read images through the user's own machine: requests of another origin,
+  and names that were made to point here (DNS rebinding);
+- whatever Gradio offers and the demo does not use: files by path, proxies, component servers. A route that is not
+  listed does not exist, and a message may name uploaded files only;
+- overload: bodies that are too long, and more requests than a person makes;
+- anybody without the password, if one is set.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from roco_search.web.http.bodies import again, limited, names_uploads_only, whole
+from roco_search.web.http.uploads import names_uploads_only
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -62,7 +62,7 @@ _HEADERS = {
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """So many at once, and so many a second in the long run."""
+    """The number of requests at once, and the number per second in the long run."""
 
     burst: float
     a_second: float
@@ -70,25 +70,25 @@ class Rate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
-    """What the gate lets through.
+    """What the gate accepts.
 
     Attributes
     ----------
     hosts
-        Names under which the demo may be asked for, besides localhost.
+        Host names that requests may use, besides localhost.
     any_address
-        Also under any IP address: a page of another site cannot make its name one.
+        Whether they may use any IP address: another site cannot make its own name one.
     auth
-        User and password that every request has to bring (RFC 7617), or None.
+        User and password that every request must carry (RFC 7617), or None.
     longest_upload
-        Bytes.
+        The size limit of an upload in bytes.
     framed_by
         Sites that may show the demo in a frame, such as ``https://huggingface.co``; none by default.
     public
-        It is meant for everybody and stands behind a proxy: it may be asked for under any name, a client's address is
-        the last one of X-Forwarded-For, and the scheme is the proxy's.
+        Whether the demo is public behind a proxy: requests may use any host name, a client's address is the last one in
+        X-Forwarded-For, and the scheme is the proxy's.
     rates
-        For each client: requests of the queue, uploads, and everything else.
+        The limits for each client: of requests to the queue, of uploads, and of everything else.
     """
 
     hosts: frozenset[str] = frozenset()
@@ -103,22 +103,22 @@ class Rules:
 
 
 class Gate:
-    """ASGI middleware that answers itself what it does not let through.
+    """ASGI middleware that answers refused requests itself.
 
     Parameters
     ----------
     app
-        What lies behind.
+        The application behind it.
     rules
-        What is let through.
+        What is accepted.
     uploads
-        The folder in which uploaded files lie: a message may name no other file.
+        The folder of uploaded files: a message may name no others.
     """
 
     def __init__(self, app: ASGIApp, rules: Rules, uploads: Path) -> None:
         self._app, self._rules, self._uploads = app, rules, os.path.realpath(uploads)
         self._limits = {kind: _Limit(rate) for kind, rate in rules.rates.items()}
-        # A password is guessed one try after the other: ten, then one in five seconds, whoever asks.
+        # Guessing is slow: ten wrong passwords at once, then one every five seconds, from all clients together.
         self._wrong = _Limit(Rate(10, 0.2))
         ancestors = " ".join(rules.framed_by) or "'none'"
         headers = {**_HEADERS, "content-security-policy": POLICY.format(ancestors=ancestors)}
@@ -127,11 +127,11 @@ class Gate:
         self._headers = [(name.encode(), value.encode()) for name, value in headers.items()]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let a request through, or answer it."""
+        """Pass a request on, or refuse it."""
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
-        if scope["type"] != "http":  # nothing here speaks through web sockets
+        if scope["type"] != "http":  # the demo uses no web sockets
             await send({"type": "websocket.close", "code": 1008})
             return
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
@@ -140,33 +140,33 @@ class Gate:
             await _answer(send, *refusal, self._headers)
             return
         longest = self._rules.longest_upload if scope["path"] == UPLOAD else LONGEST_MESSAGE
-        receive = limited(receive, longest)
+        receive = _limited(receive, longest)
         if scope["path"] == JOIN:
-            body = await whole(receive)
+            body = await _whole(receive)
             if not names_uploads_only(body, self._uploads):
-                await _answer(send, 403, "Only a file that was just uploaded can be worked with.", self._headers)
+                await _answer(send, 403, "Only a file that was just uploaded can be used.", self._headers)
                 return
-            receive = again(body, receive)
+            receive = _again(body, receive)
         await self._app(scope, receive, self._with_headers(scope, send))
 
     def _refuse(self, scope: Scope, headers: dict[str, str]) -> tuple[int, str] | None:
-        """Return status and sentence of what is not let through; None for what is."""
+        """Return the status and message of a refused request; None for one that is accepted."""
         path, method = scope["path"], scope["method"]
         if not self._is_host(headers.get("host", "")):
-            return 421, "This demo is not here under that name; open the address that roco printed."
+            return 421, "This demo does not answer to that name; open the address that roco printed."
         if not self._is_own_origin(scope, headers):
-            return 403, "Another site asked; only the demo's own page may."
+            return 403, "Requests from other sites are refused; use the demo's own page."
         if (wrong := self._check_password(headers)) is not None:
             return wrong
         if not _exists(method, path, scope.get("raw_path", b"")):
-            return 404, "There is no such thing here."
+            return 404, "This address does not exist here."
         kind = "upload" if path == UPLOAD else "queue" if method == "POST" else "other"
         if not self._limits[kind].take(self._client(scope, headers)):
             return 429, "Too many requests; wait a few seconds."
         longest = self._rules.longest_upload if path == UPLOAD else LONGEST_MESSAGE
         length = headers.get("content-length", "0")
         if not length.isdecimal() or int(length) > longest:
-            return 413, f"That is too large; at most {longest // MEGABYTE} MB are read."
+            return 413, f"That is too large; the limit is {longest // MEGABYTE} MB."
         return None
 
     def _client(self, scope: Scope, headers: dict[str, str]) -> str:
@@ -185,7 +185,7 @@ class Gate:
         if origin is not None:
             own = urlsplit(origin)
             if self._rules.public and own.scheme == "https" and own.netloc.lower() in self._rules.hosts:
-                return True  # a proxy may ask under a name of its own
+                return True  # a proxy may use a name of its own
             schemes = {"http", "https"} if self._rules.public else {scope.get("scheme", "http")}
             return own.netloc.lower() == headers.get("host", "").lower() and own.scheme in schemes
         if headers.get("sec-fetch-site", "none") in {"none", "same-origin"}:
@@ -199,13 +199,13 @@ class Gate:
         if self._rules.auth is None:
             return None
         given = _credentials(headers.get("authorization", ""))
-        # Both are compared, each in constant time, so that nothing tells which of them was right.
+        # Both are compared, each in constant time, so that the time does not reveal which of them was right.
         right = [hmac.compare_digest(a.encode(), b.encode()) for a, b in zip(given, self._rules.auth, strict=True)]
         if all(right):
             return None
         if given != ("", "") and not self._wrong.take("anyone"):
             return 429, "Too many wrong passwords; wait a minute."
-        return 401, "Give the user and the password of this demo."
+        return 401, "Enter the user name and the password of this demo."
 
     def _with_headers(self, scope: Scope, send: Send) -> Send:
         private = not re.match(r"/(assets|static|svelte)/", scope["path"])
@@ -214,7 +214,7 @@ class Gate:
             if message["type"] == "http.response.start":
                 own = {name for name, _ in self._headers} | ({b"cache-control"} if private else set())
                 kept = [pair for pair in message["headers"] if pair[0].lower() not in own]
-                # A browser that keeps images on its disk would outlive the demo.
+                # Images in a browser's cache on disk would outlive the demo.
                 keep = [(b"cache-control", b"no-store")] if private else []
                 message = {**message, "headers": [*kept, *self._headers, *keep]}
             await send(message)
@@ -223,7 +223,7 @@ class Gate:
 
 
 class _Limit:
-    """A bucket of tokens for each client (a token a request, refilled at a rate); the quietest client is forgotten."""
+    """A token bucket for each client; the client that has been silent longest is forgotten first."""
 
     def __init__(self, rate: Rate) -> None:
         self._rate = rate
@@ -240,6 +240,45 @@ class _Limit:
         return allowed
 
 
+def _limited(receive: Receive, longest: int) -> Receive:
+    """Pass a body on up to `longest` bytes, and hang up if it goes on: its announced length may be false."""
+    received = 0
+
+    async def receiving() -> Message:
+        nonlocal received
+        message = await receive()
+        received += len(message.get("body", b""))
+        if received > longest:
+            return {"type": "http.disconnect"}
+        return message
+
+    return receiving
+
+
+async def _whole(receive: Receive) -> bytes:
+    """Read a body to its end, or until the other side hangs up."""
+    parts = []
+    while True:
+        message = await receive()
+        parts.append(message.get("body", b""))
+        if message["type"] == "http.disconnect" or not message.get("more_body"):
+            return b"".join(parts)
+
+
+def _again(body: bytes, receive: Receive) -> Receive:
+    """Return a `receive` that gives a body that was read already to the next application."""
+    given = False
+
+    async def receiving() -> Message:
+        nonlocal given
+        if given:
+            return await receive()
+        given = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return receiving
+
+
 def own_names() -> Iterable[str]:
     """Return the names of this machine."""
     return {name.lower() for name in (socket.gethostname(), socket.getfqdn()) if name}
@@ -253,7 +292,7 @@ def is_loopback(host: str) -> bool:
 
 
 def _exists(method: str, path: str, raw: bytes) -> bool:
-    # None of the routes needs an escape; what climbs or is encoded is nobody's honest request.
+    # No route needs an escape; a path that is encoded or goes upwards is an attack.
     if b"%" in raw or "%" in path or "//" in path or ".." in path or not path.isascii():
         return False
     if method in {"GET", "HEAD"}:

@@ -1,4 +1,4 @@
-"""A frame of the library becomes a JPEG: rendered when it is asked for, and thumbnails kept in the run's own folder."""
+"""Frames of the library as JPEGs: rendered on request, and kept in the private folder of the run."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from roco_search.library import StoredFrame
 
 SIZES = (160, 320, 1280)
-"""Pixels of the longer side that can be asked for: in a strip, on a card, and large."""
+"""Sizes that can be requested, in pixels of the longer side: in a strip, on a card, and large."""
 QUALITY = 85
-MOST_BYTES = 256 * 2**20  # of thumbnails on the disk; what was looked at longest ago goes first
+MOST_BYTES = 256 * 2**20  # of JPEGs on disk; the least recently used is deleted first
 
 
 class PictureCache:
@@ -30,9 +30,9 @@ class PictureCache:
     Parameters
     ----------
     folder
-        Where they lie; it is made.
+        Where they are kept; it is created.
     most
-        Bytes that they may take.
+        The limit of their total size in bytes.
     """
 
     def __init__(self, folder: Path, most: int = MOST_BYTES) -> None:
@@ -48,13 +48,13 @@ class PictureCache:
         Raises
         ------
         UnreadableImage, NotAnImage
-            If the file is not there any more, or cannot be read any more.
+            If the file no longer exists, or can no longer be read.
         """
-        if window is not None:  # a person turns a knob: nobody asks for the same again
+        if window is not None:  # a slider is being moved: the same window is hardly requested again
             return to_jpeg(rendered(frame.path, frame.frame, size, window))
         with suppress(OSError):
             state = Path(frame.path).stat()
-            # A file that changes is another picture: size and time are part of the name.
+            # A changed file is another picture: its size and time are part of the name.
             name = f"{frame.id}-{size}-{state.st_size}-{state.st_mtime_ns}.jpg"
             if (kept := self._read(name)) is not None:
                 return kept
@@ -78,7 +78,7 @@ class PictureCache:
             descriptor = os.open(self._folder / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
             with os.fdopen(descriptor, "wb") as file:
                 file.write(data)
-        except OSError:  # A full disk slows the demo down and stops nothing.
+        except OSError:  # On a full disk the demo is slower, and still works.
             return
         with self._lock:
             self._bytes += len(data) - self._sizes.pop(name, 0)
@@ -90,7 +90,7 @@ class PictureCache:
 
 
 def rendered(path: str, frame: int, size: int, window: Window | None = None) -> Image:
-    """Render a frame, counted from 0, at most `size` pixels long."""
+    """Render a frame, counted from 0, with at most `size` pixels on its longer side."""
     from PIL import Image
 
     image = Image.fromarray(next(open_image(path, window=window, frames=(frame,))).pixels)
@@ -99,7 +99,7 @@ def rendered(path: str, frame: int, size: int, window: Window | None = None) -> 
 
 
 def to_jpeg(image: Image) -> bytes:
-    """Return an image as a JPEG without any metadata; what is grey is written as grey."""
+    """Return an image as a JPEG without metadata; one without colour has a single channel."""
     data = io.BytesIO()
     red, green, blue = image.split()
     grey = red.tobytes() == green.tobytes() == blue.tobytes()
@@ -108,11 +108,11 @@ def to_jpeg(image: Image) -> bytes:
 
 
 def placeholder(error: ImageError | None) -> bytes:
-    """Return an SVG that says in place of a picture why there is none."""
+    """Return an SVG that shows, in place of a picture, why there is none."""
     from textwrap import wrap
 
     from roco_search.figures import render
 
-    reason = "this picture is not in the library any more" if error is None else str(error)
+    reason = "this image is no longer in the library" if error is None else str(error)
     lines = wrap(reason, 30, break_long_words=False, break_on_hyphens=False)[:8]
     return render("web/templates/placeholder.svg", lines=lines).encode("ascii", "xmlcharrefreplace")

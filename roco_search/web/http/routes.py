@@ -1,7 +1,7 @@
-"""The routes of our own: pictures of the library and what is known of them, by id and never by path.
+"""Our own routes: pictures of the library and what is known of them, by id and never by path.
 
-An id is a number of the library's own. Whatever else a request says, no file is opened but that of the frame with this
-id, as the library knows it.
+An id is the library's own number of a frame. Whatever else a request contains, the only file that is opened is the one
+that the library has stored for this frame.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING, Any
 from fastapi import Request
 
 from roco_search.errors import ImageError, InputError, RocoError
-from roco_search.figures.page import printable
 from roco_search.imaging import Window, read_levels
 from roco_search.imaging.dicom.levels import Levels
 from roco_search.system.process import cores
+from roco_search.system.text import printable
 from roco_search.web.http.pictures import SIZES, PictureCache, placeholder
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
     from roco_search.library import StoredFrame
-    from roco_search.web.desk import Beside, Desk
+    from roco_search.web.desk import Desk, Neighbours
 
 ASSETS = Path(__file__).parents[1] / "assets"
 KINDS = {
@@ -42,7 +42,7 @@ KINDS = {
     "roco.css": "text/css",
 }
 CT_WINDOWS = {
-    # Centre and width in HU, as they are commonly set by hand.
+    # Centre and width in HU, as commonly set by hand.
     "soft tissue": (40.0, 400.0),
     "lung": (-600.0, 1500.0),
     "bone": (500.0, 2000.0),
@@ -56,7 +56,7 @@ def add_routes(app: FastAPI, desk: Desk, folder: Path) -> None:
     Parameters
     ----------
     app
-        Before anything is mounted at its root.
+        The app, before anything is mounted at its root.
     desk
         Answers for the library.
     folder
@@ -76,9 +76,9 @@ def add_routes(app: FastAPI, desk: Desk, folder: Path) -> None:
         frame_id: int, size: int = 320, center: float | None = Query(None), width: float | None = Query(None)
     ) -> Response:
         if size not in SIZES:
-            raise HTTPException(422, f"The size is one of {', '.join(map(str, SIZES))}.")
+            raise HTTPException(422, f"The size must be one of {', '.join(map(str, SIZES))}.")
         if (center is None) != (width is None):
-            raise HTTPException(422, "A window has a centre and a width.")
+            raise HTTPException(422, "A window needs both a centre and a width.")
         try:
             window = None if center is None or width is None else Window(center, width)
         except InputError as error:
@@ -90,7 +90,7 @@ def add_routes(app: FastAPI, desk: Desk, folder: Path) -> None:
     async def facts(frame_id: int) -> dict[str, Any]:
         found = await work(describe, desk, frame_id)
         if found is None:
-            raise HTTPException(404, "The library has no such picture.")
+            raise HTTPException(404, "The library has no such image.")
         return dict(found)
 
     @app.get("/roco/map.json")
@@ -112,14 +112,14 @@ def add_routes(app: FastAPI, desk: Desk, folder: Path) -> None:
 
 
 def _give_way() -> None:
-    """Let this thread wait for those that answer a search, where the system can tell threads apart (Linux)."""
+    """Lower the priority of this thread below that of a search, where threads have their own priority (Linux)."""
     if sys.platform == "linux":
         with suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
 
 
 def picture(desk: Desk, cache: PictureCache, frame_id: int, size: int, window: Window | None) -> tuple[bytes, str, int]:
-    """Return a frame as a picture with its kind, or what says why there is none, and the HTTP status."""
+    """Return a frame as a picture, or a placeholder with the reason; its media type; and the HTTP status."""
     frame = desk.frame(frame_id)
     if frame is None:
         return placeholder(None), "image/svg+xml", 404
@@ -130,8 +130,8 @@ def picture(desk: Desk, cache: PictureCache, frame_id: int, size: int, window: W
 
 
 def describe(desk: Desk, frame_id: int) -> dict[str, Any] | None:
-    """Return what the viewer shows beside a picture, as plain data; None for an id that the library has not."""
-    found = desk.beside(frame_id)
+    """Return what the viewer shows beside a picture, as plain data; None if the library has no such id."""
+    found = desk.neighbours(frame_id)
     if found is None:
         return None
     frame = found.frame
@@ -167,7 +167,7 @@ def _levels(levels: Levels) -> dict[str, Any]:
     }
 
 
-def _beside(found: Beside) -> dict[str, Any]:
+def _beside(found: Neighbours) -> dict[str, Any]:
     return {
         "kind": found.kind,
         "place": found.place + 1,
@@ -184,7 +184,7 @@ def _label(frame: StoredFrame) -> str:
 
 
 def map_points(desk: Desk, method: str, guess: bool) -> dict[str, Any]:
-    """Return the map as plain data: where each picture lies, what it is, and the groups of each colouring."""
+    """Return the map as plain data: the point of each picture, and the groups of each colouring."""
     from roco_search.embedding_map import colours
     from roco_search.embedding_map.drawing import METHODS, TITLES
 

@@ -1,25 +1,28 @@
-"""An image that a person brings: read, reduced to what is needed, and its file deleted at once."""
+"""Uploaded files: which files a message may name, and how an image is read, reduced to what is needed, and deleted."""
 
 from __future__ import annotations
 
-import hashlib
+import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
 from roco_search.errors import ImageError, InputError
-from roco_search.figures.page import printable
 from roco_search.imaging import Tags, open_image
 from roco_search.models import Encoder
+from roco_search.system.files import sha256
+from roco_search.system.text import printable
 
-LARGEST = 1024  # pixels of the longer side that are kept, to draw it and its heat map
+LARGEST = 1024  # pixels of the longer side that are kept, to draw the image and its heat maps
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Brought:
+class UploadedImage:
     """What is kept of an uploaded image while its tab is open.
 
     Attributes
@@ -29,13 +32,13 @@ class Brought:
     content
         SHA-256 of its file.
     name
-        Of its file.
+        The name of its file.
     pixels
         uint8 ``(height, width, 3)``, reduced to `LARGEST`.
     tags
-        What its header may say.
+        The allow-listed attributes of its header.
     frame, frames
-        Which frame, from 0, of how many.
+        The frame that was read, counted from 0, and the number of frames.
     """
 
     vector: npt.NDArray[np.float32]
@@ -48,43 +51,70 @@ class Brought:
 
     @property
     def title(self) -> str:
-        """The name, and which frame of how many where there are several."""
+        """The name and, if there are several frames, which one was read."""
         return self.name if self.frames == 1 else f"{self.name}, frame {self.frame + 1} of {self.frames}"
 
 
-def take(path: str | Path, folder: Path, encoder: Encoder) -> Brought:
-    """Read an uploaded file and delete it, whatever comes of it.
+def read_upload(path: str | Path, folder: Path, encoder: Encoder) -> UploadedImage:
+    """Read an uploaded image, and delete its file in every case.
 
     Parameters
     ----------
     path
-        The file; one that does not lie in `folder` was never uploaded, and is left alone.
+        The file; a file outside `folder` was never uploaded, and is left alone.
     folder
-        Where uploads lie.
+        The folder of uploads.
     encoder
         The model.
 
     Raises
     ------
     InputError
-        If it is no image that can be read.
+        If it is not an image that can be read.
     """
     file = Path(path)
     if not file.resolve().is_relative_to(folder.resolve()):
-        raise InputError("That file was not uploaded; give it again.")
+        raise InputError("That file was not uploaded; upload it again.")
     try:
-        with file.open("rb") as stream:
-            content = hashlib.file_digest(stream, "sha256").digest()
+        content = bytes.fromhex(sha256(file))
         frame = next(open_image(file))
     except ImageError as error:
-        raise InputError(f"That file is no image to work with: {error}.") from None
+        raise InputError(f"That file cannot be used as an image: {error}.") from None
     except OSError:
-        raise InputError("That file did not arrive whole; give it again.") from None
+        raise InputError("That file did not arrive complete; upload it again.") from None
     finally:
         file.unlink(missing_ok=True)
     vector = np.asarray(encoder.encode_images([frame.pixels]), np.float32)[0]
     if not np.isfinite(vector).all():
-        raise InputError("The model makes nothing of that image; try another.")
+        raise InputError("The model could not embed that image; try another.")
     small = Image.fromarray(frame.pixels)
     small.thumbnail((LARGEST, LARGEST))
-    return Brought(vector, content, printable(file.name), np.asarray(small), frame.tags, frame.index, frame.count)
+    return UploadedImage(vector, content, printable(file.name), np.asarray(small), frame.tags, frame.index, frame.count)
+
+
+def names_uploads_only(body: bytes, uploads: str) -> bool:
+    """Whether every file that a message of Gradio's names is an uploaded one: in `uploads`, a path without links.
+
+    Gradio checks this only for apps that its own ``launch`` has started (6.31, ``processing_utils._check_allowed``);
+    mounted as here, it would read any file that a message names, and fetch any address.
+    """
+    try:
+        waiting: list[Any] = [json.loads(body)]
+    except (ValueError, RecursionError):
+        return False
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, list):
+            waiting += value
+        elif isinstance(value, dict):
+            waiting += value.values()
+            if "path" in value and not _is_upload(value["path"], uploads):
+                return False
+    return True
+
+
+def _is_upload(path: object, uploads: str) -> bool:
+    if not isinstance(path, str) or "\0" in path:
+        return False
+    real = os.path.realpath(path)
+    return real.startswith(uploads + os.sep) and os.path.isfile(real)  # noqa: PTH113 - what a stranger wrote

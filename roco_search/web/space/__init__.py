@@ -1,1 +1,1 @@
-"""The demo as a Space: exported, pushed, and what runs there."""
+"""The demo as a Space on the Hugging Face Hub: what is exported and uploaded, and what runs there."""

@@ -1,4 +1,4 @@
-"""What runs in a Space: the demo over the example library, made anew at each start."""
+"""What runs in a Space: the demo over a library of examples, which is indexed anew at each start."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from pathlib import Path
 
 from roco_search.library import Library
 from roco_search.models import Encoder, load_encoder
-from roco_search.web.app import PORT, Address
-from roco_search.web.app import run as serve
+from roco_search.web.app import PORT, Address, serve
 from roco_search.web.desk import Desk
 from roco_search.web.http.gate import MEGABYTE, Rate, Rules
 from roco_search.web.run import scratch_folder
@@ -23,20 +22,20 @@ RULES = Rules(
 )
 
 
-def run(folder: Path) -> None:
+def run_space(folder: Path) -> None:
     """Serve the Space in a folder until it is stopped.
 
-    On Hugging Face (``SPACE_ID``) it listens on every address, behind their proxy, as a Space must; elsewhere on this
-    machine alone. ``PORT`` names another port than 7860.
+    On Hugging Face (``SPACE_ID`` is set) it listens on every address behind their proxy, as a Space must; elsewhere
+    only on this machine's own. ``PORT`` sets another port than 7860.
     """
     print("Reading the examples…", flush=True)
     with scratch_folder() as scratch, example_desk(folder, scratch / "library") as desk:
-        serve(desk, scratch, where(), lambda url: print(f"roco is at {url}", flush=True))
+        serve(desk, scratch, space_address(), lambda url: print(f"roco is at {url}", flush=True))
 
 
 @contextmanager
 def example_desk(folder: Path, library: Path) -> Iterator[Desk]:
-    """Index the examples of a Space into a new library, and give a desk over it."""
+    """Index the examples of a Space into a new library, and yield a desk over it."""
     encoder = space_encoder(folder)
     with Library.create_or_open(library) as opened:
         opened.index(example_folders(folder), encoder)
@@ -45,20 +44,20 @@ def example_desk(folder: Path, library: Path) -> Iterator[Desk]:
 
 
 def example_folders(folder: Path) -> list[Path]:
-    """Return where the examples are: the Space's own, and pydicom's test files, in its package."""
+    """Return the folders of the examples: the Space's own, and the test files that are part of pydicom's package."""
     import pydicom.data
 
     return [folder / "examples", Path(pydicom.data.__file__).parent / "test_files"]
 
 
 def space_encoder(folder: Path) -> Encoder:
-    """Return the model of a Space: the one in its folder, or the one that comes with roco."""
+    """Return the model of a Space: the one in its folder, or else the one that comes with roco."""
     model = json.loads((folder / MARK).read_text("utf-8"))["model"]
     return load_encoder("roco-mini" if model is None else folder / model, "cpu")
 
 
-def where() -> Address:
-    """Return where a Space listens and to whom."""
+def space_address() -> Address:
+    """Return where a Space listens, and which requests it accepts."""
     port = int(os.environ.get("PORT") or os.environ.get("GRADIO_SERVER_PORT") or PORT)
     if not os.environ.get("SPACE_ID"):
         return Address(port=port, rules=RULES)

@@ -1,7 +1,7 @@
-"""The demo as a Space for Hugging Face: a folder that holds everything it needs, and runs anywhere.
+"""The demo as a Space for Hugging Face: a folder that contains everything it needs, and runs anywhere.
 
-A Space installs ``requirements.txt`` before its other files are there, so our wheel cannot be named in it; ``app.py``
-unpacks it. What is required is pinned to what is installed here, because that is what was tried.
+A Space installs ``requirements.txt`` before its other files exist, so our wheel cannot be named in it; ``app.py``
+unpacks the wheel instead. Requirements are pinned to the versions installed here, with which the demo was tested.
 """
 
 from __future__ import annotations
@@ -11,26 +11,26 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
 from roco_search import __version__
 from roco_search.errors import InputError
-from roco_search.library.directory import replace_file
+from roco_search.hub.upload import upload
 from roco_search.models.catalogue import installed as place
 from roco_search.models.catalogue import names as catalog
-from roco_search.models.onnx_encoder import beside
+from roco_search.models.compiling.towers import beside
+from roco_search.system.files import write_errors, write_file
 from roco_search.web.app import check_gradio
 from roco_search.web.space.phantoms import write_examples
 from roco_search.web.space.wheel import PACKAGE, build_wheel, requirements
 
 MARK = "roco-space.json"
 MODEL = "model"
-# hnswlib has to be compiled, and serves libraries of 200,000 images and more.
+# hnswlib must be compiled, and is used only by libraries of 200,000 images and more.
 UNUSED = frozenset({"hnswlib"})
-# Gigabytes, which a model with compiled towers does not need.
+# Gigabytes that a model with compiled towers does not need.
 OF_TORCH = frozenset({"torch", "transformers"})
 LARGE = ("*.whl", "*.safetensors")
 TEMPLATES = Path(__file__).parents[1] / "assets" / "space"
@@ -38,7 +38,7 @@ TEMPLATES = Path(__file__).parents[1] / "assets" / "space"
 
 @dataclass(frozen=True, slots=True)
 class ExportedSpace:
-    """What was written: the folder, the model's name, the files below the folder, and their size in bytes."""
+    """What was written: the folder, the model's name, the files' paths below the folder, and their total bytes."""
 
     folder: Path
     model: str
@@ -52,21 +52,22 @@ def export_space(folder: Path, model: str | Path | None = None) -> ExportedSpace
     Parameters
     ----------
     folder
-        New, empty, or a Space that was written before and is renewed; other files in it stay.
+        A new or empty folder, or an exported Space, which is renewed; other files in it are kept.
     model
-        A name or folder as `load_encoder` takes it; None for the model of new libraries.
+        A name or folder, as for `load_encoder`; None for the model of new libraries.
 
     Raises
     ------
     InputError
-        If gradio is not installed, roco cannot be carried on, the folder holds other things, or cannot be written.
+        If gradio is not installed, roco's own wheel cannot be built, or the folder contains other files or cannot be
+        written.
     ModelNotFound, UnsupportedModel
     """
     check_gradio()
     checkpoint = catalog.find(model or catalog.default())
     embedded = checkpoint.directory == catalog.EMBEDDED
     light = beside(checkpoint, "text") is not None
-    try:
+    with write_errors(folder):
         _prepare(folder)
         wheel = build_wheel(folder)
         written = [wheel, *write_examples(folder / "examples")]
@@ -90,22 +91,53 @@ def export_space(folder: Path, model: str | Path | None = None) -> ExportedSpace
         }
         for name, text in files.items():
             written.append(folder / name)
-            replace_file(folder / name, _writer(text))
-            (folder / name).chmod(0o644)  # it is made to be published
-    except OSError as error:
-        raise InputError(f"{folder} cannot be written to ({error.strerror or error}); give another folder.") from None
+            write_file(folder / name, text, mode=0o644)  # it is meant to be published
     names = sorted(os.fspath(path.relative_to(folder)) for path in written)
     return ExportedSpace(folder, Path(checkpoint.name).name, names, sum(path.stat().st_size for path in written))
 
 
 def is_space(folder: Path) -> bool:
-    """Whether a folder holds a Space that `export_space` has written."""
+    """Whether a folder contains a Space that `export_space` wrote."""
     return (folder / MARK).is_file() and (folder / "app.py").is_file()
+
+
+def push_space(folder: Path, repository: str, *, endpoint: str | None = None) -> str:
+    """Upload an exported Space and return the address of its page.
+
+    A new Space is private; one that exists keeps its visibility, and gets what has changed.
+
+    Parameters
+    ----------
+    folder
+        As `export_space` wrote it.
+    repository
+        ``ORG/NAME`` on the hub.
+    endpoint
+        Of the hub; ``HF_ENDPOINT`` without it, ``https://huggingface.co`` without either.
+
+    Raises
+    ------
+    InputError
+        If the folder holds no Space, or the hub can have no repository of that name.
+    HubError
+        If the hub refuses or cannot be reached.
+    """
+    if not is_space(folder):
+        raise InputError(f"{folder} holds no Space; write one with `roco demo --export-space {folder}`.")
+    return upload(
+        folder,
+        repository,
+        "space",
+        "roco demo --export-space",
+        ignored=[".git", ".git/*", "**/__pycache__/*"],
+        replaced=["*.whl", f"{MODEL}/*", "examples/*"],  # a renewed Space must not keep the wheel of an older roco
+        endpoint=endpoint,
+    )
 
 
 def _prepare(folder: Path) -> None:
     if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not is_space(folder))):
-        raise InputError(f"{folder} holds other things than a Space of roco; give a new or empty folder.")
+        raise InputError(f"{folder} contains other files than a Space of roco; choose a new or empty folder.")
     folder.mkdir(parents=True, exist_ok=True)
     for old in folder.glob(f"{PACKAGE}-*.whl"):
         old.unlink()
@@ -131,11 +163,7 @@ def _card(directory: Path) -> str:
     try:
         text = (directory / "README.md").read_text("utf-8")
     except OSError:
-        return "It came without a model card."
+        return "This model has no model card."
     without_header = re.sub(r"\A---\n.*?\n---\n", "", text, count=1, flags=re.DOTALL)
-    # Its headings go one level down: the page has one of its own.
+    # Its headings move down one level, below the page's own.
     return re.sub(r"^(#+ )", r"#\1", without_header, flags=re.MULTILINE).strip()
-
-
-def _writer(text: str) -> Callable[[Path], int]:
-    return lambda temporary: temporary.write_bytes(text.encode("utf-8"))

@@ -1,7 +1,7 @@
-"""Drawn phantoms for a Space's example library: ellipses of grey, as computed tomography is tested with.
+"""Phantoms for the examples of a Space: drawn from ellipses of grey, like those used to test computed tomography.
 
-No patient was ever in them, and what is drawn by a formula has no owner. The head is that of Shepp and Logan (1974), in
-the contrast of Toft (1996); the others are ours.
+They show no patient, and nobody owns what a formula draws. The head is the phantom of Shepp and Logan (1974), with the
+contrast of Toft (1996); chest and abdomen are our own.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy.typing as npt
 from PIL import Image
 
 SIDE = 256
-# Each: grey that is added, half axes, centre (x, y), degrees; in units of half the side.
+# Grey value to add, half axes (x, y), centre (x, y), rotation in degrees; lengths in units of half the side.
 Ellipse = tuple[float, float, float, float, float, float]
 
 HEAD: tuple[Ellipse, ...] = (
@@ -52,18 +52,18 @@ PHANTOMS = {"head": HEAD, "chest": CHEST, "abdomen": ABDOMEN}
 def draw(
     ellipses: tuple[Ellipse, ...], *, scale: float = 1.0, turn: float = 0.0, noise: float = 0.0, seed: int = 0
 ) -> Image.Image:
-    """Draw a phantom, 8-bit grey.
+    """Draw a phantom of 256 x 256 pixels in 8-bit grey.
 
     Parameters
     ----------
     ellipses
-        What it is made of.
+        The parts that are added up.
     scale, turn
-        Size, and degrees.
+        Size relative to the original, and rotation in degrees.
     noise
-        Standard deviation of the grey values that are added, of 1.
+        Standard deviation of Gaussian noise, where white is 1.
     seed
-        Of the noise.
+        Seed of the noise.
     """
     axis = (np.arange(SIDE) + 0.5) / SIDE * 2 - 1
     x, y = np.meshgrid(axis / scale, -axis / scale)
@@ -80,7 +80,7 @@ def draw(
 
 
 def write_examples(folder: Path) -> list[Path]:
-    """Write every phantom four times into a folder: upright, smaller, turned, and noisy. Return the files."""
+    """Write each phantom four times into a folder (as it is, smaller, turned, noisy) and return the files."""
     folder.mkdir(exist_ok=True)
     variants: tuple[dict[str, float], ...] = ({}, {"scale": 0.8}, {"turn": 12.0}, {"noise": 0.05})
     written = []

@@ -1,8 +1,8 @@
-"""Our own wheel, built again from what is installed: no network, no build tool, and nothing that was not installed.
+"""roco's own wheel, rebuilt from the installation: without network or build tool, and with installed files only.
 
-Of an installation from a wheel, the files are those of its RECORD, and each has to be what RECORD says. Of an editable
-installation (``pip install --editable``), they are the package's folder. The metadata is that of the installation.
-The format: https://packaging.python.org/en/latest/specifications/binary-distribution-format/
+The files of an installation from a wheel are those in its RECORD, and each must have the hash that RECORD gives. Those
+of an editable installation (``pip install --editable``) are all in the package's folder. The metadata is the
+installation's. Format: https://packaging.python.org/en/latest/specifications/binary-distribution-format/
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import roco_search
 from roco_search.errors import InputError
 
 NAME, PACKAGE = "roco-search", "roco_search"
-_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest that a ZIP file knows: the same files are the same wheel
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date of the ZIP format: the same files always give the same wheel
 _WHEEL = "Wheel-Version: 1.0\nGenerator: roco\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
 _INCOMPRESSIBLE = (".safetensors",)
 _REQUIREMENT = re.compile(r"([A-Za-z0-9][\w.-]*)")
@@ -32,7 +32,7 @@ def build_wheel(folder: Path) -> Path:
     Raises
     ------
     InputError
-        If roco is not installed, a file is not as it was installed, or a clone has changed since.
+        If roco is not installed, or has changed since it was installed.
     """
     installed = _distribution()
     info = f"{PACKAGE}-{installed.version}.dist-info"
@@ -58,17 +58,17 @@ def build_wheel(folder: Path) -> Path:
 
 
 def requirements() -> list[str]:
-    """Return the names of what this installation requires, without what only an extra requires."""
+    """Return the names of the packages that this installation requires, without those of extras."""
     lines = _distribution().requires or []
     return [_name(line) for line in lines if "extra ==" not in line]
 
 
 def _distribution() -> Distribution:
-    again = "install it again, such as with `pip install .` in a clone"
+    again = "install it again, for example with `pip install .` in a clone"
     try:
         found = distribution(NAME)
     except PackageNotFoundError:
-        raise InputError(f"roco runs here without being installed, so it cannot be carried on; {again}.") from None
+        raise InputError(f"roco runs here without being installed, so its wheel cannot be built; {again}.") from None
     beside = Path(roco_search.__file__).parents[1] / "pyproject.toml"
     if found.version != roco_search.__version__ or (_is_editable(found) and not _is_fresh(found, beside)):
         raise InputError(f"roco has changed since it was installed; {again}.")
@@ -80,7 +80,7 @@ def _is_editable(found: Distribution) -> bool:
 
 
 def _is_fresh(found: Distribution, pyproject: Path) -> bool:
-    """Whether the metadata names what the project file requires now."""
+    """Whether the metadata names the packages that the project file requires now."""
     project = tomllib.loads(pyproject.read_text("utf-8"))["project"]
     wanted = {_name(line) for line in project["dependencies"]}
     return wanted == {_name(line) for line in found.requires or [] if "extra ==" not in line}
@@ -101,11 +101,11 @@ def _package_files(installed: Distribution) -> Iterator[tuple[str, Path]]:
                 yield f"{PACKAGE}/{'/'.join(parts)}", path
         return
     for entry in installed.files or ():
-        if entry.parts[0] != PACKAGE or entry.hash is None:  # what pip compiled has no hash
+        if entry.parts[0] != PACKAGE or entry.hash is None:  # bytecode that pip compiled has no hash
             continue
         path = Path(str(entry.locate()))
         if entry.hash.mode != "sha256" or _digest(path.read_bytes()) != entry.hash.value:
-            raise InputError(f"{path} is not as it was installed; install roco again.")
+            raise InputError(f"{path} has changed since it was installed; install roco again.")
         yield str(entry), path
 
 

@@ -1,4 +1,4 @@
-"""The Classify tab: an image or a DICOM file, labels as chips, bars with probabilities, and the heat map."""
+"""The Classify tab: an image and labels give probabilities as bars, and a heat map for each label."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from roco_search.classify import Classifier, Mode, Prediction, split_labels
 from roco_search.errors import InputError
 from roco_search.web import markup
 from roco_search.web.desk import Desk
-from roco_search.web.http.uploads import Brought, take
+from roco_search.web.http.uploads import UploadedImage, read_upload
 from roco_search.web.tabs import Changes, html, report_errors
 
 SETS: dict[str, tuple[Mode, list[str]]] = {
@@ -21,7 +21,7 @@ SETS: dict[str, tuple[Mode, list[str]]] = {
     "Body part": ("exclusive", ["head", "neck", "chest", "abdomen", "pelvis", "spine", "hand"]),
     "Chest findings": ("multi-label", ["normal", "pneumonia", "pleural effusion", "pneumothorax", "cardiomegaly"]),
 }
-MODES: list[tuple[str, Mode]] = [("One of the labels", "exclusive"), ("Findings, each for itself", "multi-label")]
+MODES: list[tuple[str, Mode]] = [("One of the labels", "exclusive"), ("Findings, each on its own", "multi-label")]
 MOST_LABELS = 20
 LONGEST_LABEL = 100
 ASKING: dict[str, Any] = {
@@ -34,9 +34,9 @@ ASKING: dict[str, Any] = {
 
 @dataclass(slots=True)
 class Looked:
-    """The image that a page has brought, and what was said of it."""
+    """The image that a page has uploaded, the labels, and the prediction."""
 
-    brought: Brought | None = None
+    brought: UploadedImage | None = None
     prediction: Prediction | None = None
     labels: tuple[str, ...] = ()
 
@@ -47,9 +47,9 @@ class ClassifyTab:
     Parameters
     ----------
     desk
-        Whose model classifies.
+        Has the model.
     uploads
-        The folder of what a person brings.
+        The folder of uploaded files.
     """
 
     def __init__(self, desk: Desk, uploads: Path) -> None:
@@ -62,14 +62,17 @@ class ClassifyTab:
                 self.labels = gr.Dropdown(
                     sorted({label for _, words in SETS.values() for label in words}), value=labels, multiselect=True,
                     allow_custom_value=True, max_choices=MOST_LABELS, label="Labels", elem_id="roco-labels",
-                    info="Write one and press Enter; remove one with its ✕.",
+                    info="Type a label and press Enter; ✕ removes it.",
                 )  # fmt: skip
                 with gr.Row():
                     self.sets = [gr.Button(name, size="sm", min_width=90, elem_classes="roco-set") for name in SETS]
-                self.mode = gr.Radio(MODES, value=mode, label="How the labels are meant", elem_id="roco-mode")
+                self.mode = gr.Radio(MODES, value=mode, label="The image shows", elem_id="roco-mode")
                 self.button = gr.Button("Classify", variant="primary", elem_id="roco-classify")
             with gr.Column(scale=3, min_width=320):
-                self.status = html(markup.note("Drop an image to begin; it is not kept."), elem_id="roco-told")
+                self.status = html(
+                    markup.note("Drop an image to begin. It is deleted as soon as it has been read."),
+                    elem_id="roco-told",
+                )
                 self.result = html("", js_on_load="roco.result(element)", elem_id="roco-result")
         self._listen()
 
@@ -91,21 +94,21 @@ class ClassifyTab:
         if file is None:
             return {}
         try:
-            brought = take(file, self._uploads, self._desk.encoder)
+            brought = read_upload(file, self._uploads, self._desk.encoder)
         except InputError as error:
             return {self.upload: None, self.status: markup.note(str(error), error=True)}
         return {**self._answer(Looked(brought), labels, mode), self.upload: None}
 
     @report_errors
     def ask(self, looked: Looked, labels: list[str], mode: str) -> Changes:
-        """Classify the same image by other labels."""
+        """Classify the same image with other labels."""
         if looked.brought is None:
             return {self.status: markup.note("Drop an image first.")}
         return self._answer(looked, labels, mode)
 
     @report_errors
     def explain(self, looked: Looked) -> Changes:
-        """Draw the heat map of each label: all cost as much as one."""
+        """Draw the heat map of every label, which costs as much as that of one."""
         from PIL import Image
 
         from roco_search.classify.heat import draw, heat_maps
@@ -119,8 +122,8 @@ class ClassifyTab:
         heats = heat_maps(self._desk.encoder, brought.pixels, directions)
         maps = [(name, draw(brought.pixels, heat)) for name, heat in zip(names, heats, strict=True)]
         picture = markup.image(Image.fromarray(brought.pixels), maps, brought.title)
-        told_of = "The heat map shows what the model looked at; choose a label to see its own."
-        return {self.result: markup.bars(prediction) + picture, self.status: markup.note(told_of)}
+        done = "The heat map shows what the model looked at; select a label to see its own."
+        return {self.result: markup.bars(prediction) + picture, self.status: markup.note(done)}
 
     def _answer(self, looked: Looked, labels: list[str], mode: str) -> Changes:
         from PIL import Image
@@ -132,16 +135,18 @@ class ClassifyTab:
         picture = markup.image(Image.fromarray(brought.pixels), [], brought.title)
         names = tuple(label.name for label in classifier.labels)
         return {
-            self.status: markup.note("Now the heat map is being made: the image is looked at 144 times…"),
+            self.status: markup.note("Drawing the heat map: the model looks at the image 144 times…"),
             self.result: markup.bars(prediction) + picture,
             self.looked: replace(looked, prediction=prediction, labels=names),
         }
 
     def _classifier(self, labels: list[str], mode: str) -> Classifier:
         if len(labels) > MOST_LABELS or any(len(label) > LONGEST_LABEL for label in labels):
-            raise InputError(f"At most {MOST_LABELS} labels of {LONGEST_LABEL} letters; remove some.")
+            raise InputError(
+                f"Use at most {MOST_LABELS} labels of at most {LONGEST_LABEL} characters; remove or shorten some."
+            )
         if not labels:
-            raise InputError("There is no label; write one and press Enter.")
+            raise InputError("There is no label; type one and press Enter.")
         if len(labels) == 1 and mode == "exclusive":
-            raise InputError("One label alone always gets 100 %; add another, or take it as a finding.")
+            raise InputError("A single label always gets 100 %; add another, or choose findings.")
         return Classifier(self._desk.encoder, split_labels(labels), cast("Mode", mode))

@@ -17,12 +17,12 @@ from roco_search.web.tabs import Changes, html, report_errors
 if TYPE_CHECKING:
     from markupsafe import Markup
 
-METHODS = {"pca": "PCA: at once", "umap": "UMAP: slower, keeps neighbours together"}
+METHODS = {"pca": "PCA: immediate", "umap": "UMAP: slower, keeps neighbours together"}
 MOST_BARS = 12
 
 
 class LibraryTab:
-    """The tab, made inside the current Gradio context; its content is made when it is first looked at.
+    """The tab, made inside the current Gradio context; its content is filled in when it is selected.
 
     Parameters
     ----------
@@ -34,22 +34,20 @@ class LibraryTab:
 
     def __init__(self, desk: Desk, tab: gr.Tab) -> None:
         self._desk = desk
-        self.status = html(markup.note("The library is being read…"), elem_id="roco-holdings")
+        self.status = html(markup.note("Reading the library…"), elem_id="roco-holdings")
         gr.Markdown("## Map", elem_id="roco-map-title")
         with gr.Row():
             color = gr.Radio(
                 [(title, name) for name, title in TITLES.items()],
                 value="modality",
-                label="Colours",
+                label="Colour by",
                 elem_id="roco-color",
             )
             methods = [(METHODS[name], name) for name in sorted(available_methods())]
-            method = gr.Radio(
-                methods, value="pca", label="Laid out by", elem_id="roco-method", visible=len(methods) > 1
-            )
-            guess = gr.Checkbox(True, label="Let the model say what headers do not", elem_id="roco-map-guess")
+            method = gr.Radio(methods, value="pca", label="Layout", elem_id="roco-method", visible=len(methods) > 1)
+            guess = gr.Checkbox(True, label="Let the model guess what headers do not state", elem_id="roco-map-guess")
         html("", js_on_load="roco.map(element)", elem_id="roco-map")
-        with gr.Accordion("Not readable, and not images", open=False):
+        with gr.Accordion("Files without a readable image", open=False):
             self.refused = html("", elem_id="roco-refused")
         for control, name in ((color, "color"), (method, "method"), (guess, "guess")):
             control.change(None, [control], None, js=f"(value) => {{ roco.setMap('{name}', value); }}")

@@ -1,4 +1,4 @@
-"""The Search tab: a text, an image or both; filters of what the library holds; a gallery of what was found."""
+"""The Search tab: words, an image or both; filters by what the library holds; a gallery of the hits."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import gradio as gr
 
 from roco_search.errors import InputError
 from roco_search.web import markup
-from roco_search.web.desk import Desk, Found, Query, Upload, Where
-from roco_search.web.http.uploads import take
+from roco_search.web.desk import Conditions, Desk, Found, Query, Upload
+from roco_search.web.http.uploads import read_upload
 from roco_search.web.tabs import Changes, html, report_errors
 
 FILTERS = {"modality": "Modality", "body-part": "Body part", "view": "View", "folder": "Folder"}
@@ -26,10 +26,10 @@ ASKING: dict[str, Any] = {
 
 @dataclass(slots=True)
 class Session:
-    """What one page has asked for so far, and what it shows of it."""
+    """What one page has searched for, and the hits that it shows: their cards as HTML, and their number."""
 
     query: Query = field(default_factory=Query)
-    where: Where = field(default_factory=Where)
+    conditions: Conditions = field(default_factory=Conditions)
     items: str = ""
     count: int = 0
 
@@ -42,9 +42,9 @@ class SearchTab:
     desk
         Answers for the library.
     tabs
-        All tabs: this one comes to the front when "more like this" is asked for elsewhere.
+        All tabs: this one comes to the front when "More like this" is pressed in another.
     uploads
-        The folder of what a person brings.
+        The folder of uploaded files.
     """
 
     def __init__(self, desk: Desk, tabs: gr.Tabs, uploads: Path) -> None:
@@ -52,7 +52,7 @@ class SearchTab:
         self.session = gr.State(Session(), time_to_live=3600)
         with gr.Row(elem_id="roco-ask"):
             self.text = gr.Textbox(
-                label="What to look for", placeholder="brain MRI", lines=1, max_lines=1, max_length=1000, scale=8,
+                label="Search for", placeholder="brain MRI", lines=1, max_lines=1, max_length=1000, scale=8,
                 elem_id="roco-text",
             )  # fmt: skip
             self.button = gr.Button("Search", variant="primary", scale=1, min_width=110, elem_id="roco-search")
@@ -60,7 +60,7 @@ class SearchTab:
             with gr.Column(scale=1, min_width=250):
                 self._make_filters()
             with gr.Column(scale=4, min_width=320):
-                here = f"{desk.status().frames:,} images are here."
+                here = f"The library holds {desk.status().frames:,} images."
                 self.status = html(markup.note(here), elem_id="roco-status")
                 self.gallery = html("", js_on_load="roco.gallery(element); roco.settle()", elem_id="roco-gallery")
                 self.more = gr.Button("Show more", visible=False, elem_id="roco-more")
@@ -79,11 +79,11 @@ class SearchTab:
                 )
                 for name, label in FILTERS.items()
             ]  # fmt: skip
-            self.guess = gr.Checkbox(False, label="Let the model say what headers do not", elem_id="roco-guess")
-            self.series = gr.Checkbox(True, label="One hit a series", elem_id="roco-series")
-            self.upload = gr.File(label="An image to look for", height=150, elem_id="roco-upload")
+            self.guess = gr.Checkbox(False, label="Let the model guess what headers do not state", elem_id="roco-guess")
+            self.series = gr.Checkbox(True, label="One hit per series", elem_id="roco-series")
+            self.upload = gr.File(label="Find images like this one", height=150, elem_id="roco-upload")
             self.chip = html("", elem_id="roco-brought")
-            self.forget = gr.Button("Forget the image", size="sm", visible=False, elem_id="roco-forget")
+            self.forget = gr.Button("Remove the image", size="sm", visible=False, elem_id="roco-forget")
 
     def _listen(self) -> None:
         results = [self.status, self.gallery, self.more, self.session]
@@ -91,7 +91,7 @@ class SearchTab:
         asked = [self.session, self.text, *choices]
         brought = [self.upload, self.chip, self.forget]
         gr.on([self.text.submit, self.button.click], self.search, asked, results, api_name="search", **ASKING)
-        # Chosen by a person, not set by the page: `input`.
+        # `input` is what a person changes; `change` would also fire when the page itself sets a value.
         gr.on([choice.input for choice in choices], self.refine, asked, results, **ASKING)
         self.more.click(self.go_on, [self.session], results, **ASKING)
         self.upload.upload(self.bring, [self.upload, *asked], [*results, *brought], **ASKING)
@@ -100,39 +100,39 @@ class SearchTab:
 
     @report_errors
     def search(self, session: Session, text: str, *choices: Any) -> Changes:
-        """Look for the words, and for the image that was brought, if there is one."""
-        return self._begin(Query(text, session.query.upload), _where(choices))
+        """Search for the words, together with the uploaded image, if there is one."""
+        return self._begin(Query(text, session.query.upload), _conditions(choices))
 
     @report_errors
     def refine(self, session: Session, _text: str, *choices: Any) -> Changes:
-        """Ask the same again under other conditions; note them where nothing was asked yet."""
+        """Repeat the search under other conditions; before the first search, only note them."""
         if session.query == Query():
-            return {self.session: replace(session, where=_where(choices))}
-        return self._begin(session.query, _where(choices))
+            return {self.session: replace(session, conditions=_conditions(choices))}
+        return self._begin(session.query, _conditions(choices))
 
     @report_errors
     def go_on(self, session: Session) -> Changes:
-        """Show the next page below what is there."""
-        return self._shown(session, self._desk.find(session.query, session.where, offset=session.count))
+        """Show the next hits below the others."""
+        return self._shown(session, self._desk.find(session.query, session.conditions, offset=session.count))
 
     @report_errors
     def like(self, session: Session, event: gr.EventData) -> Changes:
-        """Look for what is like a picture of the library, under the conditions that are set."""
+        """Search for images like one of the library, under the conditions that are set."""
         frame_id = event._data.get("id")
         if not isinstance(frame_id, int):
-            raise InputError("That is no picture of the library; search again.")
-        changes = self._begin(Query(like=frame_id), session.where)
+            raise InputError("That is not an image of the library; search again.")
+        changes = self._begin(Query(like=frame_id), session.conditions)
         return {**changes, **self._without_upload(), self.text: "", self._tabs: gr.Tabs(selected="search")}
 
     @report_errors
     def bring(self, file: str | None, _session: Session, text: str, *choices: Any) -> Changes:
-        """Look for what is like an uploaded image, together with the words, if there are any."""
+        """Search for images like an uploaded one, together with the words, if there are any."""
         if file is None:
             return {}
         try:
-            brought = take(file, self._uploads, self._desk.encoder)
+            brought = read_upload(file, self._uploads, self._desk.encoder)
             upload = Upload(brought.vector, brought.content, brought.title)
-            changes = self._begin(Query(text, upload), _where(choices))
+            changes = self._begin(Query(text, upload), _conditions(choices))
         except InputError as error:
             return {self.upload: None, self.status: markup.note(str(error), error=True)}
         return {
@@ -144,17 +144,17 @@ class SearchTab:
 
     @report_errors
     def drop(self, _session: Session, text: str, *choices: Any) -> Changes:
-        """Go on without the image that was brought."""
+        """Search without the uploaded image."""
         if text.strip():
-            return {**self._begin(Query(text), _where(choices)), **self._without_upload()}
+            return {**self._begin(Query(text), _conditions(choices)), **self._without_upload()}
         nothing = {self.gallery: "", self.more: gr.update(visible=False), self.status: markup.note("")}
-        return {**nothing, self.session: Session(where=_where(choices)), **self._without_upload()}
+        return {**nothing, self.session: Session(conditions=_conditions(choices)), **self._without_upload()}
 
     def _without_upload(self) -> Changes:
         return {self.upload: None, self.chip: "", self.forget: gr.update(visible=False)}
 
-    def _begin(self, query: Query, where: Where) -> Changes:
-        return self._shown(Session(query, where), self._desk.find(query, where))
+    def _begin(self, query: Query, conditions: Conditions) -> Changes:
+        return self._shown(Session(query, conditions), self._desk.find(query, conditions))
 
     def _shown(self, session: Session, found: Found) -> Changes:
         session = replace(
@@ -171,23 +171,23 @@ class SearchTab:
 
     def _summary(self, session: Session, found: Found) -> str:
         if not session.count:
-            return "Nothing passes all of these conditions; leave out a filter."
+            return "No image matches all of these filters; remove one."
         what = "images, the best first"
         if session.query.like is not None and (frame := self._desk.frame(session.query.like)) is not None:
             what = f"images like {self._desk.name(frame.path)}"
         folded = sum(hit.folded for _, hit in found.hits)
-        twins = f" Not shown: near-duplicates of these ({folded})." if folded else ""
+        twins = f" Near-duplicates left out: {folded}." if folded else ""
         return f"{session.count} of {found.total:,} {what}, in {found.seconds:.2f} s.{twins}"
 
 
-def _where(choices: tuple[Any, ...]) -> Where:
+def _conditions(choices: tuple[Any, ...]) -> Conditions:
     *lists, guess, per_series = choices
     modality, body_part, view, folder = (tuple(values or ()) for values in lists)
-    return Where(modality, body_part, view, folder, guess=bool(guess), per_series=bool(per_series))
+    return Conditions(modality, body_part, view, folder, guess=bool(guess), per_series=bool(per_series))
 
 
 def _choices(desk: Desk) -> dict[str, list[tuple[str, str]]]:
-    """Return the choices of each filter, with how many pictures each has, and by what the server knows them."""
+    """Return the choices of each filter: a label with the number of pictures, and the value that is sent back."""
     found = desk.holdings()
     terms = {"modality": found.modality, "body-part": found.body_part, "view": found.view}
     choices = {name: [(f"{term} ({n:,})", term) for term, n in values.items()] for name, values in terms.items()}

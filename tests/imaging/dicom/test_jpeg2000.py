@@ -6,18 +6,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from openjpeg.utils import decode, encode_array
+from imagecodecs import jpeg2k_decode, jpeg2k_encode
 from pydicom.encaps import encapsulate
 from pydicom.uid import JPEG2000Lossless
 
 from roco_search.imaging import open_image
 from roco_search.imaging.dicom.codestream import Codestream, read_codestream
-from roco_search.imaging.dicom.jpeg2000 import decode_halved, halvings
+from roco_search.imaging.dicom.jpeg2000 import decode_lower, halvings
 from tests.imaging.test_reduction import dicom, picture
 
 
 def encoded(values: np.ndarray, bits: int) -> bytes:
-    return encode_array(values, bits_stored=bits, photometric_interpretation=2)
+    return bytes(jpeg2k_encode(values, reversible=True, bitspersample=bits, codecformat="j2k"))
 
 
 def lower(values: np.ndarray) -> np.ndarray:
@@ -33,16 +33,16 @@ def lower(values: np.ndarray) -> np.ndarray:
 def test_values_are_those_of_the_standards_transform(bits: int) -> None:
     values = (picture(640, 512) * (2**bits - 1)).astype(np.uint8 if bits == 8 else np.uint16)
     frame = encoded(values, bits)
-    np.testing.assert_array_equal(decode(frame), values)
+    np.testing.assert_array_equal(jpeg2k_decode(frame), values)
     expected = values.astype(np.int64)
     for times in (1, 2, 3):
         expected = lower(expected)
-        found = decode_halved(frame, read_codestream(frame), times)
+        found = decode_lower("jpeg2k", frame, read_codestream(frame), times)
         assert found is not None and found.dtype == np.uint16
         np.testing.assert_array_equal(found, np.clip(expected, 0, 2**bits - 1))
 
 
-STREAM = Codestream(2500, 2048, 1, 12, signed=False, subsampled=False, halvings=5)
+STREAM = Codestream(2500, 2048, 1, 12, signed=False, halvings=5)
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ STREAM = Codestream(2500, 2048, 1, 12, signed=False, subsampled=False, halvings=
     ],
 )
 def test_how_often_it_is_halved(stream: Codestream, factor: int, times: int) -> None:
-    assert halvings(stream, factor) == times
+    assert halvings("jpeg2k", stream, factor) == times
 
 
 def test_a_codestream_tells_how_many_resolutions_it_holds() -> None:
@@ -76,8 +76,8 @@ def test_a_codestream_tells_how_many_resolutions_it_holds() -> None:
 def test_a_damaged_one_is_left_to_the_decoder_of_the_whole() -> None:
     frame = encoded((picture(640, 512) * 4095).astype(np.uint16), 12)
     stream = read_codestream(frame)
-    assert decode_halved(b"no codestream", stream, 2) is None
-    assert decode_halved(frame, stream._replace(rows=600), 2) is None
+    assert decode_lower("jpeg2k", b"no codestream", stream, 2) is None
+    assert decode_lower("jpeg2k", frame, stream._replace(rows=600), 2) is None
 
 
 @pytest.mark.parametrize("attributes", [{"PixelPaddingValue": 0}, {"PixelRepresentation": 1}, {"BitsStored": 16}])

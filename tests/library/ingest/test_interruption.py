@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from roco_search.errors import LibraryBusy
+from roco_search.errors import Busy
 from tests.library.toy import Opened, ToyEncoder, assert_same_library, draw, draw_pages, spoil
 
 RUN = """
@@ -102,7 +102,7 @@ def test_second_writer_is_refused_and_readers_are_not(tmp_path: Path) -> None:
     fill(scans, 40)
     process = start(tmp_path / "library", scans)
     try:
-        with pytest.raises(LibraryBusy, match=f"process {process.pid}"):
+        with pytest.raises(Busy, match=f"process {process.pid}"):
             for _ in range(200):
                 Opened(tmp_path / "library", ToyEncoder()).library.close()
                 time.sleep(0.01)

@@ -36,11 +36,11 @@ def assert_embedded_by(opened: Opened, encoder: ToyEncoder) -> None:
 
 def test_everything_is_embedded_again(filled: Opened) -> None:
     other = ToyEncoder(dim=40, seed=5, name="other")
-    report = filled.library.reembed(other, batch_size=4)
+    report = filled.reembed(other, batch_size=4)
     assert (report.complete, report.files, report.frames, report.removed) == (True, 22, 24, 0)
     assert_embedded_by(filled, other)
     assert filled.library.search(other.encode_texts(["chest"]), 99)[0].shape == (1, 24)
-    assert filled.library.reembed(other).files == 0
+    assert filled.reembed(other).files == 0
 
 
 def test_interrupted_run_serves_the_old_and_goes_on(filled: Opened, scans: Path) -> None:
@@ -52,7 +52,7 @@ def test_interrupted_run_serves_the_old_and_goes_on(filled: Opened, scans: Path)
 
     before = filled.library.search(filled.encoder.encode_texts(["chest"]), 99)
     with pytest.raises(KeyboardInterrupt):
-        filled.library.reembed(Impatient(seed=5, name="other"), batch_size=4)
+        filled.reembed(Impatient(seed=5, name="other"), batch_size=4)
     status = filled.library.status()
     assert status.pending is not None and 8 <= status.pending.count < 16
     after = filled.library.search(filled.encoder.encode_texts(["chest"]), 99)
@@ -60,7 +60,7 @@ def test_interrupted_run_serves_the_old_and_goes_on(filled: Opened, scans: Path)
     draw(scans / "new.png", 99)
     assert filled.index(scans).indexed == 1
     other = ToyEncoder(seed=5, name="other")
-    report = filled.library.reembed(other)
+    report = filled.reembed(other)
     assert report.files == 23 - status.pending.count and report.complete
     assert_embedded_by(filled, other)
 
@@ -73,11 +73,11 @@ def test_another_pending_model_is_given_up(filled: Opened) -> None:
             return super().encode_images(images)
 
     with pytest.raises(KeyboardInterrupt):
-        filled.library.reembed(Impatient(seed=5), batch_size=4)
+        filled.reembed(Impatient(seed=5), batch_size=4)
     other = ToyEncoder(seed=6, name="third")
-    assert filled.library.reembed(other).complete
+    assert filled.reembed(other).complete
     assert_embedded_by(filled, other)
-    filled.library.reembed(ToyEncoder(seed=6, name="third"))
+    filled.reembed(ToyEncoder(seed=6, name="third"))
     assert_embedded_by(filled, other)
 
 
@@ -87,7 +87,7 @@ def test_gone_and_changed_files(filled: Opened, scans: Path) -> None:
     (scans / "plain").write_text("words now")
     spoil(scans / "06.png", 6)
     other = ToyEncoder(seed=5, name="other")
-    report = filled.library.reembed(other)
+    report = filled.reembed(other)
     assert (report.complete, report.removed, report.unavailable) == (True, 2, [])
     assert [Path(entry.path).name for entry in filled.library.status().skipped] == ["06.png"]
     assert_embedded_by(filled, other)
@@ -98,16 +98,16 @@ def test_unavailable_files_hold_the_switch_back(filled: Opened, scans: Path, tmp
     filled.index(disk)
     disk.rename(tmp_path / "unmounted")
     other = ToyEncoder(seed=5, name="other")
-    report = filled.library.reembed(other)
+    report = filled.reembed(other)
     assert not report.complete
     assert [Path(entry.path).name for entry in report.unavailable] == ["a.png"]
-    assert "--prune-missing" in report.unavailable[0].reason
+    assert "mount its disk" in report.unavailable[0].reason
     assert filled.library.search(filled.encoder.encode_texts(["chest"]), 99)[0].shape == (1, 25)
-    report = filled.library.reembed(other, prune_missing=True)
+    report = filled.reembed(other, prune_missing=True)
     assert (report.complete, report.removed, report.files) == (True, 1, 0)
     assert_embedded_by(filled, other)
 
 
 def test_empty_library_has_nothing_to_embed(opened: Opened) -> None:
     with pytest.raises(LibraryEmpty, match="roco index PATH"):
-        opened.library.reembed(ToyEncoder(seed=5))
+        opened.reembed(ToyEncoder(seed=5))

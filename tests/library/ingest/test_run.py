@@ -153,7 +153,7 @@ def test_nothing_about_the_patient_is_kept(opened: Opened, scans: Path) -> None:
     for keyword in ("PatientName", "PatientID", "SeriesInstanceUID", "StudyInstanceUID", "SOPInstanceUID"):
         assert str(dataset[keyword].value).encode() not in content, keyword
     with Library.open(opened.directory) as library:
-        [frame] = library.frames([1]).values()
+        [frame] = library.frames.get([1]).values()
         assert (frame.modality, frame.rows, frame.columns) == ("CT", 128, 128)
         assert frame.series is not None and len(frame.series) == 32 and frame.series != frame.study
 

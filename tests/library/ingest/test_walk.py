@@ -64,7 +64,7 @@ def test_odd_names_round_trip(opened: Opened, scans: Path) -> None:
     assert report.indexed == len(names)
     assert sorted(os.fsencode(Path(path).name) for path in opened.paths()) == sorted(names)
     assert opened.index(scans).unchanged == len(names)
-    paths = [frame.path for frame in opened.library.frames(range(1, 6)).values()]
+    paths = [frame.path for frame in opened.library.frames.get(range(1, 6)).values()]
     assert json.loads(json.dumps(paths)) == paths
     assert all(Path(path).exists() for path in paths)
     shutil.move(paths[0], scans / "plain.png")
@@ -77,7 +77,7 @@ def test_vanished_and_empty_roots_drop_nothing(opened: Opened, scans: Path, tmp_
     opened.index(scans)
     away = tmp_path / "away"
     scans.rename(away)
-    with pytest.raises(InputError, match=r"3 files stay .*--prune-missing"):
+    with pytest.raises(InputError, match=r"3 files stay .*`prune_missing=True`"):
         opened.index(scans)
     scans.mkdir()
     (scans / "README").write_text("mount point")

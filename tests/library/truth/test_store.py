@@ -1,7 +1,6 @@
 """The database: what it refuses, and in which words."""
 
 import os
-import resource
 import shutil
 import sqlite3
 import subprocess
@@ -13,8 +12,9 @@ import pytest
 
 from roco_search.errors import InputError, LibraryCorrupt, LibraryEmpty, LibraryNotFound, LibraryTooNew
 from roco_search.library import Library, default_library_path
+from roco_search.library.truth.connection import SCHEMA_VERSION
 from roco_search.library.truth.schema import migrations
-from roco_search.library.truth.store import SCHEMA_VERSION
+from tests.disk import files_up_to
 from tests.library.toy import Opened, ToyEncoder, draw
 
 REPOSITORY = str(Path(__file__).parents[3])
@@ -101,8 +101,7 @@ def test_verify_finds_vectors_that_do_not_fit(opened: Opened, scans: Path) -> No
     draw(scans / "b.png", 2)
     opened.index(scans)
     assert opened.library.verify().problems == []
-    with opened.library._store.transaction():
-        opened.library._store.write("UPDATE embedding_sets SET count = 9")
+    opened.execute("UPDATE embedding_sets SET count = 9")
     assert "do not fit" in opened.library.verify().problems[0]
 
 
@@ -172,15 +171,10 @@ def test_search_works_where_no_cache_can_be_written(opened: Opened, scans: Path)
     right = opened.library.search(opened.encoder.encode_texts(["chest"]), 5)
     matrix = opened.directory / "vectors.matrix"
     matrix.unlink()
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
-    try:
-        with Library.open(opened.directory) as library:
-            for mode in ("exact", "approximate"):
-                found = library.search(opened.encoder.encode_texts(["chest"]), 5, mode)
-                assert (found[0] == right[0]).all()
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    with files_up_to(100), Library.open(opened.directory) as library:
+        for mode in ("exact", "approximate"):
+            found = library.search(opened.encoder.encode_texts(["chest"]), 5, mode)
+            assert (found[0] == right[0]).all()
     assert sorted(path.name for path in opened.directory.glob("vectors*")) == []
 
 
@@ -224,7 +218,7 @@ def test_read_only_library_answers() -> None:
         assert run.returncode == 0, run.stderr
         answer, refusal, names = run.stdout.splitlines()
         assert answer == "(1, 3) 3"
-        assert "No permission" in refusal and "--library" in refusal
+        assert "No permission" in refusal and "another `directory`" in refusal
         assert names == "['library.db', 'writer.lock']"
 
 

@@ -16,7 +16,9 @@ from roco_search.library import Library
 from roco_search.library.directory import GRAPH
 from roco_search.library.vectors import graph
 from roco_search.library.vectors.graph import first_equal, graph_state, verify_graph
-from roco_search.library.vectors.index import HEADER, Generation, Mode, VectorIndex
+from roco_search.library.vectors.index import VectorIndex
+from roco_search.library.vectors.matrix import HEADER, Generation
+from roco_search.library.vectors.planner import Mode
 from tests.library.toy import Opened, ToyEncoder, draw
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from roco_search.library.vectors.index import VectorIndex
 from roco_search.library.vectors.matrix import Generation
-from roco_search.library.vectors.planner import LOAD_RATE, Choice
+from roco_search.library.vectors.planner import LOAD_RATE, Cost, Planner
 
 
 def yes() -> bool:
@@ -28,33 +28,61 @@ def graph(tmp_path: Path) -> Path:
     return path
 
 
+class Clock:
+    """Shows the seconds that a test lets pass."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
 def test_the_first_query_is_exact(graph: Path) -> None:
-    assert Choice().choose(graph, loaded=False, current=never) == "exact"
-    assert Choice().choose(graph, loaded=True, current=never) == "exact"
+    planner = Planner(graph, never)
+    assert not planner.prefers_graph()
+    planner.graph_loaded = True
+    assert not planner.prefers_graph()
 
 
 def test_the_graph_is_loaded_when_exact_searches_have_taken_as_long(graph: Path) -> None:
-    choice = Choice()
-    ways = []
+    clock = Clock()
+    planner = Planner(graph, yes, clock)
+    preferred = []
     for _ in range(12):  # an eighth of the second that loading takes
-        ways.append(choice.choose(graph, loaded=False, current=yes))
-        choice.measured("exact", 0.125, 1)
-    assert ways == ["exact"] * 8 + ["approximate"] * 4
+        preferred.append(planner.prefers_graph())
+        with planner.measured(approximate=False, queries=1):
+            clock.now += 0.125
+    assert preferred == [False] * 8 + [True] * 4
 
 
 def test_a_graph_that_is_stale_or_absent_is_not_loaded(graph: Path, tmp_path: Path) -> None:
-    choice = Choice(exact_spent=9, exact_count=90)
-    assert choice.choose(graph, loaded=False, current=lambda: False) == "exact"
-    assert choice.choose(tmp_path / "none", loaded=False, current=never) == "exact"
+    for planner in (Planner(graph, lambda: False), Planner(tmp_path / "none", never)):
+        planner.exact = Cost(seconds=9, queries=90)
+        assert not planner.prefers_graph()
+
+
+def test_loading_the_graph_is_not_a_cost_of_searching_it(graph: Path) -> None:
+    planner = Planner(graph, yes)
+    with planner.measured(approximate=True, queries=1):
+        planner.graph_loaded = True
+    assert planner.approximate == Cost()
+    with planner.measured(approximate=True, queries=3):
+        pass
+    assert planner.approximate.queries == 3
 
 
 def test_once_loaded_the_faster_one_answers(graph: Path) -> None:
-    choice = Choice(exact_spent=1, exact_count=10)
-    assert choice.choose(graph, loaded=True, current=never) == "approximate", "to learn what it costs"
-    choice.measured("approximate", 0.02, 10)
-    assert choice.choose(graph, loaded=True, current=never) == "approximate"
-    choice.measured("approximate", 50, 1)
-    assert choice.choose(graph, loaded=True, current=never) == "exact"
+    clock = Clock()
+    planner = Planner(graph, never, clock)
+    planner.exact, planner.graph_loaded = Cost(seconds=1, queries=10), True
+    assert planner.prefers_graph(), "to learn what it costs"
+    with planner.measured(approximate=True, queries=10):
+        clock.now += 0.02
+    assert planner.prefers_graph()
+    with planner.measured(approximate=True, queries=1):
+        clock.now += 50
+    assert not planner.prefers_graph()
 
 
 @pytest.fixture
@@ -86,7 +114,7 @@ def test_a_long_lived_process_comes_to_the_graph_by_itself(index: VectorIndex) -
     index.search(index.matrix[:1], 10, "approximate")  # builds and keeps the file
     again = VectorIndex(index.directory, index.generation, index.ids, index.matrix)
     now = iter(np.arange(0, 1e6, 5.0))
-    again.choice.clock = lambda: float(next(now))
+    again.planner.clock = lambda: float(next(now))
     again.search(again.matrix[:1], 10)
     assert again._graph is None, "nothing had been spent yet"
     again.search(again.matrix[:1], 10)

@@ -10,10 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from roco_search.library import Library
-from roco_search.library.directory import COARSE
+from roco_search.library.directory import PREFILTER
 from roco_search.library.vectors import prefilter as coarse_module
 from roco_search.library.vectors.index import Generation, VectorIndex, products
-from roco_search.library.vectors.prefilter import Coarse, write_coarse
+from roco_search.library.vectors.prefilter import Prefilter, write_prefilter
+from tests.disk import files_up_to
 from tests.library.toy import Opened, draw
 
 PARTS = [(100, "a"), (50, "b"), (10, "c")]
@@ -28,20 +29,20 @@ def unit(matrix: np.ndarray) -> np.ndarray:
     return (matrix / np.linalg.norm(matrix, axis=1, keepdims=True)).astype(np.float32)
 
 
-def made(matrix: np.ndarray, directory: Path, *, rows: int | None = None) -> Coarse:
+def made(matrix: np.ndarray, directory: Path, *, rows: int | None = None) -> Prefilter:
     """A copy of the first rows of a matrix."""
     parts = [(len(matrix) if rows is None else rows, "content")]
-    (directory / COARSE).unlink(missing_ok=True)
-    write_coarse(directory, matrix[:rows], parts)
-    found = Coarse.open(directory, matrix, parts)
+    (directory / PREFILTER).unlink(missing_ok=True)
+    write_prefilter(directory, matrix[:rows], parts)
+    found = Prefilter.open(directory, matrix, parts)
     assert found is not None
     return found
 
 
-def index_of(matrix: np.ndarray, directory: Path, coarse: Coarse | None) -> VectorIndex:
+def index_of(matrix: np.ndarray, directory: Path, prefilter: Prefilter | None) -> VectorIndex:
     ids = np.arange(len(matrix), dtype=np.int64) * 3 + 7
     return VectorIndex(
-        directory, Generation("l", 1, "f", matrix.shape[1], len(matrix), int(ids[-1])), ids, matrix, coarse
+        directory, Generation("l", 1, "f", matrix.shape[1], len(matrix), int(ids[-1])), ids, matrix, prefilter
     )
 
 
@@ -98,39 +99,36 @@ def test_most_rows_are_ruled_out_and_never_read(tmp_path: Path, monkeypatch: pyt
 
 def test_it_is_of_the_content_it_was_made_from(tmp_path: Path) -> None:
     matrix = unit(np.random.default_rng(0).normal(size=(160, 8)))
-    write_coarse(tmp_path, matrix[:150], PARTS[:2])
+    write_prefilter(tmp_path, matrix[:150], PARTS[:2])
     for parts, rows in ((PARTS, 150), (PARTS[:2], 150), (PARTS[:1], None), ([(100, "z"), *PARTS[1:]], None)):
-        found = Coarse.open(tmp_path, matrix, parts)
+        found = Prefilter.open(tmp_path, matrix, parts)
         assert (None if found is None else len(found.codes)) == rows
-    (tmp_path / COARSE).write_bytes((tmp_path / COARSE).read_bytes()[:-1])
-    assert Coarse.open(tmp_path, matrix, PARTS) is None, "it is shorter than it says"
+    (tmp_path / PREFILTER).write_bytes((tmp_path / PREFILTER).read_bytes()[:-1])
+    assert Prefilter.open(tmp_path, matrix, PARTS) is None, "it is shorter than it says"
 
 
 def test_it_is_made_again_only_when_many_rows_are_new(tmp_path: Path) -> None:
     matrix = unit(np.random.default_rng(0).normal(size=(200, 8)))
-    write_coarse(tmp_path, matrix[:150], PARTS[:2])
-    before = (tmp_path / COARSE).stat().st_ino
-    write_coarse(tmp_path, matrix[:155], [*PARTS[:2], (5, "few")])
-    assert (tmp_path / COARSE).stat().st_ino == before
-    write_coarse(tmp_path, matrix, [*PARTS[:2], (50, "many")])
-    found = Coarse.open(tmp_path, matrix, [*PARTS[:2], (50, "many")])
+    write_prefilter(tmp_path, matrix[:150], PARTS[:2])
+    before = (tmp_path / PREFILTER).stat().st_ino
+    write_prefilter(tmp_path, matrix[:155], [*PARTS[:2], (5, "few")])
+    assert (tmp_path / PREFILTER).stat().st_ino == before
+    write_prefilter(tmp_path, matrix, [*PARTS[:2], (50, "many")])
+    found = Prefilter.open(tmp_path, matrix, [*PARTS[:2], (50, "many")])
     assert found is not None and len(found.codes) == 200 and found.equals(matrix)
 
 
 def test_a_small_matrix_has_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     matrix = unit(np.random.default_rng(0).normal(size=(150, 8)))
-    write_coarse(tmp_path, matrix, PARTS[:2])
+    write_prefilter(tmp_path, matrix, PARTS[:2])
     monkeypatch.setattr(coarse_module, "FROM", matrix.nbytes + 1)
-    write_coarse(tmp_path, matrix, PARTS[:2])
-    assert not (tmp_path / COARSE).exists()
+    write_prefilter(tmp_path, matrix, PARTS[:2])
+    assert not (tmp_path / PREFILTER).exists()
 
 
 def test_without_room_there_is_none_and_nothing_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(path: Path, write: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(coarse_module, "replace_file", full)
-    write_coarse(tmp_path, unit(np.ones((4, 8))), PARTS[:1])
+    with files_up_to(2):
+        write_prefilter(tmp_path, unit(np.ones((4, 8))), PARTS[:1])
     assert list(tmp_path.iterdir()) == []
 
 
@@ -138,7 +136,7 @@ def test_a_library_keeps_it_private_and_verify_finds_a_changed_byte(opened: Open
     for number in range(40):
         draw(scans / f"{number:02}.png", number)
     opened.index(scans)
-    path = opened.directory / COARSE
+    path = opened.directory / PREFILTER
     assert path.stat().st_mode & 0o777 == 0o600 and opened.library.verify().problems == []
     content = bytearray(path.read_bytes())
     content[-1] ^= 1

@@ -21,7 +21,7 @@ from roco_search.models import load_encoder
 from roco_search.models.catalogue import installed as place
 from roco_search.models.catalogue import names as catalog
 from roco_search.models.catalogue.archive import export_model, import_model
-from tests.models.conftest import files_up_to
+from tests.disk import files_up_to
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +117,7 @@ def test_export_refuses_what_it_should(models: Path, tmp_path: Path, clip_folder
     assert file.read_bytes() == b"mine"
     with pytest.raises(InputError, match="is a folder; name a file"):
         export_model(clip_folder, tmp_path)
-    with pytest.raises(InputError, match="could not be written to"):
+    with pytest.raises(InputError, match="cannot be written"):
         export_model(clip_folder, tmp_path / "missing" / "model.zip")
     with pytest.raises(ModelNotFound):
         export_model("nothing", tmp_path / "nothing.zip")

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from roco_search.errors import HubError, InputError, ModelNotFound, RocoError, StorageFull, UnsupportedModel
+from roco_search.errors import Busy, HubError, InputError, ModelNotFound, StorageFull, UnsupportedModel
 from roco_search.models import load_encoder
 from roco_search.models.catalogue import installed as place
 from roco_search.models.catalogue import names as catalog
 from roco_search.models.catalogue.pull import pull
-from tests.models.conftest import files_up_to
+from tests.disk import files_up_to
 from tests.models.hub_server import Hub, Repository
 
 NAME = "spicy03/CLIP-ROCO-v1"
@@ -111,7 +112,7 @@ def test_an_interrupted_pull_leaves_no_model_and_the_next_goes_on(
     published: Repository, hub: Hub, models: Path, clip_folder: Path
 ) -> None:
     hub.cut_after = {"model.safetensors": [30_000, 0, 0, 0, 0]}
-    with pytest.raises(HubError, match="what has come so far is kept"):
+    with pytest.raises(HubError, match="What has come so far is kept"):
         pull("clip-roco")
     assert nothing_is_here(models)
     with pytest.raises(ModelNotFound, match="roco model pull clip-roco"):
@@ -225,7 +226,7 @@ def test_a_gated_model_says_how_its_terms_are_accepted(
 
 
 def test_what_the_hub_does_not_have(published: Repository, hub: Hub, models: Path) -> None:
-    with pytest.raises(ModelNotFound, match="The hub has no org/nothing, or it is private"):
+    with pytest.raises(ModelNotFound, match="The hub has no model org/nothing, or it is private"):
         pull("org/nothing")
     with pytest.raises(ModelNotFound, match=f"{NAME} has no such revision"):
         pull("clip-roco", "v9")
@@ -303,7 +304,10 @@ def test_shards_are_tied_by_their_index(hub: Hub, clip_folder: Path, tmp_path: P
 
 
 def test_two_pulls_of_one_model_do_not_mix(published: Repository, models: Path) -> None:
-    with place.staging("clip-roco", "elsewhere"), pytest.raises(RocoError, match="Another roco is at work"):
+    with (
+        place.staging("clip-roco", "elsewhere"),
+        pytest.raises(Busy, match=f"clip-roco is being changed by process {os.getpid()}"),
+    ):
         pull("clip-roco")
     assert nothing_is_here(models)
     assert not pull("clip-roco").already

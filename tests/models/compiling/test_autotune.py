@@ -47,9 +47,9 @@ class Forms(ImagePlan):
     def forms(self):  # type: ignore[override]
         def run(pixels: np.ndarray) -> np.ndarray:
             self.used += len(pixels)
-            return self._encoder.exact(pixels[:1]).repeat(len(pixels), axis=0)
+            return self._exact(pixels[:1]).repeat(len(pixels), axis=0)
 
-        return {"fp32": lambda: self._encoder.exact, "quick": lambda: run}
+        return {"fp32": lambda: self._exact, "quick": lambda: run}
 
 
 def pixels(count: int) -> np.ndarray:
@@ -57,7 +57,7 @@ def pixels(count: int) -> np.ndarray:
 
 
 def test_a_short_run_stays_in_fp32_and_a_long_one_measures_once(encoder: OnnxEncoder) -> None:
-    plan = Forms(encoder)
+    plan = Forms(encoder.checkpoint, encoder.exact)
     plan(pixels(8))
     assert plan.used == 0 and plan.recorded() is None
     plan._seen = AFTER
@@ -68,10 +68,10 @@ def test_a_short_run_stays_in_fp32_and_a_long_one_measures_once(encoder: OnnxEnc
 
 
 def test_what_is_recorded_is_used_at_once_if_many_are_expected(encoder: OnnxEncoder) -> None:
-    first = Forms(encoder)
+    first = Forms(encoder.checkpoint, encoder.exact)
     first._seen = AFTER
     first(pixels(4))
-    few, many = Forms(encoder), Forms(encoder)
+    few, many = Forms(encoder.checkpoint, encoder.exact), Forms(encoder.checkpoint, encoder.exact)
     few.expect(10)
     many.expect(10_000)
     few(pixels(4))
@@ -80,31 +80,31 @@ def test_what_is_recorded_is_used_at_once_if_many_are_expected(encoder: OnnxEnco
 
 
 def test_a_record_of_another_machine_or_a_form_that_is_not_here_does_not_count(encoder: OnnxEncoder) -> None:
-    plan = Forms(encoder)
+    plan = Forms(encoder.checkpoint, encoder.exact)
     plan._seen = AFTER
     plan(pixels(4))
     place = folder_of(encoder.fingerprint) / "image-plan.json"
     record = json.loads(place.read_text())
     for change in ({"machine": {}}, {"chosen": "analogue"}):
         place.write_text(json.dumps(record | change))
-        assert Forms(encoder).recorded() is None
+        assert Forms(encoder.checkpoint, encoder.exact).recorded() is None
     place.write_text("{")
-    assert Forms(encoder).recorded() is None
+    assert Forms(encoder.checkpoint, encoder.exact).recorded() is None
 
 
 def test_a_form_that_cannot_be_loaded_ahead_gives_way_to_fp32(
     encoder: OnnxEncoder, caplog: pytest.LogCaptureFixture
 ) -> None:
-    first = Forms(encoder)
+    first = Forms(encoder.checkpoint, encoder.exact)
     first._seen = AFTER
     first(pixels(4))
 
     class Broken(Forms):
         @property
         def forms(self):  # type: ignore[override]
-            return {"fp32": lambda: self._encoder.exact, "quick": lambda: 1 / 0}
+            return {"fp32": lambda: self._exact, "quick": lambda: 1 / 0}
 
-    plan = Broken(encoder)
+    plan = Broken(encoder.checkpoint, encoder.exact)
     plan.expect(10_000)
     given = np.random.default_rng(0).normal(size=(2, 3, 192, 192)).astype(np.float32)
     np.testing.assert_array_equal(plan(given), encoder.exact(given))
@@ -116,7 +116,7 @@ def test_bf16_is_faithful_on_the_embedded_model(encoder: OnnxEncoder) -> None:
     random = np.random.default_rng(0)
     images = [np.clip(random.normal(100, 60, (224, 224, 1)).cumsum(0) % 255, 0, 255) for _ in range(6)]
     prepared = encoder._preprocessing([image.astype(np.uint8).repeat(3, axis=2) for image in images])
-    plan = ImagePlan(encoder)
+    plan = ImagePlan(encoder.checkpoint, encoder.exact)
     found = plan.forms["bf16"]()(prepared)
     assert (found * encoder.exact(prepared)).sum(axis=1).min() >= 0.999 > FAITHFUL
 

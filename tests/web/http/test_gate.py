@@ -11,7 +11,7 @@ import pytest
 from roco_search.errors import InputError
 from roco_search.web.desk import Desk
 from roco_search.web.http.gate import Rate, is_loopback
-from roco_search.web.http.uploads import take
+from roco_search.web.http.uploads import read_upload
 from tests.web.conftest import Site, serve
 
 IMAGE = "/roco/image/1.jpg"
@@ -138,7 +138,7 @@ def test_a_message_can_name_no_file_but_an_upload(site: Site, scans: Path, tmp_p
 
 def test_what_was_not_uploaded_is_neither_read_nor_deleted(site: Site, scans: Path) -> None:
     with pytest.raises(InputError, match="was not uploaded"):
-        take(scans / "CT_small.dcm", site.folder / "uploads", site.desk.encoder)
+        read_upload(scans / "CT_small.dcm", site.folder / "uploads", site.desk.encoder)
     assert (scans / "CT_small.dcm").exists()
 
 

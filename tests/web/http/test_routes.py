@@ -23,7 +23,7 @@ from tests.web.conftest import Site, serve
 
 def ids(desk: Desk) -> dict[str, int]:
     """Frame ids by file name."""
-    frames = desk.ask(lambda library: library.frames(range(1, 99)))
+    frames = desk.ask(lambda library: library.frames.get(range(1, 99)))
     return {Path(frame.path).name: frame.id for frame in frames.values()}
 
 
@@ -99,7 +99,7 @@ def test_thumbnails_are_kept_privately_within_bounds_and_follow_their_file(tmp_p
     for number in range(4):
         one = tmp_path / f"{number}.png"
         Image.fromarray(chance.integers(0, 256, (200, 200), dtype=np.uint8)).save(one)
-        (frame,) = desk.ask(lambda library: library.frames([1])).values()
+        (frame,) = desk.ask(lambda library: library.frames.get([1])).values()
         frames.append(
             type(frame)(**{**{n: getattr(frame, n) for n in frame.__slots__}, "id": number, "path": str(one)})
         )
@@ -120,7 +120,7 @@ def test_thumbnails_are_kept_privately_within_bounds_and_follow_their_file(tmp_p
 
 def test_the_map_has_every_picture_once(site: Site) -> None:
     found = site.ask("/roco/map.json?method=pca&guess=true").json
-    frames = site.desk.ask(lambda library: library.frames(range(1, 99)))
+    frames = site.desk.ask(lambda library: library.frames.get(range(1, 99)))
     assert found["ids"] == sorted(frames) and len(found["x"]) == len(found["y"]) == len(frames)
     for colouring in found["colourings"].values():
         assert sum(colouring["counts"]) == len(colouring["of"]) == len(frames)

@@ -23,14 +23,13 @@ import yaml
 from roco_search.errors import HubError, InputError
 from roco_search.models import load_encoder
 from roco_search.models.catalogue.names import EMBEDDED
-from roco_search.web.desk import Query, Where
+from roco_search.web.desk import Conditions, Query
 from roco_search.web.space.app import example_desk
-from roco_search.web.space.export import ExportedSpace, export_space
+from roco_search.web.space.export import ExportedSpace, export_space, push_space
 from roco_search.web.space.phantoms import PHANTOMS, draw
-from roco_search.web.space.push import push_space
 from roco_search.web.space.wheel import build_wheel, requirements
+from tests.models.hub_server import TOKEN, Hub, serve
 from tests.web.conftest import Site
-from tests.web.space.space_server import TOKEN, Hub, serve
 
 ROOT = Path(__file__).parents[3]
 
@@ -81,7 +80,7 @@ def test_pip_takes_the_wheel_and_what_it_installs_makes_the_same_wheel(exported:
     assert (tmp_path / wheel.name).read_bytes() == wheel.read_bytes()
     altered = tmp_path / "site" / "roco_search" / "errors.py"
     altered.write_text(altered.read_text() + "\n")
-    assert "is not as it was installed" in again().stderr
+    assert "has changed since it was installed" in again().stderr
 
 
 def test_a_clone_that_has_changed_since_is_not_carried_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,7 +117,7 @@ def test_another_model_goes_along_with_what_it_needs(tmp_path: Path) -> None:
     assert "model/model.safetensors" in exported.files and "model/pytorch_model.bin" not in exported.files
     lines = (tmp_path / "space" / "requirements.txt").read_text()
     assert "torch==" in lines and "transformers==" in lines
-    assert "without a model card" in (tmp_path / "space" / "README.md").read_text()
+    assert "has no model card" in (tmp_path / "space" / "README.md").read_text()
     assert json.loads((tmp_path / "space" / "roco-space.json").read_text())["model"] == "model"
 
 
@@ -132,7 +131,7 @@ def test_a_space_is_renewed_and_nothing_else_is_touched(exported: ExportedSpace,
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "app.py").write_text("mine")
     for folder in (tmp_path / "thesis", tmp_path / "thesis" / "app.py"):
-        with pytest.raises(InputError, match="holds other things"):
+        with pytest.raises(InputError, match="contains other files"):
             export_space(folder, "roco-mini")
     assert (tmp_path / "thesis" / "app.py").read_text() == "mine"
 
@@ -169,14 +168,14 @@ def small(exported: ExportedSpace, tmp_path: Path) -> Path:
 
 def test_a_pushed_space_is_the_exported_one_and_private(hub: Hub, small: Path) -> None:
     assert push_space(small, "org/demo") == f"{hub.endpoint}/spaces/org/demo"
-    assert (hub.created["org/demo"]["sdk"], hub.created["org/demo"]["type"]) == ("gradio", "space")
-    assert hub.created["org/demo"]["visibility"] == "private"
+    (created,) = hub.created
+    assert (created["sdk"], created["type"], created["visibility"]) == ("gradio", "space", "private")
     files = {path.relative_to(small).as_posix(): path.read_bytes() for path in small.rglob("*") if path.is_file()}
-    assert hub.spaces["org/demo"] == {name: data for name, data in files.items() if not name.startswith(".git/")}
-    hub.spaces["org/demo"] |= {"roco_search-0.0.1-py3-none-any.whl": b"old", "notes.md": b"theirs"}
+    assert hub.files("org/demo") == {name: data for name, data in files.items() if not name.startswith(".git/")}
+    hub.pushed |= {"org/demo/roco_search-0.0.1-py3-none-any.whl": b"old", "org/demo/notes.md": b"theirs"}
     push_space(small, "org/demo")
-    assert "roco_search-0.0.1-py3-none-any.whl" not in hub.spaces["org/demo"]
-    assert hub.spaces["org/demo"]["notes.md"] == b"theirs"
+    assert "roco_search-0.0.1-py3-none-any.whl" not in hub.files("org/demo")
+    assert hub.files("org/demo")["notes.md"] == b"theirs"
 
 
 def test_what_the_hub_refuses_is_said_in_words(
@@ -235,7 +234,7 @@ def test_the_space_runs_from_its_own_requirements_and_answers_the_same(exported:
             running.wait(30)
     with example_desk(exported.folder, tmp_path / "here") as desk:
         for text, gallery in zip(("brain MRI", "chest X-ray"), found, strict=True):
-            expected = desk.find(Query(text), Where())
+            expected = desk.find(Query(text), Conditions())
             names = re.findall(r'roco-name">([^<]*)<', gallery)
             assert names == [desk.name(hit.path) for _, hit in expected.hits] and len(names) == 12
             scores = [float(score) for score in re.findall(r"<b>(-?[\d.]+)</b>", gallery)]
@@ -254,13 +253,13 @@ def _wait(running: subprocess.Popen[bytes], place: Path) -> Site:
 
 
 def test_on_the_hub_it_listens_for_its_own_name_and_frame(monkeypatch: pytest.MonkeyPatch) -> None:
-    from roco_search.web.space.app import where
+    from roco_search.web.space.app import space_address
 
     monkeypatch.delenv("PORT", raising=False)
-    assert where().host == "127.0.0.1" and not where().rules.public
+    assert space_address().host == "127.0.0.1" and not space_address().rules.public
     monkeypatch.setenv("SPACE_ID", "org/demo")
     monkeypatch.setenv("SPACE_HOST", "org-demo.hf.space")
-    there = where()
+    there = space_address()
     assert (there.host, there.port, there.rules.public) == ("0.0.0.0", 7860, True)
     assert "https://huggingface.co" in there.rules.framed_by
 

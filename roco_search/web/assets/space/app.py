@@ -16,6 +16,6 @@ if __name__ == "__main__":
     with tempfile.TemporaryDirectory(prefix="roco-") as unpacked:
         zipfile.ZipFile(wheel).extractall(unpacked)
         sys.path.insert(0, unpacked)
-        from roco_search.web.space.app import run
+        from roco_search.web.space.app import run_space
 
-        run(HERE)
+        run_space(HERE)

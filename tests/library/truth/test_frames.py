@@ -12,13 +12,13 @@ from tests.library.toy import Opened, draw, draw_pages
 
 
 def beside(opened: Opened, path: Path, number: int = 0) -> list[tuple[str, int]]:
-    chosen = opened.library.listing.frame_id(str(path), number)
+    chosen = opened.library.frames.id_of(str(path), number)
     assert chosen is not None
-    (frame,) = opened.library.frames([chosen]).values()
+    (frame,) = opened.library.frames.get([chosen]).values()
     assert (frame.path, frame.frame) == (str(path), number)
-    ids = opened.library.listing.beside(frame)
+    ids = opened.library.frames.beside(frame)
     assert frame.id in ids
-    return [(Path(found.path).name, found.frame) for found in opened.library.frames(ids).values()]
+    return [(Path(found.path).name, found.frame) for found in opened.library.frames.get(ids).values()]
 
 
 def test_neighbours_of_a_picture(opened: Opened, scans: Path) -> None:
@@ -35,5 +35,5 @@ def test_neighbours_of_a_picture(opened: Opened, scans: Path) -> None:
         "a", "b", "c", "d", "pages.tiff", "pages.tiff", "pages.tiff", "y.png", "z.png",
     ]  # fmt: skip
     assert beside(opened, scans / "deeper" / "x.png") == [("x.png", 0)]
-    assert opened.library.listing.frame_id(str(scans / "a"), 1) is None
-    assert opened.library.listing.frame_id("/nowhere", 0) is None
+    assert opened.library.frames.id_of(str(scans / "a"), 1) is None
+    assert opened.library.frames.id_of("/nowhere", 0) is None

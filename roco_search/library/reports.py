@@ -1,56 +1,22 @@
-"""What the library hands to its callers: rows, and reports of what was done. Plain data, no behaviour."""
+"""What a library reports of itself and of a long run: plain data, and the protocol by which a run reports progress."""
 
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from roco_search.library.truth.embeddings import EmbeddingSet
+
 
 class Progress(Protocol):
-    """Someone who wants to know how far a long run is."""
+    """Follows a long run."""
 
     def start(self, total_files: int) -> None:
-        """Begin; so many files have to be read."""
+        """Begin; `total_files` have to be read."""
 
     def advance(self, files: int, frames: int) -> None:
-        """So many more files and frames are done and stored."""
+        """Count `files` and `frames` more as done and stored."""
 
     def stop(self) -> None:
         """End, finished or not."""
-
-
-@dataclass(frozen=True, slots=True)
-class EmbeddingSet:
-    """The vectors of one model. (`last_id`, `count`) tell its state exactly: vectors are only added and removed."""
-
-    id: int
-    model: str
-    fingerprint: str
-    dim: int
-    image_size: int
-    logit_scale: float
-    state: str
-    count: int
-    last_id: int
-
-
-@dataclass(frozen=True, slots=True)
-class StoredFrame:
-    """One picture as the library knows it; `frame` counts from 0, `series` and `study` are keyed hashes."""
-
-    id: int
-    path: str
-    frame: int
-    frames: int
-    modality: str | None
-    body_part: str | None
-    view: str | None
-    laterality: str | None
-    rows: int | None
-    columns: int | None
-    series: str | None
-    study: str | None
-    series_number: int | None
-    instance_number: int | None
-    localizer: bool | None
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -62,12 +28,31 @@ class Skipped:
 
 
 @dataclass(slots=True)
+class ReembedReport:
+    """What one run of `Library.reembed` did.
+
+    `complete` is True if the library now answers with the new model. It is False while `unavailable` names files that
+    could not be read now: their old vectors are still needed.
+    """
+
+    library: str
+    model: str
+    files: int = 0
+    frames: int = 0
+    removed: int = 0
+    unavailable: list[Skipped] = field(default_factory=list)
+    complete: bool = False
+    seconds: float = 0.0
+
+
+@dataclass(slots=True)
 class IndexReport:
     """What one run of `Library.index` did.
 
     All counts are of files, apart from `frames`: pictures embedded or taken over from an equal file in this run.
     `skipped` and `not_images` list every such file under the given roots, also those remembered from earlier runs.
-    `images_per_second` is `frames` by `seconds`. `warnings` are sentences for the person.
+    `images_per_second` is `frames` by `seconds`. `warnings` are sentences for the person. `reembedding` is what a
+    re-embedding did before; if that is not complete, nothing else was done.
     """
 
     library: str
@@ -82,29 +67,12 @@ class IndexReport:
     seconds: float = 0.0
     images_per_second: float = 0.0
     warnings: list[str] = field(default_factory=list)
-
-
-@dataclass(slots=True)
-class ReembedReport:
-    """What one run of `Library.reembed` did.
-
-    `complete` tells whether the library now answers with the new model. It does not while `unavailable` names
-    files that could not be read now and whose old vectors are therefore still needed.
-    """
-
-    library: str
-    model: str
-    files: int = 0
-    frames: int = 0
-    removed: int = 0
-    unavailable: list[Skipped] = field(default_factory=list)
-    complete: bool = False
-    seconds: float = 0.0
+    reembedding: ReembedReport | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class RootStatus:
-    """A folder or file that was indexed: is it there now, and how many images come from it."""
+    """A folder or file that was indexed: whether it exists now, and how many images come from it."""
 
     path: str
     frames: str
@@ -116,7 +84,7 @@ class RootStatus:
 class LibraryStatus:
     """What a library holds. Sizes are in bytes.
 
-    `matrix` and `graph` are "current", "stale" or "absent", the graph also "behind": what was added since is not in it.
+    `matrix` and `graph` are "current", "stale" or "absent"; the graph can also be "behind", lacking what came since.
     """
 
     library: str

@@ -1,0 +1,36 @@
+"""The Classify tab without a browser: it classifies as ``roco classify`` does, and keeps nothing."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from pydicom.data import get_testdata_file
+
+from roco_search.classify import classify
+from roco_search.imaging import open_image
+from roco_search.models import load_encoder
+from tests.web.conftest import Site
+
+
+def test_an_image_is_classified_as_roco_classify_does(site: Site) -> None:
+    source = Path(str(get_testdata_file("CT_small.dcm", download=False)))
+    status, result, *_ = site.call("bring_1", [site.upload(source), None, ["CT", "MRI"], "exclusive"])
+    (prediction,) = classify(load_encoder("roco-mini", "cpu"), [next(open_image(source))], ["CT", "MRI"])
+    values = re.findall(r'roco-label">([^<]*)<.*?roco-value">([\d.]+) %', result)
+    assert values == [(entry.label, f"{100 * entry.probability:.1f}") for entry in prediction.labels]
+    assert "heat map" in status
+    _, drawn, _ = site.call("explain", [None])
+    assert drawn.count("data-layer=") == 3 and drawn.count("data:image/jpeg;base64") == 3
+    _, several, _ = site.call("ask", [None, ["pneumonia"], "multi-label"])
+    assert "against its opposite" in several and several.count("roco-label") == 1
+    told, *_ = site.call("ask", [None, ["one"], "exclusive"])
+    assert "always gets 100 %" in told and 'role="alert"' in told
+
+
+def test_a_file_that_is_no_image_is_refused_and_deleted(site: Site, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("Doe^Jane was here")
+    file = site.upload(tmp_path / "notes.txt")
+    status, *_ = site.call("bring_1", [file, None, ["a", "b"], "exclusive"])
+    assert "cannot be used as an image" in status and "Doe" not in status
+    assert not Path(str(file["path"])).exists()

@@ -1,0 +1,30 @@
+"""What goes wrong in a handler is shown in the tab, and nothing else of the page changes."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from roco_search.errors import InputError
+from roco_search.web.tabs import Changes, report_errors
+
+
+class Tab:
+    status = "status"
+
+    @report_errors
+    def fail(self, error: Exception) -> Changes:
+        raise error
+
+
+def test_a_refusal_is_shown_as_it_is_worded() -> None:
+    (shown,) = Tab().fail(InputError("Write <what> to look for.")).items()
+    assert shown[0] == "status" and "Write &lt;what&gt; to look for." in shown[1] and 'role="alert"' in shown[1]
+
+
+def test_of_an_unexpected_error_only_the_type_is_shown_and_logged(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.ERROR, "roco"):
+        changes = Tab().fail(ValueError("PatientName is Doe^Jane"))
+    assert list(changes) == ["status"] and "ValueError" in changes["status"]
+    assert "ValueError in fail" in caplog.text and "Doe" not in caplog.text + changes["status"]
