@@ -241,8 +241,8 @@ def test_a_full_disk_ends_the_run_with_one_sentence(data: TrainingData, tmp_path
 @pytest.mark.parametrize(
     ("change", "match"),
     [
-        ({"learning_rate": 1e-5}, r"learning-rate was 0.003; set that"),
-        ({"batch_size": 4}, r"batch-size was 6"),
+        ({"learning_rate": 1e-5}, r"`learning_rate` was 0.003; set that"),
+        ({"batch_size": 4}, r"`batch_size` was 6"),
     ],
 )
 def test_another_run_does_not_take_the_checkpoint(
