@@ -10,7 +10,8 @@ import typer
 
 from roco_search import __version__
 from roco_search.cli.commands import COMMANDS, add_commands, add_summaries, named
-from roco_search.cli.output import FAILED, say_error
+from roco_search.cli.output import FAILED, USAGE, say_error
+from roco_search.cli.usage import Misuse, ParserError, sentence
 from roco_search.errors import RocoError
 
 
@@ -77,9 +78,16 @@ def main() -> None:
 def answer(arguments: list[str]) -> int:
     """Run ``roco`` with arguments; return its exit code. What goes wrong ends in one sentence, never in a traceback."""
     try:
-        chosen(arguments)(arguments, prog_name="roco")
+        return int(chosen(arguments)(arguments, prog_name="roco", standalone_mode=False) or 0)
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+    except Misuse as error:
+        say_error(str(error))
+        return USAGE
+    except ParserError as error:
+        if message := sentence(error):
+            say_error(message)
+        return USAGE
     except RocoError as error:
         say_error(str(error))
     except BrokenPipeError:
@@ -92,6 +100,4 @@ def answer(arguments: list[str]) -> int:
             f"roco met a {type(error).__name__} that it did not expect; nothing in the library is lost. "
             "Run 'roco doctor', or set ROCO_DEBUG=1 to see where it happened and report that."
         )
-    else:
-        return 0
     return FAILED

@@ -1,4 +1,4 @@
-"""Options for the fields of a settings dataclass: what is not given is left to a preset or the default."""
+"""The options that commands share, what reads their values, and options made from a settings dataclass."""
 
 from __future__ import annotations
 
@@ -6,15 +6,101 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from functools import wraps
-from typing import Annotated, Any, get_type_hints
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, cast, get_args, get_type_hints
 
 import typer
 
-Table = Mapping[str, tuple[str, str]]
+from roco_search.cli.completion import installed_models
+from roco_search.cli.usage import refuse
+from roco_search.models import Device
+
+if TYPE_CHECKING:
+    from roco_search.imaging import FrameChoice
+
+LibraryOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--library",
+        envvar="ROCO_LIBRARY",
+        metavar="DIR",
+        help="The library's folder; without it, the one in your data directory.",
+        show_default=False,
+    ),
+]
+DeviceOption = Annotated[str, typer.Option(metavar="auto|cpu|cuda|mps", help="Where the model runs.")]
+ModelOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME|DIR",
+        help="The model; without it, the default one.",
+        show_default=False,
+        autocompletion=installed_models,
+    ),
+]
+UnderOption = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="Only the images in this folder.", show_default=False)
+]
+GuessOption = Annotated[
+    bool, typer.Option("--guess", help="Let the model say modality and body part where a header does not.")
+]
+RedactPathsOption = Annotated[
+    bool, typer.Option("--redact-paths", help="Leave out file names, which may name patients.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+JsonlOption = Annotated[bool, typer.Option("--jsonl", help="Print JSON Lines: one object a line.")]
+CsvOption = Annotated[bool, typer.Option("--csv", help="Print CSV with a header line.")]
+PathsOption = Annotated[bool, typer.Option("--paths", help="Print paths only, one a line.")]
+Print0Option = Annotated[bool, typer.Option("--print0", "-0", help="Print paths only, each ended by a NUL byte.")]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar, no notes and no summary.")]
+
+
+def one_of(option: str, value: str, choices: tuple[str, ...]) -> None:
+    """Refuse a value that is none of the choices."""
+    if value not in choices:
+        refuse(f"{option}: {value!r} is none of {', '.join(choices)}.")
+
+
+def checked_device(device: str) -> Device:
+    """Read ``--device``."""
+    one_of("--device", device, get_args(Device))
+    return cast("Device", device)
+
+
+def frame_choice(text: str | None) -> FrameChoice | None:
+    """Read ``--frames``."""
+    match text:
+        case None | "middle" | "all":
+            return text
+    if not text.isdecimal() or int(text) == 0:
+        refuse(f"--frames: {text!r} is neither middle, all, nor a number of frames.")
+    return int(text)
+
+
+def one_format(**asked: bool) -> str:
+    """Return the one output format that was asked for, by the name of its option; "table" where none was."""
+    chosen = [name for name, wanted in asked.items() if wanted]
+    if len(chosen) > 1:
+        options = [f"--{name}" for name in chosen]
+        refuse(f"{' and '.join(options)} are different outputs; choose one of them.")
+    return chosen[0] if chosen else "table"
+
+
+def in_panels(panels: Mapping[str, tuple[str, ...]]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Divide the options of a command among titled panels of its help; those that are not named come last."""
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        command.panels = {name: title for title, names in panels.items() for name in names}  # type: ignore[attr-defined]
+        return command
+
+    return decorate
+
+
+SettingsTable = Mapping[str, tuple[str, str]]
 """By the name of a field: its metavar ("on/off" for a switch), and what it does."""
 
 
-def with_settings(settings: type, table: Table) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def with_settings(settings: type, table: SettingsTable) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Give a command an option for each field of ``settings``; it gets those that were given as ``given``."""
     kinds = get_type_hints(settings)
     defaults = {entry.name: entry.default for entry in fields(settings)}
@@ -50,10 +136,10 @@ def with_settings(settings: type, table: Table) -> Callable[[Callable[..., None]
 
 def _option(name: str, kind: Any, default: Any, metavar: str, text: str) -> Any:
     if kind is bool:
-        told = f"{text} [default: {'on' if default else 'off'}]"
+        about = f"{text} [default: {'on' if default else 'off'}]"
         spelled = name.replace("_", "-")
-        return Annotated[bool | None, typer.Option(f"--{spelled}/--no-{spelled}", help=told, show_default=False)]
+        return Annotated[bool | None, typer.Option(f"--{spelled}/--no-{spelled}", help=about, show_default=False)]
     plain = str if kind not in (int, float) else kind  # a choice among words is checked with the others
     shown = f"{default:g}" if isinstance(default, float) else default
-    told = f"{text} [default: {shown}]"
-    return Annotated[plain | None, typer.Option(metavar=metavar, help=told, show_default=False)]
+    about = f"{text} [default: {shown}]"
+    return Annotated[plain | None, typer.Option(metavar=metavar, help=about, show_default=False)]

@@ -10,11 +10,11 @@ import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
+from typing import TYPE_CHECKING, Any
 
-import typer
-
-from roco_search.models import Device
+from roco_search.cli.render.tables import Cell, PathCell, Unbroken, draw_facts, draw_table
+from roco_search.cli.render.terminal import bold, shows_links, terminal_width, wrap
+from roco_search.cli.waiting import clear, give_way
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -36,39 +36,6 @@ FLAGS = {
 """Parameters whose flag is not their own name with hyphens."""
 _PARAMETER = re.compile(r"`([a-z]+(?:_[a-z]+)*)(?:=([^`]+))?`")
 
-LibraryOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--library",
-        envvar="ROCO_LIBRARY",
-        metavar="DIR",
-        help="The library's folder; without it, the one in your data directory.",
-        show_default=False,
-    ),
-]
-DeviceOption = Annotated[str, typer.Option(metavar="auto|cpu|cuda|mps", help="Where the model runs.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
-JsonlOption = Annotated[bool, typer.Option("--jsonl", help="Print JSON Lines: one object a line.")]
-CsvOption = Annotated[bool, typer.Option("--csv", help="Print CSV with a header line.")]
-PathsOption = Annotated[bool, typer.Option("--paths", help="Print paths only, one a line.")]
-Print0Option = Annotated[bool, typer.Option("--print0", "-0", help="Print paths only, each ended by a NUL byte.")]
-
-
-def checked_device(device: str) -> Device:
-    """Read ``--device``."""
-    if device not in get_args(Device):
-        raise typer.BadParameter(f"{device!r} is none of {', '.join(get_args(Device))}.", param_hint="--device")
-    return cast("Device", device)
-
-
-def one_format(**asked: bool) -> str:
-    """Return the one output format that was asked for, by the name of its option; "table" where none was."""
-    chosen = [name for name, wanted in asked.items() if wanted]
-    if len(chosen) > 1:
-        options = [f"--{name}" for name in chosen]
-        raise typer.BadParameter(f"{' and '.join(options)} are different outputs; choose one of them.")
-    return chosen[0] if chosen else "table"
-
 
 def out() -> Console:
     """Return the console for results. A pipe gets plain lines that are never folded."""
@@ -81,20 +48,29 @@ def err() -> Console:
     """Return the console for narration."""
     from rich.console import Console
 
+    give_way()
     return Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def say(message: str) -> None:
     """Print a message that is not a result to stderr; parameters in it are printed as flags."""
-    sys.stderr.write(f"{printable(with_flags(message))}\n")
-    sys.stderr.flush()
+    _narrate(message)
 
 
 def say_error(message: str) -> None:
     """Print what failed to stderr; parameters in it are printed as flags."""
-    from roco_search.cli.render.tables import bold
+    _narrate(message, "Error: ")
 
-    sys.stderr.write(f"{bold('Error:', sys.stderr, '31')} {printable(with_flags(message))}\n")
+
+def _narrate(message: str, prefix: str = "") -> None:
+    clear()
+    width = terminal_width(sys.stderr)
+    text = prefix + printable(with_flags(message))
+    if width is not None:
+        text = "\n".join(wrap(text, width, whole=True))
+    if prefix:
+        text = bold(prefix.rstrip(), sys.stderr, "31") + text.removeprefix(prefix.rstrip())
+    sys.stderr.write(f"{text}\n")
     sys.stderr.flush()
 
 
@@ -126,11 +102,13 @@ def _as_flag(parameter: re.Match[str]) -> str:
 
 def print_json(value: Any) -> None:
     """Print dataclasses, lists and dicts as JSON."""
+    clear()
     sys.stdout.write(json.dumps(value, indent=2, default=_plain) + "\n")
 
 
 def print_jsonl(value: Any) -> None:
     """Print a dataclass, list or dict as one line of JSON, at once: a reader may be waiting for it."""
+    clear()
     sys.stdout.write(json.dumps(value, default=_plain) + "\n")
     sys.stdout.flush()
 
@@ -153,19 +131,48 @@ def print_paths(paths: Iterable[str | Path], end: bytes = b"\n") -> None:
 
 def print_bytes(data: bytes) -> None:
     """Print bytes that need not be text: a file name is any bytes."""
+    clear()
     sys.stdout.flush()
     sys.stdout.buffer.write(data)
     sys.stdout.buffer.flush()
 
 
-def print_rows(columns: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str] = ()) -> None:
-    """Print a table; a terminal folds its last column, a pipe gets it whole. ``right`` names number columns."""
-    from roco_search.cli.render.tables import bold, draw_table, terminal_width
+def print_rows(columns: Sequence[str], rows: Sequence[Sequence[Cell]], right: Sequence[str] = ()) -> None:
+    """Print a table, fitted into a terminal; a pipe gets each row whole. ``right`` names number columns."""
+    shown = [[_printable(cell) for cell in row] for row in rows]
+    table = draw_table(columns, shown, right=right, width=terminal_width(), links=shows_links(sys.stdout))
+    _write([*(bold(line, sys.stdout) for line in table.head), *table.rows])
 
-    shown = [[printable(cell) for cell in row] for row in rows]
-    lines = draw_table(columns, shown, right=right, width=terminal_width())
-    sys.stdout.write(f"{bold(next(lines), sys.stdout)}\n" + "".join(f"{line}\n" for line in lines))
+
+def print_facts(facts: Sequence[tuple[str, Cell]]) -> None:
+    """Print names in bold, each with its value beside it."""
+    shown = [(name, _printable(value)) for name, value in facts]
+    lines = draw_facts(shown, width=terminal_width(), links=shows_links(sys.stdout))
+    _write(bold(name, sys.stdout) + value for name, value in lines)
+
+
+def print_line(text: str = "") -> None:
+    """Print a result that is a sentence, wrapped between words in a terminal."""
+    width = terminal_width()
+    lines = [printable(line) for line in text.split("\n")]
+    _write(lines if width is None else [part for line in lines for part in wrap(line, width, whole=True)])
+
+
+def path_cell(path: str | Path, note: str = "") -> PathCell:
+    """Return a path for a table, as it is seen from here."""
+    return PathCell(short_path(path), os.fspath(path), note)
+
+
+def _write(lines: Iterable[str]) -> None:
+    clear()
+    sys.stdout.write("".join(f"{line}\n" for line in lines))
     sys.stdout.flush()
+
+
+def _printable(cell: Cell) -> Cell:
+    if isinstance(cell, PathCell):
+        return PathCell(printable(cell.shown), cell.path, printable(cell.note))
+    return Unbroken(printable(cell)) if isinstance(cell, Unbroken) else printable(cell)
 
 
 def printable(text: str) -> str:

@@ -1,4 +1,8 @@
-"""Where the socket of a library's warm process lies, and whether it can be trusted."""
+"""Ask the warm process of a library, if there is one: find its socket, check that it can be trusted, hand a query over.
+
+Every `roco query` begins here, so nothing heavy is imported. Paths are text, because `pathlib` would be a third of what
+this file imports.
+"""
 
 import hashlib
 import json
@@ -12,28 +16,42 @@ from contextlib import suppress
 from roco_search import __version__
 from roco_search.system.folders import cache_folder, library_folder
 
-TELLING = ("ROCO_LIBRARY", "ROCO_MODEL", "ROCO_MODELS", "ROCO_CONFIG", "ROCO_CACHE", "ROCO_DEBUG")
-"""Variables that change what a query answers; a process with others is not asked."""
+ACCEPT_SECONDS = 0.25  # A process that is busy for longer is not waited for: a cold query takes hardly more.
+ACCEPTED, DECLINED = b"A", b"D"
+SETTINGS = ("ROCO_MODEL", "ROCO_MODELS", "ROCO_CONFIG", "ROCO_CACHE", "ROCO_DEBUG")
+TERMINAL = ("COLUMNS", "NO_COLOR", "TERM", "LANG")
 
 
-# Paths are text here, not `pathlib`'s, which would be a third of what a client imports.
+def ask(arguments: Sequence[str]) -> int | None:
+    """Let the warm process answer ``roco`` with these arguments; None if none can.
 
-
-def socket_folder() -> str:
-    """Return the folder of the sockets: in the user's runtime folder, else in the cache."""
-    if runtime := os.environ.get("XDG_RUNTIME_DIR"):
-        return os.path.join(runtime, "roco")  # noqa: PTH118
-    return f"{cache_folder()}/serve"
+    Returns
+    -------
+    int or None
+        The exit code, after everything has been printed.
+    """
+    if not arguments or arguments[0] != "query" or os.environ.get("ROCO_SERVE") == "off":
+        return None
+    with suppress(OSError, ValueError):
+        library = os.path.realpath(_library(arguments))
+        path = socket_of(library)
+        if is_private(path):
+            return _ask(path, library, arguments)
+    return None
 
 
 def socket_of(library: str) -> str:
-    """Return the socket for a library, by its real path. A socket's path has room for about a hundred bytes."""
-    name = hashlib.sha256(os.fsencode(library)).hexdigest()[:20]
-    return f"{socket_folder()}/{name}.sock"
+    """Return the path of the socket for a library, by its real path: in the runtime folder, else in the cache.
+
+    The path of a socket has room for about a hundred bytes.
+    """
+    runtime = os.environ.get("XDG_RUNTIME_DIR")
+    folder = os.path.join(runtime, "roco") if runtime else f"{cache_folder()}/serve"  # noqa: PTH118
+    return f"{folder}/{hashlib.sha256(os.fsencode(library)).hexdigest()[:20]}.sock"
 
 
 def is_private(path: str) -> bool:
-    """Whether a socket and its folder are this user's and nobody else can reach them."""
+    """Whether a socket and its folder belong to this user and nobody else can reach them."""
     try:
         folder, own = os.lstat(os.path.dirname(path)), os.lstat(path)  # noqa: PTH120
     except OSError:
@@ -43,35 +61,8 @@ def is_private(path: str) -> bool:
 
 
 def circumstances() -> dict[str, str | None]:
-    """Return what has to be the same for client and server."""
-    return {name: os.environ.get(name) for name in TELLING if name != "ROCO_LIBRARY"}
-
-
-ACCEPT_SECONDS = 0.25  # A process that is busy for longer is not waited for: a cold query takes hardly more.
-ACCEPTED, DECLINED = b"A", b"D"
-
-# These need what only this process has: its standard input, its viewer, a terminal that shows pictures.
-_ALONE = ("--queries", "--open", "--preview", "--html", "--copy-to", "--device", "-h", "--help")
-
-
-def ask(arguments: Sequence[str]) -> int | None:
-    """Let the warm process answer ``roco`` with these arguments; None if there is none that can.
-
-    Returns
-    -------
-    int or None
-        The exit code, after everything has been printed.
-    """
-    if not arguments or arguments[0] != "query" or os.environ.get("ROCO_SERVE") == "off":
-        return None
-    if any(argument == name or argument.startswith(f"{name}=") for argument in arguments for name in _ALONE):
-        return None
-    with suppress(OSError, ValueError):
-        library = os.path.realpath(_library(arguments))
-        path = socket_of(library)
-        if is_private(path):
-            return _ask(path, library, arguments)
-    return None
+    """Return the settings that change what a query answers: they must be the same for client and server."""
+    return {name: os.environ.get(name) for name in SETTINGS}
 
 
 def _library(arguments: Sequence[str]) -> str:
@@ -85,14 +76,13 @@ def _library(arguments: Sequence[str]) -> str:
 
 
 def _ask(path: str, library: str, arguments: Sequence[str]) -> int | None:
-    terminal = {name: os.environ[name] for name in ("COLUMNS", "NO_COLOR", "TERM", "LANG") if name in os.environ}
     request = {
         "roco": __version__,
         "library": library,
         "arguments": list(arguments),
-        "folder": os.getcwd(),  # noqa: PTH109 - pathlib is not needed otherwise
+        "folder": os.getcwd(),  # noqa: PTH109
         "circumstances": circumstances(),
-        "terminal": terminal,
+        "terminal": {name: os.environ[name] for name in TERMINAL if name in os.environ},
     }
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(ACCEPT_SECONDS)

@@ -24,9 +24,17 @@ MAX_REQUEST = 1 << 20
 REQUEST_SECONDS = 1.0
 
 Answer = Callable[[list[str]], int]
+Declines = Callable[[list[str]], bool]
 
 
-def serve(library: Path, idle_seconds: float, answer: Answer, ready: Callable[[], None] = lambda: None) -> int:
+def serve(
+    library: Path,
+    idle_seconds: float,
+    answer: Answer,
+    *,
+    declines: Declines = lambda _: False,
+    ready: Callable[[], None] = lambda: None,
+) -> int:
     """Answer queries for `library`; return how many were answered.
 
     Parameters
@@ -37,8 +45,10 @@ def serve(library: Path, idle_seconds: float, answer: Answer, ready: Callable[[]
         How long to wait for a query before ending.
     answer
         Runs ``roco`` with arguments and returns its exit code.
+    declines
+        Whether ``roco`` with these arguments needs something that only the asker's own process has.
     ready
-        Is called when queries can come.
+        Called when queries can come.
 
     Raises
     ------
@@ -63,7 +73,7 @@ def serve(library: Path, idle_seconds: float, answer: Answer, ready: Callable[[]
             except TimeoutError:
                 return answered
             with connection, suppress(OSError):
-                answered += _one(connection, served, answer)
+                answered += _one(connection, served, answer, declines)
 
 
 @contextmanager
@@ -92,13 +102,13 @@ def _listening(path: Path) -> Iterator[socket.socket]:
         yield listener
 
 
-def _one(connection: socket.socket, library: str, answer: Answer) -> bool:
-    """Read a request and answer it; False if it is not one for this process."""
+def _one(connection: socket.socket, library: str, answer: Answer, declines: Declines) -> bool:
+    """Read a request and answer it; False if this process cannot answer it."""
     connection.settimeout(REQUEST_SECONDS)
     streams: list[int] = []
     try:
         request = _read(connection)
-        if not _is_peer(connection) or not _fits(request, library):
+        if not _is_peer(connection) or not _fits(request, library) or declines(request["arguments"]):
             connection.sendall(DECLINED)
             return False
         connection.sendall(ACCEPTED)

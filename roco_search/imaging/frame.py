@@ -152,6 +152,17 @@ def check_cost(needed: int) -> None:
     """
     if needed > MAX_BYTES:
         raise UnreadableImage(
-            f"too large: showing it would take {needed / 1e9:.1f} GB of memory, where at most {MAX_BYTES / 1e9:.1f} "
+            f"too large: showing it would take {needed / 1e6:,.0f} MB of memory, where at most {MAX_BYTES / 1e6:,.0f} "
             "are used for one picture; make it smaller"
         )
+
+
+def upright(picture: npt.NDArray[np.uint8], orientation: int) -> npt.NDArray[np.uint8]:
+    """Return a picture as it is meant to be seen, by the orientation, 1 to 8, of EXIF and TIFF 6.0."""
+    if 5 <= orientation <= 8:
+        picture = picture.transpose(1, 0, 2)
+    if orientation in {2, 3, 6, 7}:
+        picture = picture[:, ::-1]
+    if orientation in {3, 4, 7, 8}:
+        picture = picture[::-1]
+    return picture

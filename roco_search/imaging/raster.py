@@ -1,14 +1,16 @@
-"""PNG, JPEG, TIFF, WebP and BMP become frames. None of their metadata is kept: EXIF can name a patient."""
+"""PNG, JPEG, WebP, BMP, AVIF and HEIC become frames. None of their metadata is kept: EXIF can name a patient."""
 
 import os
 from collections.abc import Iterator
+from importlib.util import find_spec
 from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageFile, UnidentifiedImageError
+from PIL import Image, ImageFile, UnidentifiedImageError, features
 
 from roco_search.errors import UnreadableImage
+from roco_search.imaging.deep import Grey, colours, over_black
 from roco_search.imaging.dicom.codecs import silence
 from roco_search.imaging.dicom.tags import Tags
 from roco_search.imaging.frame import (
@@ -17,18 +19,25 @@ from roco_search.imaging.frame import (
     FrameNumbers,
     Source,
     Window,
+    check_cost,
     check_size,
     choose_frames,
     reduction,
+    upright,
 )
-from roco_search.imaging.render import apply_window, average, robust_range, stretch, to_picture
+from roco_search.imaging.render import STRETCH
+from roco_search.imaging.sniff import AVIF, HEIF, brand, is_tiff
 
-FORMATS = ("PNG", "JPEG", "TIFF", "WEBP", "BMP")
-MULTI_FRAME = frozenset({"PNG", "TIFF", "WEBP"})
-_ORIENTATION = 0x0112  # EXIF and TIFF 6.0
-_PHOTOMETRIC_INTERPRETATION = 262  # TIFF 6.0; 0 is WhiteIsZero
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
+MULTI_FRAME = frozenset({"PNG", "WEBP", "AVIF"})
+_ORIENTATION = 0x0112  # EXIF
 _DEEP_MODES = frozenset({"I", "F", "I;16", "I;16L", "I;16B", "I;16N"})
 _ALPHA_MODES = frozenset({"LA", "La", "PA", "RGBA", "RGBa"})
+_MODE_BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2}  # that Pillow holds for a pixel; 4 of all others
+_FORMAT_BYTES = {"WEBP": 8, "AVIF": 8, "HEIF": 8}  # that the decoder holds beside it
+_PNG_SAMPLES = {0: 1, 2: 3, 4: 2, 6: 4}  # by colour type, with alpha
+_FRAME_CONTROL = 38  # Bytes of the least that an animated PNG holds for a frame.
+_MAX_SCANNED = 2 * 10**10  # Pixels that a decoder of progressive JPEG may go through, all scans together.
 
 
 def open_raster(
@@ -56,30 +65,89 @@ def open_raster(
     silence()
     # Another library in the process may have turned it on; half a radiograph in grey is worse than none.
     ImageFile.LOAD_TRUNCATED_IMAGES = False
+    with source.open("rb") as file:
+        head = file.read(32)
+        size = file.seek(0, os.SEEK_END)
+        file.seek(0)
+        if size == 0:
+            raise UnreadableImage("the file is empty; copy or export it again")
+        if not is_tiff(head):
+            yield from _open_with_pillow(file, head, size, window, frames, at_least)
+            return
+    from roco_search.imaging.tiff import open_tiff
+
+    yield from open_tiff(source, window, frames, at_least)
+
+
+def _open_with_pillow(
+    file: BinaryIO,
+    head: bytes,
+    size: int,
+    window: Window | None,
+    frames: FrameChoice | FrameNumbers,
+    at_least: int | None,
+) -> Iterator[Frame]:
     try:
-        with source.open("rb") as file:
-            _refuse_empty(file)
-            with Image.open(file, formats=FORMATS) as image:
-                check_size(*image.size)
-                count = getattr(image, "n_frames", 1) if image.format in MULTI_FRAME else 1
-                for index in choose_frames(count, frames):
-                    if count > 1:
-                        image.seek(index)
-                        check_size(*image.size)
-                    tags = _tags(image)
+        with Image.open(file, formats=_formats(head)) as image:
+            _check(image, head, file, size)
+            count = getattr(image, "n_frames", 1) if image.format in MULTI_FRAME else 1
+            if image.format == "PNG" and count * _FRAME_CONTROL > size:
+                raise UnreadableImage("it declares more frames than it can hold; copy or export it again")
+            for index in choose_frames(count, frames):
+                if count > 1:
+                    image.seek(index)
+                    check_size(*image.size)
+                tags = _tags(image)
+                if count == 1 and _is_deep_png(head):
+                    picture = _render_deep_png(file, image, window, at_least)
+                else:
                     if at_least is not None and image.format == "JPEG":
                         image.draft(None, (at_least, at_least))
-                    yield Frame(_render(image, window, at_least), tags, index, count)
+                    picture = _render(image, window, at_least)
+                yield Frame(picture, tags, index, count)
     except Image.DecompressionBombError:
         raise UnreadableImage("too large: its header declares a picture that would not fit; make it smaller") from None
     except UnidentifiedImageError:
         raise UnreadableImage("not a picture, though its name or its first bytes say so; export it again") from None
 
 
-def _refuse_empty(file: BinaryIO) -> None:
-    if file.seek(0, os.SEEK_END) == 0:
-        raise UnreadableImage("the file is empty; copy or export it again")
-    file.seek(0)
+def _formats(head: bytes) -> tuple[str, ...]:
+    """Return the formats to try. Raises `UnreadableImage` if a package is missing for one."""
+    kind = brand(head)
+    if kind in AVIF:
+        if not features.check("avif"):
+            raise UnreadableImage("an AVIF picture, which this Pillow does not read; pip install --upgrade pillow")
+        return ("AVIF",)
+    if kind in HEIF:
+        if find_spec("pillow_heif") is None:
+            raise UnreadableImage("a HEIC picture, for which a package is missing; pip install pillow-heif")
+        from pillow_heif import register_heif_opener
+
+        register_heif_opener()
+        return ("HEIF",)
+    return FORMATS
+
+
+def _check(image: Image.Image, head: bytes, file: BinaryIO, size: int) -> None:
+    """Refuse a picture by what its header says, before anything is decoded."""
+    check_size(*image.size)
+    pixels = image.width * image.height
+    each = 2 * _PNG_SAMPLES.get(head[25], 4) if _is_deep_png(head) else _MODE_BYTES.get(image.mode, 4)
+    each += _FORMAT_BYTES.get(str(image.format), 0)
+    if image.info.get("progressive"):
+        each += 2 * len(image.getbands())  # all coefficients at once
+        position = file.tell()
+        file.seek(0)
+        scans = file.read(size).count(b"\xff\xda") if pixels > 2**20 else 1
+        file.seek(position)
+        if pixels * scans > _MAX_SCANNED:
+            raise UnreadableImage("too large: its data goes over the picture too often; export it again")
+    check_cost(pixels * (each + 3))
+
+
+def _is_deep_png(head: bytes) -> bool:
+    """Tell whether a file is a PNG of 16 bits, of which Pillow reads the grey ones alone without losing 8 of them."""
+    return head.startswith(b"\x89PNG\r\n\x1a\n") and len(head) > 25 and head[24] == 16
 
 
 def _tags(image: Image.Image) -> Tags:
@@ -87,62 +155,56 @@ def _tags(image: Image.Image) -> Tags:
     return Tags(rows=rows, columns=columns)
 
 
+def _render_deep_png(
+    file: BinaryIO, image: Image.Image, window: Window | None, at_least: int | None
+) -> npt.NDArray[np.uint8]:
+    """Return a PNG of 16 bits a sample as uint8 RGB ``(height, width, 3)``, upright."""
+    import imagecodecs
+
+    file.seek(0)
+    values = imagecodecs.png_decode(file.read())
+    values = values.reshape(*values.shape[:2], -1)
+    channels = values.shape[2]
+    alpha = values[:, :, -1] if channels in {2, 4} else None
+    factor = 1 if alpha is not None else reduction(values.shape[0], values.shape[1], at_least)
+    if channels < 3:
+        picture = Grey(values[:, :, 0], 16).render(window, factor)
+    else:
+        picture = colours(values[:, :, :3], 16, window, factor)
+    return np.ascontiguousarray(upright(over_black(picture, alpha), _orientation(image)))
+
+
 def _render(image: Image.Image, window: Window | None, at_least: int | None) -> npt.NDArray[np.uint8]:
     """Return the current frame as uint8 RGB ``(height, width, 3)``, upright."""
     image.load()
     factor = reduction(image.height, image.width, at_least)
     if image.mode in _DEEP_MODES:
-        picture = _render_deep(image, window, factor)
+        picture = Grey(np.asarray(image), 16).render(window, factor)
     elif factor > 1 and image.mode in {"L", "RGB"} and "transparency" not in image.info:
         picture = np.asarray(image.reduce(factor).convert("RGB"))
     else:
         picture = _render_shallow(image)
-    return np.ascontiguousarray(_upright(picture, _orientation(image)))
-
-
-def _render_deep(image: Image.Image, window: Window | None, factor: int = 1) -> npt.NDArray[np.uint8]:
-    """Render grey values of more than 8 bits.
-
-    They are shown over the range of the data, not of the format: a 16-bit PNG of a radiograph holds 10 to 14
-    bits, and over the full 16 it would be black.
-    """
-    values = average(np.asarray(image), factor).astype(np.float32, copy=False)
-    shown = apply_window(values, window) if window else stretch(values, *robust_range(values))
-    # Pillow inverts a WhiteIsZero TIFF of 8 bits by itself, one of 16 bits not.
-    white_is_zero = image.format == "TIFF" and _tiff_tag(image, _PHOTOMETRIC_INTERPRETATION) == 0
-    return to_picture(shown, inverted=white_is_zero)
+    return np.ascontiguousarray(upright(picture, _orientation(image)))
 
 
 def _render_shallow(image: Image.Image) -> npt.NDArray[np.uint8]:
-    """Render bilevel, 8-bit grey, palette and colour images, what is transparent over black.
-
-    Black is the background of a radiograph; transparency over white would put a bright frame around it.
-    """
-    if image.mode in _ALPHA_MODES or "transparency" in image.info:
-        visible = image.convert("RGBA")
-        background = Image.new("RGBA", image.size, (0, 0, 0, 255))
-        return np.asarray(Image.alpha_composite(background, visible).convert("RGB"))
-    return np.asarray(image.convert("RGB"))
+    """Render bilevel, 8-bit grey, palette and colour images, what is transparent over black; some rows at a time."""
+    picture = np.empty((image.height, image.width, 3), np.uint8)
+    transparent = image.mode in _ALPHA_MODES or "transparency" in image.info
+    step = max(1, STRETCH // image.width)
+    for top in range(0, image.height, step):
+        rows = image.crop((0, top, image.width, min(top + step, image.height)))
+        if transparent:
+            visible = rows.convert("RGBA")
+            rows = Image.alpha_composite(Image.new("RGBA", visible.size, (0, 0, 0, 255)), visible)
+        picture[top : top + step] = np.asarray(rows.convert("RGB"))
+    return picture
 
 
 def _orientation(image: Image.Image) -> int:
-    """Return the EXIF orientation, 1 to 8. Pillow applies and removes that of a TIFF when it loads it."""
+    """Return the EXIF orientation, 1 to 8."""
     try:
         value = image.getexif().get(_ORIENTATION, 1)
     except Exception:  # Damaged EXIF says nothing about the pixels.
         return 1
     return value if value in range(1, 9) else 1
-
-
-def _upright(picture: npt.NDArray[np.uint8], orientation: int) -> npt.NDArray[np.uint8]:
-    if orientation >= 5:
-        picture = picture.transpose(1, 0, 2)
-    if orientation in {2, 3, 6, 7}:
-        picture = picture[:, ::-1]
-    if orientation in {3, 4, 7, 8}:
-        picture = picture[::-1]
-    return picture
-
-
-def _tiff_tag(image: Image.Image, tag: int) -> object:
-    return getattr(image, "tag_v2", {}).get(tag)

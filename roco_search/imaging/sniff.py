@@ -11,7 +11,8 @@ from roco_search.errors import UnreadableImage
 Kind = Literal["raster", "dicom"]
 
 HEAD = 1024  # One block: the preamble, the prefix and a few elements.
-RASTER_EXTENSIONS = frozenset({".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".tif", ".tiff", ".webp", ".bmp"})
+_RASTER_EXTENSIONS = ".png .jpg .jpeg .jpe .jfif .tif .tiff .webp .bmp .avif .heic .heif"
+RASTER_EXTENSIONS = frozenset(_RASTER_EXTENSIONS.split())
 DICOM_EXTENSIONS = frozenset({".dcm", ".dicom"})
 _BMP_HEADERS = frozenset({12, 40, 52, 56, 64, 108, 124})
 SHORT_VRS = frozenset(b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split())
@@ -73,9 +74,23 @@ def _read_head(path: Path) -> bytes | None:
         raise cannot_open(error) from None
 
 
+AVIF = frozenset({b"avif", b"avis"})
+HEIF = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"})
+
+
+def brand(head: bytes) -> bytes:
+    """Return the major brand of a file of the ISO base media format (ISO 14496-12 4.3); of another, nothing."""
+    return head[8:12] if head[4:8] == b"ftyp" else b""
+
+
+def is_tiff(head: bytes) -> bool:
+    """Tell whether a file that begins with `head` is TIFF or BigTIFF."""
+    return head.startswith((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"))
+
+
 def is_raster(head: bytes) -> bool:
-    """Tell whether a file that begins with `head` is PNG, JPEG, TIFF, WebP or BMP."""
-    if head.startswith((b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")):
+    """Tell whether a file that begins with `head` is PNG, JPEG, TIFF, WebP, BMP, AVIF or HEIC."""
+    if head.startswith((b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")) or is_tiff(head) or brand(head) in AVIF | HEIF:
         return True
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
         return True

@@ -4,13 +4,12 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from roco_search.errors import InputError, LibraryEmpty
+from roco_search.errors import LibraryEmpty
 from roco_search.library.directory import default_library_path, discard_caches, prepare, writer_lock
 from roco_search.library.faults import no_image_yet
 from roco_search.library.reports import IndexReport, LibraryHealth, LibraryStatus, Progress, Skipped
@@ -90,9 +89,7 @@ class Library:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     # What it is.
@@ -132,9 +129,7 @@ class Library:
 
     def path_hash(self, path: str) -> str:
         """Return what stands for a path in a shared report: useless without this library's own key."""
-        hashed = self._store.keyed_hash(path, "path")
-        assert hashed is not None
-        return hashed
+        return self._store.keyed_hash(path, "path") or ""
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:
@@ -147,11 +142,7 @@ class Library:
     def vectors(self) -> VectorIndex:
         """Return the index of the vectors, brought up to date first."""
         with self._store.snapshot():
-            try:
-                active = self.active()
-            except LibraryEmpty:
-                self._index = None
-                raise
+            active = self.active()
             if self._index is None or self._index.generation != Generation.of(self._store, active):
                 self._index = VectorIndex.open(self._store, active)
             return self._index
@@ -170,18 +161,9 @@ class Library:
         return self.embeddings(known)[0] if len(known) else None
 
     def embeddings(self, ids: Ids | None = None) -> Vectors:
-        """Return the vectors of frames.
+        """Return the vectors of frames, float32 ``(n, dim)`` of unit norm; row i is that of ``ids[i]``.
 
-        Parameters
-        ----------
-        ids
-            Frame ids, int64 ``(n,)``, in any order; None for all, in the order of `embedded`.
-
-        Returns
-        -------
-        vectors
-            float32 ``(n, dim)`` of unit norm, row i that of ``ids[i]``. All of them are a read-only map of the file,
-            which takes no memory until it is read.
+        `ids` are int64 in any order; None for all, in the order of `embedded`, as a read-only map of the file.
 
         Raises
         ------
@@ -197,37 +179,12 @@ class Library:
         return index.scores(query, index.rows_of(ids))
 
     def search(self, queries: Vectors, k: int, mode: Mode = "auto", among: Ids | None = None) -> tuple[Ids, Vectors]:
-        """Find the frames nearest to query vectors.
+        """Find the frames nearest to query vectors, float32 ``(q, dim)`` of unit norm.
 
-        Parameters
-        ----------
-        queries
-            float32 ``(q, dim)`` of unit norm.
-        k
-            The number of frames to find for each query, at least 1; limited to the number of frames searched.
-        mode
-            "exact", "approximate", or "auto": see `VectorIndex.search`.
-        among
-            Only these frames, by id, such as `frames.select` returns; None for all.
-
-        Returns
-        -------
-        ids, scores
-            Frame ids, int64, and cosine similarities, float32, both ``(q, k)``, best first.
-
-        Raises
-        ------
-        InputError
+        Return frame ids, int64, and cosine similarities, float32, both ``(q, k)``, best first. The parameters, and what
+        is refused, are those of `VectorIndex.search`.
         """
-        index = self.vectors()
-        if queries.ndim != 2 or queries.shape[1] != index.generation.dim:
-            raise InputError(
-                f"A query vector must have {index.generation.dim} values, as the library's do; this one has "
-                f"{queries.shape[-1]}. Make it with the library's own model."
-            )
-        if k < 1:
-            raise InputError("The number of hits must be at least 1; choose another `k`.")
-        return index.search(queries, k, mode, among)
+        return self.vectors().search(queries, k, mode, among)
 
     # What changes it. Each holds the writer's lock, so each can raise Busy, StorageFull and LibraryError.
 
@@ -268,10 +225,8 @@ class Library:
 
         Raises
         ------
-        InputError
-            If there is nothing to index: no such path, no image, or nothing left where images were.
-        LibraryEmpty
-            If there is nothing to embed anew.
+        InputError, LibraryEmpty
+            If there is nothing to index or to embed anew: no such path, no image, or none left where images were.
         ModelMismatch
         KeyboardInterrupt
             As it comes; all but the batch in flight is stored, and the next run continues.

@@ -1,7 +1,7 @@
 """A query becomes ranked, grouped hits.
 
 The rooms inside: `terms` (what a query is made of), `embedding` (one vector of it), `filters` (where to look),
-`grouping` (one hit for each group), `hits` (what comes out).
+`hits` (what comes out: one for each group).
 """
 
 from collections.abc import Sequence
@@ -17,8 +17,7 @@ from roco_search.library.truth.frames import Belonging
 from roco_search.models.encoder import Encoder
 from roco_search.search.embedding import embed, unit
 from roco_search.search.filters import Filters, resolve
-from roco_search.search.grouping import NEAR, GroupBy, RankedGroup, RankedGroups
-from roco_search.search.hits import Hit
+from roco_search.search.hits import NEAR, GroupBy, Hit, RankedGroup, RankedGroups
 from roco_search.search.terms import Term, read_query
 
 if TYPE_CHECKING:

@@ -1,7 +1,6 @@
 """Conditions of a query in a person's words, checked against what the library has."""
 
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -27,7 +26,7 @@ class Filters:
     Attributes
     ----------
     modality, body_part, view
-        DICOM's terms or what is commonly written for them, in any case, such as "CT", "chest", "lateral".
+        DICOM's terms or what people call them, in any case, such as "CT", "ultrasound", "chest", "lateral".
     under
         Folders and files.
     path
@@ -60,17 +59,15 @@ def resolve(library: Library, filters: Filters, guesses: "Guesses | None" = None
     """
     if filters == Filters():
         return None
-    from roco_search.imaging.dicom.tags import body_part, view_position
-
-    view = _terms(library, "view", filters.view, lambda text: view_position(text) or text.upper(), None)
+    view = _terms(library, "view", filters.view, None)
     under = tuple(_under(library, folder) for folder in filters.under)
     passing = library.frames.select(Selection(view=view, under=under, path=filters.path))
     if filters.modality:
-        terms = _terms(library, "modality", filters.modality, lambda text: text.strip().upper(), guesses)
+        terms = _terms(library, "modality", filters.modality, guesses)
         said, silent = Selection(modality=terms), Selection(modality=(None,))
         passing = np.intersect1d(passing, _either(library, "modality", terms, said, silent, guesses))
     if filters.body_part:
-        terms = _terms(library, "body_part", filters.body_part, lambda text: body_part(text) or text.upper(), guesses)
+        terms = _terms(library, "body_part", filters.body_part, guesses)
         said, silent = Selection(body_part=terms), Selection(body_part=(None,))
         passing = np.intersect1d(passing, _either(library, "body_part", terms, said, silent, guesses))
     return passing
@@ -94,21 +91,54 @@ def _either(
 
 
 def _terms(
-    library: Library,
-    attribute: Attribute,
-    written: tuple[str, ...],
-    normal: Callable[[str], str],
-    guesses: "Guesses | None",
+    library: Library, attribute: Attribute, written: tuple[str, ...], guesses: "Guesses | None"
 ) -> tuple[str, ...]:
     if not written:
         return ()
     known = library.frames.count_terms(attribute)
     guessable = guesses.terms(attribute) if guesses is not None and attribute != "view" else frozenset()
-    wanted = tuple(normal(text) for text in written)
-    for text, value in zip(written, wanted, strict=True):
-        if value not in known and value not in guessable:
+    wanted: list[str] = []
+    for text in written:
+        there = [value for value in read_term(attribute, text) if value in known or value in guessable]
+        if not there:
             raise InputError(_unknown(attribute, text, known, guessed=guesses is not None))
-    return wanted
+        wanted += there
+    return tuple(dict.fromkeys(wanted))
+
+
+def read_term(attribute: Attribute, text: str) -> tuple[str, ...]:
+    """Return the DICOM terms that a person's word stands for; an unknown word, in capitals, where there is none.
+
+    A term of the standard stands for itself. Any other word is looked for in the vocabulary, where one may stand for
+    several terms.
+
+    >>> read_term("modality", "MRI"), read_term("modality", "ct"), read_term("body_part", "lumbar spine")
+    (('MR',), ('CT',), ('LSPINE',))
+    """
+    from roco_search.imaging.dicom.tags import body_part, view_position
+    from roco_search.imaging.dicom.terms import MODALITIES
+
+    code = text.strip().upper()
+    if attribute == "view":
+        return (view_position(text) or code,)
+    standard = body_part(text) if attribute == "body_part" else code if code in MODALITIES else None
+    return (standard,) if standard else _spoken(attribute, text) or (code,)
+
+
+def _spoken(attribute: str, text: str) -> tuple[str, ...]:
+    from roco_search.imaging.dicom.terms import MODALITIES
+    from roco_search.vocabulary.image_classes import image_classes
+
+    wanted = {_compact(text), _compact(text).removesuffix("s")}
+    for entry in image_classes(attribute):
+        if not wanted.isdisjoint(map(_compact, (entry.name, *entry.aliases))):
+            # A class that is never guessed has no terms, but the standard's codes are among its other names.
+            return entry.terms or tuple(alias for alias in entry.aliases if alias in MODALITIES)
+    return ()
+
+
+def _compact(text: str) -> str:
+    return "".join(char for char in text.lower() if char.isalnum())
 
 
 def _unknown(attribute: Attribute, text: str, known: dict[str, int], *, guessed: bool) -> str:

@@ -10,7 +10,6 @@ import sys
 import pytest
 
 from roco_search.cli.commands import COMMANDS, named
-from roco_search.cli.render.tables import cells, draw_table, fold
 from tests.cli.conftest import Roco
 
 HEAVY = {"numpy", "torch", "transformers", "onnxruntime", "PIL", "pydicom", "sqlite3", "sqlite_utils", "hnswlib"}
@@ -63,13 +62,3 @@ def test_help_names_every_command(roco: Roco) -> None:
 def test_a_command_is_known_by_its_first_word() -> None:
     assert named(["query", "index"]) == "query"
     assert named(["--help"]) is None and named(["--version", "status"]) == "status" and named(["nothing"]) is None
-
-
-def test_a_table_is_set_in_columns_and_folded_into_a_terminal() -> None:
-    rows = [("1", "0.5", "/a/b.png"), ("10", "0.25", "胸部/" + "c" * 30)]
-    wide = list(draw_table(("#", "score", "image"), rows, right=("#", "score")))
-    assert wide == [" #  score  image", " 1    0.5  /a/b.png", "10   0.25  胸部/" + "c" * 30]
-    narrow = list(draw_table(("#", "score", "image"), rows, right=("#", "score"), width=31))
-    assert narrow[2:] == ["10   0.25  胸部/" + "c" * 15, " " * 11 + "c" * 15]
-    assert all(cells(line) <= 31 for line in narrow)
-    assert list(fold("", 5)) == [""] and cells("é") == cells("e\u0301") == 1

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from roco_search.cli.commands.query import local_flags
 from roco_search.daemon.client import is_private, socket_of
 
 ROOT = Path(__file__).parents[2]
@@ -89,6 +90,18 @@ def test_an_asker_imports_nothing_heavy(home: Path, roco: Run, served: subproces
     assert not {"numpy", "onnxruntime", "typer", "rich", "sqlite3", "pathlib"} & modules
     cold = imported(home, "query", "ramp", "--library=library/../library")
     assert "numpy" not in cold, "the same library by another name"
+
+
+def test_options_that_need_the_askers_own_process_are_not_answered(
+    home: Path, roco: Run, served: subprocess.Popen[str]
+) -> None:
+    assert "numpy" in imported(home, "query", "ramp", "--html=page.html")
+    assert (home / "page.html").exists()
+    assert "numpy" in imported(home, "query", "ramp", "--device", "cpu")
+
+
+def test_options_are_marked_where_they_are_declared() -> None:
+    assert local_flags() == {"--queries", "--preview", "--html", "--copy-to", "--open", "--device", "-h", "--help"}
 
 
 def test_a_cold_query_imports_what_it_uses(home: Path, roco: Run) -> None:

@@ -52,10 +52,11 @@ RASTER = [
     "raster.Image.open",
     "raster.check_size",
     "raster._tags",
-    "raster._render",
-    "raster.stretch",
-    "raster.to_picture",
-    "raster._upright",
+    "raster._render_deep_png",
+    "raster.upright",
+    "deep.stretch",
+    "deep.by_stretches",
+    "render.to_picture",
 ]
 LEVELS = ["dicom.pipeline.read_header", "dicom.levels.read_modality", "dicom.levels._window"]
 FAILURES: list[Callable[[], Exception]] = [

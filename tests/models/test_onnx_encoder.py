@@ -13,8 +13,9 @@ import pytest
 
 from roco_search.models import load_encoder
 from roco_search.models.catalogue.names import EMBEDDED, find
-from roco_search.models.onnx_encoder import OnnxEncoder
+from roco_search.models.onnx_encoder import OnnxEncoder, encode_texts_once
 from roco_search.models.torch_encoder import TorchEncoder
+from tests.concepts import ConceptEncoder
 
 TEXTS = ["ct", "chest X-ray with a small pleural effusion on the left", "brain MRI", "", "axial " * 100]
 
@@ -80,3 +81,61 @@ def test_a_graph_that_does_not_run_leaves_the_work_to_torch(
     np.testing.assert_allclose(encoder.encode_texts(TEXTS), torch_encoder.encode_texts(TEXTS), atol=1e-6)
     np.testing.assert_allclose(encoder.encode_images(images), torch_encoder.encode_images(images), atol=1e-6)
     assert [record.levelname for record in caplog.records] == ["WARNING", "WARNING"], "one line a tower"
+
+
+# Embeddings of fixed texts: computed once per model and arithmetic, then read; never needed to get an answer.
+
+FIXED = ["chest X-ray", "CT of the abdomen"]
+
+
+@pytest.fixture
+def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    calls: list[int] = []
+    embed = OnnxEncoder.encode_texts
+    monkeypatch.setattr(OnnxEncoder, "encode_texts", lambda self, texts: calls.append(len(texts)) or embed(self, texts))
+    return calls
+
+
+def remembered(cache: Path) -> list[Path]:
+    return sorted(cache.glob("compiled/*/texts-*.npy"))
+
+
+@pytest.fixture
+def forgotten(cache: Path) -> None:
+    for path in remembered(cache):
+        path.unlink()
+
+
+@pytest.mark.usefixtures("forgotten")
+def test_texts_are_embedded_once(counted: list[int], cache: Path) -> None:
+    first = encode_texts_once(load_encoder("roco-mini"), FIXED)
+    again = encode_texts_once(load_encoder("roco-mini"), FIXED)
+    assert counted == [2] and again.dtype == np.float32
+    assert np.array_equal(first, again) and np.array_equal(first, load_encoder("roco-mini").encode_texts(FIXED))
+    assert all(path.stat().st_mode & 0o077 == 0 for path in remembered(cache))
+
+
+@pytest.mark.usefixtures("forgotten")
+def test_other_texts_and_another_arithmetic_are_other_embeddings(counted: list[int], cache: Path) -> None:
+    exact, fast = load_encoder("roco-mini"), load_encoder("roco-mini", precision="fast")
+    assert not np.array_equal(encode_texts_once(exact, FIXED), encode_texts_once(fast, FIXED))
+    encode_texts_once(exact, FIXED[::-1])
+    assert counted == [2, 2, 2] and len(remembered(cache)) == 3
+
+
+@pytest.mark.usefixtures("forgotten")
+@pytest.mark.parametrize("damage", [b"", b"\x93NUMPY", b"not an array"])
+def test_a_damaged_file_is_made_again(counted: list[int], cache: Path, damage: bytes) -> None:
+    first = encode_texts_once(load_encoder("roco-mini"), FIXED)
+    (path,) = remembered(cache)
+    path.write_bytes(damage)
+    assert np.array_equal(encode_texts_once(load_encoder("roco-mini"), FIXED), first)
+    assert counted == [2, 2] and np.array_equal(np.load(path), first)
+
+
+@pytest.mark.usefixtures("forgotten")
+def test_an_encoder_whose_weights_may_change_is_asked_each_time(cache: Path) -> None:
+    encoder = ConceptEncoder()
+    encode_texts_once(encoder, FIXED)
+    encode_texts_once(encoder, FIXED)
+    assert encoder.texts == FIXED * 2 and not remembered(cache)

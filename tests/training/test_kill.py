@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.cli.test_train import imagefolder
+from tests.cli.commands.test_train import imagefolder
 from tests.models.checkpoints import dual_encoder
 from tests.training.data import draw
 

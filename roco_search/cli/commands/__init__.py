@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import typer
+from typer.core import TyperCommand, TyperOption
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -65,10 +66,23 @@ COMMANDS: dict[str, Command] = {
     "doctor": Command(
         "doctor", "doctor", "Check this installation: versions, decoders, device, model, and the library's health."
     ),
+    "help": Command("help", "help_", "Print the manual: a page of it, or the list of its pages."),
     "model": Command("model", "model_app", "The models: list, pull, use, info, remove, export, import.", is_group=True),
     "library": Command("library", "app", "List, check, move and tidy up libraries; forget images.", is_group=True),
 }
 """By name, in the order of ``roco --help``: first the commands, then the groups of commands."""
+
+
+class Panelled(TyperCommand):
+    """A command whose help has the panels that `roco_search.cli.options.in_panels` gave it."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Print the help."""
+        panels: dict[str, str] = getattr(self.callback, "panels", {})
+        for parameter in self.get_params(ctx) if panels else ():
+            if isinstance(parameter, TyperOption):
+                parameter.rich_help_panel = panels.get(str(parameter.name), "Other options")
+        super().format_help(ctx, formatter)
 
 
 def add_commands(app: typer.Typer, names: Iterable[str]) -> None:
@@ -78,7 +92,7 @@ def add_commands(app: typer.Typer, names: Iterable[str]) -> None:
         if command.is_group:
             app.add_typer(command.load(), name=name)
         else:
-            app.command(name)(command.load())
+            app.command(name, cls=Panelled)(command.load())
 
 
 def add_summaries(app: typer.Typer) -> None:

@@ -7,22 +7,22 @@ from typing import TYPE_CHECKING, Annotated, NoReturn, cast
 
 import typer
 
-from roco_search.cli.commands.index import frame_choice
-from roco_search.cli.output import (
-    PARTIAL,
-    USAGE,
+from roco_search.cli.options import (
     CsvOption,
     DeviceOption,
     JsonlOption,
     JsonOption,
-    ProgressBar,
+    ModelOption,
+    QuietOption,
     checked_device,
+    frame_choice,
+    in_panels,
     one_format,
-    say,
-    say_error,
-    short_path,
 )
+from roco_search.cli.output import PARTIAL, ProgressBar, say, short_path
 from roco_search.cli.render.classification import Format, Results, show_evaluation, tell_choices
+from roco_search.cli.usage import refuse
+from roco_search.cli.waiting import Waiting
 from roco_search.errors import InputError
 from roco_search.system import process
 
@@ -34,6 +34,15 @@ if TYPE_CHECKING:
     from roco_search.imaging import FrameChoice
 
 
+PANELS = {
+    "What to tell apart": ("labels", "labels_file", "multi_label", "template"),
+    "What the images really show": ("truth", "truth_column", "ignore_other_truth", "save_thresholds", "thresholds"),
+    "How": ("model", "frames", "device"),
+    "What to print": ("explain", "explain_dir", "json", "jsonl", "csv", "quiet"),
+}
+
+
+@in_panels(PANELS)
 def classify(
     images: Annotated[
         list[Path] | None,
@@ -93,10 +102,7 @@ def classify(
     thresholds: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Apply saved thresholds.", show_default=False)
     ] = None,
-    model: Annotated[
-        str | None,
-        typer.Option(metavar="NAME|DIR", help="The model; without it, the default one.", show_default=False),
-    ] = None,
+    model: ModelOption = None,
     frames: Annotated[
         str, typer.Option(metavar="middle|all|N", help="Which frames of a file with several.")
     ] = "middle",
@@ -104,7 +110,7 @@ def classify(
     json: JsonOption = False,
     jsonl: JsonlOption = False,
     csv: CsvOption = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar and no notes.")] = False,
+    quiet: QuietOption = False,
 ) -> None:
     """Say which labels an image deserves, by the model's own comparison with texts.
 
@@ -112,29 +118,31 @@ def classify(
     against its opposite, such as "no pneumonia". Probabilities are the model's, not clinical ones. The exit code is 3
     when some images could not be read.
 
-    Example: `roco classify ./scans/CT_small.dcm --labels "CT,MRI"`
+    Example: `roco classify ./scans/head.dcm --labels "CT,MRI"`
     """
     mode: Mode = "multi-label" if multi_label else "exclusive"
-    where = checked_device(device)
+    checked = checked_device(device)
     choice = frame_choice(frames) or "middle"
     shape = cast("Format", one_format(json=json, jsonl=jsonl, csv=csv))
     check_usage(images, truth, labels, labels_file, explain, save_thresholds, thresholds, mode, choice)
-    given = chosen_labels(labels or [], labels_file, images or [], mode)
+    with Waiting("Reading labels and looking for images", quiet=quiet) as waiting:
+        given = chosen_labels(labels or [], labels_file, images or [], mode)
 
-    from roco_search.classify.truth import Truth
+        from roco_search.classify.truth import Truth
 
-    process.prepare()
-    table = Truth(truth, given, mode, truth_column) if truth else None
-    paths, matched = what_to_read(images or [], table, ignore_other_truth, quiet)
-    # Everything that can be refused was; only now is the model worth loading.
-    from roco_search.classify import Classifier
-    from roco_search.classify.thresholds import load_thresholds
-    from roco_search.models import load_encoder
+        process.prepare()
+        table = Truth(truth, given, mode, truth_column) if truth else None
+        paths, matched = what_to_read(images or [], table, ignore_other_truth, quiet)
+        # Everything that can be refused was; only now is the model worth loading.
+        from roco_search.classify import Classifier
+        from roco_search.classify.thresholds import load_thresholds
+        from roco_search.models import load_encoder
 
-    classifier = Classifier(load_encoder(model, where), given, mode, template or ())
-    limits = load_thresholds(thresholds, classifier) if thresholds else None
-    results = Results(classifier, shape, limits, explain_dir if explain else None, printed=matched is None)
-    run(classifier, paths, choice, results, quiet)
+        waiting.now("Loading the model")
+        classifier = Classifier(load_encoder(model, checked), given, mode, template or ())
+        limits = load_thresholds(thresholds, classifier) if thresholds else None
+        results = Results(classifier, shape, limits, explain_dir if explain else None, printed=matched is None)
+        run(classifier, paths, choice, results, quiet)
     if not quiet:
         tell_choices(classifier, results.predictions)
     if not results.predictions:
@@ -160,17 +168,17 @@ def check_usage(
 ) -> None:
     """Refuse options that do not go together."""
     if not images and not truth:
-        misused('There is no image; give some, such as: roco classify ./scans --labels "CT,MRI".')
+        refuse('There is no image; give some, such as: roco classify ./scans --labels "CT,MRI".')
     if not labels and not labels_file:
-        misused('There is no label; give some, such as --labels "normal,pneumonia", or --labels-file FILE.')
+        refuse('There is no label; give some, such as --labels "normal,pneumonia", or --labels-file FILE.')
     if save_thresholds and not truth:
-        misused("--save-thresholds needs --truth FILE, a table of what the images really show.")
+        refuse("--save-thresholds needs --truth FILE, a table of what the images really show.")
     if truth and explain:
-        misused("--truth measures and --explain explains single images; leave one of them out.")
+        refuse("--truth measures and --explain explains single images; leave one of them out.")
     if truth and frames != "middle":
-        misused("--truth speaks of files, so it goes with --frames middle; leave --frames out.")
+        refuse("--truth speaks of files, so it goes with --frames middle; leave --frames out.")
     if truth and thresholds and mode == "exclusive":
-        misused("With --truth, thresholds decide only in --multi-label mode; add that, or leave --thresholds out.")
+        refuse("With --truth, thresholds decide only in --multi-label mode; add that, or leave --thresholds out.")
 
 
 def chosen_labels(texts: Sequence[str], file: Path | None, images: Sequence[Path], mode: Mode) -> list[Label]:
@@ -182,7 +190,7 @@ def chosen_labels(texts: Sequence[str], file: Path | None, images: Sequence[Path
     missing = [path for path in images if not path.exists()]
     if texts and missing and all(not path.suffix and path.name == str(path) for path in missing):
         whole = ",".join(dict.fromkeys([*(label.name for label in split_labels(texts)), *map(str, missing)]))
-        misused(
+        refuse(
             f"There is no file {str(missing[0])!r}. If that is a label, write all labels in one pair of quotes, with "
             f'commas between: --labels "{whole}".'
         )
@@ -198,12 +206,6 @@ def nothing_to_show(results: Results, images: Sequence[Path]) -> NoReturn:
             "these."
         )
     raise InputError(f"There is no image in {', '.join(map(short_path, images))}; name a folder that holds some.")
-
-
-def misused(message: str) -> NoReturn:
-    """Leave with one sentence and the exit code of wrong usage."""
-    say_error(message)
-    raise typer.Exit(USAGE)
 
 
 def what_to_read(

@@ -7,7 +7,11 @@ from typing import Annotated
 
 import typer
 
-from roco_search.cli.output import DeviceOption, LibraryOption, checked_device, say
+from roco_search.cli.completion import installed_models
+from roco_search.cli.options import DeviceOption, LibraryOption, RedactPathsOption, checked_device
+from roco_search.cli.output import say
+from roco_search.cli.usage import refuse
+from roco_search.cli.waiting import Waiting
 from roco_search.system import process
 
 
@@ -24,9 +28,7 @@ def demo(
         ),
     ] = None,
     open_browser: Annotated[bool, typer.Option("--open", help="Open it in your browser.")] = False,
-    redact_paths: Annotated[
-        bool, typer.Option("--redact-paths", help="No file names, which may name patients.")
-    ] = False,
+    redact_paths: RedactPathsOption = False,
     export_space: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="Instead: write a Space for Hugging Face, with examples.", show_default=False),
@@ -37,7 +39,12 @@ def demo(
     ] = None,
     model: Annotated[
         str | None,
-        typer.Option(metavar="NAME|DIR", help="With --export-space: the Space's model.", show_default=False),
+        typer.Option(
+            metavar="NAME|DIR",
+            help="With --export-space: the Space's model.",
+            show_default=False,
+            autocompletion=installed_models,
+        ),
     ] = None,
     device: DeviceOption = "auto",
     library: LibraryOption = None,
@@ -47,41 +54,46 @@ def demo(
     It listens on this machine alone, and nothing leaves it. Images are shown by number, never by path; what is made for
     showing them is gone when the demo ends.
 
-    Example: `roco demo --export-space ./space`
+    Example: `roco demo`
     """
     if export_space is not None:
         _export(export_space, push, model)
         return
     if push is not None or model is not None:
-        raise typer.BadParameter("--push and --model go with --export-space DIR.")
-
-    from roco_search.library import default_library_path
-    from roco_search.web.run import run_demo
+        refuse("--push and --model go with --export-space DIR; add that.")
 
     def ready(url: str) -> None:
+        waiting.end()
         say(f"The library is at {url} until you press Ctrl-C. For research, not for clinical use.")
         if open_browser:
             typer.launch(url)
 
-    where = checked_device(device)
-    process.prepare()
-    run_demo(
-        library or default_library_path(),
-        host=host,
-        port=port,
-        auth=auth,
-        device=where,
-        redact_paths=redact_paths,
-        ready=ready,
-    )
+    checked = checked_device(device)
+    with Waiting("Starting the demo") as waiting:
+        from roco_search.library import default_library_path
+        from roco_search.web.run import run_demo
+
+        process.prepare()
+        run_demo(
+            library or default_library_path(),
+            host=host,
+            port=port,
+            auth=auth,
+            device=checked,
+            redact_paths=redact_paths,
+            ready=ready,
+        )
 
 
 def _export(folder: Path, push: str | None, model: str | None) -> None:
     from roco_search.web.space.export import export_space
 
-    exported = export_space(folder, model)
+    with Waiting("Writing the Space"):
+        exported = export_space(folder, model)
     say(f"{folder} holds a Space with {exported.model}, {exported.bytes / 1e6:,.0f} MB; `python app.py` in it runs it.")
     if push is not None:
         from roco_search.web.space.export import push_space
 
-        say(f"It is at {push_space(folder, push)}, and private until you change that in its settings.")
+        with Waiting("Uploading the Space"):
+            address = push_space(folder, push)
+        say(f"It is at {address}, and private until you change that in its settings.")

@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from roco_search.cli.output import FAILED, JsonOption, LibraryOption, out, print_json, print_rows, say_error
+from roco_search.cli.completion import installed_models
+from roco_search.cli.options import JsonOption, LibraryOption
+from roco_search.cli.output import FAILED, print_json, print_line, print_rows, say_error, with_flags
+from roco_search.cli.waiting import Waiting
 from roco_search.errors import LibraryNotFound, RocoError
 
 if TYPE_CHECKING:
@@ -43,7 +46,10 @@ class Check:
 def doctor(
     library: LibraryOption = None,
     model: Annotated[
-        str | None, typer.Option(metavar="NAME|DIR", help="The model to check.", show_default=False)
+        str | None,
+        typer.Option(
+            metavar="NAME|DIR", help="The model to check.", show_default=False, autocompletion=installed_models
+        ),
     ] = None,
     json: JsonOption = False,
 ) -> None:
@@ -53,24 +59,28 @@ def doctor(
 
     Example: `roco doctor`
     """
-    from roco_search.imaging.dicom.codecs import decoder_table
-    from roco_search.library import default_library_path
-    from roco_search.models.catalogue.names import default
+    with Waiting("Looking at what is installed") as waiting:
+        from roco_search.imaging.dicom.codecs import decoder_table
+        from roco_search.library import default_library_path
+        from roco_search.models.catalogue.names import default
 
-    decoders = decoder_table()
-    checks = [
-        Check("python", f"{platform.python_version()} on {platform.system()} {platform.machine()}"),
-        *(check_package(name) for name in PACKAGES),
-        check_device(),
-        check_model(model or default()),
-        check_library(library or default_library_path()),
-    ]
+        decoders = decoder_table()
+        checks = [
+            Check("python", f"{platform.python_version()} on {platform.system()} {platform.machine()}"),
+            *(check_package(name) for name in PACKAGES),
+        ]
+        waiting.now("Looking for a device")
+        checks.append(check_device())
+        waiting.now("Loading the model")
+        checks.append(check_model(model or default()))
+        waiting.now("Verifying the library")
+        checks.append(check_library(library or default_library_path()))
     problems = [check.problem for check in checks if check.problem]
     if json:
         print_json({"checks": checks, "decoders": [asdict(decoder) for decoder in decoders], "problems": problems})
     else:
         print_rows(("", "found"), [(check.name, check.found) for check in checks])
-        out().print()
+        print_line()
         rows = [(d.name, ", ".join(d.by) if d.available else f"missing: {d.remedy}") for d in decoders]
         print_rows(("transfer syntax", "decoder"), rows)
         for problem in problems:
@@ -106,7 +116,7 @@ def check_model(name: str) -> Check:
         encoder = load_encoder(name)
         encoder.encode_texts(["chest"])
     except RocoError as error:
-        return Check("model", f"{name} does not load", str(error))
+        return Check("model", f"{name} does not load", with_flags(str(error)))
     return Check("model", f"{name}, {encoder.dim} dimensions, {encoder.image_size} px, {encoder.fingerprint[:12]}")
 
 
@@ -120,6 +130,6 @@ def check_library(directory: Path) -> Check:
     except LibraryNotFound:
         return Check("library", f"none yet at {directory}")
     except RocoError as error:
-        return Check("library", f"{directory} cannot be used", str(error))
+        return Check("library", f"{directory} cannot be used", with_flags(str(error)))
     found = f"{directory}: {health.frames:,} images, matrix {health.matrix}, graph {health.graph}"
     return Check("library", found, " ".join(health.problems) or None)

@@ -7,18 +7,20 @@ from typing import TYPE_CHECKING, Annotated, cast, get_args
 
 import typer
 
-from roco_search.cli.commands.classify import misused
-from roco_search.cli.output import (
-    PARTIAL,
+from roco_search.cli.completion import installed_models
+from roco_search.cli.options import (
     DeviceOption,
     JsonOption,
-    ProgressBar,
+    ModelOption,
+    QuietOption,
     checked_device,
-    print_json,
-    say,
-    short_path,
+    in_panels,
+    one_of,
 )
+from roco_search.cli.output import PARTIAL, ProgressBar, print_json, say, short_path
 from roco_search.cli.render.evaluation import show, tell_left_out
+from roco_search.cli.usage import refuse
+from roco_search.cli.waiting import Waiting
 from roco_search.models import Precision
 from roco_search.system import process
 
@@ -29,18 +31,27 @@ if TYPE_CHECKING:
 PROTOCOLS = ("whole", "roco-v1", "m3ae-2k", "shuffled-32")
 
 
+PANELS = {
+    "What to measure": ("model", "against", "protocol", "by", "classify", "labels", "labels_file", "seed"),
+    "Which pairs": ("split", "where", "licence", "ignore_other_truth"),
+    "How": ("device", "precision"),
+    "What to print and write": ("json", "quiet", "report", "confusion"),
+}
+
+
+@in_panels(PANELS)
 def evaluate_model(
     data: Annotated[
         str, typer.Argument(metavar="DATA", help="A folder or file with images and captions, or a hub data set's id.")
     ],
-    model: Annotated[
-        str | None,
-        typer.Option(metavar="NAME|DIR", help="The model; without it, the default one.", show_default=False),
-    ] = None,
+    model: ModelOption = None,
     against: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME|DIR", help="A second model on the same pairs, and the difference.", show_default=False
+            metavar="NAME|DIR",
+            help="A second model on the same pairs, and the difference.",
+            show_default=False,
+            autocompletion=installed_models,
         ),
     ] = None,
     split: Annotated[str, typer.Option(metavar="NAME", help="Which part of the data.")] = "test",
@@ -98,7 +109,7 @@ def evaluate_model(
     ] = "auto",
     seed: Annotated[int, typer.Option(metavar="N", help="Of the bootstrap.")] = 0,
     json: JsonOption = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar and no notes.")] = False,
+    quiet: QuietOption = False,
 ) -> None:
     """Measure a model on images with captions: recall, ranks and their intervals, in both directions.
 
@@ -109,33 +120,35 @@ def evaluate_model(
 
     Example: `roco eval ./pairs --model roco-mini`
     """
-    where_to_run = checked_device(device)
+    checked = checked_device(device)
     arithmetic = checked_precision(precision)
     protocols = checked_protocols(protocol or [])
     check_usage(classify or [], labels or [], labels_file, ignore_other_truth, confusion)
     process.prepare()
 
-    from roco_search.datasets import open_pairs
-    from roco_search.evaluation.report import check_places
-    from roco_search.evaluation.run import evaluate, plan_evaluation
-    from roco_search.models import load_encoder
+    with Waiting("Reading the data", quiet=quiet) as waiting:
+        from roco_search.datasets import open_pairs
+        from roco_search.evaluation.report import check_places
+        from roco_search.evaluation.run import evaluate, plan_evaluation
+        from roco_search.models import load_encoder
 
-    check_places(report, confusion)
-    conditions = [*(where or []), *(f"licence={code}" for code in licence or [])]
-    pairs = open_pairs(data, split, licences=licence or (), where=where or ())
-    tasks = plan_evaluation(
-        pairs,
-        data,
-        protocols=protocols,
-        by=by,
-        classify=classify or (),
-        labels=labels or (),
-        labels_file=labels_file,
-        ignore_other=ignore_other_truth,
-        seed=seed,
-    )
-    names = [model, against] if against is not None else [model]
-    encoders = [load_encoder(name, where_to_run, arithmetic) for name in names]
+        check_places(report, confusion)
+        conditions = [*(where or []), *(f"licence={code}" for code in licence or [])]
+        pairs = open_pairs(data, split, licences=licence or (), where=where or ())
+        tasks = plan_evaluation(
+            pairs,
+            data,
+            protocols=protocols,
+            by=by,
+            classify=classify or (),
+            labels=labels or (),
+            labels_file=labels_file,
+            ignore_other=ignore_other_truth,
+            seed=seed,
+        )
+        waiting.now("Loading the model" if against is None else "Loading both models")
+        names = [model, against] if against is not None else [model]
+        encoders = [load_encoder(name, checked, arithmetic) for name in names]
     bar = ProgressBar("Reading and embedding", quiet)
     bar.start(len(tasks.pairs))
     try:
@@ -158,18 +171,14 @@ def evaluate_model(
 
 def checked_precision(precision: str) -> Precision:
     """Read ``--precision``."""
-    if precision not in get_args(Precision):
-        raise typer.BadParameter(
-            f"{precision!r} is none of {', '.join(get_args(Precision))}.", param_hint="--precision"
-        )
+    one_of("--precision", precision, get_args(Precision))
     return cast("Precision", precision)
 
 
 def checked_protocols(protocols: list[str]) -> list[Protocol]:
     """Read ``--protocol``."""
     for protocol in protocols:
-        if protocol not in PROTOCOLS:
-            raise typer.BadParameter(f"{protocol!r} is none of {', '.join(PROTOCOLS)}.", param_hint="--protocol")
+        one_of("--protocol", protocol, PROTOCOLS)
     return cast("list[Protocol]", protocols)
 
 
@@ -178,11 +187,11 @@ def check_usage(
 ) -> None:
     """Refuse options that do not go together."""
     if (labels or labels_file or ignore_other) and not classify:
-        misused("--labels, --labels-file and --ignore-other-truth belong to --classify COLUMN; add that.")
+        refuse("--labels, --labels-file and --ignore-other-truth belong to --classify COLUMN; add that.")
     if (labels or labels_file) and len(classify) > 1:
-        misused("--labels and --labels-file belong to one column; measure the columns one by one.")
+        refuse("--labels and --labels-file belong to one column; measure the columns one by one.")
     if confusion is not None and len(classify) != 1:
-        misused("--confusion draws one column; give --classify COLUMN once.")
+        refuse("--confusion draws one column; give --classify COLUMN once.")
 
 
 def write(found: Evaluation, report: Path | None, confusion: Path | None) -> None:

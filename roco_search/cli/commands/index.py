@@ -8,25 +8,24 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from roco_search.cli.output import (
-    PARTIAL,
+from roco_search.cli.completion import installed_models
+from roco_search.cli.options import (
     DeviceOption,
     JsonOption,
     LibraryOption,
-    ProgressBar,
+    QuietOption,
     checked_device,
-    print_json,
-    print_rows,
-    say,
-    short_path,
+    frame_choice,
 )
+from roco_search.cli.output import PARTIAL, ProgressBar, path_cell, print_json, print_rows, say
+from roco_search.cli.usage import refuse
+from roco_search.cli.waiting import Waiting
 from roco_search.errors import LibraryNotFound, RocoError
 from roco_search.system import process
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from roco_search.imaging import FrameChoice
     from roco_search.library.reports import IndexReport, ReembedReport, Skipped
 
 SHOWN = 10  # unreadable files named on the screen; `roco status` and --json name all
@@ -42,7 +41,10 @@ def index(
     model: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME|DIR", help="Model of a new library; without it, see 'roco model use'.", show_default=False
+            metavar="NAME|DIR",
+            help="Model of a new library; without it, see 'roco model use'.",
+            show_default=False,
+            autocompletion=installed_models,
         ),
     ] = None,
     frames: Annotated[
@@ -66,7 +68,7 @@ def index(
     device: DeviceOption = "auto",
     library: LibraryOption = None,
     json: JsonOption = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar and no summary.")] = False,
+    quiet: QuietOption = False,
 ) -> None:
     """Read folders of images (DICOM, PNG, JPEG, TIFF, WebP, BMP) into the library.
 
@@ -75,33 +77,35 @@ def index(
 
     Example: `roco index ./scans`
     """
-    from roco_search.library import Library, default_library_path
-    from roco_search.models import load_encoder
-    from roco_search.models.catalogue.names import default, find
-    from roco_search.models.compiling.compiler import prepare
-
+    checked = checked_device(device)
     choice = frame_choice(frames)
-    where = checked_device(device)
-    process.prepare()
-    place = library or default_library_path()
-    if not paths and not reembed:
-        require_library(place)
-    with Library.create_or_open(place) as opened:
-        name = model or (opened.model.model if opened.model else default())
-        prepare(find(name), say)
-        encoder = load_encoder(name, where, "fast")
-        progress = ProgressBar("Indexing", quiet)
-        report = opened.index(
-            paths or None,
-            encoder,
-            reembed=reembed,
-            frames=choice,
-            prune_missing=prune_missing,
-            retry_failed=retry_failed,
-            progress=progress,
-        )
+    with Waiting("Loading the model", quiet=quiet) as waiting:
+        from roco_search.library import Library, default_library_path
+        from roco_search.models import load_encoder
+        from roco_search.models.catalogue.names import default, find
+        from roco_search.models.compiling.compiler import prepare
+
+        process.prepare()
+        place = library or default_library_path()
+        if not paths and not reembed:
+            require_library(place)
+        with Library.create_or_open(place) as opened:
+            name = model or (opened.model.model if opened.model else default())
+            prepare(find(name), say)
+            encoder = load_encoder(name, checked, "fast")
+            progress = ProgressBar("Indexing", quiet)
+            waiting.now("Looking for images")
+            report = opened.index(
+                paths or None,
+                encoder,
+                reembed=reembed,
+                frames=choice,
+                prune_missing=prune_missing,
+                retry_failed=retry_failed,
+                progress=progress,
+            )
     if report.reembedding is not None and not report.reembedding.complete:
-        unfinished(report.reembedding, json)
+        unfinished(report, report.reembedding, json)
     if json:
         print_json({key: value for key, value in asdict(report).items() if key not in ("warnings", "reembedding")})
     for warning in report.warnings:
@@ -119,32 +123,19 @@ def require_library(place: Path) -> None:
     try:
         Library.open(place).close()
     except LibraryNotFound:
-        raise typer.BadParameter("there is no library yet; give a folder of images, such as ./scans.") from None
+        refuse("There is no library yet; give a folder of images, such as ./scans.")
 
 
-def unfinished(again: ReembedReport, json: bool) -> NoReturn:
+def unfinished(report: IndexReport, again: ReembedReport, json: bool) -> NoReturn:
     """Say why the library still answers with its old model."""
     if json:
         print_json(again)
     print_skipped("not readable now", again.unavailable, json)
-    raise RocoError(
-        f"{len(again.unavailable)} files could not be read now, so the library still answers with its old model. Make "
-        "them readable and run the same command again, or add --prune-missing to drop them."
-    )
-
-
-def frame_choice(text: str | None) -> FrameChoice | None:
-    """Read ``--frames``."""
-    match text:
-        case None | "middle" | "all":
-            return text
-    if text.isdecimal() and int(text) > 0:
-        return int(text)
-    raise typer.BadParameter(f"{text!r} is neither middle, all, nor a number of frames.", param_hint="--frames")
+    raise RocoError(" ".join(report.warnings))
 
 
 def show(report: IndexReport) -> None:
-    """Tell a person what the run did."""
+    """Print what the run did."""
     print_skipped("not readable", report.skipped)
     counts = [
         f"{report.indexed:,} indexed",
@@ -168,6 +159,6 @@ def print_skipped(title: str, skipped: Sequence[Skipped], quiet: bool = False) -
     """Name the first files that could not be read, and where to see the rest."""
     if not skipped or quiet:
         return
-    print_rows((title, "reason"), [(short_path(entry.path), entry.reason) for entry in skipped[:SHOWN]])
+    print_rows((title, "reason"), [(path_cell(entry.path), entry.reason) for entry in skipped[:SHOWN]])
     if len(skipped) > SHOWN:
         say(f"… and {len(skipped) - SHOWN:,} more; 'roco status' names them all.")

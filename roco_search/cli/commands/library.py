@@ -10,7 +10,10 @@ from typing import Annotated, Any
 import typer
 
 from roco_search.cli.commands.status import size
-from roco_search.cli.output import FAILED, JsonOption, LibraryOption, print_json, print_rows, say, say_error, short_path
+from roco_search.cli.options import JsonOption, LibraryOption
+from roco_search.cli.output import FAILED, path_cell, print_json, print_rows, say, say_error, short_path, with_flags
+from roco_search.cli.render.tables import Cell, Unbroken
+from roco_search.cli.waiting import Waiting
 
 app = typer.Typer(no_args_is_help=True, help="List, check, move and tidy up libraries; forget images.")
 
@@ -29,13 +32,13 @@ def list_(library: LibraryOption = None, json: JsonOption = False) -> None:
     if json:
         print_json(entries)
         return
-    rows = [
+    rows: list[tuple[Cell, ...]] = [
         (
             "*" if entry["in_use"] else "",
             f"{entry['images']:,}",
-            size(entry["bytes"]),
+            Unbroken(size(entry["bytes"])),
             entry["model"] or "–",
-            short_path(entry["library"]) + (f"  ({entry['problem']})" if entry["problem"] else ""),
+            path_cell(entry["library"], f"({entry['problem']})" if entry["problem"] else ""),
         )
         for entry in entries
     ]
@@ -55,7 +58,7 @@ def described(place: Path, in_use: bool) -> dict[str, Any]:
         with Library.open(place) as opened:
             found = opened.status()
     except RocoError as error:
-        return {**entry, "model": None, "problem": str(error)}
+        return {**entry, "model": None, "problem": with_flags(str(error))}
     sizes = {"images": found.frames, "bytes": found.database_bytes + found.cache_bytes}
     return {**entry, **sizes, "model": found.model.model if found.model else None, "problem": None}
 
@@ -68,7 +71,7 @@ def remove(
 ) -> None:
     """Forget a folder or a file: its rows, its paths and its vectors. The files themselves are not touched.
 
-    Example: `roco library remove ./scans/emri_small.dcm`
+    Example: `roco library remove ./scans/knee.dcm`
     """
     from roco_search.imaging.walk import is_below
     from roco_search.library import Library, default_library_path
@@ -95,7 +98,7 @@ def verify(library: LibraryOption = None, json: JsonOption = False) -> None:
     from roco_search.library import Library, default_library_path
     from roco_search.library.upkeep import GOOD_RECALL
 
-    with Library.open(library or default_library_path()) as opened:
+    with Waiting("Checking the library"), Library.open(library or default_library_path()) as opened:
         health = opened.verify()
         problems = list(health.problems)
         recall = None if problems else opened.recall()
@@ -107,8 +110,8 @@ def verify(library: LibraryOption = None, json: JsonOption = False) -> None:
     if json:
         print_json({**asdict(health), "problems": problems, "recall_at_10": recall})
     else:
-        facts = [
-            ("library", health.library),
+        facts: list[tuple[str, Cell]] = [
+            ("library", path_cell(health.library)),
             ("images", f"{health.frames:,} from {health.files:,} files, {health.vectors:,} vectors"),
             ("matrix", health.matrix),
             ("graph", health.graph + ("" if recall is None else f", recall@10 {recall:.3f} against the exact search")),
@@ -129,7 +132,7 @@ def vacuum(library: LibraryOption = None, json: JsonOption = False) -> None:
     """
     from roco_search.library import Library, default_library_path
 
-    with Library.open(library or default_library_path()) as opened:
+    with Waiting("Writing the database anew"), Library.open(library or default_library_path()) as opened:
         done = opened.vacuum()
     freed = done.before - done.after
     if json:
@@ -148,12 +151,13 @@ def move(
 ) -> None:
     """Move the library itself to another place, also to another disk: there it is verified before it goes from here.
 
-    Example: `roco library move ./moved`
+    Example: `roco library move ./elsewhere`
     """
     from roco_search.library.directory import default_library_path
     from roco_search.library.moving import move_library
 
-    done = move_library(library or default_library_path(), target)
+    with Waiting("Copying and verifying the library"):
+        done = move_library(library or default_library_path(), target)
     if json:
         print_json(done)
     else:
@@ -175,7 +179,7 @@ def relocate(
     """
     from roco_search.library import Library, default_library_path
 
-    with Library.open(library or default_library_path()) as opened:
+    with Library.open(library or default_library_path()) as opened, Waiting("Looking for the files"):
         count = opened.relocate(old, new)
     if json:
         print_json({"old": old, "new": new, "files": count})

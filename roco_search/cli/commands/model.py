@@ -8,7 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from roco_search.cli.output import JsonOption, err, out, print_json, print_rows, printable, say, short_path
+from roco_search.cli.completion import catalogue_models, installed_models
+from roco_search.cli.options import JsonOption, QuietOption
+from roco_search.cli.output import err, path_cell, print_facts, print_json, print_rows, say, short_path
+from roco_search.cli.render.tables import Unbroken
+from roco_search.cli.waiting import Waiting
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
@@ -24,7 +28,12 @@ model_app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-NameOrFolder = Annotated[str, typer.Argument(metavar="NAME|DIR", help="A model on this disk.", show_default=False)]
+NameOrFolder = Annotated[
+    str,
+    typer.Argument(
+        metavar="NAME|DIR", help="A model on this disk.", show_default=False, autocompletion=installed_models
+    ),
+]
 Force = Annotated[bool, typer.Option("--force", help="Replace what is there.")]
 
 
@@ -40,29 +49,35 @@ def list_(json: JsonOption = False) -> None:
     from roco_search.models.catalogue.names import default
     from roco_search.models.catalogue.overview import list_models
 
-    models = list_models()
+    with Waiting("Reading the models on this disk"):
+        models = list_models()
     if json:
         print_json(models)
         return
     print_rows(
-        ("", "name", "here", "licence", "size", "pixels", "dim", "whose word", "good at"),
+        ("", "name", "here", "licence", "size", "pixels", "dim", "source", "good at"),
         [row(model) for model in models],
         right=("size", "pixels", "dim"),
     )
     starred = any(model.default for model in models)
-    say(f"New libraries take {'the model with the star' if starred else default()}.")
-    say("A publisher's word was not checked: the makers of roco could not run that model.")
+    say("* default model for new libraries" if starred else f"The default model for new libraries is {default()}.")
+    say("What a publisher says was not checked: the makers of roco could not run that model.")
 
 
 @model_app.command("pull")
 def pull(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Of the catalogue, or org/name.", show_default=False)],
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME", help="Of the catalogue, or org/name.", show_default=False, autocompletion=catalogue_models
+        ),
+    ],
     revision: Annotated[
         str | None,
         typer.Option(metavar="REV", help="Branch, tag, commit or refs/pr/N; else main.", show_default=False),
     ] = None,
     json: JsonOption = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar and no summary.")] = False,
+    quiet: QuietOption = False,
 ) -> None:
     """Fetch a model from the Hugging Face hub. This is the one command that goes to the network.
 
@@ -76,7 +91,8 @@ def pull(
 
     if not (quiet or sys.stderr.isatty()):
         say(f"Fetching {name} …")
-    pulled = hub.pull(name, revision, progress=DownloadBar(name, quiet))
+    with Waiting("Asking the hub", quiet=quiet):
+        pulled = hub.pull(name, revision, progress=DownloadBar(name, quiet))
     if json:
         print_json(pulled)
     elif not quiet:
@@ -88,7 +104,8 @@ def pull(
     from roco_search.models.catalogue.names import find
     from roco_search.models.compiling.compiler import prepare
 
-    prepare(find(pulled.name), (lambda _: None) if quiet else say)
+    with Waiting("Preparing the model", quiet=quiet):
+        prepare(find(pulled.name), (lambda _: None) if quiet else say)
 
 
 @model_app.command("use")
@@ -115,7 +132,8 @@ def info(name: NameOrFolder, json: JsonOption = False) -> None:
     """
     from roco_search.models.catalogue.overview import describe
 
-    facts = describe(name)
+    with Waiting("Reading the model"):
+        facts = describe(name)
     if json:
         print_json(facts)
     else:
@@ -124,7 +142,12 @@ def info(name: NameOrFolder, json: JsonOption = False) -> None:
 
 @model_app.command("remove")
 def remove(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="A pulled or imported model.", show_default=False)],
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME", help="A pulled or imported model.", show_default=False, autocompletion=installed_models
+        ),
+    ],
     force: Annotated[bool, typer.Option("--force", help="Though it is the model of new libraries.")] = False,
     json: JsonOption = False,
 ) -> None:
@@ -142,7 +165,7 @@ def remove(
         return
     say(f"{removed.name} is gone; {size(removed.bytes)} are free again.")
     if removed.was_default:
-        say("New libraries take roco-mini again.")
+        say("roco-mini is the default again.")
 
 
 @model_app.command("export")
@@ -160,7 +183,8 @@ def export(
     """
     from roco_search.models.catalogue.archive import export_model
 
-    exported = export_model(name, file, force=force)
+    with Waiting("Writing the file"):
+        exported = export_model(name, file, force=force)
     if json:
         print_json(exported)
     else:
@@ -185,7 +209,8 @@ def import_(
     """
     from roco_search.models.catalogue.archive import import_model
 
-    imported = import_model(file, name, force=force)
+    with Waiting("Verifying the file"):
+        imported = import_model(file, name, force=force)
     if json:
         print_json(imported)
     else:
@@ -196,13 +221,13 @@ def import_(
 def row(model: Listed) -> tuple[str, ...]:
     """Return a line of the table."""
     here = {None: "gated" if model.gated else "no", "package": "yes", "models": "yes", "hub cache": "hub cache"}
-    numbers = (size(model.bytes) if model.bytes else None, model.image_size, model.dim)
+    numbers = (Unbroken(size(model.bytes)) if model.bytes else None, model.image_size, model.dim)
     return (
         "*" if model.default else "",
         model.name,
         here[model.on_disk],
         model.licence or "–",
-        *("–" if number is None else str(number) for number in numbers),
+        *("–" if number is None else Unbroken(number) for number in numbers),
         model.word,
         model.good_at or "–",
     )
@@ -222,12 +247,10 @@ def show(facts: Facts) -> None:
         ("licence", facts.licence or "none stated"),
         ("origin", facts.repository or "–"),
         ("revision", facts.revision or "–"),
-        ("on disk", f"{facts.directory} ({size(facts.bytes)})"),
-        ("card", str(facts.card) if facts.card else "–"),
+        ("on disk", path_cell(facts.directory, f"({size(facts.bytes)})")),
+        ("card", path_cell(facts.card) if facts.card else "–"),
     )
-    for name, value in lines:
-        out().print(f"[bold]{name:<11}[/bold] ", end="")
-        out().print(printable(value), markup=False)
+    print_facts(lines)
 
 
 def size(count: int) -> str:

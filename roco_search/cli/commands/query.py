@@ -3,44 +3,56 @@
 from __future__ import annotations
 
 import sys
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast, get_args
+from typing import TYPE_CHECKING, Annotated, Literal, cast, get_args, get_type_hints
 
 import typer
 
-from roco_search.cli.output import (
+from roco_search.cli.completion import body_parts, groupings, modalities, views
+from roco_search.cli.options import (
     CsvOption,
     DeviceOption,
+    GuessOption,
     JsonlOption,
     JsonOption,
     LibraryOption,
     PathsOption,
     Print0Option,
     checked_device,
+    in_panels,
     one_format,
-    print_jsonl,
-    say,
+    one_of,
 )
+from roco_search.cli.output import print_jsonl, say
 from roco_search.cli.render.hits import show
+from roco_search.cli.usage import refuse
+from roco_search.cli.waiting import Waiting
 from roco_search.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from roco_search.cli.completion import Offer
     from roco_search.search import GroupBy, Hit, Term
 
     Find = Callable[[Sequence[Term]], list[Hit]]
 
 LISTING = 200  # hits; where this many are asked for and the library has no more, nothing is grouped or folded
-WHAT, WHERE, WHICH, ALSO = "What to look for", "Where to look", "Which hits", "What to do with them"
+LOCAL = "local"
+"""Marks an option that needs what only the asker's own process has: its standard input, viewer or terminal. A query
+with such an option is never answered by `roco serve`."""
+PANELS = {
+    "What to look for": ("plus", "minus", "text", "queries"),
+    "Where to look": ("modality", "body_part", "view", "under", "path", "guess", "library"),
+    "Which hits": ("top", "offset", "min_score", "group_by", "no_fold", "exact", "approx", "device"),
+    "What to print": ("preview", "json", "jsonl", "csv", "paths", "print0"),
+    "What else to do with them": ("html", "copy_to", "open_first"),
+}
 
 
-def _many(metavar: str, about: str, panel: str, name: str | None = None) -> typer.models.OptionInfo:
-    names = [name] if name else []
-    option = typer.Option(
-        *names, metavar=metavar, help=f"{about} Repeatable.", show_default=False, rich_help_panel=panel
-    )
+def _many(metavar: str, about: str, complete: Callable[[str], Offer] | None = None) -> typer.models.OptionInfo:
+    option = typer.Option(metavar=metavar, help=f"{about} Repeatable.", show_default=False, autocompletion=complete)
     return cast("typer.models.OptionInfo", option)
 
 
@@ -48,73 +60,60 @@ Words = Annotated[
     list[str] | None,
     typer.Argument(metavar="[TERM]...", help="Words, or an image file to find images like it.", show_default=False),
 ]
-Plus = Annotated[list[str] | None, _many("[W:]TERM", "And this text or image, W times (once without).", WHAT)]
-Minus = Annotated[list[str] | None, _many("[W:]TERM", "But not this text or image.", WHAT)]
-Text = Annotated[
-    bool, typer.Option("--text", help="Take terms as words even if files have their names.", rich_help_panel=WHAT)
-]
+Plus = Annotated[list[str] | None, _many("[W:]TERM", "And this text or image, W times (once without).")]
+Minus = Annotated[list[str] | None, _many("[W:]TERM", "But not this text or image.")]
+Text = Annotated[bool, typer.Option("--text", help="Take terms as words even if files have their names.")]
 Queries = Annotated[
     Path | None,
     typer.Option(
         metavar="FILE",
         help="Many queries, one a line (- for stdin); prints one line of JSON for each.",
         show_default=False,
-        rich_help_panel=WHAT,
     ),
+    LOCAL,
 ]
-Modality = Annotated[list[str] | None, _many("TERM", "Only this modality, such as CT.", WHERE)]
-BodyPart = Annotated[list[str] | None, _many("TERM", "Only this body part, such as CHEST.", WHERE)]
-View = Annotated[list[str] | None, _many("TERM", "Only this view, such as PA.", WHERE)]
-Under = Annotated[list[Path] | None, _many("PATH", "Only this folder or file.", WHERE)]
-PathPattern = Annotated[list[str] | None, _many("PATTERN", "Only paths of this pattern; \\* is anything.", WHERE)]
-Guess = Annotated[
-    bool,
-    typer.Option(
-        "--guess", help="Let the model say modality and body part where a header does not.", rich_help_panel=WHERE
-    ),
-]
-Top = Annotated[int, typer.Option("--top", "-n", min=1, metavar="N", help="How many hits.", rich_help_panel=WHICH)]
-Offset = Annotated[
-    int, typer.Option(min=0, metavar="N", help="Pass over so many: the next page.", rich_help_panel=WHICH)
-]
+Modality = Annotated[list[str] | None, _many("TERM", "Only this modality, such as CT or ultrasound.", modalities)]
+BodyPart = Annotated[list[str] | None, _many("TERM", "Only this body part, such as chest.", body_parts)]
+View = Annotated[list[str] | None, _many("TERM", "Only this view, such as PA.", views)]
+Under = Annotated[list[Path] | None, _many("PATH", "Only this folder or file.")]
+PathPattern = Annotated[list[str] | None, _many("PATTERN", "Only paths of this pattern; \\* is anything.")]
+Top = Annotated[int, typer.Option("--top", "-n", min=1, metavar="N", help="The number of hits.")]
+Offset = Annotated[int, typer.Option(min=0, metavar="N", help="Leave out the first N: the next page.")]
 MinScore = Annotated[
     float | None,
-    typer.Option(
-        min=-1, max=1, metavar="X", help="Only scores of at least this.", show_default=False, rich_help_panel=WHICH
-    ),
+    typer.Option(min=-1, max=1, metavar="X", help="Only scores of at least this.", show_default=False),
 ]
 Group = Annotated[
     str | None,
     typer.Option(
         "--group-by",
         metavar="series|study|file|none",
-        help="One hit for each, its best. Default: series.",
+        help="One hit for each, its best [default: series].",
         show_default=False,
-        rich_help_panel=WHICH,
+        autocompletion=groupings,
     ),
 ]
-NoFold = Annotated[bool, typer.Option("--no-fold", help="Near-duplicates of better hits too.", rich_help_panel=WHICH)]
-Exact = Annotated[
-    bool, typer.Option("--exact", help="Compare with every vector, whatever it costs.", rich_help_panel=WHICH)
-]
+NoFold = Annotated[bool, typer.Option("--no-fold", help="Near-duplicates of better hits too.")]
+Exact = Annotated[bool, typer.Option("--exact", help="Compare with every vector, whatever it costs.")]
 Approx = Annotated[
-    bool,
-    typer.Option(
-        "--approx", help="Ask a graph (recall@10 of 0.99 or more), built at the first time.", rich_help_panel=WHICH
-    ),
+    bool, typer.Option("--approx", help="Ask a graph (recall@10 of 0.99 or more), built at the first time.")
 ]
-Preview = Annotated[bool, typer.Option("--preview", help="Draw the hits in the terminal.")]
+Preview = Annotated[bool, typer.Option("--preview", help="Draw the hits in the terminal."), LOCAL]
 Html = Annotated[
     Path | None,
-    typer.Option(metavar="FILE", help="Write a page that holds the images.", show_default=False, rich_help_panel=ALSO),
+    typer.Option(metavar="FILE", help="Write a page that holds the images.", show_default=False),
+    LOCAL,
 ]
 CopyTo = Annotated[
     Path | None,
-    typer.Option(metavar="DIR", help="Copy the files into this folder.", show_default=False, rich_help_panel=ALSO),
+    typer.Option(metavar="DIR", help="Copy the files into this folder.", show_default=False),
+    LOCAL,
 ]
-Open = Annotated[bool, typer.Option("--open", help="Open the first in your viewer.", rich_help_panel=ALSO)]
+Open = Annotated[bool, typer.Option("--open", help="Open the first in your viewer."), LOCAL]
+Device = Annotated[DeviceOption, LOCAL]
 
 
+@in_panels(PANELS)
 def query(
     words: Words = None,
     plus: Plus = None,
@@ -126,7 +125,7 @@ def query(
     view: View = None,
     under: Under = None,
     path: PathPattern = None,
-    guess: Guess = False,
+    guess: GuessOption = False,
     top: Top = 10,
     offset: Offset = 0,
     min_score: MinScore = None,
@@ -143,7 +142,7 @@ def query(
     csv: CsvOption = False,
     paths: PathsOption = False,
     print0: Print0Option = False,
-    device: DeviceOption = "auto",
+    device: Device = "auto",
     library: LibraryOption = None,
 ) -> None:
     """Find the images of the library that are nearest to a text, to an image, or to a sum of both.
@@ -159,16 +158,18 @@ def query(
     from roco_search.search import Filters, GroupBy, read_query, search
 
     shape = one_format(preview=preview, json=json, jsonl=jsonl, csv=csv, paths=paths, print0=print0)
-    if group_by is not None and group_by not in get_args(GroupBy):
-        raise typer.BadParameter(f"{group_by!r} is none of {', '.join(get_args(GroupBy))}.", param_hint="--group-by")
+    if group_by is not None:
+        one_of("--group-by", group_by, get_args(GroupBy))
     if exact and approx:
-        raise typer.BadParameter("--exact and --approx are opposites; choose one of them.")
-    where = checked_device(device)
+        refuse("--exact and --approx are opposites; choose one of them.")
+    checked = checked_device(device)
     if queries is None:
         asked = [("", _terms(words or [], plus or [], minus or [], text=text))]
     else:
         _refuse_beside_queries(shape, TERM=words, plus=plus, minus=minus, html=html, copy_to=copy_to, open=open_first)
         asked = [(line, read_query([line], text=text)) for line in _lines(queries)]
+    _say_how_read("modality", modality)
+    _say_how_read("body_part", body_part)
     filters = Filters(
         modality=tuple(modality or ()),
         body_part=tuple(body_part or ()),
@@ -176,14 +177,14 @@ def query(
         under=tuple(under or ()),
         path=tuple(path or ()),
     )
-    with warm.library(library or default_library_path()) as opened:
+    with Waiting("Searching"), warm.library(library or default_library_path()) as opened:
         # A long list of all there is is an inventory, not a search: each image is in it.
         images = opened.model.count if opened.model else 0
         everything = group_by is None and top >= max(images, LISTING)
         find: Find = partial(
             search,
             opened,
-            warm.encoder(opened.model.model if opened.model else default(), where),
+            warm.encoder(opened.model.model if opened.model else default(), checked),
             n=top,
             offset=offset,
             filters=filters,
@@ -199,7 +200,12 @@ def query(
             return
         ((_, terms),) = asked
         hits = find(terms)
-    show(hits, shape)
+    if preview:
+        from roco_search.cli.render.preview import draw
+
+        show(hits, draw=draw)
+    else:
+        show(hits, shape)
     if html is not None:
         from roco_search.cli.render.contact_sheet import write_contact_sheet
 
@@ -215,14 +221,42 @@ def query(
         open_file(hits[0].path)
 
 
+@cache
+def local_flags() -> frozenset[str]:
+    """Return every flag of `query` that is marked `LOCAL`, and those of the help."""
+    app = typer.Typer(context_settings={"help_option_names": ["-h", "--help"]})
+    app.command()(query)
+    command = typer.main.get_command(app)
+    local = {name for name, hint in get_type_hints(query, include_extras=True).items() if LOCAL in get_args(hint)}
+    flags = {flag for parameter in command.params if parameter.name in local for flag in parameter.opts}
+    return frozenset(flags | {"-h", "--help"})
+
+
+def needs_own_process(arguments: Sequence[str]) -> bool:
+    """Whether ``roco`` with these arguments has to be answered by the process that was asked."""
+    return any(argument.partition("=")[0] in local_flags() for argument in arguments)
+
+
 def _terms(words: list[str], plus: list[str], minus: list[str], *, text: bool) -> list[Term]:
     from roco_search.search import read_query
 
     if not (words or plus or minus):
-        raise typer.BadParameter('say what to look for, such as "pleural effusion" or ./case.dcm.')
+        refuse('Say what to look for, such as "pleural effusion" or ./case.dcm.')
     if not all(word.strip() for word in words):
-        raise typer.BadParameter('the text is empty; write what to look for, such as "chest X-ray".')
+        refuse('The text is empty; write what to look for, such as "chest X-ray".')
     return read_query(words, plus, minus, text=text)
+
+
+def _say_how_read(attribute: Literal["modality", "body_part"], values: list[str] | None) -> None:
+    """Print which DICOM terms a word stands for, where that is not the word itself."""
+    from roco_search.search.filters import read_term
+
+    for value in values or ():
+        terms = read_term(attribute, value)
+        if terms != (value.strip().upper(),):
+            *others, last = terms
+            read = f"{', '.join(others)} or {last}" if others else last
+            say(f"Note: --{attribute.replace('_', '-')} {value} is read as {read}.")
 
 
 def _refuse_beside_queries(shape: str, **others: object) -> None:
@@ -230,9 +264,7 @@ def _refuse_beside_queries(shape: str, **others: object) -> None:
     if shape not in {"table", "jsonl"}:
         given.append(f"--{shape}")
     if given:
-        raise typer.BadParameter(
-            f"--queries reads every query from its file and prints JSON Lines; leave out {given[0]}."
-        )
+        refuse(f"--queries reads every query from its file and prints JSON Lines; leave out {given[0]}.")
 
 
 def _lines(file: Path) -> list[str]:

@@ -6,13 +6,13 @@ from typing import Annotated
 
 import typer
 
-from roco_search.cli.output import LibraryOption, say
+from roco_search.cli.options import LibraryOption
+from roco_search.cli.output import say
+from roco_search.cli.waiting import Waiting
 
 
 def serve(
-    idle: Annotated[
-        float, typer.Option(min=0.01, metavar="MINUTES", help="End when nobody has asked for so long.")
-    ] = 30,
+    idle: Annotated[float, typer.Option(min=0.01, metavar="MINUTES", help="End after this long without a query.")] = 30,
     library: LibraryOption = None,
 ) -> None:
     """Keep the library and its model in memory, so that `roco query` answers at once.
@@ -20,15 +20,22 @@ def serve(
     Queries find it by themselves and do not need it. It listens on a socket that you alone can reach, never on the
     network, and ends by itself.
 
-    Example: `roco serve --idle 0.02`
+    Example: `roco serve`
     """
     from roco_search.cli import answer
+    from roco_search.cli.commands.query import needs_own_process
     from roco_search.daemon.server import serve as answer_queries
     from roco_search.library import default_library_path
 
     place = library or default_library_path()
-    try:
-        count = answer_queries(place, 60 * idle, answer, lambda: say(f"Serving {place}; Ctrl-C ends it."))
-    except KeyboardInterrupt:
-        return
+
+    def ready() -> None:
+        waiting.end()
+        say(f"Serving {place}; Ctrl-C ends it.")
+
+    with Waiting("Loading the model") as waiting:
+        try:
+            count = answer_queries(place, 60 * idle, answer, declines=needs_own_process, ready=ready)
+        except KeyboardInterrupt:
+            return
     say(f"Nobody asked for {idle:g} minutes; {count:,} queries were answered.")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from roco_search.cli.output import JsonOption, LibraryOption, out, print_json, print_rows, printable, short_path
+from roco_search.cli.options import JsonOption, LibraryOption
+from roco_search.cli.output import path_cell, print_facts, print_json, print_line, print_rows
 
 if TYPE_CHECKING:
+    from roco_search.cli.render.tables import Cell
     from roco_search.library import LibraryStatus
 
 
@@ -27,7 +29,7 @@ def status(library: LibraryOption = None, json: JsonOption = False) -> None:
 
 def show(found: LibraryStatus) -> None:
     """Print the status for a person."""
-    facts = [("library", found.library)]
+    facts: list[tuple[str, Cell]] = [("library", path_cell(found.library))]
     if found.model:
         facts.append(("model", f"{found.model.model} ({found.model.dim} dimensions)"))
     if found.pending:
@@ -38,19 +40,16 @@ def show(found: LibraryStatus) -> None:
         ("modalities", counts(found.modalities)),
         ("body parts", counts(found.body_parts)),
     ]
-    for name, value in facts:
-        out().print(f"[bold]{name:<11}[/bold] ", end="")
-        out().print(printable(value), markup=False)
-    out().print()
+    print_facts(facts)
+    print_line()
     folders = [
-        (f"{root.files:,}", short_path(root.path) + ("" if root.present else "  (not there now)"))
-        for root in found.roots
+        (f"{root.files:,}", path_cell(root.path, "" if root.present else "(not there now)")) for root in found.roots
     ]
     print_rows(("files", "folder"), folders, right=("files",))
     for title, entries in (("not readable", found.skipped), ("holds no picture", found.not_images)):
         if entries:
-            out().print()
-            print_rows((title, "reason"), [(short_path(entry.path), entry.reason) for entry in entries])
+            print_line()
+            print_rows((title, "reason"), [(path_cell(entry.path), entry.reason) for entry in entries])
 
 
 def counts(values: dict[str, int]) -> str:

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from roco_search.cli.options import with_settings
-from roco_search.cli.output import (
+from roco_search.cli.completion import installed_models
+from roco_search.cli.options import (
     DeviceOption,
     JsonOption,
+    QuietOption,
     checked_device,
-    out,
-    print_json,
-    print_rows,
-    say,
-    short_path,
+    in_panels,
+    one_of,
+    with_settings,
 )
+from roco_search.cli.output import print_json, print_line, print_rows, say, short_path
 from roco_search.cli.render.training import Told, duration, size
+from roco_search.cli.waiting import Waiting
 from roco_search.system import process
 from roco_search.training.settings import Settings, with_preset
 
@@ -57,11 +59,27 @@ OPTIONS = {
 }
 
 
+PANELS = {
+    "The run": ("base", "output", "preset", "resume", "epochs", "max_steps", "patience", "seed", "device", "dry_run"),
+    "Which pairs": ("licence", "where", "caption_column", "cases_apart"),
+    "Batch and memory": ("batch_size", "micro_batch", "accumulation", "precision", "image_size"),
+    "What learns": ("image_tower", "text_tower", "logit_scale", "averaging", "augment", "objective"),
+    "How fast it learns": (
+        *("learning_rate", "image_factor", "text_factor", "projection_factor", "layer_decay"),
+        *("weight_decay", "warmup", "clip_norm"),
+    ),
+    "What is looked at and kept": ("eval_every", "checkpoint_every", "tensorboard", "push", "json", "quiet"),
+}
+
+
+@in_panels(PANELS)
 @with_settings(Settings, OPTIONS)
 def train(
     given: dict[str, Any],
     data: Annotated[str, typer.Argument(metavar="DATA", help="A folder, file or hub id of pairs; see below.")],
-    base: Annotated[str, typer.Option(metavar="NAME|DIR", help="The model to start from.")],
+    base: Annotated[
+        str, typer.Option(metavar="NAME|DIR", help="The model to start from.", autocompletion=installed_models)
+    ],
     output: Annotated[Path, typer.Option(metavar="DIR", help="Takes the model, the log and the checkpoints.")],
     licence: Annotated[
         list[str] | None,
@@ -89,7 +107,7 @@ def train(
         str | None, typer.Option(metavar="ORG/NAME", help="Upload the model at the end.", show_default=False)
     ] = None,
     json: JsonOption = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notes.")] = False,
+    quiet: QuietOption = False,
 ) -> None:
     """Fine-tune a dual encoder on images and their captions.
 
@@ -98,23 +116,24 @@ def train(
     then fetched. DICOM works too. The batch is exact, however little of it fits into memory. The best model by recall
     over the whole validation split is kept; Ctrl-C saves, and --resume auto goes on.
 
-    Example: `roco train ./pairs --base roco-mini --output ./short --max-steps 2 --batch-size 4`
+    Example: `roco train ./pairs --base roco-mini --output ./tuned`
     """
-    on = checked_device(device)
-    if resume not in ("never", "auto"):
-        raise typer.BadParameter(f"{resume!r} is neither never nor auto.", param_hint="--resume")
+    checked = checked_device(device)
+    one_of("--resume", resume, ("never", "auto"))
     settings = with_preset(preset, given)
-    process.prepare()
-    from roco_search.training.session import Session
+    with Waiting("Reading the data and the model", quiet=quiet or os.environ.get("RANK", "0") != "0") as waiting:
+        process.prepare()
+        from roco_search.training.session import Session
 
-    told = Told(quiet)
-    session = Session(data, base, output, settings, licence or (), where or (), caption_column or (), on, told)
-    if dry_run:
-        plan = session.plan()
-        if plan is not None:
-            show_plan(plan, json)
-        return
-    outcome = session.train(resume == "auto", tensorboard)
+        told = Told(quiet)
+        session = Session(data, base, output, settings, licence or (), where or (), caption_column or (), checked, told)
+        if dry_run:
+            waiting.now("Measuring the first steps")
+            plan = session.plan()
+            if plan is not None:
+                show_plan(plan, json)
+            return
+        outcome = session.train(resume == "auto", tensorboard)
     if outcome is None:  # another process speaks
         return
     address = session.push(push) if push else None
@@ -127,7 +146,8 @@ def train(
     from roco_search.models.catalogue.names import find
     from roco_search.models.compiling.compiler import prepare
 
-    prepare(find(str(output.absolute())), told.note)
+    with Waiting("Preparing the model for searching", quiet=quiet):
+        prepare(find(str(output.absolute())), told.note)
 
 
 def show_plan(plan: TrainingPlan, json: bool) -> None:
@@ -161,10 +181,9 @@ def show_outcome(outcome: RunResult, settings: Settings, output: Path, address: 
     )
     if outcome.best_step == 0:
         say("Nothing was better on the validation split than the model it began with, and that is what was kept.")
-    out().print(
+    print_line(
         f"The best model, of step {outcome.best_step:,} with a mean recall of {outcome.best:.3f}, is in "
-        f"{short_path(output)}. Next: roco eval, roco index --model {short_path(output)}",
-        markup=False,
+        f"{short_path(output)}. Next: roco eval, roco index --model {short_path(output)}"
     )
     if address:
         say(f"Pushed to {address}.")

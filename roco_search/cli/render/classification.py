@@ -7,12 +7,22 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from roco_search.cli.output import out, print_csv, print_json, print_jsonl, print_rows, printable, say, short_path
+from roco_search.cli.output import (
+    path_cell,
+    print_csv,
+    print_json,
+    print_jsonl,
+    print_line,
+    print_rows,
+    say,
+    short_path,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from roco_search.classify import Classifier, LabelScore, Picture, Prediction, Unreadable
+    from roco_search.cli.render.tables import Cell
     from roco_search.evaluation import Metric
     from roco_search.statistics.zero_shot import ZeroShot
 
@@ -105,12 +115,12 @@ class Results:
         print_csv(["path", "frame", "mode", "label", "probability", "score", *threshold], rows)
 
     def _table(self) -> None:
-        out().print(printable(heading(self.classifier)), markup=False)
-        out().print()
+        print_line(heading(self.classifier))
+        print_line()
         many = any(prediction.frame for prediction in self.predictions)
         columns = ["probability", "score", *(["given"] if self.limits is not None else []), "label", "prompts"]
         columns += [*(["frame"] if many else []), "image"]
-        rows = []
+        rows: list[list[Cell]] = []
         shown = SHOWN if self.classifier.mode == "exclusive" else len(self.classifier.labels)
         for prediction in self.predictions:
             for entry in prediction.labels[:shown]:
@@ -119,7 +129,7 @@ class Results:
                     given = ["yes" if entry.probability >= self.limits[entry.label] else "no"]
                 frame = [str(prediction.frame + 1)] if many else []
                 figures = [f"{entry.probability:.3f}", f"{entry.score:.3f}"]
-                image = short_path(prediction.path or "")
+                image = path_cell(prediction.path or "")
                 rows.append([*figures, *given, entry.label, title(prediction), *frame, image])
         print_rows(columns, rows, right=("probability", "score", "frame"))
         if len(self.classifier.labels) > shown:
@@ -129,12 +139,12 @@ class Results:
 
     def _shares(self) -> None:
         rows = [
-            (f"{share.share:+.4f}", entry.label, share.side, share.text, short_path(prediction.path or ""))
+            (f"{share.share:+.4f}", entry.label, share.side, share.text, path_cell(prediction.path or ""))
             for prediction in self.predictions
             for entry in prediction.labels
             for share in entry.shares
         ]
-        out().print()
+        print_line()
         print_rows(("share", "label", "side", "prompt", "image"), rows, right=("share",))
 
 
@@ -185,12 +195,12 @@ def show_evaluation(found: ZeroShot, shape: Format) -> None:
 
 
 def _evaluation_table(found: ZeroShot) -> None:
-    out().print(f"{found.mode}, {found.images:,} images, 95 % bootstrap intervals over images", markup=False)
-    out().print(f"accuracy   {interval(found.accuracy)}   by {found.decided_by}", markup=False)
+    print_line(f"{found.mode}, {found.images:,} images, 95 % bootstrap intervals over images")
+    print_line(f"accuracy   {interval(found.accuracy)}   by {found.decided_by}")
     if found.mean_per_class_recall is not None:
-        out().print(f"recall     {interval(found.mean_per_class_recall)}   mean over the labels", markup=False)
-    out().print(f"macro AUC  {interval(found.macro_auc)}", markup=False)
-    out().print()
+        print_line(f"recall     {interval(found.mean_per_class_recall)}   mean over the labels")
+    print_line(f"macro AUC  {interval(found.macro_auc)}")
+    print_line()
     rows = []
     for entry in found.labels:
         best = entry.youden
@@ -200,7 +210,7 @@ def _evaluation_table(found: ZeroShot) -> None:
     columns = ("label", "positive", "of", "AUC", "Youden threshold", "sensitivity", "specificity")
     print_rows(columns, rows, right=columns[1:])
     if found.confusion is not None:
-        out().print()
+        print_line()
         names = [entry.label for entry in found.labels]
         cells = [[name, *map(str, row)] for name, row in zip(names, found.confusion, strict=True)]
         print_rows(("truth \\ called", *names), cells, right=names)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from roco_search.cli.output import out, print_rows, printable, say, short_path
+from roco_search.cli.output import print_line, print_rows, say, short_path
 from roco_search.cli.render.classification import interval, show_evaluation
 
 if TYPE_CHECKING:
@@ -22,9 +22,9 @@ NAMED = 10  # unreadable images named one by one
 def show(found: Evaluation) -> None:
     """Print everything that was measured."""
     conditions = "".join(f", {condition}" for condition in found.conditions)
-    _line(f"{found.data.name}, split {found.data.split}{conditions}: {len(found.embedded[0].pairs):,} pairs")
+    print_line(f"{found.data.name}, split {found.data.split}{conditions}: {len(found.embedded[0].pairs):,} pairs")
     for encoder, role in zip(found.encoders, ("model", "against"), strict=False):
-        _line(f"{role:<8} {encoder.name}  ({encoder.fingerprint[:12]})")
+        print_line(f"{role:<8} {encoder.name}  ({encoder.fingerprint[:12]})")
     if found.retrieval is not None:
         _retrieval(found, found.retrieval)
     for entry in found.classifications:
@@ -59,14 +59,14 @@ def _retrieval(found: Evaluation, result: RetrievalResult) -> None:
     models = [encoder.name for encoder in found.encoders]
     _title(wording.title("whole", result.whole, result))
     _pool(models, result.whole)
-    _line(wording.RULES)
+    print_line(wording.RULES)
     for protocol, entries in result.protocols.items():
         _title(wording.title(protocol, entries, result))
         if protocol == "roco-v1":
             columns = wording.roco_v1_columns(models, entries[0].queries)
             print_rows(columns, wording.roco_v1_rows(result, entries[0]), right=columns[2:])
             for note in wording.ROCO_V1_NOTES:
-                _line(note)
+                print_line(note)
         else:
             _pool(models, entries)
     if found.tasks.by is not None:
@@ -103,10 +103,10 @@ def _groups(by: str, result: RetrievalResult) -> None:
 def _classification(found: Evaluation, entry: Classification) -> None:
     classes = ", ".join(label.name for label in entry.classes.labels)
     _title(f"Zero-shot {entry.classes.column}, {len(entry.classes.labels)} classes, N = {entry.measured.images:,}")
-    _line(f"classes: {classes}")
+    print_line(f"classes: {classes}")
     show_evaluation(entry.measured, "table")
     if entry.against is not None and entry.difference is not None:
-        _line(f"\n{found.encoders[0].name} against {found.encoders[1].name} on the same images, paired bootstrap:")
+        print_line(f"\n{found.encoders[0].name} against {found.encoders[1].name} on the same images, paired bootstrap:")
         from roco_search.evaluation.wording import gained
 
         rows = [
@@ -117,7 +117,7 @@ def _classification(found: Evaluation, entry: Classification) -> None:
         columns = [encoder.name for encoder in found.encoders]
         print_rows(["", *columns, "difference"], rows, right=[*columns, "difference"])
     if entry.groups:
-        _line("")
+        print_line("")
         rows = [
             [name, f"{group.images:,}", interval(group.accuracy), interval(group.macro_auc)]
             for name, group in entry.groups.items()
@@ -126,8 +126,4 @@ def _classification(found: Evaluation, entry: Classification) -> None:
 
 
 def _title(text: str) -> None:
-    _line(f"\n{text}")
-
-
-def _line(text: str) -> None:
-    out().print("\n".join(printable(line) for line in text.split("\n")), markup=False)
+    print_line(f"\n{text}")

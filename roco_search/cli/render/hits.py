@@ -5,15 +5,16 @@ from __future__ import annotations
 from dataclasses import astuple
 from typing import TYPE_CHECKING
 
-from roco_search.cli.output import print_csv, print_json, print_jsonl, print_paths, print_rows, say, short_path
+from roco_search.cli.output import path_cell, print_csv, print_json, print_jsonl, print_paths, print_rows, say
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
+    from roco_search.cli.render.tables import Cell
     from roco_search.search import Hit
 
 
-def show(hits: Sequence[Hit], shape: str = "table") -> None:
+def show(hits: Sequence[Hit], shape: str = "table", draw: Callable[[Sequence[Hit]], None] | None = None) -> None:
     """Print hits, the best first.
 
     Parameters
@@ -21,7 +22,9 @@ def show(hits: Sequence[Hit], shape: str = "table") -> None:
     hits
         What was found.
     shape
-        "table", "preview", "json", "jsonl", "csv", "paths" or "print0".
+        "table", "json", "jsonl", "csv", "paths" or "print0".
+    draw
+        What prints them with their pictures, in place of the table.
     """
     if not hits:
         say("Nothing passes all of these conditions; leave out a filter, or lower --min-score or --offset.")
@@ -36,9 +39,7 @@ def show(hits: Sequence[Hit], shape: str = "table") -> None:
         print_csv(Columns.__slots__, (astuple(hit) for hit in hits))
     elif shape in {"paths", "print0"}:
         print_paths((hit.path for hit in hits), b"\0" if shape == "print0" else b"\n")
-    elif shape == "preview":
-        from roco_search.cli.render.preview import draw
-
+    elif draw is not None:
         draw(hits)
     elif hits:
         _table(hits)
@@ -49,9 +50,9 @@ def _table(hits: Sequence[Hit]) -> None:
     columns = ["#", "score", "modality", "body part", *["frame"] * many, *["group"] * grouped, "image"]
     rows = []
     for hit in hits:
-        row = [str(hit.rank), f"{hit.score:.3f}", modality(hit), body_part(hit)]
+        row: list[Cell] = [str(hit.rank), f"{hit.score:.3f}", modality(hit), body_part(hit)]
         row += [frame(hit)] * many + [group(hit)] * grouped
-        rows.append([*row, short_path(hit.path)])
+        rows.append([*row, path_cell(hit.path)])
     print_rows(columns, rows, right=("#", "score", "frame", "group"))
     if folded := sum(hit.folded for hit in hits):
         say(f"Not shown: near-duplicates of these ({folded}); --no-fold shows them.")

@@ -79,6 +79,11 @@ class IndexRun:
         self.report.indexed += done.files
         self.report.unchanged -= done.files
         self.report.frames += done.frames
+        if not done.complete:
+            self.report.warnings.append(
+                f"{len(done.unavailable)} files could not be read now, so the library still answers with its old "
+                "model. Make them readable and do the same again, or set `prune_missing=True` to drop them."
+            )
         return done.complete
 
     def _refuse_unknown(self, given: list[str], roots: Roots) -> None:

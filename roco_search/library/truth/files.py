@@ -121,14 +121,12 @@ class Files:
 
     def refused(self, status: Status, folders: Iterable[str] | None = None) -> list[Skipped]:
         """Return the files of a status with the reasons, all or only those at or below `folders`, ascending."""
-        sql = "SELECT path, reason FROM files WHERE status = ?"
-        if folders is None:
-            return sorted(Skipped(*row) for row in self._connection.read(sql, [status]))
+        everywhere: tuple[str, list[bytes]] = ("1", [])
+        places = [everywhere] if folders is None else [at_or_below(folder, links=True) for folder in folders]
         found: set[Skipped] = set()
-        for folder in folders:
-            condition, parameters = at_or_below(folder, links=True)
-            rows = self._connection.read(f"{sql} AND {condition}", [status, *parameters])
-            found.update(Skipped(*row) for row in rows)
+        for condition, parameters in places:
+            sql = f"SELECT path, reason FROM files WHERE status = ? AND {condition}"
+            found.update(Skipped(*row) for row in self._connection.read(sql, [status, *parameters]))
         return sorted(found)
 
     def embedded(self, chosen: EmbeddingSet) -> Iterator[tuple[int, bytes | None, str | None]]:

@@ -158,7 +158,19 @@ class VectorIndex:
         -------
         ids, scores
             int64 and float32 ``(q, k)``, best first, and by ascending id where scores are equal.
+
+        Raises
+        ------
+        InputError
+            If the vectors of the queries have another dimension, or `k` is below 1.
         """
+        if queries.ndim != 2 or queries.shape[1] != self.generation.dim:
+            raise InputError(
+                f"A query vector must have {self.generation.dim} values, as the library's do; this one has "
+                f"{queries.shape[-1]}. Make it with the library's own model."
+            )
+        if k < 1:
+            raise InputError("The number of hits must be at least 1; choose another `k`.")
         chosen = None if among is None else self.rows(among)
         k = min(k, len(self.ids) if chosen is None else len(chosen))
         if not k:

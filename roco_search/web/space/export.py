@@ -109,21 +109,21 @@ def push_space(folder: Path, repository: str, *, endpoint: str | None = None) ->
     Parameters
     ----------
     folder
-        As `export_space` wrote it.
+        A folder that `export_space` wrote.
     repository
         ``ORG/NAME`` on the hub.
     endpoint
-        Of the hub; ``HF_ENDPOINT`` without it, ``https://huggingface.co`` without either.
+        The hub's address; by default ``HF_ENDPOINT``, or else ``https://huggingface.co``.
 
     Raises
     ------
     InputError
-        If the folder holds no Space, or the hub can have no repository of that name.
+        If the folder contains no Space, or the name is not one that a repository can have.
     HubError
         If the hub refuses or cannot be reached.
     """
     if not is_space(folder):
-        raise InputError(f"{folder} holds no Space; write one with `roco demo --export-space {folder}`.")
+        raise InputError(f"{folder} contains no Space; write one with `roco demo --export-space {folder}`.")
     return upload(
         folder,
         repository,

@@ -100,6 +100,7 @@ def test_unavailable_files_hold_the_switch_back(filled: Opened, scans: Path, tmp
     other = ToyEncoder(seed=5, name="other")
     report = filled.reembed(other)
     assert not report.complete
+    assert "`prune_missing=True`" in filled.library.index(None, other, reembed=True).warnings[0]
     assert [Path(entry.path).name for entry in report.unavailable] == ["a.png"]
     assert "mount its disk" in report.unavailable[0].reason
     assert filled.library.search(filled.encoder.encode_texts(["chest"]), 99)[0].shape == (1, 25)

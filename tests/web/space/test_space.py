@@ -181,7 +181,7 @@ def test_a_pushed_space_is_the_exported_one_and_private(hub: Hub, small: Path) -
 def test_what_the_hub_refuses_is_said_in_words(
     hub: Hub, small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(InputError, match="holds no Space"):
+    with pytest.raises(InputError, match="contains no Space"):
         push_space(tmp_path, "org/demo")
     for name in ("demo", "a/b/c", "org/..", "https://x/y"):
         with pytest.raises(InputError, match="is not a name"):

@@ -2,23 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from roco_search.cli.output import (
-    CsvOption,
-    JsonOption,
-    LibraryOption,
-    ProgressBar,
-    one_format,
-    print_csv,
-    print_json,
-    print_rows,
-    say,
-    short_path,
-)
+from roco_search.cli.options import CsvOption, JsonOption, LibraryOption, QuietOption, UnderOption, one_format
+from roco_search.cli.output import ProgressBar, path_cell, print_csv, print_json, print_rows, say, short_path
+from roco_search.cli.waiting import Waiting
 
 if TYPE_CHECKING:
     from roco_search.curation import Duplicates
@@ -27,12 +17,14 @@ if TYPE_CHECKING:
 def duplicates(
     threshold: Annotated[
         float | None,
-        typer.Option(metavar="T", help="Cosine similarity from which pictures are compared; 0.97.", show_default=False),
+        typer.Option(
+            metavar="T",
+            help="Cosine similarity from which pictures are compared [default: 0.97].",
+            show_default=False,
+        ),
     ] = None,
     exact: Annotated[bool, typer.Option("--exact", help="Only equal files and equal pixels.")] = False,
-    under: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Only among the images in this folder.", show_default=False)
-    ] = None,
+    under: UnderOption = None,
     within_series: Annotated[
         bool, typer.Option("--within-series", help="Also compare the slices of a series and the frames of a file.")
     ] = False,
@@ -42,7 +34,7 @@ def duplicates(
     library: LibraryOption = None,
     json: JsonOption = False,
     csv: CsvOption = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar and no summary.")] = False,
+    quiet: QuietOption = False,
 ) -> None:
     """Find images that are in the library more than once.
 
@@ -51,21 +43,22 @@ def duplicates(
 
     Example: `roco duplicates`
     """
-    from roco_search.curation import find_duplicates
-    from roco_search.curation.duplicates import THRESHOLD
-    from roco_search.library import Library, default_library_path
-
     form = one_format(json=json, csv=csv)
-    with Library.open(library or default_library_path()) as opened:
-        found = find_duplicates(
-            opened,
-            under=under,
-            threshold=THRESHOLD if threshold is None else threshold,
-            exact=exact,
-            within_series=within_series,
-            compare_pictures=not embedding_only,
-            progress=ProgressBar("Comparing", quiet),
-        )
+    with Waiting("Comparing embeddings", quiet=quiet):
+        from roco_search.curation import find_duplicates
+        from roco_search.curation.duplicates import THRESHOLD
+        from roco_search.library import Library, default_library_path
+
+        with Library.open(library or default_library_path()) as opened:
+            found = find_duplicates(
+                opened,
+                under=under,
+                threshold=THRESHOLD if threshold is None else threshold,
+                exact=exact,
+                within_series=within_series,
+                compare_pictures=not embedding_only,
+                progress=ProgressBar("Comparing", quiet),
+            )
     if form == "json":
         print_json(found)
     elif form == "csv":
@@ -89,7 +82,7 @@ def show(found: Duplicates) -> None:
                     "" if first else image.relation,
                     "" if first else f"{image.score:.3f}",
                     frame,
-                    short_path(image.path),
+                    path_cell(image.path),
                 )
             )
     print_rows(("#", "is to the first", "score", "frame", "image"), rows, right=("#", "score", "frame"))

@@ -7,7 +7,10 @@ from typing import Annotated
 
 import typer
 
-from roco_search.cli.output import JsonOption, LibraryOption, print_json, say
+from roco_search.cli.options import JsonOption, LibraryOption, UnderOption
+from roco_search.cli.output import print_json, say
+from roco_search.cli.usage import refuse
+from roco_search.cli.waiting import Waiting
 
 
 def export(
@@ -22,9 +25,7 @@ def export(
     redact_paths: Annotated[
         bool, typer.Option("--redact-paths", help="Keyed hashes instead of paths, which may name patients.")
     ] = False,
-    under: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Only the images in this folder.", show_default=False)
-    ] = None,
+    under: UnderOption = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
     library: LibraryOption = None,
     json: JsonOption = False,
@@ -34,7 +35,7 @@ def export(
     One row an image: id, path, frame, the stored attributes, keyed hashes of series and study, the vector, and the
     model that made it. For .npy the rows go into a .jsonl beside it. The files are readable by you alone.
 
-    Example: `roco export vectors.npy --force`
+    Example: `roco export embeddings.npy`
     """
     from roco_search.curation.export import checked_format
     from roco_search.curation.export import export as write
@@ -44,8 +45,8 @@ def export(
     try:
         chosen = checked_format(form)
     except InputError as error:
-        raise typer.BadParameter(str(error), param_hint="--format") from None
-    with Library.open(library or default_library_path()) as opened:
+        refuse(f"--format: {error}")
+    with Waiting("Writing the file"), Library.open(library or default_library_path()) as opened:
         done = write(opened, file, form=chosen, vectors=vectors, redact_paths=redact_paths, under=under, force=force)
     if json:
         print_json(done)

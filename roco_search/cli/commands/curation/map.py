@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from roco_search.cli.output import DeviceOption, LibraryOption, checked_device, say
+from roco_search.cli.options import DeviceOption, GuessOption, LibraryOption, RedactPathsOption, checked_device
+from roco_search.cli.output import say
+from roco_search.cli.waiting import Waiting
 
 if TYPE_CHECKING:
     from roco_search.embedding_map import Color, Method
@@ -20,12 +22,8 @@ def embedding_map(
         str | None,
         typer.Option(metavar="umap|pca", help="Default: umap where it is installed.", show_default=False),
     ] = None,
-    guess: Annotated[
-        bool, typer.Option("--guess", help="Let the model say modality and body part where a header does not.")
-    ] = False,
-    redact_paths: Annotated[
-        bool, typer.Option("--redact-paths", help="No file names, which may name patients.")
-    ] = False,
+    guess: GuessOption = False,
+    redact_paths: RedactPathsOption = False,
     force: Annotated[bool, typer.Option("--force", help="Overwrite a picture.")] = False,
     device: DeviceOption = "auto",
     library: LibraryOption = None,
@@ -37,16 +35,17 @@ def embedding_map(
 
     Example: `roco map --out map.html --method pca`
     """
-    from roco_search.classify.guesses import Guesses
-    from roco_search.embedding_map import make_map, write_map
-    from roco_search.library import Library, default_library_path
-    from roco_search.models import load_encoder
+    checked = checked_device(device)
+    with Waiting("Laying out the map"):
+        from roco_search.classify.guesses import Guesses
+        from roco_search.embedding_map import make_map, write_map
+        from roco_search.library import Library, default_library_path
+        from roco_search.models import load_encoder
 
-    where = checked_device(device)
-    with Library.open(library or default_library_path()) as opened:
-        guesses = Guesses(load_encoder(opened.model.model, where)) if guess and opened.model else None
-        found = make_map(opened, cast("Method | None", method), guesses=guesses)
-    write_map(out, found, cast("Color", color), "Map of the library", redact_paths=redact_paths, force=force)
+        with Library.open(library or default_library_path()) as opened:
+            guesses = Guesses(load_encoder(opened.model.model, checked)) if guess and opened.model else None
+            found = make_map(opened, cast("Method | None", method), guesses=guesses)
+        write_map(out, found, cast("Color", color), "Map of the library", redact_paths=redact_paths, force=force)
     part = f" of {found.total:,}, drawn by lot" if found.total > len(found.ids) else ""
     by = found.projection.method.upper()
     say(f"{out} shows {len(found.ids):,} images{part}, laid out by {by}; keep it as you keep these.")

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from roco_search.cli.output import JsonOption, LibraryOption, print_json, print_rows, say, short_path
+from roco_search.cli.options import JsonOption, LibraryOption, UnderOption
+from roco_search.cli.output import path_cell, print_json, print_rows, say, short_path
+from roco_search.cli.waiting import Waiting
 
 if TYPE_CHECKING:
     from roco_search.curation import Outlier
 
 
 def outliers(
-    under: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Judge only the images in this folder.", show_default=False)
-    ] = None,
+    under: UnderOption = None,
     top: Annotated[int, typer.Option("--top", "-n", min=1, metavar="N", help="How many at most.")] = 20,
     deviation: Annotated[
         float | None,
         typer.Option(
-            metavar="D", help="How many times the folder's usual spread it has to be off; 6.", show_default=False
+            metavar="D",
+            help="Minimum deviation from the folder's median, in units of its spread [default: 6].",
+            show_default=False,
         ),
     ] = None,
     library: LibraryOption = None,
@@ -35,20 +36,21 @@ def outliers(
 
     Example: `roco outliers`
     """
-    from roco_search.curation import find_outliers
-    from roco_search.curation.outliers import LEAST_DEVIATION
-    from roco_search.library import Library, default_library_path
+    with Waiting("Comparing images"):
+        from roco_search.curation import find_outliers
+        from roco_search.curation.outliers import LEAST_DEVIATION
+        from roco_search.library import Library, default_library_path
 
-    with Library.open(library or default_library_path()) as opened:
-        found = find_outliers(
-            opened, under=under, n=top, least_deviation=LEAST_DEVIATION if deviation is None else deviation
-        )
+        with Library.open(library or default_library_path()) as opened:
+            found = find_outliers(
+                opened, under=under, n=top, least_deviation=LEAST_DEVIATION if deviation is None else deviation
+            )
     if json:
         print_json(found)
         return
     if found.found:
         rows = [
-            (f"{o.score:.3f}", f"{o.deviation:.1f}", why(o), short_path(o.folder), short_path(o.path))
+            (f"{o.score:.3f}", f"{o.deviation:.1f}", why(o), path_cell(o.folder), path_cell(o.path))
             for o in found.found
         ]
         print_rows(("score", "off", "why", "folder", "image"), rows, right=("score", "off"))

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from roco_search.cli.output import (
+from roco_search.cli.options import (
     CsvOption,
     JsonlOption,
     JsonOption,
@@ -14,9 +14,8 @@ from roco_search.cli.output import (
     PathsOption,
     Print0Option,
     one_format,
-    print_json,
-    say,
 )
+from roco_search.cli.output import print_json, say
 from roco_search.cli.render.hits import show
 
 
@@ -44,7 +43,7 @@ def similar(
     No model is loaded, and the file is not read: its stored embedding is compared. The image itself and copies of its
     file are left out. For any other image: roco query PATH.
 
-    Example: `roco similar ./scans/CT_small.dcm`
+    Example: `roco similar ./scans/head.dcm`
     """
     from roco_search.curation import find_similar
     from roco_search.library import Library, default_library_path

@@ -99,7 +99,7 @@ def test_series_is_one_row_and_twins_are_folded(query: Query) -> None:
     assert sorted(more.values()) == [0, 0, 0, 0, 2]
     assert sum(hit["folded"] for hit in hits[:-1]) in {0, 1}
     table = query("CT", "-n", 50)
-    assert table.out.splitlines()[0].split() == ["#", "score", "modality", "body", "part", "frame", "group", "image"]
+    assert table.out.splitlines()[0].split() == ["#", "score", "modality", "frame", "group", "image"]
     assert "+2 more" in table.out and "+9 more" in table.out
     assert "near-duplicates of these (1)" in table.err and "--no-fold" in table.err
     assert len(query("CT", "-n", 50, "--json", "--no-fold").json) == 7
@@ -249,7 +249,7 @@ def test_preview_draws_in_a_terminal(place: Path, lines: int) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
-        ([], 2, "say what to look for"),
+        ([], 2, "Say what to look for"),
         (["x", "--json", "--csv"], 2, "--json and --csv are different outputs"),
         (["x", "--preview", "-0"], 2, "--preview and --print0"),
         (["x", "--preview"], 1, "--html FILE"),

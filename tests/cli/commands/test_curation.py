@@ -121,7 +121,7 @@ def test_export_redacts(roco: Roco, indexed: Path, tmp_path: Path) -> None:
         (["outliers", "-n", "0"], 2, "range x>=1"),
         (["export", "a.csv"], 1, "end it in .parquet, .npy or .jsonl"),
         (["export", "a.csv", "--format", "csv"], 2, "choose parquet, npy or jsonl"),
-        (["export"], 2, "Missing argument"),
+        (["export"], 2, "is missing"),
         (["export", "scans"], 1, "does not say the format"),
     ],
 )

@@ -17,7 +17,7 @@ from tests.library.toy import Opened, ToyEncoder, draw
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with ./scans indexed into ./library, and nothing in the user's own data folder."""
-    for number, name in enumerate(("CT_small.dcm", "MR_small.dcm", "emri_small.dcm")):
+    for number, name in enumerate(("CT_small.dcm", "MR_small.dcm", "knee.dcm")):
         draw(tmp_path / "scans" / name, number)
     with Opened(tmp_path / "library", ToyEncoder()) as opened:
         opened.index(tmp_path / "scans")
@@ -127,7 +127,7 @@ def test_move_and_relocate(roco: Roco, place: Path) -> None:
     [
         (["remove", "elsewhere"], 1, "roco status"),
         (["remove", ""], 1, "empty path"),
-        (["remove"], 2, "Missing argument"),
+        (["remove"], 2, "is missing"),
         (["move", "scans"], 1, "choose a new one"),
         (["move", "library/inside"], 1, "one inside the other"),
         (["move", "moved", "--library", "nowhere"], 1, "roco index PATH"),

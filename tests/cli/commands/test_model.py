@@ -58,7 +58,7 @@ def test_the_list_tells_what_is_here_and_whose_word_it_is(roco: Roco, published:
     assert re.search(r"clip-roco +yes +mit +\d+ KB +32 +16 +publisher", lines["clip-roco"])
     assert re.search(r"pubmedclip +no +MIT +605 MB +224 +512 +publisher", lines["pubmedclip"])
     assert re.search(r"medsiglip +gated .* – +448 +– +publisher", lines["medsiglip"])
-    assert "A publisher's word was not checked" in table.err
+    assert "What a publisher says was not checked" in table.err
     entries = {entry["name"]: entry for entry in roco("model", "list", "--json").json}
     assert list(entries["clip-roco"]) == [
         "name", "on_disk", "default", "repository", "licence", "gated", "bytes", "image_size", "dim", "good_at", "word",
@@ -133,7 +133,7 @@ def test_new_libraries_take_the_model_that_was_set(
         (["export", "roco-mini", "scans"], 1, "is a folder"),
         (["import", "scans/notes.txt"], 1, "is not what 'roco model export' wrote"),
         (["import", "nowhere.zip"], 1, "is not a file"),
-        (["pull"], 2, "Missing argument"),
+        (["pull"], 2, "is missing"),
         (["fetch"], 2, "No such command"),
     ],
 )

@@ -1,0 +1,58 @@
+"""What the commands print, in terminals of many widths: each word of the wide output is whole in the narrow one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from roco_search.cli.render.terminal import cells
+from tests.cli.commands.test_train import imagefolder
+from tests.cli.conftest import Roco
+from tests.training.data import draw
+
+WIDTHS = (60, 80, 100, 120, 200)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("status",),
+        ("model", "list"),
+        ("index",),
+        ("query", "chest x-ray", "--no-fold"),
+        ("library", "list"),
+        ("library", "verify"),
+        ("outliers",),
+        ("duplicates",),
+        ("doctor",),
+        ("classify", "scans", "--labels", "CT of the abdomen,chest radiograph"),
+        ("classify", "scans", "--labels", "normal,pneumonia,fracture of the hip", "--multi-label"),
+        ("eval", "pairs", "--split", "train"),
+        ("eval", "pairs", "--split", "train", "--protocol", "roco-v1", "--by", "license"),
+    ],
+    ids=" ".join,
+)
+def test_every_word_is_whole(
+    roco: Roco, scans: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
+) -> None:
+    folder = scans / "a-folder-with-a-long-name_and-more-of-it" / "1.2.840.113619.2.55.3.604688119.969.1268071029.320"
+    folder.mkdir(parents=True)
+    (scans / "broken.png").rename(folder / ("broken_" + "1.2.840.113619." * 4 + "png"))
+    (folder / "ramp.png").write_bytes((scans / "ramp.png").read_bytes())
+    monkeypatch.chdir(scans.parent)
+    if arguments[0] == "eval":
+        (scans.parent / "pairs").mkdir()
+        imagefolder(scans.parent / "pairs", [pair.caption for pair in draw(scans.parent / "pairs", 12)])
+    roco("index", scans)
+
+    def printed(width: int | None) -> str:
+        monkeypatch.setattr("roco_search.cli.output.terminal_width", lambda *_: width)
+        return roco(*arguments).out
+
+    wide = printed(None)
+    words = {word for word in wide.split() if "/" not in word} - {"–"}
+    for width in WIDTHS:
+        narrow = printed(width)
+        assert all(cells(line) <= width for line in narrow.splitlines()), width
+        assert words <= set(narrow.split()), (width, words - set(narrow.split()))
