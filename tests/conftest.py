@@ -17,9 +17,9 @@ from pathlib import Path
 import pytest
 
 COMPILE = """
-from roco_search.models.catalogue import names
+from roco_search.models.catalogue import registry
 from roco_search.models.compiling.compiler import prepare
-assert prepare(names.find("roco-mini"))
+assert prepare(registry.find("roco-mini"))
 """
 
 

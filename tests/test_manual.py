@@ -23,9 +23,9 @@ from pydicom.data import get_testdata_file
 import roco_search
 from roco_search.cli import app
 from roco_search.cli.commands.help import COVERED_BY, topics
-from roco_search.models.catalogue.names import EMBEDDED
+from roco_search.models.catalogue.registry import EMBEDDED
+from tests.hub.hub_server import Repository, serve
 from tests.models.checkpoints import clip
-from tests.models.hub_server import Repository, serve
 
 ROOT = Path(__file__).parents[1]
 MANUAL = Path(roco_search.__file__).parent / "manual"

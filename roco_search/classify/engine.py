@@ -24,7 +24,7 @@ from roco_search.classify.prompts import OWN, Prompts, check_templates, depends_
 from roco_search.errors import InputError
 from roco_search.imaging import Tags
 from roco_search.models.encoder import Encoder
-from roco_search.vocabulary.prompt_sets import GENERAL, prompt_sets
+from roco_search.vocabulary import GENERAL, prompt_sets
 
 Vector = npt.NDArray[np.float64]
 

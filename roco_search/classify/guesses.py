@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from roco_search.models.encoder import Encoder
 from roco_search.models.onnx_encoder import encode_texts_once
-from roco_search.vocabulary.image_classes import ImageClass, image_classes
+from roco_search.vocabulary import ImageClass, image_classes
 
 Guessable = Literal["modality", "body_part"]
 ATTRIBUTES: tuple[Guessable, ...] = ("modality", "body_part")

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from roco_search.errors import InputError
-from roco_search.vocabulary.prompt_sets import Words, words
+from roco_search.vocabulary import Words, words
 
 if TYPE_CHECKING:
     from yaml import Node

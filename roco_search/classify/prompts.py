@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from roco_search.classify.labels import Label, meaning
 from roco_search.errors import InputError
-from roco_search.vocabulary.prompt_sets import GENERAL, PromptSet, prompt_sets, subject_prompts
+from roco_search.vocabulary import GENERAL, PromptSet, prompt_sets, subject_prompts
 
 OWN = "own"
 """Name of the prompt set where no prompt depends on the kind of image: all are general or the person's own."""

@@ -13,7 +13,7 @@ from roco_search.classify.guesses import ATTRIBUTES, guessable
 from roco_search.errors import InputError
 from roco_search.statistics.zero_shot import ZeroShot
 from roco_search.system.files import write_errors, write_file
-from roco_search.vocabulary.prompt_sets import prompt_sets
+from roco_search.vocabulary import prompt_sets
 
 FORMAT = 1
 

@@ -8,7 +8,7 @@ Offer = list[tuple[str, str]]
 
 def modalities(incomplete: str) -> Offer:
     """Offer what ``--modality`` takes: DICOM's codes of pictures, and the words for them."""
-    from roco_search.vocabulary.image_classes import image_classes
+    from roco_search.vocabulary import image_classes
 
     classes = image_classes("modality")
     codes = [(term, entry.name) for entry in classes for term in entry.terms]
@@ -17,7 +17,7 @@ def modalities(incomplete: str) -> Offer:
 
 def body_parts(incomplete: str) -> Offer:
     """Offer what ``--body-part`` takes most often; every term of DICOM PS3.16 Annex L is taken."""
-    from roco_search.vocabulary.image_classes import image_classes
+    from roco_search.vocabulary import image_classes
 
     terms = {term.lower() for entry in image_classes("body_part") for term in entry.terms}
     return _starting(incomplete, [(term, "") for term in sorted(terms)])
@@ -41,7 +41,7 @@ def devices(incomplete: str) -> Offer:
 def installed_models(incomplete: str) -> Offer:
     """Offer the models on this disk."""
     from roco_search.models.catalogue.installed import installed_names
-    from roco_search.models.catalogue.names import DEFAULT, entries
+    from roco_search.models.catalogue.registry import DEFAULT, entries
 
     names = dict.fromkeys([DEFAULT, *installed_names()])
     return _starting(incomplete, [(name, entries()[name].good_at if name in entries() else "") for name in names])
@@ -49,18 +49,9 @@ def installed_models(incomplete: str) -> Offer:
 
 def catalogue_models(incomplete: str) -> Offer:
     """Offer the models that can be pulled."""
-    from roco_search.models.catalogue.names import entries
+    from roco_search.models.catalogue.registry import entries
 
     return _starting(incomplete, [(entry.name, entry.good_at) for entry in entries().values() if entry.repository])
-
-
-def manual_topics(incomplete: str) -> Offer:
-    """Offer the chapters of the manual: the Markdown files of `roco_search.manual`."""
-    from importlib.resources import files
-
-    folder = files("roco_search") / "manual"
-    names = [entry.name for entry in folder.iterdir()] if folder.is_dir() else []
-    return _starting(incomplete, [(name.removesuffix(".md"), "") for name in sorted(names) if name.endswith(".md")])
 
 
 def _starting(incomplete: str, offers: Offer) -> Offer:

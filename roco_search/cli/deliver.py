@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from roco_search.errors import InputError
+from roco_search.system.files import FULL, storage_full, write_errors
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,6 +26,8 @@ def copy_files(hits: Sequence[Hit], folder: Path) -> int:
     ------
     InputError
         If the folder holds a file of such a name already, or a file cannot be copied.
+    StorageFull
+        If the disk of the folder is full. A file that could not be copied whole is not there.
     """
     digits = max((len(str(hit.rank)) for hit in hits), default=1)
     targets: dict[str, Path] = {}
@@ -33,21 +36,25 @@ def copy_files(hits: Sequence[Hit], folder: Path) -> int:
     for target in targets.values():
         if target.exists() or target.is_symlink():
             raise InputError(f"{target} exists, and nothing is overwritten; give another folder.")
-    try:
+    with write_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"The folder {folder} cannot be made ({error.strerror}); give another.") from None
     for source, target in targets.items():
         _copy(Path(source), target)
     return len(targets)
 
 
 def _copy(source: Path, target: Path) -> None:
+    made = False
     try:
-        with source.open("rb") as file, target.open("xb") as copy:
+        with source.open("rb") as file, target.open("xb") as copy:  # not replaced: it must not exist
+            made = True
             shutil.copyfileobj(file, copy)
         shutil.copystat(source, target)
     except OSError as error:
+        if made:
+            target.unlink(missing_ok=True)
+        if error.errno in FULL:
+            raise storage_full(target.parent, f"{source} was not copied; those before it were.") from None
         raise InputError(
             f"{source} cannot be copied to {target} ({error.strerror}); those before it are there."
         ) from None

@@ -12,14 +12,14 @@ from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from roco_search.cli.render.tables import Cell, PathCell, Unbroken, draw_facts, draw_table
 from roco_search.cli.render.terminal import bold, shows_links, terminal_width, wrap
 from roco_search.cli.waiting import clear, give_way
+from roco_search.system.text import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.progress import Progress as Bar
-    from rich.progress import TaskID
+
+    from roco_search.cli.render.tables import Cell, PathCell
 
 DONE, FAILED, USAGE, PARTIAL = 0, 1, 2, 3
 
@@ -139,6 +139,8 @@ def print_bytes(data: bytes) -> None:
 
 def print_rows(columns: Sequence[str], rows: Sequence[Sequence[Cell]], right: Sequence[str] = ()) -> None:
     """Print a table, fitted into a terminal; a pipe gets each row whole. ``right`` names number columns."""
+    from roco_search.cli.render.tables import draw_table
+
     shown = [[_printable(cell) for cell in row] for row in rows]
     table = draw_table(columns, shown, right=right, width=terminal_width(), links=shows_links(sys.stdout))
     _write([*(bold(line, sys.stdout) for line in table.head), *table.rows])
@@ -146,6 +148,8 @@ def print_rows(columns: Sequence[str], rows: Sequence[Sequence[Cell]], right: Se
 
 def print_facts(facts: Sequence[tuple[str, Cell]]) -> None:
     """Print names in bold, each with its value beside it."""
+    from roco_search.cli.render.tables import draw_facts
+
     shown = [(name, _printable(value)) for name, value in facts]
     lines = draw_facts(shown, width=terminal_width(), links=shows_links(sys.stdout))
     _write(bold(name, sys.stdout) + value for name, value in lines)
@@ -160,6 +164,8 @@ def print_line(text: str = "") -> None:
 
 def path_cell(path: str | Path, note: str = "") -> PathCell:
     """Return a path for a table, as it is seen from here."""
+    from roco_search.cli.render.tables import PathCell
+
     return PathCell(short_path(path), os.fspath(path), note)
 
 
@@ -170,16 +176,11 @@ def _write(lines: Iterable[str]) -> None:
 
 
 def _printable(cell: Cell) -> Cell:
+    from roco_search.cli.render.tables import PathCell, Unbroken
+
     if isinstance(cell, PathCell):
         return PathCell(printable(cell.shown), cell.path, printable(cell.note))
     return Unbroken(printable(cell)) if isinstance(cell, Unbroken) else printable(cell)
-
-
-def printable(text: str) -> str:
-    """Make a file name safe for a terminal: control characters and undecodable bytes are shown escaped."""
-    return "".join(
-        char if char.isprintable() else char.encode("unicode_escape", "surrogatepass").decode("ascii") for char in text
-    )
 
 
 def short_path(path: str | Path) -> str:
@@ -188,49 +189,6 @@ def short_path(path: str | Path) -> str:
         return os.fspath(Path(path).relative_to(Path.cwd()))
     except (ValueError, OSError):
         return os.fspath(path)
-
-
-class ProgressBar:
-    """The library's progress, drawn on stderr when that is a terminal and nobody asked for quiet."""
-
-    def __init__(self, label: str, quiet: bool = False) -> None:
-        self._label, self._shown = label, sys.stderr.isatty() and not quiet
-        self._frames = 0
-        self._bar: Bar | None = None
-        self._task: TaskID | None = None
-
-    def start(self, total_files: int) -> None:
-        """Begin; so many files have to be read."""
-        if not self._shown:
-            return
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]}"),
-            TimeRemainingColumn(),
-            console=err(),
-            transient=True,
-        )
-        self._bar.start()
-        self._task = self._bar.add_task(self._label, total=total_files, rate="")
-
-    def advance(self, files: int, frames: int) -> None:
-        """Count files and frames that are done and stored."""
-        if self._bar is None or self._task is None:
-            return
-        self._frames += frames
-        elapsed = self._bar.tasks[0].elapsed or 0.0
-        rate = f"{self._frames / elapsed:.1f} images/s" if elapsed > 1 else ""
-        self._bar.update(self._task, advance=files, rate=rate)
-
-    def stop(self) -> None:
-        """Take the bar away."""
-        if self._bar is not None:
-            self._bar.stop()
-            self._bar = None
 
 
 def _plain(value: Any) -> Any:

@@ -16,9 +16,10 @@ import numpy.typing as npt
 
 from roco_search.curation.pictures import Pictures, read_pictures
 from roco_search.errors import InputError
-from roco_search.library import Library, Progress, Selection, Skipped
+from roco_search.library import Library, Selection, Skipped
 from roco_search.library.directory import real_path
 from roco_search.library.truth.frames import Columns
+from roco_search.system.progress import Progress
 
 THRESHOLD = 0.97
 """Cosine similarity from which two pictures are candidates.

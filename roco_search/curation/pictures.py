@@ -15,9 +15,10 @@ import numpy.typing as npt
 from roco_search.errors import ImageError
 from roco_search.imaging import open_image
 from roco_search.imaging.ahead import read_ahead
-from roco_search.library import Progress, Skipped
+from roco_search.library import Skipped
 from roco_search.library.truth.frames import Columns, ListedFile
 from roco_search.system.process import cores
+from roco_search.system.progress import Pace, Progress, following
 
 SIDE = 32  # Fine enough to tell slices of one organ apart, coarse enough to forgive a JPEG, a resize, a window.
 FILES_AHEAD = 64  # Files read before their turn: what waits in memory are small copies of their pictures.
@@ -71,21 +72,18 @@ def read_pictures(columns: Columns, rows: Numbers, progress: Progress | None = N
     digest: list[bytes | None] = [None] * len(rows)
     unreadable = []
     jobs = [(columns.files[file], places, columns.number[rows[places]].tolist()) for file, places in wanted.items()]
-    if progress is not None:
-        progress.start(len(jobs))
-    try:
-        with closing(read_ahead(jobs, _read, ahead=FILES_AHEAD, threads=min(8, cores()))) as entries:
-            for (file, places, _), found in entries:
-                small, reason = ([], str(found)) if isinstance(found, ImageError) else found
-                for place, (shrunk, hashed) in zip(places, small, strict=False):
-                    grey[place], digest[place] = shrunk, hashed
-                if reason is not None:
-                    unreadable.append(Skipped(file.path, reason))
-                if progress is not None:
-                    progress.advance(1, len(small))
-    finally:
-        if progress is not None:
-            progress.stop()
+    pace = Pace()
+    with (
+        following(progress, len(jobs)) as told,
+        closing(read_ahead(jobs, _read, ahead=FILES_AHEAD, threads=min(8, cores()))) as entries,
+    ):
+        for (file, places, _), found in entries:
+            small, reason = ([], str(found)) if isinstance(found, ImageError) else found
+            for place, (shrunk, hashed) in zip(places, small, strict=False):
+                grey[place], digest[place] = shrunk, hashed
+            if reason is not None:
+                unreadable.append(Skipped(file.path, reason))
+            told.advance(1, images_per_second=pace.add(len(small)))
     return Pictures(grey, digest, sorted(unreadable))
 
 

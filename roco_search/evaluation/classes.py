@@ -22,7 +22,7 @@ from roco_search.classify.truth import named_counts
 from roco_search.datasets.columns import fold_name
 from roco_search.datasets.pair import Pair
 from roco_search.errors import InputError
-from roco_search.vocabulary.image_classes import attributes, image_classes
+from roco_search.vocabulary import attributes, image_classes
 
 MOST = 200
 """A column with more different values is no column of classes."""

@@ -5,7 +5,7 @@ A picture that cannot be read is left out with its caption, named and counted; i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 
@@ -16,6 +16,7 @@ from roco_search.datasets.pair import Pair, PairSet
 from roco_search.errors import ImageError, InputError
 from roco_search.imaging.ahead import MAX_BYTES, in_batches, read_ahead
 from roco_search.models.encoder import Encoder
+from roco_search.system.progress import Pace, Progress, following
 
 BATCH_SIZE = 64
 _TEXTS_AT_ONCE = 256
@@ -63,10 +64,10 @@ def embed(
     pairs: PairSet | Sequence[Pair],
     *,
     captions: bool = True,
-    advance: Callable[[int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Embedded:
     """Embed the images of pairs and their captions with one model; see `embed_with_each`."""
-    return embed_with_each([encoder], pairs, captions=captions, advance=advance)[0]
+    return embed_with_each([encoder], pairs, captions=captions, progress=progress)[0]
 
 
 def embed_with_each(
@@ -74,7 +75,7 @@ def embed_with_each(
     pairs: PairSet | Sequence[Pair],
     *,
     captions: bool = True,
-    advance: Callable[[int], None] | None = None,
+    progress: Progress | None = None,
 ) -> list[Embedded]:
     """Embed the same pairs with several models.
 
@@ -86,8 +87,8 @@ def embed_with_each(
         The pairs.
     captions
         Whether the captions are wanted too.
-    advance
-        Called with how many more pairs are read and embedded.
+    progress
+        Follows the pairs that are read and embedded.
 
     Returns
     -------
@@ -103,7 +104,8 @@ def embed_with_each(
     kept: list[Pair] = []
     unreadable: list[UnreadablePicture] = []
     images: list[list[Embeddings]] = [[] for _ in encoders]
-    with closing(read_ahead(wanted, _read)) as entries:
+    pace = Pace()
+    with following(progress, len(wanted)) as told, closing(read_ahead(wanted, _read)) as entries:
         for batch in in_batches(entries, BATCH_SIZE, MAX_BYTES):
             pixels: list[Pixels] = []
             for pair, found in batch:
@@ -115,8 +117,7 @@ def embed_with_each(
             for encoder, parts in zip(encoders, images, strict=True):
                 if pixels:
                     parts.append(encoder.encode_images(pixels))
-            if advance is not None:
-                advance(len(batch))
+            told.advance(len(batch), images_per_second=pace.add(len(batch)))
             batch.clear()  # These pixels would be held until the next batch is whole.
             pixels.clear()
     if not kept:

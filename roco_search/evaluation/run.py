@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from roco_search.evaluation.m3ae import draw_ids, find_pairs
 from roco_search.evaluation.protocols import Protocol, check_batches
 from roco_search.evaluation.retrieval import RetrievalResult, check_captions, measure_retrieval
 from roco_search.models.encoder import Encoder
+from roco_search.system.progress import Progress
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -149,7 +150,7 @@ def evaluate(
     tasks: Tasks,
     *,
     conditions: Sequence[str] = (),
-    advance: Callable[[int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Evaluation:
     """Measure what was planned.
 
@@ -163,15 +164,15 @@ def evaluate(
         What to measure.
     conditions
         As in `Evaluation`.
-    advance
-        Called with how many more pairs are read and embedded.
+    progress
+        Follows the pairs that are read and embedded.
 
     Raises
     ------
     InputError
         If no picture can be read, too few can, or an embedding is not finite.
     """
-    found = embed_with_each(encoders, tasks.pairs, captions=tasks.retrieval, advance=advance)
+    found = embed_with_each(encoders, tasks.pairs, captions=tasks.retrieval, progress=progress)
     retrieval = None
     if tasks.retrieval:
         retrieval = measure_retrieval(found, tasks.protocols, tasks.by, tasks.m3ae_ids, tasks.seed)

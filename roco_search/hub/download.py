@@ -14,11 +14,12 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from roco_search.errors import HubError
 from roco_search.hub.client import Request, connect, refusal, refusals, transport_error
 from roco_search.system.files import FULL, check_space, sha256, storage_full, sync
+from roco_search.system.progress import Progress, following
 
 TRIES = 4  # in a row without a single new byte
 PAUSE_S = 1.0  # before the second try; each further one waits twice as long
@@ -26,19 +27,6 @@ TIMEOUT_S = 30.0
 SECONDS_TO_ANSWER = 30
 _BUSY = frozenset({408, 429, 500, 502, 503, 504})
 _COMMIT = re.compile(r"[0-9a-f]{40,64}")
-
-
-class Progress(Protocol):
-    """Who is told how a download goes; counts bytes."""
-
-    def start(self, total: int, done: int) -> None:
-        """Begin; ``done`` of ``total`` are here from an earlier attempt."""
-
-    def advance(self, count: int) -> None:
-        """So many more have come; less than zero where some have to come again."""
-
-    def stop(self) -> None:
-        """The end, good or bad."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,23 +173,15 @@ def fetch_files(
     total = sum(file.size for file in files)
     there = sum(file.stat().st_size for file in folder.iterdir())
     check_space(folder, total - there)
-    if progress:
-        progress.start(total, min(there, total))
     request = listing.request
-    try:
-        with refusals(request):
-            for file in files:
-                url = hf_hub_url(request.repository, file.name, revision=listing.commit, endpoint=request.endpoint)
-                fetch(get_session(), url, build_hf_headers(library_name="roco"), file, folder, progress)
-                came(file)
-    finally:
-        if progress:
-            progress.stop()
+    with following(progress, total, min(there, total)) as told, refusals(request):
+        for file in files:
+            url = hf_hub_url(request.repository, file.name, revision=listing.commit, endpoint=request.endpoint)
+            fetch(get_session(), url, build_hf_headers(library_name="roco"), file, folder, told)
+            came(file)
 
 
-def fetch(
-    session: Any, url: str, headers: dict[str, str], file: RemoteFile, folder: Path, progress: Progress | None
-) -> None:
+def fetch(session: Any, url: str, headers: dict[str, str], file: RemoteFile, folder: Path, progress: Progress) -> None:
     """Bring a file into a folder.
 
     It grows as ``NAME.part`` and gets its name when it is whole and its hash is right. Lost connections are tried
@@ -258,9 +238,7 @@ def fetch(
     part.replace(target)
 
 
-def _append(
-    session: Any, url: str, headers: dict[str, str], file: RemoteFile, part: Path, progress: Progress | None
-) -> None:
+def _append(session: Any, url: str, headers: dict[str, str], file: RemoteFile, part: Path, progress: Progress) -> None:
     from huggingface_hub import hf_raise_for_status
 
     have = part.stat().st_size
@@ -272,7 +250,7 @@ def _append(
             hf_raise_for_status(response)
         if have and not response.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
             os.truncate(part, 0)  # the server sends the whole file whatever was asked
-            _tell(progress, -have)
+            progress.advance(-have)
             have = 0
         with part.open("ab") as stream:
             for chunk in response.iter_bytes():
@@ -280,13 +258,8 @@ def _append(
                 if have > file.size:
                     raise HubError(f"The hub sends more of {file.name} than it announced; try again later.")
                 stream.write(chunk)
-                _tell(progress, len(chunk))
+                progress.advance(len(chunk))
     sync(part)
-
-
-def _tell(progress: Progress | None, count: int) -> None:
-    if progress:
-        progress.advance(count)
 
 
 def fetch_data_set(identifier: str) -> Any:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from roco_search.errors import LibraryEmpty
 from roco_search.library.directory import default_library_path, discard_caches, prepare, writer_lock
 from roco_search.library.faults import no_image_yet
-from roco_search.library.reports import IndexReport, LibraryHealth, LibraryStatus, Progress, Skipped
+from roco_search.library.reports import IndexReport, LibraryHealth, LibraryStatus, Skipped
 from roco_search.library.truth.embeddings import EmbeddingSet
 from roco_search.library.truth.frames import Frames, Selection, StoredFrame
 from roco_search.library.truth.store import Store
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
     from roco_search.imaging.frame import FrameChoice
     from roco_search.library.upkeep import Vacuumed
     from roco_search.models.encoder import Encoder
+    from roco_search.system.progress import Progress
 
 __all__ = [
     "EmbeddingSet",
     "Library",
     "LibraryStatus",
     "Mode",
-    "Progress",
     "Selection",
     "Skipped",
     "StoredFrame",
@@ -197,7 +197,7 @@ class Library:
         frames: "FrameChoice | None" = None,
         prune_missing: bool = False,
         retry_failed: bool = False,
-        progress: Progress | None = None,
+        progress: "Progress | None" = None,
         batch_size: int = 32,
     ) -> IndexReport:
         """Bring the library up to date with folders and files; read only what is new or changed.

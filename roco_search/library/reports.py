@@ -1,22 +1,8 @@
 """What a library reports of itself and of a long run: plain data, and the protocol by which a run reports progress."""
 
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from roco_search.library.truth.embeddings import EmbeddingSet
-
-
-class Progress(Protocol):
-    """Follows a long run."""
-
-    def start(self, total_files: int) -> None:
-        """Begin; `total_files` have to be read."""
-
-    def advance(self, files: int, frames: int) -> None:
-        """Count `files` and `frames` more as done and stored."""
-
-    def stop(self) -> None:
-        """End, finished or not."""
 
 
 @dataclass(frozen=True, slots=True, order=True)

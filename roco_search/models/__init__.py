@@ -31,11 +31,11 @@ def load_encoder(
     ------
     ModelNotFound, UnsupportedModel
     """
-    from roco_search.models.catalogue import names as catalog
+    from roco_search.models.catalogue import registry
     from roco_search.models.compiling.towers import runnable
     from roco_search.models.onnx_encoder import OnnxEncoder
 
-    checkpoint = catalog.find(name_or_path or catalog.default())
+    checkpoint = registry.find(name_or_path or registry.default())
     if device in ("auto", "cpu") and precision in ("auto", "fast", "fp32") and runnable(checkpoint):
         return OnnxEncoder(checkpoint, device, fast=precision == "fast")
     from roco_search.models.torch_encoder import TorchEncoder

@@ -15,10 +15,9 @@ from roco_search.errors import InputError
 from roco_search.library import Library, Mode
 from roco_search.library.truth.frames import Belonging
 from roco_search.models.encoder import Encoder
-from roco_search.search.embedding import embed, unit
 from roco_search.search.filters import Filters, resolve
 from roco_search.search.hits import NEAR, GroupBy, Hit, RankedGroup, RankedGroups
-from roco_search.search.terms import Term, read_query
+from roco_search.search.terms import Term, embed, read_query, unit
 
 if TYPE_CHECKING:
     from roco_search.classify.guesses import Guesses

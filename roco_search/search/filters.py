@@ -127,7 +127,7 @@ def read_term(attribute: Attribute, text: str) -> tuple[str, ...]:
 
 def _spoken(attribute: str, text: str) -> tuple[str, ...]:
     from roco_search.imaging.dicom.terms import MODALITIES
-    from roco_search.vocabulary.image_classes import image_classes
+    from roco_search.vocabulary import image_classes
 
     wanted = {_compact(text), _compact(text).removesuffix("s")}
     for entry in image_classes(attribute):

@@ -24,6 +24,7 @@ from torch import nn
 from roco_search.errors import TrainingError
 from roco_search.models.torch_encoder import TorchEncoder
 from roco_search.system.process import Interrupt
+from roco_search.system.progress import Progress, following
 from roco_search.training import checkpoint
 from roco_search.training.batches import Batch, Batches, Sampler
 from roco_search.training.cached_texts import CachedTexts, can_cache
@@ -51,14 +52,8 @@ if TYPE_CHECKING:
 Ending = Literal["finished", "no better for a while", "interrupted"]
 
 
-class Report(Protocol):
-    """What is notified of the state of a run."""
-
-    def begin(self, first: int, total: int) -> None:
-        """Training is about to go from step ``first`` to step ``total``."""
-
-    def step(self, line: Mapping[str, Any]) -> None:
-        """A step is done; ``line`` is its line in the log."""
+class Report(Progress, Protocol):
+    """Follows a run: its steps as any `Progress`, each with the figures of its line in the log, and what is between."""
 
     def validated(self, result: ValidationResult, best: bool) -> None:
         """The model was validated; ``best`` is whether it is the best so far, which is kept."""
@@ -198,12 +193,11 @@ class Run:
         state, seconds, ending = self.state, 0.0, "finished"
         first = state.step
         log = Log(self.output, first, self._tensorboard) if self.group.is_main else None
-        self.report.begin(first, self.total)
         if not first:
             torch.manual_seed(self.settings.seed + self.group.rank)  # each process has dropout of its own
-        if not first or (self._validation_is_due() and state.looked != first):
-            self.validate(log)
-        with Interrupt() as interrupt:
+        with following(self.report, self.total, first), Interrupt() as interrupt:
+            if not first or (self._validation_is_due() and state.looked != first):
+                self.validate(log)
             for batch in self.batches.run(first, self.total):
                 started = time.perf_counter()
                 line = self.take_step(batch)
@@ -211,7 +205,7 @@ class Run:
                 line["pairs_per_second"] = round(len(batch.rows) * (state.step - first) / seconds, 2)
                 if log is not None:
                     log.write(line)
-                self.report.step(line)
+                self.report.advance(1, **line)
                 stopped = self.group.any(interrupt.asked)
                 validated = self._validation_is_due() and not stopped  # which takes long, and Ctrl-C means now
                 if validated:

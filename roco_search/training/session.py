@@ -12,8 +12,9 @@ from roco_search.datasets import TrainingData, check_trainable, open_training
 from roco_search.datasets.report import describe
 from roco_search.errors import InputError
 from roco_search.models import Device
-from roco_search.models.catalogue import names as catalog
+from roco_search.models.catalogue import registry
 from roco_search.models.torch_encoder import TorchEncoder
+from roco_search.system.progress import Silent
 from roco_search.training import checkpoint
 from roco_search.training.distributed import ProcessGroup, process_group
 from roco_search.training.outcome.card import read_facts
@@ -31,7 +32,7 @@ class Session:
     data, licences, where, caption_columns
         What to learn from; see `open_training`.
     base, output
-        The model to start from (see `catalog.find`), and the folder of the run.
+        The model to start from (see `registry.find`), and the folder of the run.
     settings, device
         How and where to train.
     report
@@ -86,11 +87,11 @@ class Session:
 
     @contextmanager
     def _run(self, tensorboard: bool = False) -> Iterator[Run]:
-        checkpoint_of_base = catalog.find(self._base)  # an unknown name is refused before data is read
+        checkpoint_of_base = registry.find(self._base)  # an unknown name is refused before data is read
         with process_group(self._device) as (group, device):
             data = self._open(group)
             encoder = TorchEncoder(checkpoint_of_base, device, self._settings.precision)  # type: ignore[arg-type]
-            report = self._report if group.is_main else _Silent()
+            report = self._report if group.is_main else _SilentReport()
             yield Run(encoder, data, self._settings, self._output, report, group=group, tensorboard=tensorboard)
 
     def _open(self, group: ProcessGroup) -> TrainingData:
@@ -128,12 +129,8 @@ def choose_start(output: Path, resume: bool) -> Path | None:
     return None
 
 
-class _Silent:
+class _SilentReport(Silent):
     """The report of every process but the first."""
-
-    def begin(self, first: int, total: int) -> None: ...
-
-    def step(self, line: Any) -> None: ...
 
     def validated(self, result: Any, best: bool) -> None: ...
 

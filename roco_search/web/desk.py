@@ -25,7 +25,7 @@ from roco_search.errors import InputError
 from roco_search.library import Library, LibraryStatus, StoredFrame
 from roco_search.library.truth.frames import Attribute
 from roco_search.search import Filters, Hit, search
-from roco_search.search.embedding import unit
+from roco_search.search.terms import unit
 from roco_search.system.text import printable
 
 if TYPE_CHECKING:

@@ -82,7 +82,7 @@ def bars(prediction: Prediction) -> Markup:
 
 
 def _prompts(prediction: Prediction) -> str:
-    from roco_search.vocabulary.prompt_sets import prompt_sets
+    from roco_search.vocabulary import prompt_sets
 
     sets = prompt_sets()
     if prediction.prompt_set not in sets:

@@ -24,7 +24,7 @@ from measuring import Runs, in_turn, machine, run
 
 from roco_search.imaging import open_image
 from roco_search.models import load_encoder
-from roco_search.models.catalogue.names import find
+from roco_search.models.catalogue.registry import find
 from roco_search.models.compiling.compiler import prepare
 
 ROCO = [sys.executable, "-m", "roco_search"]

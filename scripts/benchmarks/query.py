@@ -21,7 +21,7 @@ from measuring import in_turn, machine, run
 
 from roco_search.library import Library
 from roco_search.models import load_encoder
-from roco_search.models.catalogue.names import find
+from roco_search.models.catalogue.registry import find
 from roco_search.models.compiling.compiler import prepare
 
 TEXT = "pleural effusion on a chest x-ray"

@@ -20,7 +20,7 @@ from roco_search.classify.heat import heat_maps, write
 from roco_search.classify.prompts import fitting, prompts_for
 from roco_search.errors import InputError
 from roco_search.imaging import Tags, open_image
-from roco_search.vocabulary.prompt_sets import prompt_sets, words
+from roco_search.vocabulary import prompt_sets, words
 from tests.concepts import ConceptEncoder, draw, picture
 
 names = st.text(st.characters(min_codepoint=97, max_codepoint=122), min_size=1, max_size=8)

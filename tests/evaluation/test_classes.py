@@ -10,7 +10,7 @@ from roco_search.classify.labels import check_labels
 from roco_search.datasets.pair import Pair
 from roco_search.errors import InputError
 from roco_search.evaluation.classes import Classes, Column, find_classes, find_column, own
-from roco_search.vocabulary.image_classes import attributes
+from roco_search.vocabulary import attributes
 from tests.evaluation.made import pair, pairs
 
 

@@ -15,6 +15,7 @@ from roco_search.models import load_encoder
 from roco_search.system.process import cores
 from tests.concepts import ConceptEncoder, draw
 from tests.evaluation.made import Broken, Drawn, pair_set, pairs
+from tests.meter import Meter
 from tests.models.checkpoints import clip
 
 
@@ -33,8 +34,8 @@ def test_a_broken_picture_in_the_middle_shifts_nobody() -> None:
     whole = embed(ConceptEncoder(), made)
     made[3] = Pair(Broken("images/3.png"), "normal mri")
     made[6] = Pair(Broken("images/6.png", ValueError("Doe^Jane")), "normal ct")
-    steps: list[int] = []
-    found = embed(ConceptEncoder(), made, advance=steps.append)
+    meter = Meter()
+    found = embed(ConceptEncoder(), made, progress=meter)
     assert [(entry.name, entry.reason) for entry in found.unreadable] == [
         ("images/3.png", "it ends too early; copy it again"),
         ("images/6.png", "reading it failed (ValueError); try again"),
@@ -42,7 +43,7 @@ def test_a_broken_picture_in_the_middle_shifts_nobody() -> None:
     kept = [0, 1, 2, 4, 5, 7]
     assert found.pairs == [made[row] for row in kept]
     assert np.array_equal(found.images, whole.images[kept]) and np.array_equal(found.texts, whole.texts[kept])
-    assert sum(steps) == 8
+    assert (meter.total, meter.done, meter.stopped) == (8, 8, True)
 
 
 def test_identical_captions_are_embedded_once_and_identically() -> None:

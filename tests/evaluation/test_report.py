@@ -12,9 +12,8 @@ from PIL import Image
 
 from roco_search.datasets.pair import Pair
 from roco_search.errors import InputError, UnreadableImage
-from roco_search.evaluation.examples import caption_examples, class_examples
 from roco_search.evaluation.plots import Group, draw_confusion, draw_groups, draw_ranks, draw_recall
-from roco_search.evaluation.report import KIND, report, write_report
+from roco_search.evaluation.report import KIND, caption_examples, class_examples, report, write_report
 from roco_search.evaluation.run import Evaluation
 from roco_search.figures import page, png, write_png
 from tests.concepts import ConceptEncoder

@@ -8,7 +8,7 @@ import pytest
 
 from roco_search.errors import HubError, InputError
 from roco_search.training.outcome.output import push
-from tests.models.hub_server import Hub
+from tests.hub.hub_server import Hub
 
 
 @pytest.fixture

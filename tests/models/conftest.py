@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.hub.hub_server import Hub, serve
 from tests.models.checkpoints import clip
-from tests.models.hub_server import Hub, serve
 
 
 @pytest.fixture

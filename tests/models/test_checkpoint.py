@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from roco_search.errors import ModelNotFound, UnsupportedModel
 from roco_search.models import load_encoder
-from roco_search.models.catalogue.names import find
+from roco_search.models.catalogue.registry import find
 from tests.models.checkpoints import clip
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import roco_search
-from roco_search.models.catalogue.names import find
+from roco_search.models.catalogue.registry import find
 from roco_search.models.families import FAMILIES, text_length
 from roco_search.models.torch_encoder import TorchEncoder
 from tests.models import checkpoints

@@ -12,7 +12,7 @@ import onnx
 import pytest
 
 from roco_search.models import load_encoder
-from roco_search.models.catalogue.names import EMBEDDED, find
+from roco_search.models.catalogue.registry import EMBEDDED, find
 from roco_search.models.onnx_encoder import OnnxEncoder, encode_texts_once
 from roco_search.models.torch_encoder import TorchEncoder
 from tests.concepts import ConceptEncoder

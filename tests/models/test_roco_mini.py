@@ -11,7 +11,7 @@ import torch
 from transformers import AutoModel
 
 from roco_search.models import load_encoder, register
-from roco_search.models.catalogue.names import EMBEDDED
+from roco_search.models.catalogue.registry import EMBEDDED
 from roco_search.models.roco_mini.efficientnet import EfficientNetLiteConfig, EfficientNetLiteModel, from_imagenet
 from roco_search.models.roco_mini.modeling import RocoMiniConfig, RocoMiniModel
 from roco_search.models.tokenizer import TextTokenizer

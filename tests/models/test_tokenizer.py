@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from roco_search.models.catalogue.names import EMBEDDED
+from roco_search.models.catalogue.registry import EMBEDDED
 from roco_search.models.tokenizer import TextTokenizer, WordPieces, write_table
 
 LENGTH = 64

@@ -13,8 +13,8 @@ from roco_search.errors import InputError, LibraryEmpty, ModelMismatch
 from roco_search.imaging import open_image
 from roco_search.library import Library, Mode
 from roco_search.search import Filters, Term, read_query, search
-from roco_search.search.embedding import unit
-from roco_search.vocabulary.image_classes import image_classes
+from roco_search.search.terms import unit
+from roco_search.vocabulary import image_classes
 from tests.collection import Expected, every, fill, found
 from tests.library.toy import Opened, ToyEncoder, draw, draw_pages
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ from roco_search.training.run import Run, RunResult, learning_rate_factor
 from roco_search.training.settings import Settings
 from roco_search.training.validation import ValidationResult
 from tests.disk import files_up_to
+from tests.meter import Meter
 from tests.models.checkpoints import FAMILIES
 from tests.training.data import pair_set
 
@@ -42,21 +42,18 @@ SETTINGS = Settings(
 )
 
 
-class RecordedReport:
-    """Who is report; can stop the run at a step, as Ctrl-C does."""
+class RecordedReport(Meter):
+    """Records what a run reports; can stop it at a step, as Ctrl-C does."""
 
     def __init__(self, interrupt_at: int = 0) -> None:
-        self.lines: list[Mapping[str, Any]] = []
+        super().__init__()
         self.results: list[ValidationResult] = []
         self.notes: list[str] = []
         self._interrupt_at = interrupt_at
 
-    def begin(self, first: int, total: int) -> None:
-        self.first, self.total = first, total
-
-    def step(self, line: Mapping[str, Any]) -> None:
-        self.lines.append(line)
-        if line["step"] == self._interrupt_at:
+    def advance(self, count: int, **figures: float) -> None:
+        super().advance(count, **figures)
+        if figures["step"] == self._interrupt_at:
             os.kill(os.getpid(), signal.SIGINT)
 
     def validated(self, result: ValidationResult, best: bool) -> None:
@@ -111,7 +108,7 @@ def test_it_learns_and_repeats_itself_bit_for_bit(data: TrainingData, tmp_path: 
     outcome: RunResult = run.train()
     again.train()
     assert outcome.ending == "finished" and outcome.step == 8
-    losses = [line["loss"] for line in report.lines]
+    losses = [line["loss"] for line in report.figures]
     assert np.mean(losses[-2:]) < np.mean(losses[:2])
     assert equal(run, again)
     other = make(data, tmp_path, "three", settings=replace(SETTINGS, seed=4))
@@ -186,11 +183,11 @@ def test_half_precision_with_a_scaler_learns_and_keeps_float32_weights(data: Tra
     run.train()
     assert run.scaler.is_enabled() and run.scaler.get_scale() > 1
     assert all(parameter.dtype == torch.float32 for parameter in run.model.parameters())
-    losses = [line["loss"] for line in report.lines]
+    losses = [line["loss"] for line in report.figures]
     assert np.mean(losses[-2:]) < np.mean(losses[:2])
     full = make(data, tmp_path, "full", report=(plain := RecordedReport()))
     full.train()
-    assert report.lines[0]["loss"] == pytest.approx(plain.lines[0]["loss"], rel=1e-2)
+    assert report.figures[0]["loss"] == pytest.approx(plain.figures[0]["loss"], rel=1e-2)
 
 
 def test_a_step_whose_gradient_overflows_is_left_out_and_the_scale_falls(data: TrainingData, tmp_path: Path) -> None:
@@ -208,8 +205,8 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_the_checkpoint_is_intact(
     run = make(data, tmp_path, settings=replace(SETTINGS, checkpoint_every=2, eval_every=8))
 
     class Poison(RecordedReport):
-        def step(self, line: Mapping[str, Any]) -> None:
-            if line["step"] == 3:
+        def advance(self, count: int, **figures: float) -> None:
+            if figures["step"] == 3:
                 with torch.no_grad():
                     next(run.model.parameters()).fill_(float("nan"))
 
@@ -314,7 +311,7 @@ def test_tensorboard_gets_what_the_log_gets(data: TrainingData, tmp_path: Path) 
     events = EventAccumulator(str(tmp_path / "run" / "tensorboard"))
     events.Reload()
     written = [(event.step, event.value) for event in events.Scalars("loss")]
-    assert written == [(line["step"], pytest.approx(line["loss"], rel=1e-6)) for line in report.lines]
+    assert written == [(line["step"], pytest.approx(line["loss"], rel=1e-6)) for line in report.figures]
     assert [event.step for event in events.Scalars("mean recall")] == [result.step for result in report.results]
 
 

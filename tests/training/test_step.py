@@ -11,7 +11,7 @@ import torch
 
 from roco_search.datasets.pair import Pair
 from roco_search.errors import TrainingError
-from roco_search.models.catalogue.names import EMBEDDED
+from roco_search.models.catalogue.registry import EMBEDDED
 from roco_search.models.checkpoint import Checkpoint
 from roco_search.models.torch_encoder import TorchEncoder
 from roco_search.training.batches import Batch, positives

@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,20 +20,16 @@ from roco_search.training.losses import Objective
 from roco_search.training.run import Run
 from roco_search.training.settings import Settings
 from roco_search.training.step import Gradient, Inputs
+from tests.meter import Meter
 from tests.models.checkpoints import clip
 from tests.training.data import pair_set
 from tests.training.gradients import gradients
 
 
-class RecordedReport:
+class RecordedReport(Meter):
     def __init__(self) -> None:
-        self.lines: list[Mapping[str, Any]] = []
+        super().__init__()
         self.notes = 0
-
-    def begin(self, first: int, total: int) -> None: ...
-
-    def step(self, line: Mapping[str, Any]) -> None:
-        self.lines.append(line)
 
     def validated(self, result: Any, best: bool) -> None:
         self.notes += 1
@@ -84,8 +79,8 @@ def main(folder: Path, mine: Path) -> None:
                 "images": images,
                 "weights": hashlib.sha256(weights).hexdigest(),
                 "notes": report.notes if group.is_main else 0,
-                "loss_first": report.lines[0]["loss"],
-                "loss_last": report.lines[-1]["loss"],
+                "loss_first": report.figures[0]["loss"],
+                "loss_last": report.figures[-1]["loss"],
             }
         )
     )

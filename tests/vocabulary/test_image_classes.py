@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from roco_search import vocabulary
 from roco_search.classify.engine import Classifier
 from roco_search.classify.guesses import ATTRIBUTES, Guesses, guessable
 from roco_search.classify.labels import Label
@@ -15,9 +17,7 @@ from roco_search.evaluation.classes import find_classes, find_column
 from roco_search.imaging.dicom.tags import body_part
 from roco_search.imaging.dicom.terms import MODALITIES
 from roco_search.models import load_encoder
-from roco_search.vocabulary import image_classes as room
-from roco_search.vocabulary.image_classes import attributes, image_classes
-from roco_search.vocabulary.prompt_sets import read_yaml
+from roco_search.vocabulary import attributes, image_classes, read_yaml
 from tests.concepts import ConceptEncoder
 from tests.evaluation.made import pair
 
@@ -25,13 +25,13 @@ DEV = Path(__file__).parents[3] / "shared" / "data" / "pairs" / "dev"
 
 
 @pytest.fixture
-def renamed(monkeypatch: pytest.MonkeyPatch) -> None:
+def renamed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A vocabulary in which MRI is described by a word that occurs nowhere else."""
     content = {
         name: dict(read_yaml(name)) for name in ("classes/modality.yaml", "classes/body_part.yaml", "terms.yaml")
     }
     content["classes/modality.yaml"]["MRI"] = {"positive": ["zeugmatography"], "aliases": ["MR"]}
-    monkeypatch.setattr(room, "read_yaml", content.__getitem__)
+    monkeypatch.setattr(vocabulary, "read_yaml", lambda name: content[name] if name in content else read_yaml(name))
     image_classes.cache_clear()
     yield
     image_classes.cache_clear()

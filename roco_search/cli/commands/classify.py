@@ -19,12 +19,14 @@ from roco_search.cli.options import (
     in_panels,
     one_format,
 )
-from roco_search.cli.output import PARTIAL, ProgressBar, say, short_path
+from roco_search.cli.output import PARTIAL, say, short_path
+from roco_search.cli.progress import ProgressBar
 from roco_search.cli.render.classification import Format, Results, show_evaluation, tell_choices
 from roco_search.cli.usage import refuse
 from roco_search.cli.waiting import Waiting
 from roco_search.errors import InputError
 from roco_search.system import process
+from roco_search.system.progress import Pace, following
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -251,11 +253,10 @@ def run(
             if not isinstance(path, str):  # named by the person, not by a line of the truth
                 raise InputError(f"There is no file or folder {path}; check the path.")
             results.unreadable.append(Unreadable(path, "there is no such file; check the path"))
-    bar = ProgressBar("Classifying", quiet)
-    bar.start(len(find_images(there)))
-    try:
-        explain = results.explain if results.directory else None
-        done: set[str] = set()
+    explain = results.explain if results.directory else None
+    done: set[str] = set()
+    pace = Pace()
+    with following(ProgressBar("Classifying", quiet), len(find_images(there))) as bar:
         for found in classify_files(
             classifier, there, frames=frames, shares=results.directory is not None, seen=explain
         ):
@@ -263,10 +264,8 @@ def run(
                 results.unreadable.append(found)
             else:
                 results.add(found)
-            bar.advance(0 if found.path in done else 1, 1)
+            bar.advance(0 if found.path in done else 1, images_per_second=pace.add(1))
             done.add(str(found.path))
-    finally:
-        bar.stop()
     for missing in results.unreadable:
         say(f"Not readable: {short_path(missing.path)}: {missing.reason}")
 

@@ -13,6 +13,7 @@ from roco_search.cli.output import say
 from roco_search.cli.usage import refuse
 from roco_search.cli.waiting import Waiting
 from roco_search.system import process
+from roco_search.system.text import size
 
 
 def demo(
@@ -90,7 +91,7 @@ def _export(folder: Path, push: str | None, model: str | None) -> None:
 
     with Waiting("Writing the Space"):
         exported = export_space(folder, model)
-    say(f"{folder} holds a Space with {exported.model}, {exported.bytes / 1e6:,.0f} MB; `python app.py` in it runs it.")
+    say(f"{folder} holds a Space with {exported.model}, {size(exported.bytes)}; `python app.py` in it runs it.")
     if push is not None:
         from roco_search.web.space.export import push_space
 

@@ -62,7 +62,7 @@ def doctor(
     with Waiting("Looking at what is installed") as waiting:
         from roco_search.imaging.dicom.codecs import decoder_table
         from roco_search.library import default_library_path
-        from roco_search.models.catalogue.names import default
+        from roco_search.models.catalogue.registry import default
 
         decoders = decoder_table()
         checks = [

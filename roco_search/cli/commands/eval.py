@@ -17,7 +17,8 @@ from roco_search.cli.options import (
     in_panels,
     one_of,
 )
-from roco_search.cli.output import PARTIAL, ProgressBar, print_json, say, short_path
+from roco_search.cli.output import PARTIAL, print_json, say, short_path
+from roco_search.cli.progress import ProgressBar
 from roco_search.cli.render.evaluation import show, tell_left_out
 from roco_search.cli.usage import refuse
 from roco_search.cli.waiting import Waiting
@@ -150,11 +151,7 @@ def evaluate_model(
         names = [model, against] if against is not None else [model]
         encoders = [load_encoder(name, checked, arithmetic) for name in names]
     bar = ProgressBar("Reading and embedding", quiet)
-    bar.start(len(tasks.pairs))
-    try:
-        found = evaluate(pairs, encoders, tasks, conditions=conditions, advance=lambda count: bar.advance(count, count))
-    finally:
-        bar.stop()
+    found = evaluate(pairs, encoders, tasks, conditions=conditions, progress=bar)
     if not quiet:
         tell_left_out(found)
     if json:

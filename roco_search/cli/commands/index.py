@@ -17,7 +17,8 @@ from roco_search.cli.options import (
     checked_device,
     frame_choice,
 )
-from roco_search.cli.output import PARTIAL, ProgressBar, path_cell, print_json, print_rows, say
+from roco_search.cli.output import PARTIAL, path_cell, print_json, print_rows, say
+from roco_search.cli.progress import ProgressBar
 from roco_search.cli.usage import refuse
 from roco_search.cli.waiting import Waiting
 from roco_search.errors import LibraryNotFound, RocoError
@@ -82,7 +83,7 @@ def index(
     with Waiting("Loading the model", quiet=quiet) as waiting:
         from roco_search.library import Library, default_library_path
         from roco_search.models import load_encoder
-        from roco_search.models.catalogue.names import default, find
+        from roco_search.models.catalogue.registry import default, find
         from roco_search.models.compiling.compiler import prepare
 
         process.prepare()

@@ -9,11 +9,11 @@ from typing import Annotated, Any
 
 import typer
 
-from roco_search.cli.commands.status import size
 from roco_search.cli.options import JsonOption, LibraryOption
 from roco_search.cli.output import FAILED, path_cell, print_json, print_rows, say, say_error, short_path, with_flags
 from roco_search.cli.render.tables import Cell, Unbroken
 from roco_search.cli.waiting import Waiting
+from roco_search.system.text import size
 
 app = typer.Typer(no_args_is_help=True, help="List, check, move and tidy up libraries; forget images.")
 

@@ -10,14 +10,13 @@ import typer
 
 from roco_search.cli.completion import catalogue_models, installed_models
 from roco_search.cli.options import JsonOption, QuietOption
-from roco_search.cli.output import err, path_cell, print_facts, print_json, print_rows, say, short_path
+from roco_search.cli.output import path_cell, print_facts, print_json, print_rows, say, short_path
+from roco_search.cli.progress import ProgressBar
 from roco_search.cli.render.tables import Unbroken
 from roco_search.cli.waiting import Waiting
+from roco_search.system.text import size
 
 if TYPE_CHECKING:
-    from rich.progress import Progress as Bar
-    from rich.progress import TaskID
-
     from roco_search.models.catalogue.overview import Facts, Listed
 
 model_app = typer.Typer(
@@ -46,8 +45,8 @@ def list_(json: JsonOption = False) -> None:
 
     Example: `roco model list`
     """
-    from roco_search.models.catalogue.names import default
     from roco_search.models.catalogue.overview import list_models
+    from roco_search.models.catalogue.registry import default
 
     with Waiting("Reading the models on this disk"):
         models = list_models()
@@ -79,7 +78,9 @@ def pull(
     json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Fetch a model from the Hugging Face hub. This is the one command that goes to the network.
+    """Fetch a model from the Hugging Face hub.
+
+    Nothing else uses the network, except a data set that you name by its id and --push.
 
     Weights in safetensors, configuration, tokenizer, card and licence come; code and pickles never do. The commit is
     written down, and the model stays at it until --revision names another. A download that is interrupted goes on
@@ -92,7 +93,7 @@ def pull(
     if not (quiet or sys.stderr.isatty()):
         say(f"Fetching {name} …")
     with Waiting("Asking the hub", quiet=quiet):
-        pulled = hub.pull(name, revision, progress=DownloadBar(name, quiet))
+        pulled = hub.pull(name, revision, progress=ProgressBar(f"Fetching {name}", quiet, counts_bytes=True))
     if json:
         print_json(pulled)
     elif not quiet:
@@ -101,7 +102,7 @@ def pull(
             f"{pulled.name} {how} commit {pulled.revision[:12]}. Licence: {pulled.licence or 'none stated'}. "
             f"'roco model use {pulled.name}' makes it the model of new libraries."
         )
-    from roco_search.models.catalogue.names import find
+    from roco_search.models.catalogue.registry import find
     from roco_search.models.compiling.compiler import prepare
 
     with Waiting("Preparing the model", quiet=quiet):
@@ -116,11 +117,11 @@ def use(name: NameOrFolder) -> None:
 
     Example: `roco model use roco-mini`
     """
-    from roco_search.models.catalogue import names as catalog
+    from roco_search.models.catalogue import registry
 
-    chosen = catalog.use(name)
+    chosen = registry.use(name)
     say(f"New libraries take {chosen}. 'roco index --reembed --model {chosen}' changes the model of one that exists.")
-    if (now := catalog.default()) != chosen:
+    if (now := registry.default()) != chosen:
         say(f"Note: ROCO_MODEL is set to {now} and goes before.")
 
 
@@ -251,55 +252,3 @@ def show(facts: Facts) -> None:
         ("card", path_cell(facts.card) if facts.card else "–"),
     )
     print_facts(lines)
-
-
-def size(count: int) -> str:
-    """Return a size in bytes for a person."""
-    from roco_search.cli.commands.status import size as short_size
-
-    return f"{count / 1e9:.1f} GB" if count >= 1e9 else short_size(count)
-
-
-class DownloadBar:
-    """The progress of a download, drawn on stderr when that is a terminal and nobody asked for quiet."""
-
-    def __init__(self, label: str, quiet: bool = False) -> None:
-        self._label, self._shown = label, sys.stderr.isatty() and not quiet
-        self._bar: Bar | None = None
-        self._task: TaskID | None = None
-
-    def start(self, total: int, done: int) -> None:
-        """Begin; ``done`` of ``total`` bytes are here from an earlier attempt."""
-        if not self._shown:
-            return
-        from rich.progress import (
-            BarColumn,
-            DownloadColumn,
-            Progress,
-            TextColumn,
-            TimeRemainingColumn,
-            TransferSpeedColumn,
-        )
-
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            DownloadColumn(),
-            TransferSpeedColumn(),
-            TimeRemainingColumn(),
-            console=err(),
-            transient=True,
-        )
-        self._bar.start()
-        self._task = self._bar.add_task(f"Fetching {self._label}", total=total, completed=done)
-
-    def advance(self, count: int) -> None:
-        """So many more bytes have come."""
-        if self._bar is not None and self._task is not None:
-            self._bar.advance(self._task, count)
-
-    def stop(self) -> None:
-        """Take the bar away."""
-        if self._bar is not None:
-            self._bar.stop()
-            self._bar = None

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from roco_search.cli.options import JsonOption, LibraryOption
 from roco_search.cli.output import path_cell, print_facts, print_json, print_line, print_rows
+from roco_search.system.text import size
 
 if TYPE_CHECKING:
     from roco_search.cli.render.tables import Cell
@@ -55,13 +56,3 @@ def show(found: LibraryStatus) -> None:
 def counts(values: dict[str, int]) -> str:
     """Return "CT 12, MR 3"."""
     return ", ".join(f"{name} {count:,}" for name, count in values.items()) or "none stated"
-
-
-def size(count: int) -> str:
-    """Return a size in bytes for a person."""
-    amount = float(count)
-    for unit in ("B", "KB", "MB", "GB"):
-        if amount < 1000:
-            return f"{amount:.0f} {unit}"
-        amount /= 1000
-    return f"{amount:.1f} TB"

@@ -157,7 +157,7 @@ def heading(classifier: Classifier) -> str:
 
 def title(prediction: Prediction) -> str:
     """Return which prompts were used, and whether the model chose them."""
-    from roco_search.vocabulary.prompt_sets import prompt_sets
+    from roco_search.vocabulary import prompt_sets
 
     sets = prompt_sets()
     name = sets[prediction.prompt_set].title if prediction.prompt_set in sets else "for any image"

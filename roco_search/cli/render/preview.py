@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from roco_search.cli.output import out, printable, short_path
+from roco_search.cli.output import out, short_path
 from roco_search.cli.render.contact_sheet import thumbnail
 from roco_search.cli.render.hits import body_part, frame, group, modality
 from roco_search.errors import InputError
+from roco_search.system.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -14,6 +14,7 @@ Files are read again, so they may have changed meanwhile:
 
 import os
 import time
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 from roco_search.imaging.walk import is_below
@@ -21,9 +22,10 @@ from roco_search.library.faults import no_image_yet
 from roco_search.library.ingest.pipeline import BATCH_SIZE, FinishedFile, embed_files
 from roco_search.library.ingest.plan import Candidate
 from roco_search.library.ingest.writing import Writer
-from roco_search.library.reports import Progress, ReembedReport, Skipped
+from roco_search.library.reports import ReembedReport, Skipped
 from roco_search.library.truth.embeddings import EmbeddingSet
 from roco_search.library.truth.store import Store
+from roco_search.system.progress import Pace, Progress, following
 
 if TYPE_CHECKING:
     from roco_search.models.encoder import Encoder
@@ -73,21 +75,17 @@ class ReembedRun:
             for known in self.store.files.lacking(pending)
         ]
         writer = Writer(self.store, pending, {path: root_id for root_id, path in roots.items()})
-        if self.progress is not None:
-            self.progress.start(len(work))
-        batches = embed_files(work, self.encoder, batch_size=self.batch_size)
-        try:
+        pace = Pace()
+        with (
+            following(self.progress, len(work)) as progress,
+            closing(embed_files(work, self.encoder, batch_size=self.batch_size)) as batches,
+        ):
             for files in batches:
                 with self.store.transaction():
                     frames = sum(self._put(writer, file, there) for file in files)
                 self.report.files += sum(file.outcome.kind == "image" for file in files)
                 self.report.frames += frames
-                if self.progress is not None:
-                    self.progress.advance(len(files), frames)
-        finally:
-            batches.close()
-            if self.progress is not None:
-                self.progress.stop()
+                progress.advance(len(files), images_per_second=pace.add(frames))
 
     def _put(self, writer: Writer, file: FinishedFile, there: list[str]) -> int:
         """Store the vectors of one file; return how many."""

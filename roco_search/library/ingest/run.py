@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 from roco_search.errors import InputError
@@ -12,11 +13,12 @@ from roco_search.library.ingest.pipeline import BATCH_SIZE, FinishedFile, embed_
 from roco_search.library.ingest.plan import Candidate, Plan, Roots, make_plan, real_roots
 from roco_search.library.ingest.reembedding import ReembedRun
 from roco_search.library.ingest.writing import Writer
-from roco_search.library.reports import IndexReport, Progress, Skipped
+from roco_search.library.reports import IndexReport, Skipped
 from roco_search.library.truth.embeddings import EmbeddingSet
 from roco_search.library.truth.files import KnownFile
 from roco_search.library.truth.store import Store
 from roco_search.models.encoder import announce_images
+from roco_search.system.progress import Pace, Progress, following
 
 if TYPE_CHECKING:
     from roco_search.models.encoder import Encoder
@@ -124,20 +126,18 @@ class IndexRun:
         active = active or self.store.embeddings.begin(self.encoder, "active")
         writer = Writer(self.store, active, root_ids, plan.gone)
         reusable = self._reusable(plan.work, active)
-        if self.progress is not None:
-            self.progress.start(len(plan.work))
-        announce_images(self.encoder, len(plan.work))
-        batches = embed_files(plan.work, self.encoder, reusable=reusable, batch_size=self.batch_size)
-        try:
-            for files in batches:
-                self._commit(writer, files)
-                for file in files:
-                    if file.outcome.kind == "image" and file.outcome.content_hash is not None:
-                        reusable.add((file.outcome.content_hash, writer.stored_choice(file)))
-        finally:
-            batches.close()
-            if self.progress is not None:
-                self.progress.stop()
+        pace = Pace()
+        with following(self.progress, len(plan.work)) as progress:
+            announce_images(self.encoder, len(plan.work))
+            with closing(
+                embed_files(plan.work, self.encoder, reusable=reusable, batch_size=self.batch_size)
+            ) as batches:
+                for files in batches:
+                    frames = self._commit(writer, files)
+                    progress.advance(len(files), images_per_second=pace.add(frames))
+                    for file in files:
+                        if file.outcome.kind == "image" and file.outcome.content_hash is not None:
+                            reusable.add((file.outcome.content_hash, writer.stored_choice(file)))
         adopted = writer.adopted
         plan.gone = [file for file in plan.gone if file.id not in adopted]
 
@@ -147,7 +147,8 @@ class IndexRun:
         known = self.store.files.embedded(active)
         return {(digest, frames) for file_id, digest, frames in known if digest and file_id not in rewritten}
 
-    def _commit(self, writer: Writer, files: list[FinishedFile]) -> None:
+    def _commit(self, writer: Writer, files: list[FinishedFile]) -> int:
+        """Store what was read and embedded, in one transaction; return the number of frames."""
         with self.store.transaction():
             counted = [(file, *writer.put(file)) for file in files]
         for _, effect, frames in counted:
@@ -161,8 +162,7 @@ class IndexRun:
                     self.report.moved += 1
                 case "removed":
                     self.report.removed += 1
-        if self.progress is not None:
-            self.progress.advance(len(files), sum(frames for _, _, frames in counted))
+        return sum(frames for _, _, frames in counted)
 
     def _drop(self, gone: list[KnownFile]) -> None:
         with self.store.transaction():

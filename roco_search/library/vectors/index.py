@@ -18,14 +18,7 @@ from roco_search.errors import InputError
 from roco_search.library.directory import GRAPH, MATRIX
 from roco_search.library.truth.embeddings import EmbeddingSet
 from roco_search.library.truth.store import Store
-from roco_search.library.vectors.matrix import (
-    Generation,
-    ends_alike,
-    intact,
-    load_matrix,
-    map_matrix,
-    write_matrix,
-)
+from roco_search.library.vectors.matrix import Generation, ends_alike, intact, load_matrix, map_matrix, write_matrix
 from roco_search.library.vectors.planner import Mode, Planner
 from roco_search.library.vectors.prefilter import Prefilter
 from roco_search.system.process import cores

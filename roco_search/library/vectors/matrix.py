@@ -26,7 +26,7 @@ from roco_search.library.directory import IDS, MATRIX, MATRIX_MANIFEST, PREFILTE
 from roco_search.library.truth.embeddings import EmbeddingSet
 from roco_search.library.truth.store import Store
 from roco_search.library.vectors.prefilter import Prefilter, write_prefilter
-from roco_search.system.files import locked, replacing, write_file
+from roco_search.system.files import locked, replacing, sync, write_file
 
 MAGIC = b"ROCOVECT"
 FORMAT = 2
@@ -172,9 +172,8 @@ def _append(store: Store, chosen: EmbeddingSet, generation: Generation) -> bool:
         ids.seek(HEADER + old.count * 8)
         matrix.seek(HEADER + old.count * 4 * old.dim)
         _pour(ids, matrix, added, digest)
-        for file in (ids, matrix):
-            file.flush()
-            os.fsync(file.fileno())
+    for name in (IDS, MATRIX):
+        sync(directory / name)
     Manifest(generation, manifest.token, [*manifest.parts, (len(added), digest.hexdigest())]).write(directory)
     return True
 

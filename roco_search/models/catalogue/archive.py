@@ -19,8 +19,7 @@ from struct import error as StructError
 from typing import IO
 
 from roco_search.errors import InputError, RocoError, UnsupportedModel
-from roco_search.models.catalogue import installed as place
-from roco_search.models.catalogue import names as catalog
+from roco_search.models.catalogue import installed, registry
 from roco_search.models.catalogue.overview import licence_of, origin_of
 from roco_search.models.checkpoint import Checkpoint
 from roco_search.system.files import check_space, replacing, sha256, sync, write_errors
@@ -64,7 +63,7 @@ def export_model(name_or_path: str | Path, file: Path, *, force: bool = False) -
     ------
     ModelNotFound, UnsupportedModel, InputError, StorageFull
     """
-    checkpoint = catalog.find(name_or_path)
+    checkpoint = registry.find(name_or_path)
     if file.is_dir():
         raise InputError(f"{file} is a folder; name a file, such as {file / 'model.zip'}.")
     if file.exists() and not force:
@@ -76,7 +75,7 @@ def export_model(name_or_path: str | Path, file: Path, *, force: bool = False) -
         replacing(file, mode=None) as fresh,
         zipfile.ZipFile(fresh, "w", zipfile.ZIP_STORED) as archive,
     ):
-        archive.writestr(_member(place.MANIFEST), manifest.to_json())
+        archive.writestr(_member(installed.MANIFEST), manifest.to_json())
         for name, fact in manifest.files.items():
             with (
                 (checkpoint.directory / name).open("rb") as source,
@@ -108,52 +107,52 @@ def import_model(file: Path, name: str | None = None, *, force: bool = False) ->
     with _reading(file), zipfile.ZipFile(file) as archive:
         manifest = _read_manifest(archive, file)
         members = _checked_members(archive, manifest, file)
-        name = catalog.canonical(name or manifest.name)
-        place.check_name(name)
-        if name == catalog.DEFAULT:
+        name = registry.canonical(name or manifest.name)
+        installed.check_name(name)
+        if name == registry.DEFAULT:
             raise InputError(f"{name} is part of roco and cannot be replaced; add --name to call this one otherwise.")
-        if (here := place.installed(name)) and not force:
+        if (here := installed.installed(name)) and not force:
             there = Checkpoint.open(name, here).fingerprint
             if there != manifest.fingerprint:
                 raise InputError(
                     f"Another model is called {name} here; add --name to call this one otherwise, or --force to "
                     "replace that one."
                 )
-            return Imported(name, here, place.size_of(here), there, manifest.licence, already=True)
+            return Imported(name, here, installed.size_of(here), there, manifest.licence, already=True)
         size = sum(member.file_size for member in members)
-        check_space(place.models_directory(), size, "free some space, or name another folder with ROCO_MODELS")
-        with place.staging(name, "import") as staged, place.speaking_of(file, staged):
+        check_space(installed.models_directory(), size, "free some space, or name another folder with ROCO_MODELS")
+        with installed.staging(name, "import") as staged, installed.speaking_of(file, staged):
             try:
                 _unpack(archive, members, manifest, staged, file)
                 checkpoint = Checkpoint.open(name, staged)
                 if checkpoint.fingerprint != manifest.fingerprint:
                     raise _altered(file)
-                (staged / place.MANIFEST).write_text(replace(manifest, name=name).to_json(), "utf-8")
-                directory = place.install(staged, name)
+                (staged / installed.MANIFEST).write_text(replace(manifest, name=name).to_json(), "utf-8")
+                directory = installed.install(staged, name)
             except BaseException:  # interrupted too: an import begins anew, so nothing of it is kept
-                place.clear_staging(name)
+                installed.clear_staging(name)
                 raise
     return Imported(name, directory, size, manifest.fingerprint, manifest.licence, already=False)
 
 
-def _manifest_of(checkpoint: Checkpoint) -> place.Manifest:
+def _manifest_of(checkpoint: Checkpoint) -> installed.Manifest:
     """Return the manifest of a model as it lies here; what a pull wrote down of its origin is kept."""
-    known = place.read_manifest(checkpoint.directory)
+    known = installed.read_manifest(checkpoint.directory)
     repository, revision = origin_of(checkpoint)
     folder = Path(checkpoint.name)
-    name = checkpoint.name if place.is_name(checkpoint.name) else folder.name
+    name = checkpoint.name if installed.is_name(checkpoint.name) else folder.name
     weights = {path.name for path in checkpoint.weight_files}
     files = {}
     for path in sorted(checkpoint.directory.iterdir()):
         of_weights = path.suffix == ".safetensors"
-        if path.is_file() and (path.name in weights if of_weights else place.belongs_to_a_model(path.name)):
-            files[path.name] = place.FileFact(path.stat().st_size, sha256(path))
-    if unusual := sorted(file for file in files if not place.belongs_to_a_model(file)):
+        if path.is_file() and (path.name in weights if of_weights else installed.belongs_to_a_model(path.name)):
+            files[path.name] = installed.FileFact(path.stat().st_size, sha256(path))
+    if unusual := sorted(file for file in files if not installed.belongs_to_a_model(file)):
         raise UnsupportedModel(
             f"{checkpoint.name} keeps weights in {unusual[0]}, a name that transformers does not give; save it again "
             "with transformers' save_pretrained."
         )
-    return place.Manifest(
+    return installed.Manifest(
         name=name,
         fingerprint=checkpoint.fingerprint,
         repository=repository,
@@ -179,9 +178,9 @@ def _copy(source: IO[bytes], sink: IO[bytes]) -> str:
     return digest.hexdigest()
 
 
-def _read_manifest(archive: zipfile.ZipFile, file: Path) -> place.Manifest:
+def _read_manifest(archive: zipfile.ZipFile, file: Path) -> installed.Manifest:
     try:
-        member = archive.getinfo(place.MANIFEST)
+        member = archive.getinfo(installed.MANIFEST)
     except KeyError:
         raise UnsupportedModel(
             f"{file} is a zip, but not one that holds a model; give what 'roco model export' wrote."
@@ -189,16 +188,16 @@ def _read_manifest(archive: zipfile.ZipFile, file: Path) -> place.Manifest:
     _check_member(member, file)
     if member.file_size > LARGEST_MANIFEST:
         raise _altered(file)
-    return place.Manifest.from_json(archive.read(member))
+    return installed.Manifest.from_json(archive.read(member))
 
 
-def _checked_members(archive: zipfile.ZipFile, manifest: place.Manifest, file: Path) -> list[zipfile.ZipInfo]:
+def _checked_members(archive: zipfile.ZipFile, manifest: installed.Manifest, file: Path) -> list[zipfile.ZipInfo]:
     """Return the members to unpack. The archive must hold each file of the manifest once, and nothing else."""
-    members = [member for member in archive.infolist() if member.filename != place.MANIFEST]
+    members = [member for member in archive.infolist() if member.filename != installed.MANIFEST]
     names = [member.filename for member in members]
     for member in members:
         _check_member(member, file)
-        if not place.belongs_to_a_model(member.filename):
+        if not installed.belongs_to_a_model(member.filename):
             shown = member.filename[:80].encode("unicode_escape").decode("ascii")
             raise UnsupportedModel(
                 f"{file} holds {shown!r}, which is no part of a model, so nothing of it was taken; export the model "
@@ -220,7 +219,7 @@ def _check_member(member: zipfile.ZipInfo, file: Path) -> None:
 
 
 def _unpack(
-    archive: zipfile.ZipFile, members: list[zipfile.ZipInfo], manifest: place.Manifest, staged: Path, file: Path
+    archive: zipfile.ZipFile, members: list[zipfile.ZipInfo], manifest: installed.Manifest, staged: Path, file: Path
 ) -> None:
     for stray in staged.iterdir():
         stray.unlink()

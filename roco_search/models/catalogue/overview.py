@@ -10,8 +10,7 @@ from typing import Literal
 
 from roco_search.errors import ModelError
 from roco_search.hub.client import cached_models
-from roco_search.models.catalogue import installed as place
-from roco_search.models.catalogue import names as catalog
+from roco_search.models.catalogue import installed, registry
 from roco_search.models.checkpoint import Checkpoint, read_header
 
 Where = Literal["package", "models", "hub cache"]
@@ -65,10 +64,10 @@ class Facts:
 
 def list_models() -> list[Listed]:
     """Return the catalogue, then the other models on this disk by name. Nothing is loaded."""
-    default = catalog.default()
-    catalogue = list(catalog.entries())
-    others = sorted({*place.installed_names(), *map(catalog.canonical, cached_models())} - set(catalogue))
-    return [listed for name in (*catalogue, *others) if (listed := _listed(name, catalog.canonical(default)))]
+    default = registry.default()
+    catalogue = list(registry.entries())
+    others = sorted({*installed.installed_names(), *map(registry.canonical, cached_models())} - set(catalogue))
+    return [listed for name in (*catalogue, *others) if (listed := _listed(name, registry.canonical(default)))]
 
 
 def describe(name_or_path: str | Path) -> Facts:
@@ -78,7 +77,7 @@ def describe(name_or_path: str | Path) -> Facts:
     ------
     ModelNotFound, UnsupportedModel
     """
-    checkpoint = catalog.find(name_or_path)
+    checkpoint = registry.find(name_or_path)
     repository, revision = origin_of(checkpoint)
     tensors = [tensor for file in checkpoint.weight_files for tensor in read_header(file).values()]
     weights = [tensor for tensor in tensors if tensor.dtype in _FLOATING]  # positions and the like are no parameters
@@ -87,7 +86,7 @@ def describe(name_or_path: str | Path) -> Facts:
         name=checkpoint.name,
         directory=checkpoint.directory,
         on_disk=_where(checkpoint) or "folder",
-        default=checkpoint.name == catalog.canonical(catalog.default()),
+        default=checkpoint.name == registry.canonical(registry.default()),
         family=checkpoint.family,
         dim=checkpoint.dim,
         image_size=checkpoint.image_size,
@@ -96,7 +95,7 @@ def describe(name_or_path: str | Path) -> Facts:
         logit_scale=checkpoint.logit_scale,
         logit_bias=checkpoint.logit_bias,
         fingerprint=checkpoint.fingerprint,
-        bytes=place.size_of(checkpoint.directory),
+        bytes=installed.size_of(checkpoint.directory),
         licence=licence_of(checkpoint),
         repository=repository,
         revision=revision,
@@ -106,21 +105,21 @@ def describe(name_or_path: str | Path) -> Facts:
 
 def origin_of(checkpoint: Checkpoint) -> tuple[str | None, str | None]:
     """Return the repository and the commit that a model came from, each None where nothing says it."""
-    if manifest := place.read_manifest(checkpoint.directory):
+    if manifest := installed.read_manifest(checkpoint.directory):
         return manifest.repository, manifest.revision
     if _where(checkpoint) == "hub cache":  # models--org--name/snapshots/commit
         folder = checkpoint.directory.parent.parent.name
         return folder.removeprefix("models--").replace("--", "/", 1), checkpoint.directory.name
-    entry = catalog.entries().get(checkpoint.name)
+    entry = registry.entries().get(checkpoint.name)
     return entry.repository if entry else None, None
 
 
 def licence_of(checkpoint: Checkpoint) -> str | None:
     """Return the licence that a model's manifest, its card or the catalogue states, in this order."""
-    manifest = place.read_manifest(checkpoint.directory)
+    manifest = installed.read_manifest(checkpoint.directory)
     if manifest and manifest.licence:
         return manifest.licence
-    entry = catalog.entries().get(checkpoint.name)
+    entry = registry.entries().get(checkpoint.name)
     return _licence_of_card(checkpoint.directory / "README.md") or (entry.licence if entry else None)
 
 
@@ -137,9 +136,9 @@ def _licence_of_card(card: Path) -> str | None:
 
 
 def _listed(name: str, default: str) -> Listed | None:
-    entry = catalog.entries().get(name)
+    entry = registry.entries().get(name)
     try:
-        checkpoint = catalog.find(name)
+        checkpoint = registry.find(name)
     except ModelError:
         # Of the catalogue and not here, or a damaged one; what is no model for roco at all is not listed.
         if not entry:
@@ -155,17 +154,17 @@ def _listed(name: str, default: str) -> Listed | None:
         repository=origin_of(checkpoint)[0],
         licence=licence_of(checkpoint),
         gated=bool(entry and entry.gated),
-        bytes=place.size_of(checkpoint.directory),
+        bytes=installed.size_of(checkpoint.directory),
         image_size=checkpoint.image_size,
         dim=checkpoint.dim,
         good_at=entry.good_at if entry else None,
-        word="measured here" if name == catalog.DEFAULT else "publisher" if entry else "its files",
+        word="measured here" if name == registry.DEFAULT else "publisher" if entry else "its files",
     )
 
 
 def _where(checkpoint: Checkpoint) -> Where | None:
-    if checkpoint.directory == catalog.EMBEDDED:
+    if checkpoint.directory == registry.EMBEDDED:
         return "package"
-    if checkpoint.directory.is_relative_to(place.models_directory()):
+    if checkpoint.directory.is_relative_to(installed.models_directory()):
         return "models"
     return "hub cache" if checkpoint.directory.parent.name == "snapshots" else None

@@ -7,12 +7,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from roco_search.errors import InputError, ModelNotFound, UnsupportedModel
-from roco_search.hub.download import Listing, Progress, RemoteFile, fetch_files, list_model, open_offer
-from roco_search.models.catalogue import installed as place
-from roco_search.models.catalogue import names as catalog
+from roco_search.hub.download import Listing, RemoteFile, fetch_files, list_model, open_offer
+from roco_search.models.catalogue import installed, registry
 from roco_search.models.checkpoint import Checkpoint
 from roco_search.models.families import FAMILIES
 from roco_search.system.files import sha256
+from roco_search.system.progress import Progress
 
 _OTHERWISE = (
     "What has come so far is kept. Where there is no network, use 'roco model export' on a machine that has one and "
@@ -39,7 +39,7 @@ class Pulled:
 def pull(
     name: str, revision: str | None = None, *, endpoint: str | None = None, progress: Progress | None = None
 ) -> Pulled:
-    """Fetch a model from the hub into `place.models_directory`.
+    """Fetch a model from the hub into `installed.models_directory`.
 
     What is here already stays at its commit, and the network is not touched, unless ``revision`` names another or a
     file has been altered. An interrupted pull leaves nothing that could be taken for a model; the next one goes on
@@ -56,42 +56,42 @@ def pull(
     ------
     ModelNotFound, UnsupportedModel, HubError, StorageFull, InputError
     """
-    name = catalog.canonical(name)
+    name = registry.canonical(name)
     repository = _repository(name)
-    here = place.installed(name)
-    manifest = place.read_manifest(here) if here else None
+    here = installed.installed(name)
+    manifest = installed.read_manifest(here) if here else None
     if here and manifest and revision is None:
-        if manifest.revision and place.is_whole(here, manifest):
+        if manifest.revision and installed.is_whole(here, manifest):
             return _pulled(manifest, here, already=True)
         revision = manifest.revision
     listing = list_model(repository, revision, _OTHERWISE, endpoint)
     files, commit = _choose(listing), listing.commit
-    if here and manifest and manifest.revision == commit and place.is_whole(here, manifest):
+    if here and manifest and manifest.revision == commit and installed.is_whole(here, manifest):
         return _pulled(manifest, here, already=True)
-    with place.staging(name, commit) as staged, place.speaking_of(repository, staged):
+    with installed.staging(name, commit) as staged, installed.speaking_of(repository, staged):
         try:
             came = lambda file: _check_family(repository, staged) if file.name == "config.json" else None  # noqa: E731
             fetch_files(listing, files, staged, progress, came)
             checkpoint = Checkpoint.open(name, staged)
         except UnsupportedModel:
-            place.clear_staging(name)  # whatever else came of it would be of no use
+            installed.clear_staging(name)  # whatever else came of it would be of no use
             raise
-        manifest = place.Manifest(
+        manifest = installed.Manifest(
             name=name,
             fingerprint=checkpoint.fingerprint,
             repository=repository,
             revision=commit,
             licence=listing.licence,
             pulled=datetime.now(UTC).strftime("%Y-%m-%d"),
-            files={f.name: place.FileFact(f.size, sha256(staged / f.name)) for f in files},
+            files={f.name: installed.FileFact(f.size, sha256(staged / f.name)) for f in files},
         )
-        (staged / place.MANIFEST).write_text(manifest.to_json(), "utf-8")
-        directory = place.install(staged, name)
-        place.clear_staging(name)
+        (staged / installed.MANIFEST).write_text(manifest.to_json(), "utf-8")
+        directory = installed.install(staged, name)
+        installed.clear_staging(name)
     return _pulled(manifest, directory, already=False)
 
 
-def _pulled(manifest: place.Manifest, directory: Path, *, already: bool) -> Pulled:
+def _pulled(manifest: installed.Manifest, directory: Path, *, already: bool) -> Pulled:
     return Pulled(
         manifest.name,
         manifest.repository or "",
@@ -105,15 +105,15 @@ def _pulled(manifest: place.Manifest, directory: Path, *, already: bool) -> Pull
 
 
 def _repository(name: str) -> str:
-    catalog.check_loadable(name)
-    if name == catalog.DEFAULT:
+    registry.check_loadable(name)
+    if name == registry.DEFAULT:
         raise InputError(f"{name} is part of roco; there is nothing to pull.")
-    entry = catalog.entries().get(name)
+    entry = registry.entries().get(name)
     if entry and entry.repository:
         return entry.repository
-    if not place.is_name(name) or "/" not in name:
+    if not installed.is_name(name) or "/" not in name:
         raise ModelNotFound(
-            f"There is no model {name!r} in the catalogue ({', '.join(catalog.entries())}); for another one write "
+            f"There is no model {name!r} in the catalogue ({', '.join(registry.entries())}); for another one write "
             "its org/name on the hub."
         )
     return name
@@ -124,19 +124,20 @@ def _choose(listing: Listing) -> list[RemoteFile]:
     repository, names = listing.request.repository, listing.names
     if "config.json" not in names:
         kind = "an open_clip checkpoint" if "open_clip_config.json" in names else "not in transformers' layout"
-        raise UnsupportedModel(f"{repository} is {kind}, which cannot be loaded; {catalog.INSTEAD}.")
-    if place.WEIGHTS not in names and place.WEIGHTS_INDEX not in names:
+        raise UnsupportedModel(f"{repository} is {kind}, which cannot be loaded; {registry.INSTEAD}.")
+    if installed.WEIGHTS not in names and installed.WEIGHTS_INDEX not in names:
         if any(name.endswith(_PICKLES) for name in names):
             raise UnsupportedModel(
                 f"{repository} has its weights only as a pickle, which can run code when it is opened; "
                 f"{_converted(listing)}."
             )
-        raise UnsupportedModel(f"{repository} has no weights in safetensors; {catalog.INSTEAD}.")
-    single = place.WEIGHTS in names
+        raise UnsupportedModel(f"{repository} has no weights in safetensors; {registry.INSTEAD}.")
+    single = installed.WEIGHTS in names
     files = [
         listing.file(name)
         for name in names
-        if place.belongs_to_a_model(name) and not (single and (name == place.WEIGHTS_INDEX or place.is_shard(name)))
+        if installed.belongs_to_a_model(name)
+        and not (single and (name == installed.WEIGHTS_INDEX or installed.is_shard(name)))
     ]
     return sorted(files, key=lambda file: (file.size, file.name))
 

@@ -7,9 +7,8 @@ from pathlib import Path
 
 from roco_search.errors import InputError, ModelNotFound
 from roco_search.hub.client import cached_snapshot
-from roco_search.models.catalogue import installed as place
-from roco_search.models.catalogue import names as catalog
-from roco_search.system import user_config as settings
+from roco_search.models.catalogue import installed, registry
+from roco_search.system import user_config
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,25 +31,25 @@ def remove_model(name: str, *, force: bool = False) -> Removed:
     ModelNotFound
         If it is not on this disk.
     """
-    name = catalog.canonical(name)
-    if name == catalog.DEFAULT:
+    name = registry.canonical(name)
+    if name == registry.DEFAULT:
         raise InputError(f"{name} is part of roco and cannot be removed; 'pip uninstall roco-search' removes both.")
-    if not place.installed(name) and not place.has_staging(name):
+    if not installed.installed(name) and not installed.has_staging(name):
         raise _not_ours(name)
-    was_default = catalog.canonical(catalog.default()) == name
+    was_default = registry.canonical(registry.default()) == name
     if was_default and not force:
         raise InputError(
-            f"{name} is the model of new libraries; run 'roco model use {catalog.DEFAULT}' first, or add --force."
+            f"{name} is the model of new libraries; run 'roco model use {registry.DEFAULT}' first, or add --force."
         )
-    freed = place.uninstall(name)
-    kept = settings.read_settings()
+    freed = installed.uninstall(name)
+    kept = user_config.read_settings()
     if kept.get("model") == name:
-        settings.write_settings({key: value for key, value in kept.items() if key != "model"})
+        user_config.write_settings({key: value for key, value in kept.items() if key != "model"})
     return Removed(name, freed, was_default)
 
 
 def _not_ours(name: str) -> InputError | ModelNotFound:
-    entry = catalog.entries().get(name)
+    entry = registry.entries().get(name)
     repository = entry.repository if entry and entry.repository else name
     if cached_snapshot(repository):
         return InputError(

@@ -11,7 +11,6 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -213,9 +212,9 @@ def _texts(encoder: Any, folder: Path) -> Texts:
     pad_to_max = getattr(encoder._tokenizer, "padding", True) == "max_length"
     if backend is None:
         raise ValueError("the tokenizer cannot be kept as one file")
-    with TemporaryDirectory(dir=folder) as scratch:
-        backend.save(str(Path(scratch) / "tokenizer.json"))
-        _keep_tokenizer(folder, Path(scratch) / "tokenizer.json")
+    with temporary_folder(folder / "tokenizer") as scratch:
+        backend.save(str(scratch / "tokenizer.json"))
+        _keep_tokenizer(folder, scratch / "tokenizer.json")
     texts = Texts(max_length, pad_id, pad_to_max, masked=mask is not None)
     again, mask_again = TextTokenizer.from_file(
         folder / "tokenizer.json", max_length=max_length, pad_id=pad_id, pad_to_max=pad_to_max

@@ -18,8 +18,7 @@ from pathlib import Path
 from roco_search import __version__
 from roco_search.errors import InputError
 from roco_search.hub.upload import upload
-from roco_search.models.catalogue import installed as place
-from roco_search.models.catalogue import names as catalog
+from roco_search.models.catalogue import installed, registry
 from roco_search.models.compiling.towers import beside
 from roco_search.system.files import write_errors, write_file
 from roco_search.web.app import check_gradio
@@ -64,8 +63,8 @@ def export_space(folder: Path, model: str | Path | None = None) -> ExportedSpace
     ModelNotFound, UnsupportedModel
     """
     check_gradio()
-    checkpoint = catalog.find(model or catalog.default())
-    embedded = checkpoint.directory == catalog.EMBEDDED
+    checkpoint = registry.find(model or registry.default())
+    embedded = checkpoint.directory == registry.EMBEDDED
     light = beside(checkpoint, "text") is not None
     with write_errors(folder):
         _prepare(folder)
@@ -149,7 +148,7 @@ def _prepare(folder: Path) -> None:
 def _copy_model(source: Path, target: Path) -> list[Path]:
     target.mkdir()
     names = [path.name for path in sorted(source.iterdir())]
-    kept = [name for name in names if place.belongs_to_a_model(name) or name.endswith(".onnx")]
+    kept = [name for name in names if installed.belongs_to_a_model(name) or name.endswith(".onnx")]
     return [Path(shutil.copyfile(source / name, target / name)) for name in kept]
 
 

@@ -16,11 +16,10 @@ from pathlib import Path
 import pytest
 
 from roco_search.cli.commands.model import model_app
-from roco_search.models.catalogue import installed as place
-from roco_search.models.catalogue import names as catalog
+from roco_search.models.catalogue import installed, registry
 from tests.cli.conftest import Roco
+from tests.hub.hub_server import Hub, Repository
 from tests.models.conftest import clip_folder, hub, models  # noqa: F401
-from tests.models.hub_server import Hub, Repository
 from tests.test_network import PROGRAM
 
 NAME = "spicy03/CLIP-ROCO-v1"
@@ -97,12 +96,12 @@ def test_a_pull_that_is_killed_goes_on_where_it_was(
     finally:
         pulling.send_signal(signal.SIGKILL)
         pulling.communicate()
-    assert place.installed_names() == []
+    assert installed.installed_names() == []
     assert roco("model", "info", "clip-roco").code == 1
     hub.asked.clear()
     assert roco("model", "pull", "clip-roco").code == 0
     assert hub.asked[-1][2] == "bytes=40000-"
-    assert catalog.find("clip-roco").fingerprint == catalog.find(clip_folder).fingerprint
+    assert registry.find("clip-roco").fingerprint == registry.find(clip_folder).fingerprint
 
 
 def test_new_libraries_take_the_model_that_was_set(

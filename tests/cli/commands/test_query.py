@@ -269,7 +269,7 @@ def test_preview_draws_in_a_terminal(place: Path, lines: int) -> None:
         (["--queries", "missing.txt"], 1, "cannot be read"),
         (["--queries", "empty.txt"], 1, "holds no query"),
         (["x", "--html", "notes.txt"], 1, "is kept"),
-        (["x", "--copy-to", "notes.txt"], 1, "cannot be made"),
+        (["x", "--copy-to", "notes.txt"], 1, "notes.txt cannot be written"),
     ],
 )
 def test_bad_input_is_one_sentence(query: Query, place: Path, arguments: list[str], code: int, says: str) -> None:

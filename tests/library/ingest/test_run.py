@@ -14,6 +14,7 @@ from roco_search.errors import InputError, ModelMismatch
 from roco_search.imaging import open_image
 from roco_search.library import Library
 from tests.library.toy import Opened, ToyEncoder, draw, draw_pages, spoil
+from tests.meter import Meter
 
 
 def vectors_by_path(opened: Opened) -> dict[tuple[str, int], np.ndarray]:
@@ -247,24 +248,11 @@ def test_interrupt_keeps_what_is_done(opened: Opened, scans: Path) -> None:
     assert_true_vectors(opened)
 
 
-def test_progress_is_told_everything(opened: Opened, scans: Path) -> None:
-    class Recorder:
-        def __init__(self) -> None:
-            self.total, self.files, self.frames, self.ended = 0, 0, 0, False
-
-        def start(self, total_files: int) -> None:
-            self.total = total_files
-
-        def advance(self, files: int, frames: int) -> None:
-            self.files += files
-            self.frames += frames
-
-        def stop(self) -> None:
-            self.ended = True
-
+def test_progress_follows_every_file(opened: Opened, scans: Path) -> None:
     for number in range(9):
         draw(scans / f"{number}.png", number)
     spoil(scans / "bad.png")
-    progress = Recorder()
-    opened.index(scans, progress=progress, batch_size=4)
-    assert (progress.total, progress.files, progress.frames, progress.ended) == (10, 10, 9, True)
+    meter = Meter()
+    opened.index(scans, progress=meter, batch_size=4)
+    assert (meter.total, meter.done, meter.stopped) == (10, 10, True)
+    assert all(figures["images_per_second"] > 0 for figures in meter.figures)

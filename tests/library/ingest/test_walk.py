@@ -13,6 +13,7 @@ import pytest
 
 from roco_search.errors import InputError
 from roco_search.imaging.walk import Walk
+from roco_search.system.progress import Silent
 from tests.library.toy import Opened, ToyEncoder, draw
 
 
@@ -119,13 +120,9 @@ def test_file_that_vanishes_between_walk_and_read(opened: Opened, scans: Path) -
     draw(scans / "a.png", 1)
     late = draw(scans / "b.png", 2)
 
-    class Clearing:
-        def start(self, total_files: int) -> None:
+    class Clearing(Silent):
+        def start(self, total: int, done: int = 0) -> None:
             late.unlink()
-
-        def advance(self, files: int, frames: int) -> None: ...
-
-        def stop(self) -> None: ...
 
     report = opened.index(scans, progress=Clearing())
     assert (report.indexed, report.skipped) == (1, [])

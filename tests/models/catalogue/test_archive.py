@@ -18,8 +18,7 @@ from hypothesis import strategies as st
 
 from roco_search.errors import InputError, ModelNotFound, StorageFull, UnsupportedModel
 from roco_search.models import load_encoder
-from roco_search.models.catalogue import installed as place
-from roco_search.models.catalogue import names as catalog
+from roco_search.models.catalogue import installed, registry
 from roco_search.models.catalogue.archive import export_model, import_model
 from tests.disk import files_up_to
 
@@ -35,7 +34,7 @@ def archive(clip_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 
 def nothing_is_here(models: Path) -> bool:
-    return place.installed_names() == [] and not [
+    return installed.installed_names() == [] and not [
         path for path in models.rglob("*") if path.name != ".staging" and path.suffix != ".lock"
     ]
 
@@ -46,14 +45,14 @@ def rewritten(archive: Path, to: Path, change: Callable[[dict[str, bytes]], None
         members = {name: source.read(name) for name in source.namelist()}
     change(members)
     if consistent:
-        raw = members[place.MANIFEST]
+        raw = members[installed.MANIFEST]
         manifest = json.loads(raw)
-        files = {name: content for name, content in members.items() if name != place.MANIFEST}
+        files = {name: content for name, content in members.items() if name != installed.MANIFEST}
         manifest["files"] = {
             name: {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
             for name, content in files.items()
         }
-        members[place.MANIFEST] = json.dumps(manifest).encode()
+        members[installed.MANIFEST] = json.dumps(manifest).encode()
     with zipfile.ZipFile(to, "w") as sink:
         for name, content in members.items():
             sink.writestr(name, content)
@@ -68,7 +67,7 @@ def test_the_same_model_is_at_the_other_end(archive: Path, models: Path, clip_fo
     image = np.arange(3 * 40 * 30, dtype=np.uint8).reshape(40, 30, 3)
     assert np.array_equal(here.encode_images([image]), there.encode_images([image]))
     names = {path.name for path in imported.directory.iterdir()}
-    assert names == {*(path.name for path in clip_folder.iterdir()), place.MANIFEST}
+    assert names == {*(path.name for path in clip_folder.iterdir()), installed.MANIFEST}
     assert import_model(archive).already
 
 
@@ -85,7 +84,7 @@ def test_the_embedded_model_can_be_kept_under_another_name(models: Path, tmp_pat
     with pytest.raises(InputError, match="add --name"):
         import_model(exported.file)
     kept = import_model(exported.file, "mini-2026")
-    assert kept.fingerprint == exported.fingerprint == catalog.find("mini-2026").fingerprint
+    assert kept.fingerprint == exported.fingerprint == registry.find("mini-2026").fingerprint
     texts = ["brain MRI"]
     ours, theirs = (load_encoder(name, "cpu").encode_texts(texts) for name in ("mini-2026", "roco-mini"))
     assert np.allclose(ours, theirs, atol=1e-3)
@@ -97,14 +96,14 @@ def test_a_name_that_is_taken_is_not_lost_by_accident(archive: Path, models: Pat
     source = shutil.copytree(first.directory, tmp_path / "other")
     config = json.loads((source / "config.json").read_text())
     (source / "config.json").write_text(json.dumps({**config, "initializer_factor": 2.0}))
-    (source / place.MANIFEST).unlink()
+    (source / installed.MANIFEST).unlink()
     export_model(source, different)
     with pytest.raises(InputError, match="Another model is called small-clip here"):
         import_model(different, "small-clip")
     assert import_model(different, "org/second").name == "org/second"
     replaced = import_model(different, "small-clip", force=True)
-    assert replaced.fingerprint == catalog.find("small-clip").fingerprint != first.fingerprint
-    assert place.installed_names() == ["org/second", "small-clip"]
+    assert replaced.fingerprint == registry.find("small-clip").fingerprint != first.fingerprint
+    assert installed.installed_names() == ["org/second", "small-clip"]
     with pytest.raises(InputError, match="cannot be the name of a model"):
         import_model(archive, "../outside")
 
@@ -158,9 +157,9 @@ def test_any_altered_byte_is_refused_or_changes_nothing(
     except (UnsupportedModel, InputError):
         assert nothing_is_here(models)
         return
-    got = {path.name: path.read_bytes() for path in imported.directory.iterdir() if path.name != place.MANIFEST}
+    got = {path.name: path.read_bytes() for path in imported.directory.iterdir() if path.name != installed.MANIFEST}
     assert got == {path.name: path.read_bytes() for path in clip_folder.iterdir()}
-    place.uninstall(imported.name)
+    installed.uninstall(imported.name)
 
 
 def traversal(members: dict[str, bytes]) -> None:

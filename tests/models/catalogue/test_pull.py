@@ -11,11 +11,11 @@ import pytest
 
 from roco_search.errors import Busy, HubError, InputError, ModelNotFound, StorageFull, UnsupportedModel
 from roco_search.models import load_encoder
-from roco_search.models.catalogue import installed as place
-from roco_search.models.catalogue import names as catalog
+from roco_search.models.catalogue import installed, registry
 from roco_search.models.catalogue.pull import pull
 from tests.disk import files_up_to
-from tests.models.hub_server import Hub, Repository
+from tests.hub.hub_server import Hub, Repository
+from tests.meter import Meter
 
 NAME = "spicy03/CLIP-ROCO-v1"
 
@@ -36,22 +36,7 @@ def published(hub: Hub, clip_folder: Path) -> Repository:
 
 
 def nothing_is_here(models: Path) -> bool:
-    return place.installed_names() == [] and not [p for p in models.glob("*") if not p.name.startswith(".")]
-
-
-class Meter:
-    def __init__(self) -> None:
-        self.total = self.done = 0
-        self.stopped = False
-
-    def start(self, total: int, done: int) -> None:
-        self.total, self.done = total, done
-
-    def advance(self, count: int) -> None:
-        self.done += count
-
-    def stop(self) -> None:
-        self.stopped = True
+    return installed.installed_names() == [] and not [p for p in models.glob("*") if not p.name.startswith(".")]
 
 
 def test_a_pulled_model_is_the_one_that_was_published(published: Repository, hub: Hub, clip_folder: Path) -> None:
@@ -60,7 +45,7 @@ def test_a_pulled_model_is_the_one_that_was_published(published: Repository, hub
     assert (pulled.name, pulled.repository, pulled.revision) == ("clip-roco", NAME, published.commit)
     assert (pulled.licence, pulled.already) == ("mit", False)
     assert sorted(path.name for path in pulled.directory.iterdir()) == sorted(
-        [*(path.name for path in clip_folder.iterdir()), place.MANIFEST]
+        [*(path.name for path in clip_folder.iterdir()), installed.MANIFEST]
     )
     assert not {"pytorch_model.bin", "modeling_evil.py", "model.fp16.safetensors"} & set(hub.fetched())
     assert meter.total == meter.done == pulled.bytes
@@ -70,10 +55,10 @@ def test_a_pulled_model_is_the_one_that_was_published(published: Repository, hub
         encoder = load_encoder(name, "cpu")
         assert (encoder.name, encoder.fingerprint) == ("clip-roco", original.fingerprint)
     assert np.array_equal(encoder.encode_texts(["chest"]), original.encode_texts(["chest"]))
-    manifest = place.read_manifest(pulled.directory)
+    manifest = installed.read_manifest(pulled.directory)
     assert manifest
-    assert place.is_whole(pulled.directory, manifest)
-    assert not list((place.models_directory() / ".staging").glob("*@*")), "nothing is left in staging"
+    assert installed.is_whole(pulled.directory, manifest)
+    assert not list((installed.models_directory() / ".staging").glob("*@*")), "nothing is left in staging"
 
 
 def test_a_model_that_is_here_stays_at_its_commit_without_the_network(published: Repository, hub: Hub) -> None:
@@ -97,13 +82,13 @@ def test_a_model_that_was_altered_on_this_disk_comes_again(published: Repository
     weights.write_bytes(raw)
     again = pull("clip-roco")
     assert not again.already
-    assert again.fingerprint == catalog.find(clip_folder).fingerprint
+    assert again.fingerprint == registry.find(clip_folder).fingerprint
 
 
 def test_a_lost_connection_is_taken_up_where_it_was_lost(published: Repository, hub: Hub) -> None:
     hub.cut_after = {"model.safetensors": [20_000, 5_000, 0], "tokenizer.json": [10]}
     pulled = pull("clip-roco")
-    assert pulled.fingerprint == catalog.find("clip-roco").fingerprint
+    assert pulled.fingerprint == registry.find("clip-roco").fingerprint
     starts = [asked for _, path, asked in hub.asked if path.startswith("/cdn/") and path.endswith(".safetensors")]
     assert starts == [None, "bytes=20000-", "bytes=25000-", "bytes=25000-"]
 
@@ -116,7 +101,7 @@ def test_an_interrupted_pull_leaves_no_model_and_the_next_goes_on(
         pull("clip-roco")
     assert nothing_is_here(models)
     with pytest.raises(ModelNotFound, match="roco model pull clip-roco"):
-        catalog.find("clip-roco")
+        registry.find("clip-roco")
     hub.asked.clear()
     hub.cut_after.clear()
     meter = Meter()
@@ -124,14 +109,14 @@ def test_an_interrupted_pull_leaves_no_model_and_the_next_goes_on(
     assert hub.fetched() == ["model.safetensors"] * 2, "the small files are here already; one redirect, one content"
     assert hub.asked[-1][2] == "bytes=30000-"
     assert meter.done == meter.total == pulled.bytes
-    assert pulled.fingerprint == catalog.find(clip_folder).fingerprint
+    assert pulled.fingerprint == registry.find(clip_folder).fingerprint
 
 
 def test_a_server_that_ignores_ranges_sends_it_all_again(published: Repository, hub: Hub, clip_folder: Path) -> None:
     hub.ranges = False
     hub.cut_after = {"model.safetensors": [30_000]}
     meter = Meter()
-    assert pull("clip-roco", progress=meter).fingerprint == catalog.find(clip_folder).fingerprint
+    assert pull("clip-roco", progress=meter).fingerprint == registry.find(clip_folder).fingerprint
     assert meter.done == meter.total
 
 
@@ -139,7 +124,7 @@ def test_an_interruption_by_the_person_is_no_different(
     published: Repository, hub: Hub, models: Path, clip_folder: Path
 ) -> None:
     class Impatient(Meter):
-        def advance(self, count: int) -> None:
+        def advance(self, count: int, **figures: float) -> None:
             super().advance(count)
             if self.done > self.total // 2:
                 raise KeyboardInterrupt
@@ -149,7 +134,7 @@ def test_an_interruption_by_the_person_is_no_different(
         pull("clip-roco", progress=meter)
     assert meter.stopped
     assert nothing_is_here(models)
-    assert pull("clip-roco").fingerprint == catalog.find(clip_folder).fingerprint
+    assert pull("clip-roco").fingerprint == registry.find(clip_folder).fingerprint
 
 
 @pytest.mark.parametrize("file", ["model.safetensors", "config.json"])
@@ -305,7 +290,7 @@ def test_shards_are_tied_by_their_index(hub: Hub, clip_folder: Path, tmp_path: P
 
 def test_two_pulls_of_one_model_do_not_mix(published: Repository, models: Path) -> None:
     with (
-        place.staging("clip-roco", "elsewhere"),
+        installed.staging("clip-roco", "elsewhere"),
         pytest.raises(Busy, match=f"clip-roco is being changed by process {os.getpid()}"),
     ):
         pull("clip-roco")

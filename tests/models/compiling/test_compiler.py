@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from roco_search.models import load_encoder
-from roco_search.models.catalogue.names import find
+from roco_search.models.catalogue.registry import find
 from roco_search.models.compiling.compiler import FAITHFUL, PROBES, prepare, small_image
 from roco_search.models.compiling.towers import Compiled, folder_of
 from roco_search.models.onnx_encoder import OnnxEncoder

@@ -22,13 +22,13 @@ import yaml
 
 from roco_search.errors import HubError, InputError
 from roco_search.models import load_encoder
-from roco_search.models.catalogue.names import EMBEDDED
+from roco_search.models.catalogue.registry import EMBEDDED
 from roco_search.web.desk import Conditions, Query
 from roco_search.web.space.app import example_desk
 from roco_search.web.space.export import ExportedSpace, export_space, push_space
 from roco_search.web.space.phantoms import PHANTOMS, draw
 from roco_search.web.space.wheel import build_wheel, requirements
-from tests.models.hub_server import TOKEN, Hub, serve
+from tests.hub.hub_server import TOKEN, Hub, serve
 from tests.web.conftest import Site
 
 ROOT = Path(__file__).parents[3]

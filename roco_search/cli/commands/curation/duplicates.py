@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from roco_search.cli.options import CsvOption, JsonOption, LibraryOption, QuietOption, UnderOption, one_format
-from roco_search.cli.output import ProgressBar, path_cell, print_csv, print_json, print_rows, say, short_path
+from roco_search.cli.output import path_cell, print_csv, print_json, print_rows, say, short_path
+from roco_search.cli.progress import ProgressBar
 from roco_search.cli.waiting import Waiting
 
 if TYPE_CHECKING:

@@ -11,7 +11,6 @@ from types import MappingProxyType
 from typing import Any
 
 from roco_search.errors import ModelNotFound, UnsupportedModel
-from roco_search.hub.client import cached_snapshot
 from roco_search.models.checkpoint import Checkpoint
 
 DEFAULT = "roco-mini"
@@ -61,9 +60,9 @@ def refused() -> Mapping[str, Refused]:
 
 def default() -> str:
     """Return the model of new libraries: ``ROCO_MODEL``, else what `use` has set, else the embedded one."""
-    from roco_search.system import user_config as settings
+    from roco_search.system import user_config
 
-    return os.environ.get("ROCO_MODEL") or str(settings.read_settings().get("model") or DEFAULT)
+    return os.environ.get("ROCO_MODEL") or str(user_config.read_settings().get("model") or DEFAULT)
 
 
 def use(name_or_path: str | Path) -> str:
@@ -71,11 +70,11 @@ def use(name_or_path: str | Path) -> str:
 
     Raises `ModelNotFound` and `UnsupportedModel`, and `InputError` where the settings cannot be written.
     """
-    from roco_search.system import user_config as settings
+    from roco_search.system import user_config
 
     name = find(name_or_path).name
-    kept = {key: value for key, value in settings.read_settings().items() if key != "model"}
-    settings.write_settings(kept if name == DEFAULT else {**kept, "model": name})
+    kept = {key: value for key, value in user_config.read_settings().items() if key != "model"}
+    user_config.write_settings(kept if name == DEFAULT else {**kept, "model": name})
     return name
 
 
@@ -100,15 +99,17 @@ def find(name_or_path: str | Path) -> Checkpoint:
     given = str(name_or_path)
     if given == DEFAULT:
         return Checkpoint.open(DEFAULT, EMBEDDED)
-    from roco_search.models.catalogue import installed as place
+    from roco_search.models.catalogue import installed
 
     name = canonical(given)
-    if directory := place.installed(name):
+    if directory := installed.installed(name):
         return Checkpoint.open(name, directory)
     entry = entries().get(name)
     path = Path(given).expanduser()
     if path.is_dir() and given not in entries():
         return Checkpoint.open(str(path.resolve()), path.resolve())
+    from roco_search.hub.client import cached_snapshot
+
     if directory := cached_snapshot(entry.repository if entry and entry.repository else name):
         return Checkpoint.open(name, directory)
     check_loadable(name)
@@ -118,7 +119,7 @@ def find(name_or_path: str | Path) -> Checkpoint:
             f"{name} ({entry.repository}) is not on this disk. Run 'roco model pull {name}' where there is a network; "
             f"'roco model export' and 'import' carry it to where there is none.{meant}"
         )
-    pull = f" 'roco model pull {name}' fetches it if the hub has it." if "/" in name and place.is_name(name) else ""
+    pull = f" 'roco model pull {name}' fetches it if the hub has it." if "/" in name and installed.is_name(name) else ""
     raise ModelNotFound(
         f"There is no model {given!r}: not a folder, not a name of the catalogue ({', '.join(entries())}), "
         f"and not in the local hub cache.{pull}"

@@ -10,8 +10,7 @@ import pytest
 
 from roco_search.errors import InputError, ModelNotFound, UnsupportedModel
 from roco_search.models import load_encoder
-from roco_search.models.catalogue import installed as place
-from roco_search.models.catalogue import names as catalog
+from roco_search.models.catalogue import installed, registry
 from roco_search.models.catalogue.archive import export_model, import_model
 from roco_search.models.catalogue.overview import describe, list_models
 from roco_search.models.catalogue.removal import remove_model
@@ -48,25 +47,25 @@ def test_the_catalogue_says_what_is_known_and_whose_word_it_is(models: Path) -> 
         if model.name != "roco-mini":
             assert (model.on_disk, model.word, model.default) == (None, "publisher", False)
             assert model.repository
-            assert place.is_name(model.repository)
+            assert installed.is_name(model.repository)
     assert [name for name, model in listed.items() if model.gated] == ["medsiglip"]
 
 
 def test_the_names_of_the_catalogue_are_names(models: Path) -> None:
-    repositories = [entry.repository for entry in catalog.entries().values() if entry.repository]
+    repositories = [entry.repository for entry in registry.entries().values() if entry.repository]
     assert len(set(repositories)) == len(repositories)
-    assert all(place.is_name(name) for name in (*catalog.entries(), *repositories))
-    assert not set(catalog.entries()) & set(catalog.refused())
+    assert all(installed.is_name(name) for name in (*registry.entries(), *repositories))
+    assert not set(registry.entries()) & set(registry.refused())
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", ".staging", "../up", "a/b/c", "a--b", "/abs", "a/", "-x", "a b", "é"])
 def test_what_cannot_be_a_name(name: str, models: Path) -> None:
-    assert not place.is_name(name)
-    assert place.installed(name) is None
+    assert not installed.is_name(name)
+    assert installed.installed(name) is None
 
 
 def test_every_file_that_the_fingerprint_covers_belongs_to_a_model() -> None:
-    assert all(map(place.belongs_to_a_model, (*PREPROCESSOR_FILES, *TOKENIZER_FILES, "config.json", "README.md")))
+    assert all(map(installed.belongs_to_a_model, (*PREPROCESSOR_FILES, *TOKENIZER_FILES, "config.json", "README.md")))
     foreign = (
         "pytorch_model.bin",
         "model.pt",
@@ -76,7 +75,7 @@ def test_every_file_that_the_fingerprint_covers_belongs_to_a_model() -> None:
         "README.md.exe",
         "model.onnx",
     )
-    assert not any(map(place.belongs_to_a_model, foreign))
+    assert not any(map(installed.belongs_to_a_model, foreign))
 
 
 def test_an_imported_model_is_found_listed_and_described(small: str, clip_folder: Path) -> None:
@@ -88,7 +87,7 @@ def test_an_imported_model_is_found_listed_and_described(small: str, clip_folder
 
     assert facts.parameters == sum(weight.numel() for weight in CLIPModel.from_pretrained(clip_folder).parameters())
     assert facts.precision == "F32"
-    assert facts.fingerprint == catalog.find(clip_folder).fingerprint == describe(clip_folder).fingerprint
+    assert facts.fingerprint == registry.find(clip_folder).fingerprint == describe(clip_folder).fingerprint
     assert describe(clip_folder).on_disk == "folder"
     assert facts.card
     assert facts.card.read_bytes() == (clip_folder / "README.md").read_bytes()
@@ -100,8 +99,8 @@ def test_a_name_of_the_catalogue_is_never_a_folder(
     shutil.copytree(clip_folder, tmp_path / "clip")
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ModelNotFound, match=r"roco model pull clip' .* write \./clip"):
-        catalog.find("clip")
-    assert catalog.find("./clip").directory == tmp_path / "clip"
+        registry.find("clip")
+    assert registry.find("./clip").directory == tmp_path / "clip"
 
 
 def test_a_pulled_model_goes_before_the_hub_cache_and_a_folder(
@@ -109,11 +108,11 @@ def test_a_pulled_model_goes_before_the_hub_cache_and_a_folder(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     clip(tmp_path / "small", seed=7)
-    assert catalog.find("small").directory == models / "small"
+    assert registry.find("small").directory == models / "small"
     cached(models, clip_folder, "spicy03/CLIP-ROCO-v1")
-    assert catalog.find("clip-roco").directory.parent.name == "snapshots"
+    assert registry.find("clip-roco").directory.parent.name == "snapshots"
     import_model(export_model(clip_folder, tmp_path / "x.zip").file, "spicy03/CLIP-ROCO-v1")
-    assert catalog.find("clip-roco").directory == models / "clip-roco"
+    assert registry.find("clip-roco").directory == models / "clip-roco"
 
 
 def test_models_of_the_hub_cache_are_listed_but_not_removed(models: Path, clip_folder: Path, tmp_path: Path) -> None:
@@ -127,44 +126,44 @@ def test_models_of_the_hub_cache_are_listed_but_not_removed(models: Path, clip_f
     for name in ("clip", "someone/radiology-clip"):
         with pytest.raises(InputError, match="other programs share"):
             remove_model(name, force=True)
-        assert catalog.find(name)
+        assert registry.find(name)
     exported = export_model("someone/radiology-clip", tmp_path / "carried.zip")
     imported = import_model(exported.file)
     assert imported.name == "someone/radiology-clip"
-    manifest = place.read_manifest(imported.directory)
+    manifest = installed.read_manifest(imported.directory)
     assert manifest
     assert (manifest.repository, manifest.revision) == ("someone/radiology-clip", "abc")
-    assert catalog.find("someone/radiology-clip").directory == models / "someone--radiology-clip"
+    assert registry.find("someone/radiology-clip").directory == models / "someone--radiology-clip"
 
 
 def test_what_is_staged_is_no_model(models: Path, clip_folder: Path) -> None:
-    with place.staging("small", "0" * 40) as staged:
+    with installed.staging("small", "0" * 40) as staged:
         shutil.copytree(clip_folder, staged, dirs_exist_ok=True)
-        assert place.installed_names() == []
+        assert installed.installed_names() == []
         for name in (".staging", f".staging/{staged.name}", staged.name):
             with pytest.raises(ModelNotFound):
-                catalog.find(name)
+                registry.find(name)
     freed = remove_model("small").bytes
-    assert freed == place.size_of(clip_folder), "what an unfinished pull left can be removed"
+    assert freed == installed.size_of(clip_folder), "what an unfinished pull left can be removed"
     assert not staged.exists()
 
 
 def test_the_default_is_what_was_set_and_the_environment_goes_before(
     small: str, models: Path, clip_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert (catalog.default(), load_encoder(device="cpu").name) == ("roco-mini", "roco-mini")
-    assert catalog.use(small) == catalog.default() == small
+    assert (registry.default(), load_encoder(device="cpu").name) == ("roco-mini", "roco-mini")
+    assert registry.use(small) == registry.default() == small
     assert load_encoder(device="cpu").dim == 16
     assert [model.name for model in list_models() if model.default] == [small]
     monkeypatch.setenv("ROCO_MODEL", "roco-mini")
-    assert catalog.default() == "roco-mini"
+    assert registry.default() == "roco-mini"
     monkeypatch.delenv("ROCO_MODEL")
-    assert catalog.use(clip_folder) == str(clip_folder)
+    assert registry.use(clip_folder) == str(clip_folder)
     assert load_encoder(device="cpu").name == str(clip_folder)
     with pytest.raises(ModelNotFound):
-        catalog.use("clip-roco")
-    assert catalog.default() == str(clip_folder), "a model that is not here changes nothing"
-    catalog.use("roco-mini")
+        registry.use("clip-roco")
+    assert registry.default() == str(clip_folder), "a model that is not here changes nothing"
+    registry.use("roco-mini")
     assert json.loads((models.parent / "config.json").read_text()) == {}
 
 
@@ -173,17 +172,17 @@ def test_damaged_settings_name_their_file(models: Path, damage: str) -> None:
     file = models.parent / "config.json"
     file.write_text(damage, "latin-1")
     with pytest.raises(InputError, match=r"config\.json"):
-        catalog.default()
+        registry.default()
 
 
 def test_remove_frees_what_it_says_and_refuses_what_is_in_use(small: str, models: Path) -> None:
-    size = place.size_of(models / small)
-    catalog.use(small)
+    size = installed.size_of(models / small)
+    registry.use(small)
     with pytest.raises(InputError, match="is the model of new libraries; run 'roco model use roco-mini' first"):
         remove_model(small)
     removed = remove_model(small, force=True)
     assert (removed.bytes, removed.was_default) == (size, True)
-    assert catalog.default() == "roco-mini"
+    assert registry.default() == "roco-mini"
     assert not (models / small).exists()
     with pytest.raises(ModelNotFound, match="not among the models"):
         remove_model(small)
@@ -194,7 +193,7 @@ def test_remove_never_takes_what_is_not_its_own(models: Path, clip_folder: Path)
         remove_model("roco-mini", force=True)
     with pytest.raises(InputError, match="a folder of your own"):
         remove_model(str(clip_folder), force=True)
-    assert catalog.EMBEDDED.is_dir()
+    assert registry.EMBEDDED.is_dir()
     assert clip_folder.is_dir()
 
 
@@ -203,4 +202,4 @@ def test_remove_never_takes_what_is_not_its_own(models: Path, clip_folder: Path)
 )
 def test_a_known_model_that_cannot_be_loaded_says_what_to_use(models: Path, name: str) -> None:
     with pytest.raises(UnsupportedModel, match=r"biomedclip cannot be loaded, because .*open_clip.*; take clip-roco"):
-        catalog.find(name)
+        registry.find(name)

@@ -1,0 +1,57 @@
+"""How far a long run is: indexing, a download, a training and an evaluation all report it in the same way."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+
+class Progress(Protocol):
+    """Whoever wants to know how far a run is."""
+
+    def start(self, total: int, done: int = 0) -> None:
+        """Begin: there are `total` files, pairs, steps or bytes, and `done` of them are finished already."""
+
+    def advance(self, count: int, **figures: float) -> None:
+        """Count `count` more as finished (fewer if it is negative), with figures of this moment, such as ``loss``."""
+
+    def stop(self) -> None:
+        """End, finished or not."""
+
+
+class Silent:
+    """A `Progress` for nobody."""
+
+    def start(self, total: int, done: int = 0) -> None:
+        """Do nothing."""
+
+    def advance(self, count: int, **figures: float) -> None:
+        """Do nothing."""
+
+    def stop(self) -> None:
+        """Do nothing."""
+
+
+@contextmanager
+def following(progress: Progress | None, total: int, done: int = 0) -> Iterator[Progress]:
+    """Start `progress` with the block and stop it at the end, however that comes; None is for nobody."""
+    progress = progress or Silent()
+    progress.start(total, done)
+    try:
+        yield progress
+    finally:
+        progress.stop()
+
+
+class Pace:
+    """How many images, or other things, were finished in a second since it was made."""
+
+    def __init__(self) -> None:
+        self._started, self._count = time.monotonic(), 0
+
+    def add(self, count: int) -> float:
+        """Count `count` more, and return the pace."""
+        self._count += count
+        return self._count / max(time.monotonic() - self._started, 1e-9)
