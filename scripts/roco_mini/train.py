@@ -105,11 +105,13 @@ def train(base: Path, data: TrainingData, settings: Mapping[str, Any], output: P
 class Printed:
     """Prints the log."""
 
-    def begin(self, first: int, total: int) -> None:
+    def start(self, total: int, done: int = 0) -> None:
         self.started = time.monotonic()
 
-    def step(self, line: Mapping[str, Any]) -> None:
-        print(json.dumps({**line, "seconds": round(time.monotonic() - self.started, 1)}), flush=True)
+    def advance(self, count: int, **figures: float) -> None:
+        print(json.dumps({**figures, "seconds": round(time.monotonic() - self.started, 1)}), flush=True)
+
+    def stop(self) -> None: ...
 
     def validated(self, result: ValidationResult, best: bool) -> None:
         print(json.dumps({"step": result.step, "best": best, **result.recalls}), flush=True)

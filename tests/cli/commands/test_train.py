@@ -125,7 +125,7 @@ def test_data_that_teach_nothing_are_refused(
 @pytest.mark.parametrize(
     ("arguments", "code", "match"),
     [
-        (("--image-tower", "some"), 1, "does not say what learns"),
+        (("--image-tower", "some"), 1, "does not state what learns"),
         (("--accumulation", "sloppy"), 1, "none of exact, naive"),
         (("--resume", "perhaps"), 2, "none of never, auto"),
         (("--preset", "roco-v9"), 1, "there is roco-v1"),
