@@ -20,11 +20,12 @@ from roco_search.imaging.ahead import MAX_BYTES, in_batches, read_ahead
 from roco_search.library.ingest.plan import Candidate
 from roco_search.library.ingest.reading import Outcome, read_file
 from roco_search.models.encoder import NO_EMBEDDING
+from roco_search.system.process import cores
 
 if TYPE_CHECKING:
     from roco_search.models.encoder import Encoder
 
-BATCH_SIZE = 32
+BATCH_SIZE = max(32, 4 * cores())  # Some images for each core, and a part in flight on a graphics processor.
 AHEAD = 160  # Files read before their turn, at most: as many as are decoded while torch is loaded.
 LEAST_PIXELS = 256  # Smaller pictures cost next to nothing, whatever the model sees of them.
 

@@ -25,6 +25,7 @@ from roco_search.library.ingest.writing import Writer
 from roco_search.library.reports import ReembedReport, Skipped
 from roco_search.library.truth.embeddings import EmbeddingSet
 from roco_search.library.truth.store import Store
+from roco_search.models.encoder import announce_images
 from roco_search.system.progress import Pace, Progress, following
 
 if TYPE_CHECKING:
@@ -53,11 +54,11 @@ class ReembedRun:
         active = self.store.embeddings.active()
         if active is None:
             raise no_image_yet(self.store.directory)
-        if active.fingerprint == self.encoder.fingerprint:
+        if active.is_of(self.encoder):
             self.store.embeddings.abandon_pending(keep=None)
             self.report.complete = True
             return self.report
-        self.store.embeddings.abandon_pending(keep=self.encoder.fingerprint)
+        self.store.embeddings.abandon_pending(keep=self.encoder)
         pending = self.store.embeddings.pending() or self.store.embeddings.begin(self.encoder, "pending")
         self._embed(pending)
         self.report.unavailable = sorted(entry for _, entry in self.unavailable)
@@ -75,6 +76,7 @@ class ReembedRun:
             for known in self.store.files.lacking(pending)
         ]
         writer = Writer(self.store, pending, {path: root_id for root_id, path in roots.items()})
+        announce_images(self.encoder, len(work))
         pace = Pace()
         with (
             following(self.progress, len(work)) as progress,

@@ -54,6 +54,7 @@ class IndexRun:
         active = self.store.embeddings.active()
         if active is not None:
             active.check_model(self.encoder)
+            active.check_arithmetic(self.encoder)
         roots = Roots(self.store, given, frames)
         self._refuse_unknown(given, roots)
         walk = Walk()
@@ -62,6 +63,7 @@ class IndexRun:
         plan = make_plan(self.store, walk, roots, prune_missing=prune_missing, retry_failed=retry_failed)
         self._report_lost(plan, given)
         self._refuse_empty(walk, given)
+        announce_images(self.encoder, len(plan.work))
         before = set(roots.recorded)
         ids = roots.record(self.store)
         if plan.work:
@@ -123,21 +125,22 @@ class IndexRun:
         self.report.warnings += [str(no_images([root])) for root in barren]
 
     def _embed(self, plan: Plan, root_ids: dict[str, int], active: EmbeddingSet | None) -> None:
+        if active is not None and active.arithmetic is None:
+            self.report.warnings.append(_MIXED)
         active = active or self.store.embeddings.begin(self.encoder, "active")
         writer = Writer(self.store, active, root_ids, plan.gone)
         reusable = self._reusable(plan.work, active)
         pace = Pace()
-        with following(self.progress, len(plan.work)) as progress:
-            announce_images(self.encoder, len(plan.work))
-            with closing(
-                embed_files(plan.work, self.encoder, reusable=reusable, batch_size=self.batch_size)
-            ) as batches:
-                for files in batches:
-                    frames = self._commit(writer, files)
-                    progress.advance(len(files), images_per_second=pace.add(frames))
-                    for file in files:
-                        if file.outcome.kind == "image" and file.outcome.content_hash is not None:
-                            reusable.add((file.outcome.content_hash, writer.stored_choice(file)))
+        with (
+            following(self.progress, len(plan.work)) as progress,
+            closing(embed_files(plan.work, self.encoder, reusable=reusable, batch_size=self.batch_size)) as batches,
+        ):
+            for files in batches:
+                frames = self._commit(writer, files)
+                progress.advance(len(files), images_per_second=pace.add(frames))
+                for file in files:
+                    if file.outcome.kind == "image" and file.outcome.content_hash is not None:
+                        reusable.add((file.outcome.content_hash, writer.stored_choice(file)))
         adopted = writer.adopted
         plan.gone = [file for file in plan.gone if file.id not in adopted]
 
@@ -174,6 +177,12 @@ class IndexRun:
         folders = {Skipped(path, reason) for path, reason in walk.unreadable.items()}
         self.report.skipped = sorted({*folders, *self.store.files.refused("unreadable", affected)})
         self.report.not_images = self.store.files.refused("not_image", affected)
+
+
+_MIXED = (
+    "The older images of this library were embedded in mixed precision, by which a score may differ by up to 0.003; "
+    "new ones are exact. To embed all of them exactly, index with `reembed=True`."
+)
 
 
 def no_images(roots: list[str]) -> InputError:

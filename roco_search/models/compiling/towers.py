@@ -149,6 +149,11 @@ def runnable(checkpoint: Checkpoint) -> bool:
     return beside(checkpoint, "text") is not None or available(checkpoint)
 
 
+def has_image_tower(checkpoint: Checkpoint) -> bool:
+    """Return whether a checkpoint has a compiled image tower, beside its weights or in the cache."""
+    return beside(checkpoint, "image") is not None or bool(Compiled.find(checkpoint.fingerprint, "image", "fp32"))
+
+
 def available(checkpoint: Checkpoint) -> bool:
     """Return whether the cache has a text tower of this checkpoint in fp32."""
     return folder_of(checkpoint.fingerprint).is_dir() and bool(Compiled.find(checkpoint.fingerprint, "text", "fp32"))
