@@ -40,7 +40,7 @@ from roco_search.training import checkpoint
 from roco_search.training.outcome.output import save_model
 from roco_search.training.run import Run
 from roco_search.training.settings import Settings
-from roco_search.training.validation import Look
+from roco_search.training.validation import ValidationResult
 
 COMMON: Mapping[str, Any] = {
     "batch_size": 128,
@@ -51,7 +51,7 @@ COMMON: Mapping[str, Any] = {
     "text_tower": "last:2",
     "weight_decay": 0.05,
     "averaging": 0.995,
-    "eval_every": 10**6,  # only at the end: the looks choose nothing here
+    "eval_every": 10**6,  # only at the end: validation selects nothing here
     "checkpoint_every": 50,
     "epochs": 1000,
     "patience": 0,
@@ -84,7 +84,7 @@ def main() -> None:
 def train(base: Path, data: TrainingData, settings: Mapping[str, Any], output: Path) -> Path:
     """Run a stage, or continue it, from a model; return the path of the average of its weights at the end.
 
-    The best look is not what is wanted: most of the pairs it is judged by have a label that others have too.
+    The best validation result is of no use here: most of the pairs it is measured on share a label with others.
     """
     end = output.with_name(f"{output.name}-end")
     if (end / "model.safetensors").exists():
@@ -96,8 +96,8 @@ def train(base: Path, data: TrainingData, settings: Mapping[str, Any], output: P
     run = Run(encoder, data, Settings(**{**COMMON, **settings}), output, Printed(), weights=weights)
     if last := checkpoint.latest(output):
         run.resume(checkpoint.load(last))
-    if run.go().ending == "interrupted":
-        raise SystemExit("interrupted; run the same command again to continue")
+    if run.train().ending == "interrupted":
+        raise SystemExit("interrupted; the same command goes on")
     with run.average.applied():
         save_model(run.model, base, end)
     return end
@@ -112,8 +112,10 @@ class Printed(Silent):
     def advance(self, count: int, **figures: float) -> None:
         print(json.dumps({**figures, "seconds": round(time.monotonic() - self.started, 1)}), flush=True)
 
-    def look(self, look: Look, best: bool) -> None:
-        print(json.dumps({"step": look.step, "best": best, **look.recalls}), flush=True)
+    def stop(self) -> None: ...
+
+    def validated(self, result: ValidationResult, best: bool) -> None:
+        print(json.dumps({"step": result.step, "best": best, **result.recalls}), flush=True)
 
     def note(self, text: str) -> None:
         print(text, flush=True)

@@ -26,8 +26,8 @@ from roco_search.system.text import duration, size
 from roco_search.training.settings import Settings, with_preset
 
 if TYPE_CHECKING:
-    from roco_search.training.plan import Plan
-    from roco_search.training.run import Outcome
+    from roco_search.training.plan import TrainingPlan
+    from roco_search.training.run import RunResult
 
 
 OPTIONS = {
@@ -150,8 +150,8 @@ def train(
         prepare(find(str(output.absolute())), told.note)
 
 
-def show_plan(plan: Plan, json: bool) -> None:
-    """Print how much memory and time a run would take."""
+def show_plan(plan: TrainingPlan, json: bool) -> None:
+    """Print what a run would cost."""
     if json:
         print_json(plan)
         return
@@ -169,8 +169,8 @@ def show_plan(plan: Plan, json: bool) -> None:
     print_rows(("plan", ""), rows)
 
 
-def show_outcome(outcome: Outcome, settings: Settings, output: Path, address: str | None) -> None:
-    """Print the outcome and the next commands."""
+def show_outcome(outcome: RunResult, settings: Settings, output: Path, address: str | None) -> None:
+    """Say what came out and what can be done with it."""
     if outcome.ending == "interrupted":
         say(f"Stopped after step {outcome.step:,}; the same command with --resume auto continues.")
         return

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from roco_search.cli.progress import ProgressBar
 
 if TYPE_CHECKING:
-    from roco_search.training.validation import Look
+    from roco_search.training.validation import ValidationResult
 
 
 class TrainingProgress(ProgressBar):
@@ -16,13 +16,13 @@ class TrainingProgress(ProgressBar):
     def __init__(self, quiet: bool) -> None:
         super().__init__("Training", quiet, figures=("loss", "pairs_per_second"), unit="step")
 
-    def look(self, look: Look, best: bool) -> None:
-        """Print what an evaluation on the validation split found."""
-        recalls = look.recalls
+    def validated(self, result: ValidationResult, best: bool) -> None:
+        """Print what a validation found."""
+        recalls = result.recalls
         self.say(
-            f"step {look.step:,}: recall@10 among {look.pool:,}: image to text "
+            f"step {result.step:,}: recall@10 among {result.pool:,}: image to text "
             f"{recalls['image-to-text recall@10']:.3f}, text to image {recalls['text-to-image recall@10']:.3f}; "
-            f"mean recall {look.mean:.3f}{'  (best, kept)' if best else ''}"
+            f"mean recall {result.mean:.3f}{'  (best, kept)' if best else ''}"
         )
 
     def note(self, text: str) -> None:
