@@ -57,7 +57,7 @@ class Hit:
     slice
         Of a volume, which slice of the plane `view`, from 1 at the feet, the back or the left side; None otherwise.
     folded
-        How many results would stand above the end of this page, were they not near-duplicates of this one.
+        How many results would be on this page or before it if they were not near-duplicates of this one.
     """
 
     rank: int
