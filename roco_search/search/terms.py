@@ -1,4 +1,4 @@
-"""What a query is made of: texts and images with weights, how a person writes them, and the vector they become."""
+"""What a query is made of: texts and images, each with a weight; how they are written, and their sum as a vector."""
 
 import math
 import os

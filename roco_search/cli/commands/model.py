@@ -78,7 +78,9 @@ def pull(
     json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Fetch a model from the Hugging Face hub. This is the one command that goes to the network.
+    """Fetch a model from the Hugging Face hub.
+
+    Nothing else uses the network, except a data set that you name by its id and --push.
 
     Weights in safetensors, configuration, tokenizer, card and licence come; code and pickles never do. The commit is
     written down, and the model stays at it until --revision names another. A download that is interrupted goes on
