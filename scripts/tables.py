@@ -32,10 +32,8 @@ def modalities() -> dict[str, str]:
 
     Those are, in pydicom's copy of PS3.16 Annex D, the codes of letters that belong to no context group any more.
     """
-    from pydicom.sr._concepts_dict import concepts
-
     found = dict(group(33))
-    for named in concepts["DCM"].values():
+    for named in concepts()["DCM"].values():
         for code, (meaning, groups) in named.items():
             if code.isalpha() and not groups:
                 found.setdefault(code, meaning)
@@ -61,15 +59,23 @@ def photometric_interpretations() -> list[str]:
 def group(cid: int) -> dict[str, str]:
     """Return the meaning of each code of a context group of PS3.16."""
     from pydicom.sr._cid_dict import cid_concepts
-    from pydicom.sr._concepts_dict import concepts
 
+    known = concepts()
     return {
         code: meaning
         for scheme, names in cid_concepts[cid].items()
         for name in names
-        for code, (meaning, groups) in concepts[scheme][name].items()
+        for code, (meaning, groups) in known[scheme][name].items()
         if cid in groups
     }
+
+
+def concepts() -> dict[str, dict[str, dict[str, tuple[str, list[int]]]]]:
+    """Return the concepts of PS3.16 by scheme, keyword and code: the meaning and the context groups of each."""
+    from pydicom.sr import _concepts_dict
+
+    published: dict[str, Any] = _concepts_dict.concepts
+    return published
 
 
 def main() -> int:

@@ -39,7 +39,9 @@ class ConceptEncoder:
 
     def encode_texts(self, texts: Sequence[str]) -> np.ndarray:
         self.texts.extend(texts)
-        return _unit([sum(_direction(word) for word in re.findall(r"\w+", text.lower())) for text in texts])
+        return _unit(
+            [np.sum([_direction(word) for word in re.findall(r"\w+", text.lower())], axis=0) for text in texts]
+        )
 
 
 def _direction(word: str) -> np.ndarray:

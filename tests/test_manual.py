@@ -18,13 +18,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydicom.data import get_testdata_file
 
 import roco_search
 from roco_search.cli import app
 from roco_search.cli.commands.help import COVERED_BY, topics
 from roco_search.models.catalogue.registry import EMBEDDED
 from tests.hub.hub_server import Repository, serve
+from tests.imaging.drawing import shipped
 from tests.models.checkpoints import clip
 
 ROOT = Path(__file__).parents[1]
@@ -54,7 +54,7 @@ def indexed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("reader")
     (folder / "scans").mkdir()
     for name, source in SCANS.items():
-        shutil.copy(str(get_testdata_file(source, download=False)), folder / "scans" / name)
+        shutil.copy(shipped(source), folder / "scans" / name)
     shutil.copytree(folder / "scans", folder / "archive")
     write_pairs(folder / "pairs")
     shutil.copytree(clip(folder / "clip"), folder / "clip-vit-base-patch32", dirs_exist_ok=True)
@@ -83,9 +83,9 @@ def write_pairs(folder: Path) -> None:
     }
     for split in ("train", "test"):
         (folder / split).mkdir(parents=True)
-        rows = []
+        rows: list[dict[str, str]] = []
         for name, modality in files.items():
-            shutil.copy(str(get_testdata_file(name, download=False)), folder / split / f"{split} {name}")
+            shutil.copy(shipped(name), folder / split / f"{split} {name}")
             rows.append(
                 {"file_name": f"{split} {name}", "text": f"{modality} number {len(rows)}", "modality": modality}
             )

@@ -54,15 +54,6 @@ def catalogue_models(incomplete: str) -> Offer:
     return _starting(incomplete, [(entry.name, entry.good_at) for entry in entries().values() if entry.repository])
 
 
-def manual_topics(incomplete: str) -> Offer:
-    """Offer the chapters of the manual: the Markdown files of `roco_search.manual`."""
-    from importlib.resources import files
-
-    folder = files("roco_search") / "manual"
-    names = [entry.name for entry in folder.iterdir()] if folder.is_dir() else []
-    return _starting(incomplete, [(name.removesuffix(".md"), "") for name in sorted(names) if name.endswith(".md")])
-
-
 def _starting(incomplete: str, offers: Offer) -> Offer:
     """Keep what begins with the letters typed so far, in either case, and write it in the case that was begun."""
     typed = incomplete.lower()

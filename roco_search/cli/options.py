@@ -54,6 +54,10 @@ PathsOption = Annotated[bool, typer.Option("--paths", help="Print paths only, on
 Print0Option = Annotated[bool, typer.Option("--print0", "-0", help="Print paths only, each ended by a NUL byte.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar, no notes and no summary.")]
 
+LOCAL = "local"
+"""Marks an option that needs what only the asker's own process has: its standard input, viewer or terminal. A query
+with such an option is never answered by `roco serve`."""
+
 
 def one_of(option: str, value: str, choices: tuple[str, ...]) -> None:
     """Refuse a value that is none of the choices."""

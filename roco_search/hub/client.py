@@ -76,7 +76,7 @@ def transport_error() -> type[Exception]:
     """Return the base of what the hub's HTTP client raises: of ``httpx`` in its versions 1, of ``httpx2`` in 2."""
     from huggingface_hub import errors
 
-    return errors.HTTPError  # type: ignore[attr-defined]
+    return errors.HTTPError
 
 
 @contextmanager

@@ -163,7 +163,7 @@ def fetch_files(
     HubError, StorageFull
     """
     from huggingface_hub import get_session, hf_hub_url
-    from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]  # documented, not re-exported
+    from huggingface_hub.utils import build_hf_headers
 
     # A file by another name may have been left by another version of roco.
     names = {file.name for file in files} | {f"{file.name}.part" for file in files}
@@ -279,7 +279,7 @@ def fetch_data_set(identifier: str) -> Any:
     otherwise = "Where there is no network, download the data set elsewhere, and give its folder."
     request = Request(identifier, connect().endpoint, "dataset", otherwise=otherwise)
     try:
-        return datasets.load_dataset(identifier)  # type: ignore[attr-defined]
+        return datasets.load_dataset(identifier)
     except datasets.exceptions.DatasetNotFoundError:
         raise HubError(
             f"There is no folder {identifier} here, and the hub offers no data set of that name; check the name, and "

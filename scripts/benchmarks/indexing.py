@@ -149,11 +149,12 @@ def write_vit(folder: Path) -> None:
     """Write CLIP's ViT-B/32 at 256 pixels with random weights."""
     import torch
     from training import write_clip
-    from transformers import AutoModel, CLIPConfig
+    from transformers import AutoModel, CLIPConfig, CLIPVisionConfig
 
     torch.manual_seed(0)
     write_clip(folder)
     config = CLIPConfig.from_pretrained(folder)
+    assert isinstance(config.vision_config, CLIPVisionConfig)
     config.vision_config.image_size = 256
     AutoModel.from_config(config).save_pretrained(folder)
     told = json.loads((folder / "preprocessor_config.json").read_text())

@@ -117,7 +117,8 @@ def _export(folder: Path) -> None:
             self.model = model
 
         def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002 - the name that rclip gives it
-            return self.model.get_text_features(input_ids=input).pooler_output
+            features: torch.Tensor = self.model.get_text_features(input_ids=input).pooler_output
+            return features
 
     class Visual(torch.nn.Module):
         def __init__(self) -> None:
@@ -125,7 +126,8 @@ def _export(folder: Path) -> None:
             self.model = model
 
         def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002
-            return self.model.get_image_features(pixel_values=input).pooler_output
+            features: torch.Tensor = self.model.get_image_features(pixel_values=input).pooler_output
+            return features
 
     tokens = torch.zeros(2, 77, dtype=torch.long)
     tokens[:, 5] = 49407

@@ -11,13 +11,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from made import add_images, write_library
-from measuring import in_turn, machine, run
+from measuring import Runs, in_turn, machine, run
 
 from roco_search.library import Library
 from roco_search.models import load_encoder
@@ -49,21 +50,21 @@ def measure(scratch: Path, sizes: list[int], rounds: int, against: str | None) -
     encoder = load_encoder("roco-mini", "cpu")
     for size in sizes:
         write_library(scratch / f"library-{size}", size, encoder)
-    kinds = {"roco --help": lambda into: run([*ROCO, "--help"], into)}
+    kinds: dict[str, Callable[[Runs], object]] = {"roco --help": partial(run, [*ROCO, "--help"])}
     for size in sizes:
         library = str(scratch / f"library-{size}")
         command = [*ROCO, "query", TEXT, "--library", library]
-        kinds[f"roco, cold, {size:,}"] = lambda into, command=command: run(command, into, env={"ROCO_SERVE": "off"})
+        kinds[f"roco, cold, {size:,}"] = partial(run, command, env={"ROCO_SERVE": "off"})
     if against:
         from peer import Rclip
 
         peer = Rclip(scratch / "rclip")
         for size in sizes[:1]:
             peer.write_library(size)
-            kinds[f"rclip, cold, {size:,}"] = lambda into, size=size: peer.query(size, TEXT, into)
+            kinds[f"rclip, cold, {size:,}"] = partial(peer.query, size, TEXT)
     with served(scratch / f"library-{sizes[0]}"):
         warm = [*ROCO, "query", TEXT, "--library", str(scratch / f"library-{sizes[0]}")]
-        kinds[f"roco, warm, {sizes[0]:,}"] = lambda into: run(warm, into)
+        kinds[f"roco, warm, {sizes[0]:,}"] = partial(run, warm)
         found = in_turn(kinds, rounds)
     updated = {f"{size:,}": update(scratch / f"library-{size}", size, encoder) for size in sizes}
     return {"machine": machine(), "runs": {name: runs.as_json() for name, runs in found.items()}, "update_s": updated}

@@ -29,7 +29,15 @@ LARGEST = 300_000  # bytes
 def main() -> None:
     with tempfile.TemporaryDirectory() as place:
         library = f"{place}/library"
-        index = [sys.executable, "-m", "roco_search", "index", *sorted(SCANS.glob("*.dcm")), "--library", library]
+        index = [
+            sys.executable,
+            "-m",
+            "roco_search",
+            "index",
+            *map(str, sorted(SCANS.glob("*.dcm"))),
+            "--library",
+            library,
+        ]
         subprocess.run(index, check=False)  # some of them are broken on purpose
         command = [sys.executable, "-m", "roco_search", "demo", "--port", "0", "--library", library]
         with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as running:

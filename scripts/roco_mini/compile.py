@@ -64,6 +64,7 @@ def main() -> None:
             optimize=False,
             verbose=False,
         )
+        assert program is not None, "`dynamo=True` returns the program"
         proto = program.model_proto
         left = refer_to(proto, read_header(weights), weights.name)
         onnx.save(proto, directory / f"{name}.onnx")

@@ -61,7 +61,9 @@ def main() -> None:
             write_towers(base)
     runs = [(kind, seed) for seed in range(args.seeds) for kind in KINDS]
     with ThreadPoolExecutor(2) as pool:
-        list(pool.map(lambda run: train(args.data, args.output, *run, args.steps, more), runs))
+        waiting = [pool.submit(train, args.data, args.output, kind, seed, args.steps, more) for kind, seed in runs]
+        for run in waiting:
+            run.result()
     looks = {kind: [curve(args.output / f"{kind}-{seed}") for seed in range(args.seeds)] for kind in KINDS}
     found: dict[str, object] = {kind: summary(curves) for kind, curves in looks.items()}
     pairs = open_training(args.data).train.pairs

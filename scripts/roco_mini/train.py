@@ -35,6 +35,7 @@ from roco_search.models.checkpoint import PREPROCESSOR_FILES, TOKENIZER_FILES, C
 from roco_search.models.roco_mini.modeling import RocoMiniModel
 from roco_search.models.torch_encoder import TorchEncoder
 from roco_search.system import process
+from roco_search.system.progress import Silent
 from roco_search.training import checkpoint
 from roco_search.training.outcome.output import save_model
 from roco_search.training.run import Run
@@ -102,14 +103,14 @@ def train(base: Path, data: TrainingData, settings: Mapping[str, Any], output: P
     return end
 
 
-class Printed:
+class Printed(Silent):
     """Prints the log."""
 
-    def begin(self, first: int, total: int) -> None:
+    def start(self, total: int, done: int = 0) -> None:
         self.started = time.monotonic()
 
-    def step(self, line: Mapping[str, Any]) -> None:
-        print(json.dumps({**line, "seconds": round(time.monotonic() - self.started, 1)}), flush=True)
+    def advance(self, count: int, **figures: float) -> None:
+        print(json.dumps({**figures, "seconds": round(time.monotonic() - self.started, 1)}), flush=True)
 
     def look(self, look: Look, best: bool) -> None:
         print(json.dumps({"step": look.step, "best": best, **look.recalls}), flush=True)

@@ -12,7 +12,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from pydicom.data import get_testdata_file
 
 from roco_search.classify import Classifier, Label, Picture, Unreadable, classify, classify_files, meaning, split_labels
 from roco_search.classify.heat import draw as draw_heat
@@ -22,6 +21,7 @@ from roco_search.errors import InputError
 from roco_search.imaging import Tags, open_image
 from roco_search.vocabulary import prompt_sets, words
 from tests.concepts import ConceptEncoder, draw, picture
+from tests.imaging.drawing import shipped
 
 names = st.text(st.characters(min_codepoint=97, max_codepoint=122), min_size=1, max_size=8)
 
@@ -235,7 +235,7 @@ def test_a_folder_with_a_broken_file_shifts_nobody(tmp_path: Path) -> None:
 
 
 def test_what_a_header_says_is_not_guessed() -> None:
-    frames = [next(open_image(get_testdata_file(name, download=False))) for name in ("CT_small.dcm", "MR_small.dcm")]
+    frames = [next(open_image(shipped(name))) for name in ("CT_small.dcm", "MR_small.dcm")]
     labels = ["nodule", "normal"]
     ct, mr, unknown = classify(ConceptEncoder(), [*frames, picture("ct")], labels)
     assert [(entry.prompt_set, entry.guessed) for entry in (ct, mr)] == [("ct", False), ("mri", False)]

@@ -5,7 +5,6 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-import click
 import pytest
 import typer
 
@@ -78,7 +77,7 @@ def texts(room: str) -> Iterator[tuple[Path, str]]:
 def flags() -> set[str]:
     """Return every flag of every command."""
     found: set[str] = set()
-    waiting: list[click.Command] = [typer.main.get_command(whole())]
+    waiting = [typer.main.get_command(whole())]
     while waiting:
         command = waiting.pop()
         waiting += getattr(command, "commands", {}).values()

@@ -11,7 +11,6 @@ import pytest
 
 from roco_search.cli import chosen
 from roco_search.cli.commands import COMMANDS
-from roco_search.cli.completion import manual_topics
 from roco_search.cli.usage import COMMANDS_MEANT, OPTIONS_MEANT
 from tests.cli.conftest import Roco
 
@@ -150,11 +149,8 @@ def complete(line: str) -> list[str]:
         ("roco query x --group-by ", {"series", "study", "file", "none"}),
         ("roco index --model roco", {"roco-mini"}),
         ("roco model pull med", {"medsiglip"}),
+        ("roco help se", {"search"}),
     ],
 )
 def test_values_are_completed(line: str, offered: set[str]) -> None:
     assert offered <= {value.split("\t")[0] for value in complete(line)}
-
-
-def test_the_manuals_chapters_are_offered_once_it_is_there() -> None:
-    assert all(".md" not in name for name, _ in manual_topics(""))

@@ -3,6 +3,7 @@
 import io
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -135,7 +136,7 @@ def test_what_cannot_be_compared_is_named_and_not_claimed(opened: Opened, scans:
         ({"under": "/nowhere"}, "no image under /nowhere"),
     ],
 )
-def test_duplicates_refuses(opened: Opened, scans: Path, options: dict, says: str) -> None:
+def test_duplicates_refuses(opened: Opened, scans: Path, options: dict[str, Any], says: str) -> None:
     opened.index(draw(scans / "0.png", 0))
     with pytest.raises(InputError, match=says):
         find_duplicates(opened.library, **options)

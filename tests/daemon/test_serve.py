@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from roco_search.cli.commands.query import local_flags
+from roco_search.cli.commands import local_flags
 from roco_search.daemon.client import is_private, socket_of
 
 ROOT = Path(__file__).parents[2]

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,7 @@ def row(
 
 
 def data_set(**rows: list[Row]) -> DataSet:
-    return DataSet("drawn", "drawn", "./drawn", {name: (lambda part=part: part) for name, part in rows.items()})
+    return DataSet("drawn", "drawn", "./drawn", {name: partial(list, part) for name, part in rows.items()})
 
 
 def split_of(cases: Sequence[str | None]) -> Split:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import unicodedata
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -33,7 +34,12 @@ def test_a_folder_is_listed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         draw(tmp_path / "images" / f"{i}.png")
     listed: list[str] = []
     real = os.scandir
-    monkeypatch.setattr(os, "scandir", lambda path: (listed.append(str(path)), real(path))[1])
+
+    def scandir(path: str) -> Any:
+        listed.append(str(path))
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
     monkeypatch.setattr(os, "stat", lambda *_, **__: pytest.fail("asked of a single file"))
     files = FileIndex(tmp_path)
     assert sum(files.find(f"images/{i}.png") is not None for i in range(30)) == 20

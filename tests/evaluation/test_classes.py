@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,9 +15,9 @@ from roco_search.vocabulary import attributes
 from tests.evaluation.made import pair, pairs
 
 
-def of(values: list[object], column: str = "modality", **options: object) -> Classes:
+def of(values: list[object], column: str = "modality", **options: Any) -> Classes:
     made = [pair(i, "a", **{column.split("[", maxsplit=1)[0]: value}) for i, value in enumerate(values)]
-    return find_classes(find_column(column, made), made, **options)  # type: ignore[arg-type]
+    return find_classes(find_column(column, made), made, **options)
 
 
 def truth(classes: Classes, values: list[object], column: str = "modality") -> list[int]:
@@ -105,7 +106,7 @@ def test_a_file_of_ones_own(tmp_path: Path) -> None:
         (["CT", "MR", "US"], {"labels": ["CT,MR"]}, "'US' .1., none of which is among the classes; add them, or"),
     ],
 )
-def test_what_cannot_be_told_apart_is_refused(values: list[object], options: dict[str, object], says: str) -> None:
+def test_what_cannot_be_told_apart_is_refused(values: list[object], options: dict[str, Any], says: str) -> None:
     with pytest.raises(InputError, match=says):
         of(values, **options)
 

@@ -122,7 +122,7 @@ def strings(path: Path) -> Iterator[tuple[bool, str]]:
             parts.add(id(node.value))
         elif isinstance(node, ast.JoinedStr):
             # What stands in braces does not matter here: a name in its place keeps a tag a tag.
-            text = "".join(part.value if isinstance(part, ast.Constant) else "x" for part in node.values)
+            text = "".join(str(part.value) if isinstance(part, ast.Constant) else "x" for part in node.values)
             parts |= {id(part) for part in node.values}
             yield True, text
         elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in parts:

@@ -2,10 +2,12 @@
 
 import random
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image, ImageFile
+from PIL.TiffImagePlugin import TiffImageFile
 
 from roco_search.errors import ImageError, UnreadableImage
 from roco_search.imaging import Tags, Window, open_image
@@ -13,12 +15,14 @@ from tests.imaging.drawing import PATIENT, grey, only
 
 GREY = np.arange(48, dtype=np.uint8).reshape(6, 8) * 5
 COLOUR = np.dstack([GREY, GREY[::-1], GREY[:, ::-1]])
+LOSSLESS: dict[str, dict[str, Any]] = {"webp": {"lossless": True}}
+"""What has to be asked for in those formats that would lose something."""
 
 
 @pytest.mark.parametrize("suffix", ["png", "tif", "bmp", "webp"])
 def test_lossless_formats_return_what_was_drawn(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"a.{suffix}"
-    Image.fromarray(COLOUR).save(path, **({"lossless": True} if suffix == "webp" else {}))
+    Image.fromarray(COLOUR).save(path, **LOSSLESS.get(suffix, {}))
     frame = only(path)
     assert (frame.pixels == COLOUR).all() and frame.pixels.flags.c_contiguous
     assert frame.tags == Tags(rows=6, columns=8) and (frame.index, frame.count) == (0, 1)
@@ -45,7 +49,9 @@ def test_cmyk_jpeg_keeps_its_colours(tmp_path: Path) -> None:
         ("RGBA", (200, 100, 50, 255), (200, 100, 50)),
     ],
 )
-def test_transparency_lies_over_black(tmp_path: Path, mode: str, pixel: object, seen: tuple[int, ...]) -> None:
+def test_transparency_lies_over_black(
+    tmp_path: Path, mode: str, pixel: int | tuple[int, ...], seen: tuple[int, ...]
+) -> None:
     Image.new(mode, (4, 4), pixel).save(tmp_path / "a.png")
     assert tuple(only(tmp_path / "a.png").pixels[0, 0].tolist()) == seen
 
@@ -89,7 +95,7 @@ def test_white_is_zero_tiff_of_16_bits(tmp_path: Path) -> None:
     values = np.arange(400, dtype=np.uint16).reshape(20, 20) * 100
     Image.fromarray(values).save(tmp_path / "a.tif", tiffinfo={262: 0})
     with Image.open(tmp_path / "a.tif") as image:
-        assert image.tag_v2[262] == 0
+        assert isinstance(image, TiffImageFile) and image.tag_v2[262] == 0
     assert grey(only(tmp_path / "a.tif"))[0, 0] == 255
 
 
@@ -109,9 +115,8 @@ def test_exif_orientation_is_applied(tmp_path: Path, orientation: int) -> None:
 @pytest.mark.parametrize("suffix", ["tif", "webp", "png"])
 def test_frames_of_multi_page_and_animated_files(tmp_path: Path, suffix: str) -> None:
     pages = [Image.new("RGB", (16, 16), (40 * i, 0, 0)) for i in range(5)]
-    options = {"lossless": True} if suffix == "webp" else {}
     path = tmp_path / f"a.{suffix}"
-    pages[0].save(path, save_all=True, append_images=pages[1:], **options)
+    pages[0].save(path, save_all=True, append_images=pages[1:], **LOSSLESS.get(suffix, {}))
     assert [(f.index, f.count, int(f.pixels[0, 0, 0])) for f in open_image(path)] == [(2, 5, 80)]
     assert [int(f.pixels[0, 0, 0]) for f in open_image(path, frames="all")] == [0, 40, 80, 120, 160]
 

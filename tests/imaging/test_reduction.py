@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from pydicom.uid import (
     HTJ2KLossless,
     JPEG2000Lossless,
     JPEGBaseline8Bit,
+    SecondaryCaptureImageStorage,
     generate_uid,
 )
 
@@ -37,11 +39,11 @@ def picture(rows: int, columns: int, seed: int = 0) -> np.ndarray:
     return total / total.max()
 
 
-def dicom(path: Path, values: np.ndarray, frames: int = 1, **attributes: object) -> Path:
+def dicom(path: Path, values: np.ndarray, frames: int = 1, **attributes: Any) -> Path:
     dataset = Dataset()
     dataset.file_meta = FileMetaDataset()
     dataset.file_meta.TransferSyntaxUID = attributes.pop("syntax", ExplicitVRLittleEndian)
-    dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID = "1.2.840.10008.5.1.4.1.1.7"
+    dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID = SecondaryCaptureImageStorage
     dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID = generate_uid()
     dataset.Rows, dataset.Columns = values.shape
     dataset.NumberOfFrames, dataset.SamplesPerPixel, dataset.PixelRepresentation = frames, 1, 0

@@ -13,6 +13,7 @@ from roco_search.errors import Busy, InputError, LibraryError, LibraryNotFound
 from roco_search.library import Library, moving
 from roco_search.library.directory import GRAPH, GRAPH_MANIFEST, LOCK, MATRIX, known_libraries, writer_lock
 from roco_search.library.moving import move_library
+from roco_search.library.truth.connection import copy_database
 from tests.library.toy import Opened, ToyEncoder, draw, tables
 
 Move = Callable[..., moving.Moved]
@@ -157,12 +158,11 @@ def test_a_copy_that_is_not_what_was_written_is_thrown_away(tmp_path: Path, monk
     source = tmp_path / "library"
     fill(source, tmp_path / "scans", 5)
     before = tables(source)
-    copy = moving.copy_database
 
     def spoiled(old: Path, new: Path) -> None:
         import sqlite3
 
-        copy(old, new)
+        copy_database(old, new)
         connection = sqlite3.connect(new)
         connection.execute("DELETE FROM files WHERE id = 3")
         connection.commit()

@@ -7,12 +7,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from roco_search.imaging import Tags
 from roco_search.library import Library
+from roco_search.library.reports import IndexReport, ReembedReport
 from roco_search.library.truth.files import FileRecord
 from roco_search.library.truth.store import Store
 
@@ -60,14 +62,16 @@ class Opened:
         self.encoder = encoder
         self.library = Library.create_or_open(directory)
 
-    def index(self, *paths: Path | str, **options):
+    def index(self, *paths: Path | str, **options: Any) -> IndexReport:
         return self.library.index(paths, self.encoder, **options)
 
-    def reembed(self, encoder: ToyEncoder, **options):
+    def reembed(self, encoder: ToyEncoder, **options: Any) -> ReembedReport:
         """Embed everything with another encoder; return the report of that."""
-        return self.library.index(None, encoder, reembed=True, **options).reembedding
+        report = self.library.index(None, encoder, reembed=True, **options).reembedding
+        assert report is not None
+        return report
 
-    def rows(self, sql: str) -> list:
+    def rows(self, sql: str) -> list[tuple[Any, ...]]:
         """Read with SQL alone, on a connection of its own: what is on the disk, by nobody's account."""
         with closing(connect(self.directory)) as connection:
             return connection.execute(sql).fetchall()
@@ -111,7 +115,7 @@ class Builder:
         with closing(Store.open(directory)) as store, store.transaction():
             yield cls(store)
 
-    def add(self, path: str, content: int, vectors: Sequence[np.ndarray], **tags: str | int | None) -> None:
+    def add(self, path: str, content: int, vectors: Sequence[np.ndarray], **tags: Any) -> None:
         """Add a file of as many frames as there are vectors, all with the same tags; see `Tags`."""
         record = FileRecord(
             path=path,
@@ -160,7 +164,7 @@ def spoil(path: Path, seed: int = 0) -> Path:
     return path
 
 
-def tables(directory: Path, *, keyed: bool = True) -> dict[str, list]:
+def tables(directory: Path, *, keyed: bool = True) -> dict[str, list[dict[str, Any]]]:
     """Return every row of every table, apart from times and the salt, and what it keys unless `keyed`."""
     connection = connect(directory)
     names = [name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")]

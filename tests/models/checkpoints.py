@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import string
 from pathlib import Path
+from typing import Any
 
 import torch
 import transformers as tf
@@ -11,7 +12,7 @@ from tokenizers import Tokenizer, normalizers, pre_tokenizers
 from tokenizers.models import WordPiece
 from tokenizers.processors import TemplateProcessing
 
-VISION = {
+VISION: dict[str, Any] = {
     "hidden_size": 32,
     "intermediate_size": 48,
     "num_hidden_layers": 2,
@@ -19,7 +20,7 @@ VISION = {
     "image_size": 32,
     "patch_size": 8,
 }
-TEXT = {"hidden_size": 24, "intermediate_size": 40, "num_hidden_layers": 2, "num_attention_heads": 4}
+TEXT: dict[str, Any] = {"hidden_size": 24, "intermediate_size": 40, "num_hidden_layers": 2, "num_attention_heads": 4}
 
 
 def clip(directory: Path, seed: int = 0) -> Path:
@@ -100,9 +101,9 @@ def dual_encoder(directory: Path, seed: int = 0) -> Path:
 FAMILIES = {"clip": clip, "siglip": siglip, "siglip2": siglip2, "vision-text-dual-encoder": dual_encoder}
 
 
-def _save(directory: Path, model: tf.PreTrainedModel, tokenizer: object, processor: object) -> Path:
+def _save(directory: Path, model: tf.PreTrainedModel, tokenizer: tf.PreTrainedTokenizerBase, processor: Any) -> Path:
     for part in (model, tokenizer, processor):
-        part.save_pretrained(directory)  # type: ignore[attr-defined]
+        part.save_pretrained(directory)
     return directory
 
 
@@ -120,9 +121,9 @@ def _word_pieces(end: str) -> Tokenizer:
     return tokenizer
 
 
-def _pil(family: str, name: str) -> type:
+def _pil(family: str, name: str) -> Any:
     module = __import__(f"transformers.models.{family}.image_processing_pil_{family}", fromlist=[name])
-    return getattr(module, name)  # type: ignore[no-any-return]
+    return getattr(module, name)
 
 
 __all__ = ["FAMILIES", "clip", "dual_encoder", "siglip", "siglip2"]

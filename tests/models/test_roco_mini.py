@@ -100,7 +100,9 @@ def test_auto_model_loads_the_embedded_model_once_registered() -> None:
     pixels = np.zeros((192, 192, 3), np.uint8)
     with torch.no_grad():
         inputs = torch.full((1, 3, 192, 192), -127 / 128)
-        features = torch.nn.functional.normalize(model.get_image_features(inputs).pooler_output).numpy()
+        pooled = model.get_image_features(inputs).pooler_output
+    assert pooled is not None
+    features = torch.nn.functional.normalize(pooled).numpy()
     np.testing.assert_allclose(encoder.encode_images([pixels]), features, atol=1e-5)
 
 

@@ -2,12 +2,13 @@
 
 import os
 import shutil
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from pydicom.data import get_testdata_file
 
 from roco_search.errors import InputError, LibraryEmpty, ModelMismatch
 from roco_search.imaging import open_image
@@ -16,17 +17,18 @@ from roco_search.search import Filters, Term, read_query, search
 from roco_search.search.terms import unit
 from roco_search.vocabulary import image_classes
 from tests.collection import Expected, every, fill, found
+from tests.imaging.drawing import shipped
 from tests.library.toy import Opened, ToyEncoder, draw, draw_pages
 
 
 @pytest.fixture
-def filled(tmp_path: Path):
+def filled(tmp_path: Path) -> Iterator[Opened]:
     scans = tmp_path / "scans"
     for number in range(8):
         draw(scans / f"{number}.png", number)
     shutil.copy(draw(scans / "9a.png", 50), scans / "9b.png")
     draw_pages(scans / "pages.tiff", range(30, 35))
-    shutil.copy(get_testdata_file("CT_small.dcm"), scans / "ct")
+    shutil.copy(shipped("CT_small.dcm"), scans / "ct")
     with Opened(tmp_path / "library", ToyEncoder()) as opened:
         opened.index(scans, frames="all")
         yield opened
@@ -92,7 +94,7 @@ def test_several_texts_are_averaged(filled: Opened) -> None:
 
 
 @pytest.fixture(scope="module")
-def large(tmp_path_factory: pytest.TempPathFactory):
+def large(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Opened, Path]]:
     place = tmp_path_factory.mktemp("large")
     with Opened(place / "library", ToyEncoder()) as opened:
         fill(opened, place / "scans")
@@ -118,7 +120,7 @@ def test_filters_groups_and_pages_are_what_exhaustive_computation_gives(large: t
             page=[(10, 7), (1000, 0)],
         ):  # fmt: skip
             n, offset = rest.pop("page")
-            asked = {"filters": filters, "n": n, "offset": offset, **rest}
+            asked: dict[str, Any] = {"filters": filters, "n": n, "offset": offset, **rest}
             hits = found(search(opened.library, opened.encoder, ["pleural effusion"], **asked))
             assert hits == expected.hits(query, **asked), asked
             seen.add((len(hits), any(hit[4] for hit in hits), any(hit[5] for hit in hits)))
@@ -188,7 +190,7 @@ def test_an_image_finds_others_but_not_itself_nor_its_copies(filled: Opened, tmp
     expected = Expected.of(filled)
     for path in [Path(path) for path in filled.paths() if not path.endswith("tiff")]:
         query = filled.encoder.encode_one(next(open_image(path)).pixels)[0]
-        asked = {"filters": Filters(), "group_by": "none", "fold": False, "n": 99}
+        asked: dict[str, Any] = {"filters": Filters(), "group_by": "none", "fold": False, "n": 99}
         before = len(filled.encoder.batches)
         hits = found(search(filled.library, filled.encoder, [path], **asked))
         assert len(filled.encoder.batches) == before, "what the library holds is not embedded again"
@@ -199,8 +201,8 @@ def test_an_image_finds_others_but_not_itself_nor_its_copies(filled: Opened, tmp
     copy = shutil.copy(filled.paths()[0], tmp_path / "elsewhere")
     assert filled.paths()[0] not in {hit.path for hit in search(filled.library, filled.encoder, [Path(copy)], n=99)}
     stranger = draw(tmp_path / "stranger.png", 77)
-    hits = search(filled.library, filled.encoder, [stranger], n=99)
-    assert len(hits) == 16 and len(filled.encoder.batches) > before
+    others = search(filled.library, filled.encoder, [stranger], n=99)
+    assert len(others) == 16 and len(filled.encoder.batches) > before
 
 
 def test_an_image_that_changed_is_embedded_as_it_is_now(filled: Opened) -> None:
@@ -296,7 +298,7 @@ def test_real_scans_are_found_as_exhaustive_computation_finds_them(tmp_path: Pat
         ):  # fmt: skip
             image, (n, offset) = choice.pop("image"), choice.pop("page")
             shape = {"group_by": choice.pop("group_by"), "fold": choice.pop("fold"), "n": n, "offset": offset}
-            asked = {"filters": Filters(**choice), **shape}
+            asked: dict[str, Any] = {"filters": Filters(**choice), **shape}
             [row] = {
                 number for number, row in enumerate(expected.rows)
                 if row["path"] == os.path.realpath(image) and row["frame"] in {0, 1}

@@ -36,7 +36,9 @@ def data() -> tuple[torch.Tensor, torch.Tensor]:
 def loss_of(model: nn.Module, positives: torch.Tensor) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
     def loss(images: torch.Tensor, texts: torch.Tensor) -> torch.Tensor:
         images, texts = (nn.functional.normalize(t, dim=-1) for t in (images, texts))
-        return info_nce(images, texts, model.logit_scale.exp(), positives)  # type: ignore[union-attr,operator]
+        scale = model.logit_scale
+        assert isinstance(scale, torch.Tensor)
+        return info_nce(images, texts, scale.exp(), positives)
 
     return loss
 

@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from pydicom.data import get_testdata_file
 
 from roco_search.library import Library
 from roco_search.models import load_encoder
 from roco_search.web.desk import Desk
+from tests.imaging.drawing import shipped
 
 collect_ignore_glob = [] if find_spec("gradio") else ["test_*.py"]
 
@@ -137,8 +137,8 @@ def scans(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """DICOM files of pydicom's, drawn pictures, a file whose name means harm, and one that is broken."""
     folder = tmp_path_factory.mktemp("scans")
     for name in DICOM:
-        shutil.copy(str(get_testdata_file(name, download=False)), folder / name)
-    series = Path(str(get_testdata_file("CT_small.dcm", download=False))).parent / "dicomdirtests" / "77654033" / "CT2"
+        shutil.copy(shipped(name), folder / name)
+    series = shipped("CT_small.dcm").parent / "dicomdirtests" / "77654033" / "CT2"
     for file in series.iterdir():
         shutil.copy(file, folder / f"series-{file.name}")
     (folder / "drawn").mkdir()

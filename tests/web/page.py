@@ -21,17 +21,19 @@ class Page:
         self.sizes: dict[str, float] = {}
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
         self.page.on("request", lambda request: self.requests.append(request.url))
-        self.page.on("response", lambda r: r.status >= 400 and self.errors.append(f"{r.status} {r.url}"))
+        self.page.on("response", self._note_failure)
         self.network = self.page.context.new_cdp_session(self.page)
         self.network.send("Network.enable")
-        self.network.on(
-            "Network.loadingFinished", lambda e: self.sizes.update({e["requestId"]: e["encodedDataLength"]})
-        )
+        self.network.on("Network.loadingFinished", self._note_size)
         self.page.goto(f"{site.url}/")
         self.box.wait_for()
 
     def _note_size(self, event: dict[str, Any]) -> None:
         self.sizes[event["requestId"]] = event["encodedDataLength"]
+
+    def _note_failure(self, response: Any) -> None:
+        if response.status >= 400:
+            self.errors.append(f"{response.status} {response.url}")
 
     @property
     def box(self) -> Any:

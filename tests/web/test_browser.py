@@ -17,7 +17,7 @@ import pytest
 from roco_search.classify.guesses import Guesses
 from roco_search.library import Library
 from roco_search.models import load_encoder
-from roco_search.web.desk import Desk
+from roco_search.web.desk import Desk, Neighbours
 from tests.imaging.drawing import SHARED
 from tests.web.conftest import Site, serve
 from tests.web.page import Page, wait
@@ -62,6 +62,18 @@ def test_a_person_finds_opens_compares_classifies_and_looks_at_the_map(
     a_phone_and_the_dark(Page(browser, demo, tmp_path, **PHONE))
 
 
+def name_of(demo: Site, number: int) -> str:
+    frame = demo.desk.frame(number)
+    assert frame is not None
+    return demo.desk.name(frame.path)
+
+
+def neighbours_of(demo: Site, number: int) -> Neighbours:
+    found = demo.desk.neighbours(number)
+    assert found is not None
+    return found
+
+
 def a_search_shows_twelve_images(page: Page, demo: Site) -> None:
     assert "For research, not for clinical use." in page.page.inner_text("body")
     own = sum(page.sizes.values())
@@ -99,11 +111,10 @@ def the_keyboard_alone_opens_moves_and_closes(page: Page, demo: Site) -> None:
     wait(page, "document.querySelector('.roco-viewer').open")
     wait(page, "document.querySelector('.roco-viewer [data-part=image]').src.includes('size=1280')")
     assert page.viewer("return d.contains(document.activeElement)"), "focus is inside"
-    assert page.viewer("return d.querySelector('h2').textContent") == demo.desk.name(demo.desk.frame(found[0]).path)
+    assert page.viewer("return d.querySelector('h2').textContent") == name_of(demo, found[0])
     page.shot("3-open")
     page.page.keyboard.press("ArrowRight")
-    name = demo.desk.name(demo.desk.frame(found[1]).path)
-    wait(page, f"document.querySelector('.roco-viewer h2').textContent === {name!r}")
+    wait(page, f"document.querySelector('.roco-viewer h2').textContent === {name_of(demo, found[1])!r}")
     page.page.keyboard.press("Escape")
     assert not page.viewer("return d.open")
     assert page.focused() == str(found[0]), "and the focus is where it was"
@@ -111,11 +122,8 @@ def the_keyboard_alone_opens_moves_and_closes(page: Page, demo: Site) -> None:
 
 def a_window_changes_the_picture_and_neighbours_follow(page: Page, demo: Site) -> None:
     found = page.ids()
-    series = next(
-        number
-        for number in found
-        if demo.desk.neighbours(number).kind == "series" and demo.desk.neighbours(number).count > 2
-    )
+    beside = {number: neighbours_of(demo, number) for number in found}
+    series = next(number for number, others in beside.items() if others.kind == "series" and others.count > 2)
     page.page.locator(f'.roco-card[data-id="{series}"]').click()
     wait(page, "document.querySelector('.roco-viewer [data-part=image]').src.includes('size=1280')")
     page.page.get_by_role("button", name="lung").click()
@@ -128,7 +136,7 @@ def a_window_changes_the_picture_and_neighbours_follow(page: Page, demo: Site) -
     wait(page, "!document.querySelector('.roco-viewer [data-part=image]').src.includes('width=1500')")
     page.page.locator('.roco-viewer [data-do="like"]').focus()
     before = page.viewer("return d.querySelector('[aria-current]').dataset.id")
-    key = "ArrowUp" if demo.desk.neighbours(series).place else "ArrowDown"
+    key = "ArrowUp" if beside[series].place else "ArrowDown"
     page.page.keyboard.press(key)
     wait(page, f"document.querySelector('.roco-viewer [aria-current]').dataset.id !== '{before}'")
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import cache
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, get_args, get_type_hints
 
 import typer
 from typer.core import TyperCommand, TyperOption
+from typer.main import get_command
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -110,6 +112,24 @@ def named(arguments: Iterable[str]) -> str | None:
     """Return the command that the arguments of ``roco`` name, or None: its own options take no value."""
     first = next((argument for argument in arguments if not argument.startswith("-")), None)
     return first if first in COMMANDS else None
+
+
+@cache
+def local_flags() -> frozenset[str]:
+    """Return every flag of ``roco query`` that is marked `LOCAL`, and those of the help."""
+    from roco_search.cli.options import LOCAL
+
+    query = COMMANDS["query"].load()
+    app = typer.Typer(context_settings={"help_option_names": ["-h", "--help"]})
+    app.command()(query)
+    local = {name for name, hint in get_type_hints(query, include_extras=True).items() if LOCAL in get_args(hint)}
+    flags = {flag for parameter in get_command(app).params if parameter.name in local for flag in parameter.opts}
+    return frozenset(flags | {"-h", "--help"})
+
+
+def needs_own_process(arguments: Iterable[str]) -> bool:
+    """Whether ``roco`` with these arguments has to be answered by the process that was asked."""
+    return any(argument.partition("=")[0] in local_flags() for argument in arguments)
 
 
 _nothing: Callable[[], None] = lambda: None  # noqa: E731

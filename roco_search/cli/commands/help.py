@@ -12,6 +12,7 @@ from typing import Annotated
 
 import typer
 
+from roco_search.cli.output import print_facts, print_line
 from roco_search.errors import InputError
 
 COVERED_BY = {
@@ -77,9 +78,8 @@ def help_(
     """
     known = topics()
     if topic is None:
-        width = max(map(len, known))
-        typer.echo("The manual. Print a page with: roco help TOPIC\n")
-        typer.echo("\n".join(f"  {name:{width}}  {line}" for name, line in known.items()))
+        print_line("The manual. Print a page with: roco help TOPIC\n")
+        print_facts([(f"  {name}", line) for name, line in known.items()])
         return
     name = COVERED_BY.get(topic, topic)
     if name not in known:

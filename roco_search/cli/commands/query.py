@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import sys
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, cast, get_args, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Literal, cast, get_args
 
 import typer
 
 from roco_search.cli.completion import body_parts, groupings, modalities, views
 from roco_search.cli.options import (
+    LOCAL,
     CsvOption,
     DeviceOption,
     GuessOption,
@@ -39,9 +40,6 @@ if TYPE_CHECKING:
     Find = Callable[[Sequence[Term]], list[Hit]]
 
 LISTING = 200  # hits; where this many are asked for and the library has no more, nothing is grouped or folded
-LOCAL = "local"
-"""Marks an option that needs what only the asker's own process has: its standard input, viewer or terminal. A query
-with such an option is never answered by `roco serve`."""
 PANELS = {
     "What to look for": ("plus", "minus", "text", "queries"),
     "Where to look": ("modality", "body_part", "view", "under", "path", "guess", "library"),
@@ -219,22 +217,6 @@ def query(
         from roco_search.cli.deliver import open_file
 
         open_file(hits[0].path)
-
-
-@cache
-def local_flags() -> frozenset[str]:
-    """Return every flag of `query` that is marked `LOCAL`, and those of the help."""
-    app = typer.Typer(context_settings={"help_option_names": ["-h", "--help"]})
-    app.command()(query)
-    command = typer.main.get_command(app)
-    local = {name for name, hint in get_type_hints(query, include_extras=True).items() if LOCAL in get_args(hint)}
-    flags = {flag for parameter in command.params if parameter.name in local for flag in parameter.opts}
-    return frozenset(flags | {"-h", "--help"})
-
-
-def needs_own_process(arguments: Sequence[str]) -> bool:
-    """Whether ``roco`` with these arguments has to be answered by the process that was asked."""
-    return any(argument.partition("=")[0] in local_flags() for argument in arguments)
 
 
 def _terms(words: list[str], plus: list[str], minus: list[str], *, text: bool) -> list[Term]:

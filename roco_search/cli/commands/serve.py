@@ -23,7 +23,7 @@ def serve(
     Example: `roco serve`
     """
     from roco_search.cli import answer
-    from roco_search.cli.commands.query import needs_own_process
+    from roco_search.cli.commands import needs_own_process
     from roco_search.daemon.server import serve as answer_queries
     from roco_search.library import default_library_path
 

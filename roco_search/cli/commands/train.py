@@ -31,32 +31,32 @@ if TYPE_CHECKING:
 
 
 OPTIONS = {
-    "batch_size": ("N", "The contrastive batch: candidates of each image and each text."),
-    "micro_batch": ("N", "How many pairs of it are in memory at once; changes memory and time only."),
-    "accumulation": ("exact|naive", "naive averages over micro-batches as others did: fewer candidates."),
-    "objective": ("auto|info-nce|sigmoid", "The loss; auto is what the model was made with."),
+    "batch_size": ("N", "Contrastive batch size: the number of candidates each image and each text is compared with."),
+    "micro_batch": ("N", "The number of pairs in memory at once; changes memory and time only."),
+    "accumulation": ("exact|naive", "naive averages over micro-batches, so that each image has fewer candidates."),
+    "objective": ("LOSS", "auto, info-nce or sigmoid; auto is the loss the model was made with."),
     "precision": ("auto|fp32|bf16|fp16", "The arithmetic; weights stay fp32."),
-    "image_tower": ("PART", "What of it learns: all, last:4, last:30%, projection, locked or lora:8."),
-    "text_tower": ("PART", "The same for texts."),
-    "learning_rate": ("RATE", "At its highest."),
-    "image_factor": ("X", "Multiplies it for the image tower."),
-    "text_factor": ("X", "Multiplies it for the text tower."),
-    "projection_factor": ("X", "Multiplies it for the projections and the temperature."),
-    "layer_decay": ("X", "Multiplies it for each block below the last."),
-    "weight_decay": ("X", "Of matrices."),
-    "warmup": ("N", "Steps to the full rate; 0: a tenth of all, at most 500."),
-    "clip_norm": ("X", "The longest gradient."),
+    "image_tower": ("PART", "What learns in the image tower: all, last:4, last:30%, projection, locked or lora:8."),
+    "text_tower": ("PART", "The same for the text tower."),
+    "learning_rate": ("RATE", "Peak learning rate."),
+    "image_factor": ("X", "Factor on the learning rate of the image tower."),
+    "text_factor": ("X", "Factor on the learning rate of the text tower."),
+    "projection_factor": ("X", "Factor on the learning rate of the projections and the temperature."),
+    "layer_decay": ("X", "Factor on the learning rate for each block below the last."),
+    "weight_decay": ("X", "Weight decay of matrices."),
+    "warmup": ("N", "Steps to the peak learning rate; 0: a tenth of all, at most 500."),
+    "clip_norm": ("X", "Maximum norm of the gradient."),
     "logit_scale": ("", "Whether the temperature learns."),
-    "epochs": ("N", "How often each pair is seen, at most."),
-    "max_steps": ("N", "End after so many steps; 0: no limit."),
-    "averaging": ("DECAY", "Save a running average of the weights, such as 0.995; 0: none."),
+    "epochs": ("N", "Maximum number of times each pair is seen."),
+    "max_steps": ("N", "End after this number of steps; 0: no limit."),
+    "averaging": ("DECAY", "Save an exponential moving average of the weights, such as 0.995; 0: none."),
     "augment": ("", "Whether images are cropped, turned, windowed and masked at random."),
     "image_size": ("N", "Pixels to train at, for a convolutional tower; 0: the model's own."),
-    "eval_every": ("N", "Steps between looks at the validation split; 0: an epoch."),
+    "eval_every": ("N", "Steps between validations; 0: an epoch."),
     "checkpoint_every": ("N", "Steps between checkpoints; 0: an epoch."),
-    "patience": ("N", "So many looks without a better one end the run; 0: never."),
+    "patience": ("N", "End after this number of validations without a better one; 0: never."),
     "cases_apart": ("", "Whether training pairs of cases in the validation split are left out."),
-    "seed": ("N", "Of everything random."),
+    "seed": ("N", "Seed of everything random."),
 }
 
 
@@ -112,10 +112,10 @@ def train(
 ) -> None:
     """Fine-tune a dual encoder on images and their captions.
 
-    What DATA is, looking tells: the ROCO repository with its images, ROCOv2's tables, Hugging Face's imagefolder, a
-    saved data set or Parquet files, a CSV or TSV of paths and captions, or the id of a data set on the hub, which is
-    then fetched. DICOM works too. The batch is exact, however little of it fits into memory. The best model by recall
-    over the whole validation split is kept; Ctrl-C saves, and --resume auto goes on.
+    `roco train` recognises the layout of DATA: the ROCO repository with its images, ROCOv2's tables, Hugging Face's
+    imagefolder, a saved data set or Parquet files, a CSV or TSV of paths and captions, or the id of a data set on the
+    hub, which is then fetched. DICOM works too. The batch is exact, however little of it fits into memory. The best
+    model by recall over the whole validation split is kept; Ctrl-C saves, and --resume auto goes on.
 
     Example: `roco train ./pairs --base roco-mini --output ./tuned`
     """

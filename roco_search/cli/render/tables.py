@@ -8,8 +8,6 @@ shortened in their middle, and columns that hold nothing are left out.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
 
 from roco_search.cli.render.terminal import cells, fold, link, shorten, wrap
 
@@ -19,16 +17,26 @@ LEAST_PATH = 24  # Columns that a path keeps: enough for a file's usual name and
 NOTHING = frozenset({"", "–"})
 
 
-@dataclass(frozen=True, slots=True)
-class PathCell:
-    """A cell with a path."""
+# Plain classes: making a data class takes a millisecond of a query's start.
 
-    shown: str
-    """The path as a person sees it."""
-    path: str
-    """The file that a click on it opens."""
-    note: str = ""
-    """What follows the path."""
+
+class PathCell:
+    """A cell with a path.
+
+    Attributes
+    ----------
+    shown
+        The path as a person sees it.
+    path
+        The file that a click on it opens.
+    note
+        What follows the path.
+    """
+
+    __slots__ = ("note", "path", "shown")
+
+    def __init__(self, shown: str, path: str, note: str = "") -> None:
+        self.shown, self.path, self.note = shown, path, note
 
 
 class Unbroken(str):
@@ -40,19 +48,17 @@ class Unbroken(str):
 Cell = str | PathCell
 
 
-class Line(NamedTuple):
-    """A piece of a cell: what is written, which may hold a hyperlink, and the columns that it takes."""
-
-    text: str
-    columns: int
+Line = tuple[str, int]
+"""A piece of a cell: what is written, which may hold a hyperlink, and the columns that it takes."""
 
 
-@dataclass(frozen=True, slots=True)
 class Drawn:
     """A table's lines: of its head, and of its rows."""
 
-    head: list[str]
-    rows: list[str]
+    __slots__ = ("head", "rows")
+
+    def __init__(self, head: list[str], rows: list[str]) -> None:
+        self.head, self.rows = head, rows
 
 
 def draw_table(
@@ -97,8 +103,8 @@ def draw_facts(
     start = max((cells(name) for name, _ in facts), default=0) + GAP
     for name, value in facts:
         room = None if width is None else max(1, width - start)
-        for number, line in enumerate(_lines(value, room, links=links, alike=alike)):
-            yield _pad(Line("", 0) if number else Line(name, cells(name)), start), line.text
+        for number, (line, _) in enumerate(_lines(value, room, links=links, alike=alike)):
+            yield _pad(("", 0) if number else (name, cells(name)), start), line
 
 
 class _Table:
@@ -119,7 +125,7 @@ class _Table:
         # A path that is shortened by a folder leaves some of its width to the other columns.
         rows: list[Sequence[Cell]] = [self.heads, *self.rows]
         needed = [
-            max(line.columns for row in rows for line in _lines(row[number], wide))
+            max(columns for row in rows for _, columns in _lines(row[number], wide))
             for number, wide in enumerate(widths)
         ]
         paths = [any(isinstance(row[number], PathCell) for row in self.rows) for number in range(len(widths))]
@@ -138,7 +144,7 @@ class _Table:
         rows = []
         for row in self.rows:
             rows += before.row(row[:-1], widths)
-            rows += [" " * INDENT + line.text for line in _lines(row[-1], room) if line.text]
+            rows += [" " * INDENT + line for line, columns in _lines(row[-1], room) if columns]
         return Drawn([*before.row(before.heads, widths), " " * INDENT + self.heads[-1]], rows)
 
     def listed(self, width: int) -> Drawn:
@@ -155,7 +161,7 @@ class _Table:
             names = [facts[0][0], *(f"  {name}" for name, _ in facts[1:])]
             described = list(zip(names, (cell for _, cell in facts), strict=True))
             if not facts[0][0]:  # the row has a name of its own
-                rows += [line.text for line in _lines(facts[0][1], width, links=self.links, alike=alike)]
+                rows += [line for line, _ in _lines(facts[0][1], width, links=self.links, alike=alike)]
                 described = described[1:]
             rows += [
                 f"{name}{value}".rstrip()
@@ -177,7 +183,7 @@ class _Table:
         lines = []
         for number in range(max(map(len, columns))):
             parts = [
-                _pad(column[number] if number < len(column) else Line("", 0), wide, to_the_right=right)
+                _pad(column[number] if number < len(column) else ("", 0), wide, to_the_right=right)
                 for column, wide, right in zip(columns, widths, self.right, strict=True)
             ]
             lines.append((" " * GAP).join(parts).rstrip())
@@ -223,19 +229,19 @@ def _lines(cell: Cell, width: int | None, *, links: bool = False, alike: Collect
     """Return a cell in pieces of at most `width` columns."""
     if not isinstance(cell, PathCell):
         pieces = [cell] if width is None or isinstance(cell, Unbroken) else wrap(_with_short_paths(cell, width), width)
-        return [Line(piece, cells(piece)) for piece in pieces]
+        return [(piece, cells(piece)) for piece in pieces]
     note = cell.note
     if width is None:
         paths = [cell.shown]
     else:
         paths = list(fold(cell.shown, width)) if cell.shown in alike else [shorten(cell.shown, width)]
-    lines = [Line(link(path, cell.path) if links else path, cells(path)) for path in paths]
+    lines = [(link(path, cell.path) if links else path, cells(path)) for path in paths]
     if not note:
         return lines
-    if width is None or lines[-1].columns + GAP + cells(note) <= width:
-        last = lines.pop()
-        return [*lines, Line(f"{last.text}{' ' * GAP}{note}", last.columns + GAP + cells(note))]
-    return lines + [Line(piece, cells(piece)) for piece in wrap(_with_short_paths(note, width), width)]
+    last, columns = lines[-1]
+    if width is None or columns + GAP + cells(note) <= width:
+        return [*lines[:-1], (f"{last}{' ' * GAP}{note}", columns + GAP + cells(note))]
+    return lines + [(piece, cells(piece)) for piece in wrap(_with_short_paths(note, width), width)]
 
 
 def _with_short_paths(text: str, width: int) -> str:
@@ -244,5 +250,6 @@ def _with_short_paths(text: str, width: int) -> str:
 
 
 def _pad(line: Line, width: int, *, to_the_right: bool = False) -> str:
-    blank = " " * (width - line.columns)
-    return blank + line.text if to_the_right else line.text + blank
+    text, columns = line
+    blank = " " * (width - columns)
+    return blank + text if to_the_right else text + blank

@@ -76,7 +76,7 @@ def query(roco: Roco, place: Path, encoder: Encoder, monkeypatch: pytest.MonkeyP
 
 def run(place: Path, *arguments: str) -> bytes:
     """Run a query in a process of its own, whose output may be any bytes."""
-    command = [sys.executable, "-m", "roco_search", "query", "x", "-n", "50", "--library", place / "library"]
+    command = [sys.executable, "-m", "roco_search", "query", "x", "-n", "50", "--library", str(place / "library")]
     return subprocess.run([*command, *arguments], capture_output=True, check=True).stdout
 
 
@@ -179,8 +179,13 @@ def test_paths_are_raw_bytes_for_pipes_and_safe_for_people(place: Path) -> None:
 def test_many_queries_with_one_load(
     query: Query, place: Path, encoder: Encoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    loads = []
-    monkeypatch.setattr("roco_search.models.load_encoder", lambda *given: loads.append(given) or encoder)
+    loads: list[tuple[object, ...]] = []
+
+    def load(*given: object) -> Encoder:
+        loads.append(given)
+        return encoder
+
+    monkeypatch.setattr("roco_search.models.load_encoder", load)
     lines = ["brain MRI", "scans/ct/0.dcm", "brain MRI", "légende"]
     (place / "queries.txt").write_text("\ufeff" + "\n\n".join(lines) + "\r\n", "utf-8")
     answers = [json.loads(line) for line in query("--queries", "queries.txt", "-n", 2).out.splitlines()]

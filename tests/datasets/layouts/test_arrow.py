@@ -31,7 +31,7 @@ def made(greys: list[int], features: dict[str, Any] = FEATURES, **columns: list[
         "cui": [["C0040405", f"C{grey}"] for grey in greys],
         **columns,
     }
-    return datasets.Dataset.from_dict(rows, features=datasets.Features(features))
+    return datasets.Dataset.from_dict(rows, features=datasets.Features(**features))
 
 
 @pytest.fixture

@@ -20,8 +20,8 @@ from roco_search.datasets import open_pairs, open_training
 from roco_search.errors import InputError, StorageFull, UnreadableImage
 from tests.datasets.drawing import draw, encoded, grey_of
 from tests.datasets.layouts.test_arrow import FEATURES, made
+from tests.disk import files_up_to
 from tests.imaging.drawing import draw_dicom, ramp
-from tests.models.conftest import files_up_to
 
 
 def write(path: Path, greys: list[int], rows_in_group: int = 2, **columns: Any) -> Path:

@@ -101,7 +101,7 @@ def test_a_module_in_the_current_folder_is_never_imported(tmp_path: Path) -> Non
         "next(open_image(sys.argv[1]))\n"
         "print(isolation.pool.idle.qsize())\n"
     )
-    command = [sys.executable, "-P", "-c", code, shipped(NAME)]
+    command = [sys.executable, "-P", "-c", code, str(shipped(NAME))]
     environment = os.environ | {"PYTHONPATH": str(isolation.ROOT)}
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "1", "a worker decoded it"
@@ -133,7 +133,7 @@ def test_workers_end_with_their_process_even_if_it_is_killed() -> None:
         "print(isolation.pool.idle.queue[0]._process.pid, flush=True)\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"
     )
-    done = subprocess.run([sys.executable, "-c", code, shipped(NAME)], capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-c", code, str(shipped(NAME))], capture_output=True, text=True, check=False)
     worker = Path(f"/proc/{int(done.stdout)}/stat")
     for _ in range(100):
         if not worker.exists() or worker.read_text().rpartition(")")[2].split()[0] == "Z":

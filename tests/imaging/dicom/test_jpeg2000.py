@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -84,7 +85,12 @@ def test_a_damaged_one_is_left_to_the_decoder_of_the_whole() -> None:
 def test_what_must_not_be_averaged_is_decoded_whole(attributes: dict[str, int], tmp_path: Path) -> None:
     values = (picture(1024, 1024) * 2000).astype(np.uint16)
     high = attributes.get("BitsStored", 12) - 1
-    given = {"syntax": JPEG2000Lossless, "data": encapsulate([encoded(values, 12)]), "HighBit": high, **attributes}
+    given: dict[str, Any] = {
+        "syntax": JPEG2000Lossless,
+        "data": encapsulate([encoded(values, 12)]),
+        "HighBit": high,
+        **attributes,
+    }
     compressed = dicom(tmp_path / "compressed", values, WindowCenter=1000, WindowWidth=1500, **given)
     plain = {name: value for name, value in given.items() if name not in {"syntax", "data"}}
     whole = dicom(tmp_path / "plain", values, WindowCenter=1000, WindowWidth=1500, **plain)

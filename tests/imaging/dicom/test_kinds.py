@@ -38,7 +38,7 @@ from tests.imaging.drawing import draw_dicom, grey, only, ramp
 
 JPEG_XL = UID("1.2.840.10008.1.2.4.110")
 BYTE_ORDERS = [ExplicitVRLittleEndian, ImplicitVRLittleEndian, ExplicitVRBigEndian]
-TWELVE = {"BitsStored": 12, "HighBit": 11, "WindowCenter": 2048, "WindowWidth": 4096}
+TWELVE: dict[str, Any] = {"BitsStored": 12, "HighBit": 11, "WindowCenter": 2048, "WindowWidth": 4096}
 STORED = ramp(0, 4095, "uint16")
 
 
@@ -89,7 +89,13 @@ def test_bits_above_the_stored_ones_are_no_part_of_a_value(tmp_path: Path, synta
 @each_codec
 def test_the_sign_is_extended_from_the_topmost_stored_bit(tmp_path: Path, syntax: UID) -> None:
     values = ramp(-2048, 2047, "int16")
-    window = {"BitsStored": 12, "HighBit": 11, "WindowCenter": 0, "WindowWidth": 4096, "PixelRepresentation": 1}
+    window: dict[str, Any] = {
+        "BitsStored": 12,
+        "HighBit": 11,
+        "WindowCenter": 0,
+        "WindowWidth": 4096,
+        "PixelRepresentation": 1,
+    }
     path = compressed(tmp_path / "a", values.view(np.uint16) & np.uint16(0x0FFF), syntax, **window)
     plain = draw_dicom(tmp_path / "b", values, **window)
     np.testing.assert_array_equal(only(path).pixels, only(plain).pixels)
@@ -484,7 +490,7 @@ def outside(draw: Any) -> np.ndarray:
     return ~np.asarray(mask)
 
 
-SHUTTERS = {
+SHUTTERS: dict[str, tuple[dict[str, Any], np.ndarray]] = {
     "rectangular": (
         {
             "ShutterShape": "RECTANGULAR",
@@ -510,7 +516,8 @@ SHUTTERS = {
 def test_outside_of_a_shutter_is_black(tmp_path: Path, name: str) -> None:
     attributes, closed = SHUTTERS[name]
     plain = only(draw_dicom(tmp_path / "a", STORED, **TWELVE)).pixels
-    for inversion in ({}, {"PresentationLUTShape": "INVERSE"}):
+    inversions: list[dict[str, Any]] = [{}, {"PresentationLUTShape": "INVERSE"}]
+    for inversion in inversions:
         path = draw_dicom(tmp_path / "b", STORED, **TWELVE, **attributes, **inversion)
         found = only(path).pixels
         assert not found[closed].any()

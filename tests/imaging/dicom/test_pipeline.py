@@ -67,7 +67,7 @@ def test_callers_window_takes_the_place_of_the_files(tmp_path: Path) -> None:
     ],
 )
 def test_unusable_window_is_as_none(tmp_path: Path, window: dict[str, Any]) -> None:
-    hounsfield = {"Modality": "CT", "RescaleSlope": 1, "RescaleIntercept": 0}
+    hounsfield: dict[str, Any] = {"Modality": "CT", "RescaleSlope": 1, "RescaleIntercept": 0}
     ct = draw_dicom(tmp_path / "ct", ramp(), **window, **hounsfield)
     assert close(grey(only(ct)), linear(ramp().astype(float), 40, 400))
 
@@ -93,8 +93,8 @@ def test_padding_does_not_set_the_range(tmp_path: Path) -> None:
         {"PhotometricInterpretation": "MONOCHROME1", "PresentationLUTShape": "INVERSE"},
     ],
 )
-def test_inversion_comes_once_and_after_the_window(tmp_path: Path, inversion: dict[str, str]) -> None:
-    window = {"WindowCenter": 40, "WindowWidth": 400}
+def test_inversion_comes_once_and_after_the_window(tmp_path: Path, inversion: dict[str, Any]) -> None:
+    window: dict[str, Any] = {"WindowCenter": 40, "WindowWidth": 400}
     plain = grey(only(draw_dicom(tmp_path / "a", ramp(), **window)))
     inverted = grey(only(draw_dicom(tmp_path / "b", ramp(), **window, **inversion)))
     assert close(inverted, 255 - plain.astype(int))
@@ -186,7 +186,7 @@ def test_window_on_colour_is_ignored(tmp_path: Path) -> None:
 
 def test_unused_high_bits_do_not_show(tmp_path: Path) -> None:
     stored = ramp(0, 4095, "uint16")
-    twelve = {"BitsStored": 12, "HighBit": 11, "WindowCenter": 2048, "WindowWidth": 4096}
+    twelve: dict[str, Any] = {"BitsStored": 12, "HighBit": 11, "WindowCenter": 2048, "WindowWidth": 4096}
     clean = draw_dicom(tmp_path / "a", stored, **twelve)
     dirty = draw_dicom(tmp_path / "b", stored | np.uint16(0xF000), **twelve)
     high = draw_dicom(tmp_path / "c", (stored << 4) | np.uint16(0x3), **{**twelve, "HighBit": 15})
@@ -198,7 +198,7 @@ def test_unused_high_bits_do_not_show(tmp_path: Path) -> None:
 def test_parametric_map_is_a_picture(tmp_path: Path, dtype: str) -> None:
     values = np.linspace(0, 1, 64 * 64, dtype=dtype).reshape(64, 64)
     values[0, 0] = np.nan
-    window = {"WindowCenter": 0.5, "WindowWidth": 1.0, "VOILUTFunction": "LINEAR"}
+    window: dict[str, Any] = {"WindowCenter": 0.5, "WindowWidth": 1.0, "VOILUTFunction": "LINEAR"}
     path = draw_dicom(tmp_path / "a", values, sop_class=ParametricMapStorage, **window)
     assert close(grey(only(path)), np.nan_to_num(values * 255).round())
 

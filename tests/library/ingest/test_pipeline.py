@@ -1,7 +1,9 @@
 """A vector belongs to its row, in whatever order good and bad files come."""
 
 import tempfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -68,14 +70,14 @@ def test_pixels_in_memory_stay_bounded(tmp_path: Path, monkeypatch: pytest.Monke
     decoded: list[Frame] = []
     held: list[int] = []
 
-    def watch(*arguments, **options):
+    def watch(*arguments: Any, **options: Any) -> Iterator[Any]:
         for piece in read_file(*arguments, **options):
             if isinstance(piece, Frame):
                 decoded.append(piece)
             yield piece
 
     class Watching(ToyEncoder):
-        def encode_images(self, images):
+        def encode_images(self, images: Sequence[np.ndarray]) -> np.ndarray:
             held.append(len(decoded) - sum(self.batches))
             return super().encode_images(images)
 
@@ -99,7 +101,7 @@ def test_closing_early_ends_the_readers(tmp_path: Path) -> None:
 
 def test_wrong_shape_is_refused(tmp_path: Path) -> None:
     class Wrong(ToyEncoder):
-        def encode_images(self, images):
+        def encode_images(self, images: Sequence[np.ndarray]) -> np.ndarray:
             return super().encode_images(images)[:, :3]
 
     with pytest.raises(UnsupportedModel, match=r"shape \(1, 3\) instead of \(1, 24\)"):

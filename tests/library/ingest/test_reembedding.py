@@ -1,5 +1,6 @@
 """Another model: the old vectors serve until the new ones are complete."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -45,7 +46,7 @@ def test_everything_is_embedded_again(filled: Opened) -> None:
 
 def test_interrupted_run_serves_the_old_and_goes_on(filled: Opened, scans: Path) -> None:
     class Impatient(ToyEncoder):
-        def encode_images(self, images):
+        def encode_images(self, images: Sequence[np.ndarray]) -> np.ndarray:
             if len(self.batches) == 3:
                 raise KeyboardInterrupt
             return super().encode_images(images)
@@ -67,7 +68,7 @@ def test_interrupted_run_serves_the_old_and_goes_on(filled: Opened, scans: Path)
 
 def test_another_pending_model_is_given_up(filled: Opened) -> None:
     class Impatient(ToyEncoder):
-        def encode_images(self, images):
+        def encode_images(self, images: Sequence[np.ndarray]) -> np.ndarray:
             if len(self.batches) == 2:
                 raise KeyboardInterrupt
             return super().encode_images(images)

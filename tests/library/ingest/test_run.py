@@ -3,16 +3,18 @@
 import json
 import os
 import shutil
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from pydicom.data import get_testdata_file
 
 from roco_search.errors import InputError, ModelMismatch
 from roco_search.imaging import open_image
 from roco_search.library import Library
+from tests.imaging.drawing import shipped
 from tests.library.toy import Opened, ToyEncoder, draw, draw_pages, spoil
 from tests.meter import Meter
 
@@ -24,7 +26,7 @@ def vectors_by_path(opened: Opened) -> dict[tuple[str, int], np.ndarray]:
     return {(path, number): np.frombuffer(vector, "<f4") for path, number, vector in opened.rows(sql)}
 
 
-def assert_true_vectors(opened: Opened, frames: str = "middle") -> None:
+def assert_true_vectors(opened: Opened, frames: Any = "middle") -> None:
     """Each stored vector is that of its own picture, embedded alone."""
     stored = vectors_by_path(opened)
     for path in {path for path, _ in stored}:
@@ -134,8 +136,8 @@ def test_image_that_becomes_text_is_removed(opened: Opened, scans: Path) -> None
 
 
 def test_dicom_without_picture_is_no_failure(opened: Opened, scans: Path) -> None:
-    shutil.copy(get_testdata_file("CT_small.dcm"), scans / "ct")
-    shutil.copy(get_testdata_file("reportsi.dcm"), scans / "report.dcm")
+    shutil.copy(shipped("CT_small.dcm"), scans / "ct")
+    shutil.copy(shipped("reportsi.dcm"), scans / "report.dcm")
     report = opened.index(scans)
     assert (report.indexed, report.skipped) == (1, [])
     assert [entry.path for entry in report.not_images] == [str(scans / "report.dcm")]
@@ -146,7 +148,7 @@ def test_dicom_without_picture_is_no_failure(opened: Opened, scans: Path) -> Non
 def test_nothing_about_the_patient_is_kept(opened: Opened, scans: Path) -> None:
     import pydicom
 
-    shutil.copy(get_testdata_file("CT_small.dcm"), scans / "ct.dcm")
+    shutil.copy(shipped("CT_small.dcm"), scans / "ct.dcm")
     opened.index(scans)
     dataset = pydicom.dcmread(scans / "ct.dcm")
     opened.library.close()
@@ -234,7 +236,7 @@ def test_interrupt_keeps_what_is_done(opened: Opened, scans: Path) -> None:
         draw(scans / f"{number:02}.png", number)
 
     class Impatient(ToyEncoder):
-        def encode_images(self, images):
+        def encode_images(self, images: Sequence[np.ndarray]) -> np.ndarray:
             if len(self.batches) == 3:
                 raise KeyboardInterrupt
             return super().encode_images(images)

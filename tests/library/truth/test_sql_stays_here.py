@@ -81,5 +81,5 @@ def statements_read(tree: ast.Module) -> Iterator[str]:
 def text_of(node: ast.expr) -> str:
     """Return a string as far as it is written out; what is put into it is left out."""
     if isinstance(node, ast.JoinedStr):
-        return "".join(part.value if isinstance(part, ast.Constant) else "…" for part in node.values)
+        return "".join(str(part.value) if isinstance(part, ast.Constant) else "…" for part in node.values)
     return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""

@@ -15,6 +15,7 @@ from roco_search.library import Library, default_library_path
 from roco_search.library.truth.connection import SCHEMA_VERSION
 from roco_search.library.truth.schema import migrations
 from tests.disk import files_up_to
+from tests.imaging.drawing import shipped
 from tests.library.toy import Opened, ToyEncoder, draw
 
 REPOSITORY = str(Path(__file__).parents[3])
@@ -106,10 +107,8 @@ def test_verify_finds_vectors_that_do_not_fit(opened: Opened, scans: Path) -> No
 
 
 def test_status_tells_what_is_there(opened: Opened, scans: Path) -> None:
-    from pydicom.data import get_testdata_file
-
     for name in ("CT_small.dcm", "MR_small.dcm", "reportsi.dcm"):
-        shutil.copy(get_testdata_file(name), scans)
+        shutil.copy(shipped(name), scans)
     (scans / "cut.png").write_bytes(draw(scans / "cut.png", 1).read_bytes()[:60])
     opened.index(scans)
     status = opened.library.status()

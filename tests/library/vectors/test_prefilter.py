@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from roco_search.library import Library
 from roco_search.library.directory import PREFILTER
 from roco_search.library.vectors import prefilter as coarse_module
-from roco_search.library.vectors.index import Generation, VectorIndex, products
+from roco_search.library.vectors.index import VectorIndex, products
+from roco_search.library.vectors.matrix import Generation
 from roco_search.library.vectors.prefilter import Prefilter, write_prefilter
 from tests.disk import files_up_to
 from tests.library.toy import Opened, draw

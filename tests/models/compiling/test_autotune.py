@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from roco_search.models import load_encoder
-from roco_search.models.compiling.autotune import AFTER, FAITHFUL, ImagePlan, choose, machine, processor_flags
+from roco_search.models.compiling.autotune import AFTER, FAITHFUL, ImagePlan, Run, choose, machine, processor_flags
 from roco_search.models.compiling.towers import folder_of
 from roco_search.models.onnx_encoder import OnnxEncoder
 
@@ -43,8 +46,8 @@ class Forms(ImagePlan):
 
     used = 0
 
-    @property
-    def forms(self):  # type: ignore[override]
+    @cached_property
+    def forms(self) -> dict[str, Callable[[], Run]]:
         def run(pixels: np.ndarray) -> np.ndarray:
             self.used += len(pixels)
             return self._exact(pixels[:1]).repeat(len(pixels), axis=0)
@@ -85,7 +88,8 @@ def test_a_record_of_another_machine_or_a_form_that_is_not_here_does_not_count(e
     plan(pixels(4))
     place = folder_of(encoder.fingerprint) / "image-plan.json"
     record = json.loads(place.read_text())
-    for change in ({"machine": {}}, {"chosen": "analogue"}):
+    changes: list[dict[str, Any]] = [{"machine": {}}, {"chosen": "analogue"}]
+    for change in changes:
         place.write_text(json.dumps(record | change))
         assert Forms(encoder.checkpoint, encoder.exact).recorded() is None
     place.write_text("{")
@@ -100,9 +104,12 @@ def test_a_form_that_cannot_be_loaded_ahead_gives_way_to_fp32(
     first(pixels(4))
 
     class Broken(Forms):
-        @property
-        def forms(self):  # type: ignore[override]
-            return {"fp32": lambda: self._exact, "quick": lambda: 1 / 0}
+        @cached_property
+        def forms(self) -> dict[str, Callable[[], Run]]:
+            def quick() -> Run:
+                raise ZeroDivisionError
+
+            return {"fp32": lambda: self._exact, "quick": quick}
 
     plan = Broken(encoder.checkpoint, encoder.exact)
     plan.expect(10_000)

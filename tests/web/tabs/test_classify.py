@@ -5,16 +5,15 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from pydicom.data import get_testdata_file
-
 from roco_search.classify import classify
 from roco_search.imaging import open_image
 from roco_search.models import load_encoder
+from tests.imaging.drawing import shipped
 from tests.web.conftest import Site
 
 
 def test_an_image_is_classified_as_roco_classify_does(site: Site) -> None:
-    source = Path(str(get_testdata_file("CT_small.dcm", download=False)))
+    source = shipped("CT_small.dcm")
     status, result, *_ = site.call("bring_1", [site.upload(source), None, ["CT", "MRI"], "exclusive"])
     (prediction,) = classify(load_encoder("roco-mini", "cpu"), [next(open_image(source))], ["CT", "MRI"])
     values = re.findall(r'roco-label">([^<]*)<.*?roco-value">([\d.]+) %', result)
