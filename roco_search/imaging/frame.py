@@ -3,13 +3,15 @@
 import io
 import math
 from dataclasses import dataclass
-from typing import BinaryIO, Literal, Protocol
+from typing import TYPE_CHECKING, BinaryIO, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from roco_search.errors import InputError, UnreadableImage
-from roco_search.imaging.dicom.tags import Tags
+
+if TYPE_CHECKING:
+    from roco_search.imaging.dicom.tags import Tags
 
 
 class Source(Protocol):
@@ -40,7 +42,7 @@ MAX_PIXELS = 178_956_970
 """Pixels of one frame above which a file is refused before it is decoded.
 
 Twice Pillow's own warning limit, where Pillow itself begins to refuse. The largest radiographs and
-whole-slide overviews stay far below; what lies above is a damaged header or a decompression bomb.
+whole-slide overviews stay far below; anything larger is a damaged header or a decompression bomb.
 """
 
 MAX_BYTES = 880 * 10**6
@@ -86,7 +88,7 @@ class Frame:
     """
 
     pixels: npt.NDArray[np.uint8]
-    tags: Tags
+    tags: "Tags"
     index: int
     count: int
 

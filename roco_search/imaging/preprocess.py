@@ -117,11 +117,11 @@ class Preprocessing:
         """Prepare one uint8 ``(height, width, 3)`` image as float32 ``(3, height, width)``."""
         fitted = self.fit(image)
         out = np.empty((3, *fitted.shape[:2]), np.float32)
-        for channel, values in enumerate(self._values()):
+        for channel, values in enumerate(self.levels()):
             np.take(values, fitted[:, :, channel], out=out[channel])
         return out
 
-    def _values(self) -> np.ndarray:
+    def levels(self) -> np.ndarray:
         """Return what each of the 256 grey levels becomes, float32 ``(3, 256)``: the arithmetic done once for all."""
         levels: np.ndarray = np.repeat(np.arange(256, dtype=np.float32)[:, None], 3, axis=1)
         if self.rescale is not None:

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from roco_search.models.encoder import Device, Encoder, Precision
+from roco_search.models.encoder import Device, Encoder, Engine, Precision
 
 __all__ = ["Device", "Encoder", "Precision", "load_encoder", "register"]
 
 
 def load_encoder(
-    name_or_path: str | Path | None = None, device: Device = "auto", precision: Precision = "auto"
+    name_or_path: str | Path | None = None,
+    device: Device = "auto",
+    precision: Precision = "auto",
+    *,
+    images: str = "fp32",
+    engine: Engine = "auto",
 ) -> Encoder:
     """Find a model on this disk and return its encoder, without reading its weights yet.
 
@@ -23,9 +28,15 @@ def load_encoder(
     device
         Where it runs; ``auto`` takes CUDA, then MPS, then the processor.
     precision
-        The arithmetic; ``auto`` is bf16 or fp16 on CUDA and fp32 elsewhere. ``fast`` answers and indexes soonest: on a
-        processor the text tower in 8 bits (cosine to fp32 at least 0.999) and the image tower in the form measured to
-        be fastest (at least 0.995). Embeddings are float32.
+        The arithmetic; ``auto`` is bf16 or fp16 on CUDA and fp32 elsewhere. ``fast`` answers soonest: on a processor
+        texts are embedded in 8 bits (cosine to fp32 at least 0.999), images as `images` says. Embeddings are float32.
+    images
+        With the precision ``fast``, the arithmetic of the image tower: ``fp32``; ``fast`` for the fastest form of lower
+        precision on this machine (cosine to fp32 at least 0.995); or such a form by its name, which is the encoder's
+        ``image_arithmetic``.
+    engine
+        What computes the image tower on a processor: ``onnxruntime``, ``openvino``, ``torch``, or ``auto`` for the
+        fastest of those that are installed. In fp32 their embeddings are equal within 1e-5.
 
     Raises
     ------
@@ -37,12 +48,14 @@ def load_encoder(
 
     checkpoint = registry.find(name_or_path or registry.default())
     if device in ("auto", "cpu") and precision in ("auto", "fast", "fp32") and runnable(checkpoint):
-        return OnnxEncoder(checkpoint, device, fast=precision == "fast")
+        return OnnxEncoder(checkpoint, device, fast=precision == "fast", images=images, engine=engine)
     from roco_search.models.torch_encoder import TorchEncoder
     from roco_search.system.process import wait_passively
 
     wait_passively()
-    return TorchEncoder(checkpoint, device, "auto" if precision == "fast" else precision)
+    if precision == "fast":
+        return TorchEncoder(checkpoint, device, "auto", images="fp32" if images == "fp32" else "auto")
+    return TorchEncoder(checkpoint, device, precision)
 
 
 def register() -> None:

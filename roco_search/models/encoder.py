@@ -16,6 +16,7 @@ NO_EMBEDDING = "the model gives no usable embedding for it; look at the picture,
 
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
+Engine = Literal["auto", "onnxruntime", "openvino", "torch"]
 Precision = Literal["auto", "fast", "fp32", "bf16", "fp16"]
 
 
@@ -23,8 +24,9 @@ Precision = Literal["auto", "fast", "fp32", "bf16", "fp16"]
 class Encoder(Protocol):
     """A dual encoder. Preprocessing and tokenising are its own business.
 
-    Its attributes are cheap to read; weights are loaded at the first call that needs them. One method is optional:
-    ``expect_images(count)`` announces how many images are about to be embedded (see `announce_images`).
+    Its attributes are cheap to read; weights are loaded at the first call that needs them. Two more are optional:
+    ``expect_images(count)`` announces how many images are about to be embedded (see `announce_images`), and
+    ``image_arithmetic`` names how they are (see `image_arithmetic`).
     """
 
     @property
@@ -63,6 +65,11 @@ def announce_images(encoder: Encoder, count: int) -> None:
     expect = getattr(encoder, "expect_images", None)
     if expect is not None:
         expect(count)
+
+
+def image_arithmetic(encoder: Encoder) -> str:
+    """Return how an encoder embeds images: "fp32", or the name of a form of lower precision."""
+    return str(getattr(encoder, "image_arithmetic", "fp32"))
 
 
 class CheckpointEncoder:

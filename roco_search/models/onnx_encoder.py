@@ -20,20 +20,26 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from roco_search.errors import UnsupportedModel
+from roco_search.models.cache import private_folder
 from roco_search.models.checkpoint import Checkpoint
-from roco_search.models.compiling.cache import private_folder
 from roco_search.models.compiling.session import options, session
-from roco_search.models.compiling.towers import Compiled, Form, Texts, Tower, beside, folder_of
-from roco_search.models.encoder import CheckpointEncoder, Device, Encoder
+from roco_search.models.compiling.towers import Compiled, Form, Texts, Tower, beside, folder_of, has_image_tower
+from roco_search.models.encoder import CheckpointEncoder, Device, Encoder, Engine, Precision
 from roco_search.models.tokenizer import WORDS, WordPieces
 from roco_search.system.files import write_file
+from roco_search.system.process import in_background
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     from roco_search.imaging.preprocess import Preprocessing
-    from roco_search.models.compiling.autotune import ImagePlan
+    from roco_search.models.compiling.autotune import Autotune
+    from roco_search.models.compiling.engines import ImageTower
     from roco_search.models.tokenizer import TextTokenizer
     from roco_search.models.torch_encoder import TorchEncoder
 
+MANY = 48  # Images from which another engine is worth its loading: OpenVINO takes a third of a second.
 IMAGES_AT_ONCE = 16  # activations of more do not fit the caches of a small processor
 TEXTS_AT_ONCE = 64
 
@@ -43,16 +49,40 @@ logger = logging.getLogger("roco")
 class OnnxEncoder(CheckpointEncoder):
     """An `Encoder` whose towers are loaded one by one, when each is first needed.
 
-    In fp32 the results equal `TorchEncoder`'s to rounding. With `fast`, texts are embedded with weights in 8 bits
-    (cosine to fp32 at least 0.999, `compiler.FAITHFUL`) and images in the form that `ImagePlan` found fastest on this
-    machine (at least 0.995). Torch takes over where onnxruntime cannot run a graph, and for images on a graphics
-    processor.
+    In fp32 the results equal `TorchEncoder`'s to rounding. Torch takes over where onnxruntime cannot run a graph, and
+    for images on a graphics processor.
+
+    Parameters
+    ----------
+    checkpoint
+        A model with compiled towers.
+    device
+        Where images are embedded: "cpu", or "auto" for a graphics processor if there is one.
+    fast
+        Whether texts are embedded with weights in 8 bits (cosine to fp32 at least 0.999, `compiler.FAITHFUL`).
+    images
+        The arithmetic of the image tower: see `load_encoder`.
+    engine
+        What runs the image tower on a processor. All of them equal fp32 within 1e-5 (`autotune.EQUAL`), so it makes no
+        difference to an embedding which one does; "auto" is onnxruntime for a few images, and for at least `MANY` that
+        were announced the engine that `Autotune` found fastest.
     """
 
-    def __init__(self, checkpoint: Checkpoint, device: Device = "auto", *, fast: bool = False) -> None:
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        device: Device = "auto",
+        *,
+        fast: bool = False,
+        images: str = "fp32",
+        engine: Engine = "auto",
+    ) -> None:
         super().__init__(checkpoint)
         self._device = device
         self._fast = fast
+        self._images = images
+        self._engine = engine
+        self._opening: Future[ImageTower | None] | None = None
 
     def encode_texts(self, texts: Sequence[str]) -> np.ndarray:
         """Embed texts as float32 ``(n, dim)`` of unit norm."""
@@ -68,23 +98,73 @@ class OnnxEncoder(CheckpointEncoder):
 
     def encode_images(self, images: Sequence[np.ndarray]) -> np.ndarray:
         """Embed uint8 ``(height, width, 3)`` images as float32 ``(n, dim)`` of unit norm."""
+        if self._on_accelerator:
+            return self._torch.encode_images(images)
+        if self._opening is None and (self._images != "fp32" or self._engine != "auto"):
+            self.expect_images(len(images))
+        tower = self._opening.result() if self._opening is not None else None
+        if tower is not None and len(images) > 0:
+            return np.asarray(tower(images, self._preprocessing))
         if self._image is None:
             return self._torch.encode_images(images)
         out = np.empty((len(images), self.dim), np.float32)
         for start in range(0, len(images), IMAGES_AT_ONCE):
             pixels = self._preprocessing(images[start : start + IMAGES_AT_ONCE])
-            out[start : start + len(pixels)] = self._plan(pixels) if self._plan else self.exact(pixels)
+            out[start : start + len(pixels)] = self.exact(pixels)
         return out
 
     def expect_images(self, count: int) -> None:
-        """Announce how many images are about to be embedded; see `ImagePlan.expect`."""
-        if self._plan is not None:
-            self._plan.expect(count)
+        """Announce how many images are about to come: the engine for them is then loaded while the first are read."""
+        wanted = count >= MANY or self._images != "fp32" or self._engine != "auto"
+        if wanted and self._opening is None and not self._on_accelerator:
+            self._opening = in_background(self._open_tower, "roco-load")
 
     def exact(self, pixels: np.ndarray) -> np.ndarray:
-        """Embed prepared images, float32 ``(n, 3, height, width)``, in fp32."""
+        """Embed prepared images, float32 ``(n, 3, height, width)``, in fp32 by onnxruntime."""
         assert self._image is not None
         return np.asarray(self._image.run(None, {"pixel_values": pixels})[0])
+
+    @cached_property
+    def image_arithmetic(self) -> str:
+        """How images are embedded: "fp32", or the name of a form of lower precision, such as "openvino-bf16"."""
+        if self._images != "fast":
+            return self._images
+        if self._on_accelerator or self._image is None:
+            return self._torch.image_arithmetic
+        return self.autotune.fast_form()
+
+    @cached_property
+    def autotune(self) -> Autotune:
+        """What measures and chooses the engine of the image tower."""
+        from roco_search.models.compiling.autotune import Autotune
+
+        return Autotune(self.checkpoint, self.exact)
+
+    def _open_tower(self) -> ImageTower | None:
+        """Load what embeds many images; None where that is onnxruntime on all cores, or torch."""
+        from roco_search.models.compiling.engines import ImageTower, forms_of
+
+        if not has_image_tower(self.checkpoint):
+            return None
+        form = self.image_arithmetic
+        exact = form == "fp32"
+        if exact:
+            form = self.autotune.engine(self._engine)
+        forms = forms_of(self.checkpoint, fast=not exact)
+        try:
+            return ImageTower(forms[form]())
+        except Exception as error:  # of torch, onnxruntime or OpenVINO
+            if not exact:
+                raise UnsupportedModel(
+                    f"The images of this library were embedded by {form}, which cannot be run here "
+                    f"({type(error).__name__}); embed it again with `roco index --reembed --precision exact`."
+                ) from None
+            self._tell("image", type(error).__name__, "onnxruntime", by=form)
+            return None
+
+    @cached_property
+    def _on_accelerator(self) -> bool:
+        return self._device == "auto" and accelerator() != "cpu"
 
     @property
     def text_form(self) -> str | None:
@@ -93,14 +173,6 @@ class OnnxEncoder(CheckpointEncoder):
             return None
         entry = self._text[2]
         return entry.form if entry else "fp32"
-
-    @cached_property
-    def _plan(self) -> ImagePlan | None:
-        if not self._fast:
-            return None
-        from roco_search.models.compiling.autotune import ImagePlan
-
-        return ImagePlan(self.checkpoint, self.exact)
 
     @cached_property
     def _text(self) -> tuple[Any, Texts, Compiled | None] | None:
@@ -116,7 +188,7 @@ class OnnxEncoder(CheckpointEncoder):
 
     @cached_property
     def _image(self) -> Any | None:
-        if self._device == "auto" and accelerator() != "cpu":
+        if self._on_accelerator:
             return None
         found = self._tower("image", ("fp32",), None)
         return None if found is None else found[0]
@@ -144,9 +216,10 @@ class OnnxEncoder(CheckpointEncoder):
             self._tell(tower, failed[-1], "torch")
         return None
 
-    def _tell(self, tower: Tower, error: str, instead: str) -> None:
+    def _tell(self, tower: str, error: str, instead: str, by: str = "onnxruntime") -> None:
         logger.warning(
-            "onnxruntime cannot run the %s tower of %s (%s); %s is used, which starts more slowly.",
+            "%s cannot run the %s tower of %s (%s); %s is used, which works more slowly.",
+            by,
             tower,
             self.name,
             error,
@@ -157,7 +230,8 @@ class OnnxEncoder(CheckpointEncoder):
     def _torch(self) -> TorchEncoder:
         from roco_search.models.torch_encoder import TorchEncoder
 
-        return TorchEncoder(self.checkpoint, self._device)
+        images: Precision = "fp32" if self._fast and self._images == "fp32" else "auto"
+        return TorchEncoder(self.checkpoint, self._device, "auto", images=images)
 
     @cached_property
     def _preprocessing(self) -> Preprocessing:

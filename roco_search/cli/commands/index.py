@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn, cast, get_args
 
 import typer
 
@@ -16,18 +16,22 @@ from roco_search.cli.options import (
     QuietOption,
     checked_device,
     frame_choice,
+    one_of,
 )
 from roco_search.cli.output import PARTIAL, path_cell, print_json, print_rows, say
 from roco_search.cli.progress import ProgressBar
 from roco_search.cli.usage import refuse
 from roco_search.cli.waiting import Waiting
 from roco_search.errors import LibraryNotFound, RocoError
+from roco_search.models.encoder import Engine
 from roco_search.system import process
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from roco_search.library.reports import IndexReport, ReembedReport, Skipped
+    from roco_search.library import EmbeddingSet
+    from roco_search.library.reports import IndexReport, ReembedReport
+    from roco_search.library.truth.files import Skipped
 
 SHOWN = 10  # unreadable files named on the screen; `roco status` and --json name all
 
@@ -36,14 +40,16 @@ def index(
     paths: Annotated[
         list[Path] | None,
         typer.Argument(
-            metavar="[PATH]…", help="Folders or files; without any, all that were indexed before.", show_default=False
+            metavar="[PATH]…",
+            help="Folders or files [default: everything that was indexed before].",
+            show_default=False,
         ),
     ] = None,
     model: Annotated[
         str | None,
         typer.Option(
             metavar="NAME|DIR",
-            help="Model of a new library; without it, see 'roco model use'.",
+            help="The model of a new library; its default is set by 'roco model use'.",
             show_default=False,
             autocompletion=installed_models,
         ),
@@ -52,21 +58,36 @@ def index(
         str | None,
         typer.Option(
             metavar="middle|all|N",
-            help="Which frames of a file with several: the middle one (default), all, or N evenly spaced.",
+            help="The frames to index of a multi-frame file: the middle one (default), all, or N evenly spaced.",
             show_default=False,
         ),
     ] = None,
     reembed: Annotated[
         bool,
-        typer.Option("--reembed", help="Embed the whole library anew, with --model; queries go on meanwhile."),
+        typer.Option("--reembed", help="Embed the whole library again with --model; queries keep working meanwhile."),
     ] = False,
     prune_missing: Annotated[
         bool, typer.Option("--prune-missing", help="Drop the images of a folder that has vanished or is empty.")
     ] = False,
     retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Read unreadable files again, though they have not changed.")
+        bool, typer.Option("--retry-failed", help="Read unreadable files again even if they have not changed.")
     ] = False,
     device: DeviceOption = "auto",
+    engine: Annotated[
+        str,
+        typer.Option(
+            metavar="auto|onnxruntime|openvino|torch",
+            help="What embeds images on a processor; auto is the fastest here. The embeddings are the same.",
+        ),
+    ] = "auto",
+    precision: Annotated[
+        str | None,
+        typer.Option(
+            metavar="exact|fast",
+            help="Precision of image embeddings: exact (default) is fp32, fast may be bf16 or int8.",
+            show_default=False,
+        ),
+    ] = None,
     library: LibraryOption = None,
     json: JsonOption = False,
     quiet: QuietOption = False,
@@ -79,6 +100,8 @@ def index(
     Example: `roco index ./scans`
     """
     checked = checked_device(device)
+    one_of("--engine", engine, get_args(Engine))
+    one_of("--precision", precision or "exact", ("exact", "fast"))
     choice = frame_choice(frames)
     with Waiting("Loading the model", quiet=quiet) as waiting:
         from roco_search.library import Library, default_library_path
@@ -93,7 +116,8 @@ def index(
         with Library.create_or_open(place) as opened:
             name = model or (opened.model.model if opened.model else default())
             prepare(find(name), say)
-            encoder = load_encoder(name, checked, "fast")
+            images = image_arithmetic(precision, opened.model, reembed=reembed)
+            encoder = load_encoder(name, checked, "fast", images=images, engine=cast("Engine", engine))
             progress = ProgressBar("Indexing", quiet)
             waiting.now("Looking for images")
             report = opened.index(
@@ -117,8 +141,18 @@ def index(
         raise typer.Exit(PARTIAL)
 
 
+def image_arithmetic(precision: str | None, current: EmbeddingSet | None, *, reembed: bool) -> str:
+    """Return what ``--precision`` means: without it, a library goes on as it was embedded, and a new one is exact."""
+    recorded = current.arithmetic if current is not None else None
+    if precision is None:
+        return recorded or "fp32"
+    if precision == "exact":
+        return "fp32"
+    return recorded if recorded not in (None, "fp32") and not reembed else "fast"
+
+
 def require_library(place: Path) -> None:
-    """Refuse to index anew what was indexed before where there is no library."""
+    """Refuse to update a library that does not exist."""
     from roco_search.library import Library
 
     try:
@@ -128,7 +162,7 @@ def require_library(place: Path) -> None:
 
 
 def unfinished(report: IndexReport, again: ReembedReport, json: bool) -> NoReturn:
-    """Say why the library still answers with its old model."""
+    """Print why the library still answers with its old model."""
     if json:
         print_json(again)
     print_skipped("not readable now", again.unavailable, json)
@@ -157,9 +191,9 @@ def show(report: IndexReport) -> None:
 
 
 def print_skipped(title: str, skipped: Sequence[Skipped], quiet: bool = False) -> None:
-    """Name the first files that could not be read, and where to see the rest."""
+    """Print the first files that could not be read, and how to see the rest."""
     if not skipped or quiet:
         return
     print_rows((title, "reason"), [(path_cell(entry.path), entry.reason) for entry in skipped[:SHOWN]])
     if len(skipped) > SHOWN:
-        say(f"… and {len(skipped) - SHOWN:,} more; 'roco status' names them all.")
+        say(f"… and {len(skipped) - SHOWN:,} more; 'roco status' lists them all.")

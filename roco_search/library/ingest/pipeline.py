@@ -2,7 +2,7 @@
 
 Threads decode ahead (`imaging.ahead`) while the calling thread encodes. Files are finished in the order they were
 given in, so that a library comes out the same every time. A frame and its file travel together through the batch: a
-file that fails takes its own frames along and shifts nobody.
+file that fails takes its own frames along and displaces no other.
 """
 
 from collections.abc import Callable, Container, Generator, Iterable
@@ -20,11 +20,12 @@ from roco_search.imaging.ahead import MAX_BYTES, in_batches, read_ahead
 from roco_search.library.ingest.plan import Candidate
 from roco_search.library.ingest.reading import Outcome, read_file
 from roco_search.models.encoder import NO_EMBEDDING
+from roco_search.system.process import cores
 
 if TYPE_CHECKING:
     from roco_search.models.encoder import Encoder
 
-BATCH_SIZE = 32
+BATCH_SIZE = max(32, 4 * cores())  # Some images for each core, and a part in flight on a graphics processor.
 AHEAD = 160  # Files read before their turn, at most: as many as are decoded while torch is loaded.
 LEAST_PIXELS = 256  # Smaller pictures cost next to nothing, whatever the model sees of them.
 
@@ -85,7 +86,7 @@ def embed_files(
 def _embed(
     encoder: "Encoder", batch: list[tuple[Candidate, Frame | Outcome | ImageError]], begun: FinishedFile | None
 ) -> tuple[list[FinishedFile], FinishedFile | None]:
-    """Return the files that end in a batch, and the one that goes on in the next; `begun` came from the last."""
+    """Return the files that end in a batch, and the one that continues in the next; `begun` came from the last."""
     finished: list[FinishedFile] = []
     owners: list[FinishedFile] = []
     pixels: list[npt.NDArray[np.uint8]] = []

@@ -1,7 +1,7 @@
 """Embed a library again with another model, while the old vectors keep serving.
 
-The new vectors grow in a pending set beside the active one, a transaction a batch, so that an interrupted run goes
-on where it stopped. One transaction makes the pending set the active one.
+The new vectors grow in a pending set beside the active one, a transaction a batch, so that an interrupted run continues
+where it stopped. One transaction makes the pending set the active one.
 
 Files are read again, so they may have changed meanwhile:
 
@@ -22,9 +22,11 @@ from roco_search.library.faults import no_image_yet
 from roco_search.library.ingest.pipeline import BATCH_SIZE, FinishedFile, embed_files
 from roco_search.library.ingest.plan import Candidate
 from roco_search.library.ingest.writing import Writer
-from roco_search.library.reports import ReembedReport, Skipped
+from roco_search.library.reports import ReembedReport
 from roco_search.library.truth.embeddings import EmbeddingSet
+from roco_search.library.truth.files import Skipped
 from roco_search.library.truth.store import Store
+from roco_search.models.encoder import announce_images
 from roco_search.system.progress import Pace, Progress, following
 
 if TYPE_CHECKING:
@@ -53,11 +55,11 @@ class ReembedRun:
         active = self.store.embeddings.active()
         if active is None:
             raise no_image_yet(self.store.directory)
-        if active.fingerprint == self.encoder.fingerprint:
+        if active.is_of(self.encoder):
             self.store.embeddings.abandon_pending(keep=None)
             self.report.complete = True
             return self.report
-        self.store.embeddings.abandon_pending(keep=self.encoder.fingerprint)
+        self.store.embeddings.abandon_pending(keep=self.encoder)
         pending = self.store.embeddings.pending() or self.store.embeddings.begin(self.encoder, "pending")
         self._embed(pending)
         self.report.unavailable = sorted(entry for _, entry in self.unavailable)
@@ -75,6 +77,7 @@ class ReembedRun:
             for known in self.store.files.lacking(pending)
         ]
         writer = Writer(self.store, pending, {path: root_id for root_id, path in roots.items()})
+        announce_images(self.encoder, len(work))
         pace = Pace()
         with (
             following(self.progress, len(work)) as progress,

@@ -13,9 +13,9 @@ from roco_search.library.ingest.pipeline import BATCH_SIZE, FinishedFile, embed_
 from roco_search.library.ingest.plan import Candidate, Plan, Roots, make_plan, real_roots
 from roco_search.library.ingest.reembedding import ReembedRun
 from roco_search.library.ingest.writing import Writer
-from roco_search.library.reports import IndexReport, Skipped
+from roco_search.library.reports import IndexReport
 from roco_search.library.truth.embeddings import EmbeddingSet
-from roco_search.library.truth.files import KnownFile
+from roco_search.library.truth.files import KnownFile, Skipped
 from roco_search.library.truth.store import Store
 from roco_search.models.encoder import announce_images
 from roco_search.system.progress import Pace, Progress, following
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class IndexRun:
-    """What a run knows while it goes on. `run` does it all; the caller holds the writer's lock."""
+    """What a run knows while it is in progress. `run` does it all; the caller holds the writer's lock."""
 
     def __init__(
         self, store: Store, encoder: "Encoder", *, progress: Progress | None = None, batch_size: int = BATCH_SIZE
@@ -54,6 +54,7 @@ class IndexRun:
         active = self.store.embeddings.active()
         if active is not None:
             active.check_model(self.encoder)
+            active.check_arithmetic(self.encoder)
         roots = Roots(self.store, given, frames)
         self._refuse_unknown(given, roots)
         walk = Walk()
@@ -62,6 +63,7 @@ class IndexRun:
         plan = make_plan(self.store, walk, roots, prune_missing=prune_missing, retry_failed=retry_failed)
         self._report_lost(plan, given)
         self._refuse_empty(walk, given)
+        announce_images(self.encoder, len(plan.work))
         before = set(roots.recorded)
         ids = roots.record(self.store)
         if plan.work:
@@ -123,21 +125,22 @@ class IndexRun:
         self.report.warnings += [str(no_images([root])) for root in barren]
 
     def _embed(self, plan: Plan, root_ids: dict[str, int], active: EmbeddingSet | None) -> None:
+        if active is not None and active.arithmetic is None:
+            self.report.warnings.append(_MIXED)
         active = active or self.store.embeddings.begin(self.encoder, "active")
         writer = Writer(self.store, active, root_ids, plan.gone)
         reusable = self._reusable(plan.work, active)
         pace = Pace()
-        with following(self.progress, len(plan.work)) as progress:
-            announce_images(self.encoder, len(plan.work))
-            with closing(
-                embed_files(plan.work, self.encoder, reusable=reusable, batch_size=self.batch_size)
-            ) as batches:
-                for files in batches:
-                    frames = self._commit(writer, files)
-                    progress.advance(len(files), images_per_second=pace.add(frames))
-                    for file in files:
-                        if file.outcome.kind == "image" and file.outcome.content_hash is not None:
-                            reusable.add((file.outcome.content_hash, writer.stored_choice(file)))
+        with (
+            following(self.progress, len(plan.work)) as progress,
+            closing(embed_files(plan.work, self.encoder, reusable=reusable, batch_size=self.batch_size)) as batches,
+        ):
+            for files in batches:
+                frames = self._commit(writer, files)
+                progress.advance(len(files), images_per_second=pace.add(frames))
+                for file in files:
+                    if file.outcome.kind == "image" and file.outcome.content_hash is not None:
+                        reusable.add((file.outcome.content_hash, writer.stored_choice(file)))
         adopted = writer.adopted
         plan.gone = [file for file in plan.gone if file.id not in adopted]
 
@@ -174,6 +177,12 @@ class IndexRun:
         folders = {Skipped(path, reason) for path, reason in walk.unreadable.items()}
         self.report.skipped = sorted({*folders, *self.store.files.refused("unreadable", affected)})
         self.report.not_images = self.store.files.refused("not_image", affected)
+
+
+_MIXED = (
+    "The older images of this library were embedded in mixed precision, by which a score may differ by up to 0.003; "
+    "new ones are exact. To embed all of them exactly, index with `reembed=True`."
+)
 
 
 def no_images(roots: list[str]) -> InputError:

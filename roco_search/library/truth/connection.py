@@ -24,7 +24,7 @@ from roco_search.system.files import create_file, set_mode
 if TYPE_CHECKING:
     from sqlite_utils import Database
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 BUSY_SECONDS = 10.0
 PAGES_AT_ONCE = 1024  # 16 MiB of the database copied at a time.
 
@@ -63,7 +63,7 @@ class Connection:
                 raise not_found(directory)
             opened = cls(directory, _open_existing(path))
             try:
-                if opened._version() == 0:
+                if opened.version() == 0:
                     raise not_found(directory)
             except BaseException:
                 opened.close()
@@ -75,7 +75,13 @@ class Connection:
         with storage_faults(self.directory):
             self._connection.close()
 
-    def _version(self) -> int:
+    def version(self) -> int:
+        """Return the version of the database's schema.
+
+        Raises
+        ------
+        LibraryTooNew
+        """
         version = int(self._connection.execute("PRAGMA user_version").fetchone()[0])
         if version > SCHEMA_VERSION:
             raise LibraryTooNew(
@@ -85,7 +91,7 @@ class Connection:
         return version
 
     def _create(self) -> None:
-        if self._version() < SCHEMA_VERSION:
+        if self.version() < SCHEMA_VERSION:
             from roco_search.library.truth.schema import migrations
 
             # A vector of 512 dimensions takes 2 KiB: pages of 4 KiB would be half empty.
@@ -213,7 +219,7 @@ def copy_database(source: Path, target: Path) -> None:
 def not_found(directory: Path) -> LibraryNotFound:
     """Return the refusal for a place without a library."""
     return LibraryNotFound(
-        f"There is no library at {directory} yet; make one with `roco index PATH`, or choose another `directory`."
+        f"There is no library at {directory} yet; create one with `roco index PATH`, or choose another `directory`."
     )
 
 
@@ -233,7 +239,7 @@ def _connect(uri: str) -> sqlite3.Connection:
 
 
 def _open_existing(path: Path) -> sqlite3.Connection:
-    """Open for reading and writing, or, where that is impossible, as a file that nobody changes.
+    """Open for reading and writing, or, where that is impossible, as an immutable file.
 
     Even reading in write-ahead mode needs two small files beside the database. On a read-only or full disk they
     cannot be made; a database that was closed in order can then be read without them.

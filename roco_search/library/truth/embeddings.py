@@ -10,19 +10,27 @@ import numpy.typing as npt
 from roco_search.errors import ModelMismatch
 from roco_search.library.faults import corrupt
 from roco_search.library.truth.connection import Connection, raw
+from roco_search.models.encoder import image_arithmetic
 
 if TYPE_CHECKING:
     from roco_search.models.encoder import Encoder
 
 RETIRE_CHUNK = 20_000  # Vectors deleted in one transaction: enough to be fast, few enough for a small journal.
 _COLUMNS = "id, model, fingerprint, dim, image_size, logit_scale, state, count, last_id"
+_ARITHMETIC_SINCE = 2  # the version of the schema
 
 State = Literal["active", "pending"]
 
 
 @dataclass(frozen=True, slots=True)
 class EmbeddingSet:
-    """The vectors of one model. (`last_id`, `count`) tell its state exactly: vectors are only added and removed."""
+    """The vectors of one model. (`last_id`, `count`) determine its state: vectors are only added and removed.
+
+    `arithmetic` is how all of its images were embedded: "fp32", or the name of a form of lower precision such as
+    "openvino-bf16". It is None for a set that was begun before this was recorded: the first images of each of its runs
+    were embedded in fp32 and the others in whatever was fastest, so that the same picture may differ by up to 0.003 in
+    a score.
+    """
 
     id: int
     model: str
@@ -33,6 +41,11 @@ class EmbeddingSet:
     state: str
     count: int
     last_id: int
+    arithmetic: str | None
+
+    def is_of(self, encoder: "Encoder") -> bool:
+        """Whether all of these vectors are what an encoder would give."""
+        return (self.fingerprint, self.arithmetic) == (encoder.fingerprint, image_arithmetic(encoder))
 
     def check_model(self, encoder: "Encoder") -> None:
         """Refuse an encoder whose embeddings cannot be compared with these.
@@ -48,6 +61,21 @@ class EmbeddingSet:
             f"This library was made with the model {self.model}, and {other} was asked for; use `model={self.model}`, "
             f"or embed the library again with `roco index --reembed --model {encoder.name}`."
         )
+
+    def check_arithmetic(self, encoder: "Encoder") -> None:
+        """Refuse an encoder that embeds images in another precision than those that are here.
+
+        Raises
+        ------
+        ModelMismatch
+        """
+        mine, other = self.arithmetic or "fp32", image_arithmetic(encoder)
+        if mine != other:
+            wanted = "exact" if other == "fp32" else "fast"
+            raise ModelMismatch(
+                f"The images of this library were embedded in {mine}, and {other} was asked for; leave `precision` "
+                f"out, or embed the library again with `roco index --reembed --precision {wanted}`."
+            )
 
 
 class Embeddings:
@@ -67,27 +95,29 @@ class Embeddings:
         return self._set("pending")
 
     def _set(self, state: State) -> EmbeddingSet | None:
-        rows = self._connection.read(f"SELECT {_COLUMNS} FROM embedding_sets WHERE state = ?", [state])
+        arithmetic = "arithmetic" if self._connection.version() >= _ARITHMETIC_SINCE else "NULL"
+        rows = self._connection.read(f"SELECT {_COLUMNS}, {arithmetic} FROM embedding_sets WHERE state = ?", [state])
         return EmbeddingSet(*rows[0]) if rows else None
 
     def begin(self, encoder: "Encoder", state: State) -> EmbeddingSet:
         """Begin an empty set for the vectors of `encoder`."""
         sql = """
-            INSERT INTO embedding_sets (model, fingerprint, dim, image_size, logit_scale, state)
-            VALUES (CAST(? AS TEXT), ?, ?, ?, ?, ?)
+            INSERT INTO embedding_sets (model, fingerprint, dim, image_size, logit_scale, state, arithmetic)
+            VALUES (CAST(? AS TEXT), ?, ?, ?, ?, ?, ?)
         """
         values = [raw(encoder.name), encoder.fingerprint, encoder.dim, encoder.image_size]
         with self._connection.transaction():
-            self._connection.write(sql, [*values, float(encoder.logit_scale), state])
+            self._connection.write(sql, [*values, float(encoder.logit_scale), state, image_arithmetic(encoder)])
         created = self._set(state)
         assert created is not None
         return created
 
-    def abandon_pending(self, keep: str | None) -> None:
-        """Give up a pending set unless its model has the fingerprint `keep`, and delete all that no longer serves."""
-        sql = "UPDATE embedding_sets SET state = 'retired' WHERE state = 'pending' AND fingerprint IS NOT ?"
-        with self._connection.transaction():
-            self._connection.write(sql, [keep])
+    def abandon_pending(self, keep: "Encoder | None") -> None:
+        """Give up a pending set unless `keep` has its model and arithmetic, and delete all that no longer serves."""
+        pending = self.pending()
+        if pending is not None and not (keep is not None and pending.is_of(keep)):
+            with self._connection.transaction():
+                self._connection.write("UPDATE embedding_sets SET state = 'retired' WHERE id = ?", [pending.id])
         self.delete_retired()
 
     def activate(self, pending: EmbeddingSet) -> None:

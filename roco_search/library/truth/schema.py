@@ -16,6 +16,13 @@ def m001_tables(db: Database) -> None:
     db.execute("PRAGMA user_version = 1")
 
 
+@migrations()
+def m002_arithmetic(db: Database) -> None:
+    """Note how the images of a set were embedded; NULL for sets that were begun before, in mixed precision."""
+    db.execute("ALTER TABLE embedding_sets ADD COLUMN arithmetic TEXT")
+    db.execute("PRAGMA user_version = 2")
+
+
 _TABLES = [
     # id, salt (the key of the hashes of series and study), created.
     "CREATE TABLE settings (key TEXT PRIMARY KEY, value TEXT NOT NULL)",
@@ -82,7 +89,7 @@ _TABLES = [
     """,
     "CREATE UNIQUE INDEX one_active_one_pending ON embedding_sets (state) WHERE state != 'retired'",
     # float32 little-endian, of unit norm. Rows are never updated and ids never given twice, so the last id and the
-    # count of a set tell its state exactly.
+    # count of a set determine its state exactly.
     """
     CREATE TABLE vectors (
         id INTEGER PRIMARY KEY AUTOINCREMENT,

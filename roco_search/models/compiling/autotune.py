@@ -1,8 +1,8 @@
-"""Autotuning of the image tower: fp32, bf16 or int8, whichever a short benchmark finds fastest on this machine.
+"""Autotuning of the image tower: the engine that a short measurement finds fastest on this machine.
 
-The first images of a long run are embedded in fp32. After `AFTER` of them, one batch is embedded in each form that this
-machine can run; the fastest form whose embeddings keep a cosine of `FAITHFUL` to fp32 embeds the rest. The choice is
-kept in the cache, so that the next long run starts with it.
+Before the first image of a run is embedded, every engine (`engines`) embeds a few prepared images. The fastest of those
+whose embeddings equal onnxruntime's in fp32 within `EQUAL` embeds all images; lower precision is taken only where it is
+asked for. What was found is kept in the cache, by machine and model, so that later runs start with it.
 """
 
 from __future__ import annotations
@@ -10,190 +10,189 @@ from __future__ import annotations
 import json
 import logging
 import platform
-import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
-from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from roco_search.models.compiling.cache import private_folder
+from roco_search.errors import UnsupportedModel
+from roco_search.models.cache import private_folder
+from roco_search.models.compiling.engines import ImageTower, Run, forms_of, processor_flags, processor_name
 from roco_search.models.compiling.towers import folder_of
-from roco_search.models.families import FAMILIES
 from roco_search.system.files import write_file
-from roco_search.system.process import wait_passively
+from roco_search.system.process import cores
 
 if TYPE_CHECKING:
     from roco_search.models.checkpoint import Checkpoint
 
-AFTER = 96  # Images of a run before another form is worth its loading: torch alone takes two seconds.
-AT_ONCE = 256  # Images expected from which a recorded form is loaded before the first of them.
-FAITHFUL = 0.995  # The least cosine similarity to fp32, over the images that it was measured on.
-GAIN = 1.2  # The least speed of a form relative to fp32 with which it is worth using.
+EQUAL = 1e-5
+"""The greatest difference to fp32 in any element of an embedding with which an engine counts as exact."""
+FAITHFUL = 0.995
+"""The least cosine similarity to fp32 with which a form of lower precision is taken."""
 ROUNDS = 2
-FORMAT = 2
-
-Run = Callable[[np.ndarray], np.ndarray]
+FORMAT = 3
 
 logger = logging.getLogger("roco")
 
 
-class Loading:
-    """A form that is being loaded on a daemon thread, which does not delay the end of a program that never needs it."""
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What was found of one form: images a second, greatest difference to fp32, and least cosine similarity to it."""
 
-    def __init__(self, load: Callable[[], Run]) -> None:
-        self._load = load
-        self._thread = threading.Thread(target=self._go, name="roco-load", daemon=True)
-        self._thread.start()
-
-    def _go(self) -> None:
-        self._run = self._load()
-
-    def result(self) -> Run:
-        """Wait for it."""
-        self._thread.join()
-        return self._run
+    rate: float
+    difference: float
+    cosine: float
 
 
-class ImagePlan:
-    """Embeds prepared images in the form that was found fastest.
+class Autotune:
+    """Chooses how the images of one model are embedded on this machine.
 
     Parameters
     ----------
     checkpoint
-        The model.
+        The model, compiled.
     exact
-        Its image tower in fp32: float32 ``(n, 3, height, width)`` to float32 ``(n, dim)`` of unit norm.
+        Its image tower in onnxruntime and fp32, against which the others are compared.
     """
 
     def __init__(self, checkpoint: Checkpoint, exact: Run) -> None:
         self._checkpoint, self._exact = checkpoint, exact
-        self._seen = 0
-        self._run: Run | None = None
-        self._loading: Loading | None = None
 
-    def expect(self, images: int) -> None:
-        """Announce how many images are about to come: a recorded form is then loaded while the first are read."""
-        if images >= AT_ONCE and not self._seen and (form := self.recorded()):
-            self._loading = Loading(lambda: self._load(form))
+    def engine(self, wanted: str = "auto") -> str:
+        """Return the engine that embeds images in fp32: the one that is wanted, or the fastest.
 
-    def __call__(self, pixels: np.ndarray) -> np.ndarray:
-        """Embed float32 ``(n, 3, height, width)`` as float32 ``(n, dim)`` of unit norm."""
-        if self._loading is not None:
-            self._run, self._loading = self._loading.result(), None
-        self._seen += len(pixels)
-        if self._run is None and self._seen > AFTER:
-            self._run = self._load(self.recorded() or self.measure(pixels))
-        run = self._run or self._exact
-        return run(pixels)
+        Raises
+        ------
+        UnsupportedModel
+            If the wanted engine is not installed, does not run the model, or does not equal fp32.
+        """
+        if wanted == "auto":
+            return choose_exact(self.measured(fast=False, every=False))
+        found = self.measured(fast=False, only=wanted).get(wanted)
+        if found is None:
+            raise UnsupportedModel(f"{wanted} is not installed here or cannot run {self._checkpoint.name}; {_REMEDY}.")
+        if found.difference > EQUAL:
+            raise UnsupportedModel(
+                f"{wanted} embeds the images of {self._checkpoint.name} differently from fp32 here (by "
+                f"{found.difference:.1e}); {_REMEDY}."
+            )
+        return wanted
 
-    def _load(self, form: str) -> Run:
-        try:
-            return self.forms[form]()
-        except Exception as error:  # of torch or onnxruntime
-            logger.warning("%s cannot be run here (%s); fp32 is used.", form, type(error).__name__)
-            return self._exact
+    def fast_form(self) -> str:
+        """Return the fastest form of lower precision that is faithful, or "fp32" where fp32 is as fast."""
+        exact = self.measured(fast=False, every=False)
+        return choose_fast(self.measured(fast=True), exact[choose_exact(exact)].rate)
 
-    @cached_property
-    def forms(self) -> dict[str, Callable[[], Run]]:
-        """What this machine may run, by name; each is loaded by calling it."""
-        forms: dict[str, Callable[[], Run]] = {"fp32": lambda: self._exact}
-        if "avx512_bf16" in processor_flags() or "amx_bf16" in processor_flags():
-            forms["bf16"] = self._bfloat16
-        if processor_flags() & {"avx512_vnni", "avx_vnni", "asimddp"}:
-            forms["int8"] = self._int8
-        return forms
+    def measured(self, *, fast: bool, only: str | None = None, every: bool = True) -> dict[str, Measured]:
+        """Return what is recorded of each form; what is not yet is measured now.
 
-    def _bfloat16(self) -> Run:
-        wait_passively()
-        if FAMILIES[self._checkpoint.family].embedded:
-            from roco_search.models.roco_mini.bfloat16 import Bfloat16Tower
+        Parameters
+        ----------
+        fast
+            Whether the forms in bf16 and int8 are meant, or those in fp32.
+        only
+            One form; None for all.
+        every
+            Without it torch is left out where OpenVINO is installed: importing it takes two seconds, and it was at no
+            time the faster of the two.
+        """
+        known = self._read()
+        forms = forms_of(self._checkpoint, fast=fast)
+        if only is not None:
+            forms = {name: load for name, load in forms.items() if name == only}
+        elif not every and "openvino" in forms:
+            forms.pop("torch", None)
+        missing = {name: load for name, load in forms.items() if name not in known}
+        if missing:
+            known |= self._measure(missing)
+            self._write(known)
+        return {name: found for name in forms if (found := known.get(name)) is not None}
 
-            return Bfloat16Tower(self._checkpoint)
-        from roco_search.models.torch_encoder import TorchEncoder
-
-        return TorchEncoder(self._checkpoint, "cpu", "bf16").encode_prepared
-
-    def _int8(self) -> Run:
-        from roco_search.models.compiling.compiler import small_image
-
-        opened = small_image(self._checkpoint)
-        return lambda pixels: np.asarray(opened.run(None, {"pixel_values": pixels})[0])
-
-    def recorded(self) -> str | None:
-        """Return the form that was chosen earlier, on this machine and with these versions, or None."""
-        with suppress(OSError, ValueError, TypeError, KeyError):
-            record = json.loads(self._place.read_bytes())
-            if record["format"] == FORMAT and record["machine"] == machine() and record["chosen"] in self.forms:
-                return str(record["chosen"])
-        return None
-
-    def measure(self, pixels: np.ndarray) -> str:
-        """Run every form in turn on prepared images, record what was found, and return the form to use."""
-        exact = self._exact(pixels)
-        rates: dict[str, float] = {}
-        cosines: dict[str, float] = {}
-        runs: dict[str, Run] = {}
-        for name, load in self.forms.items():
+    def _measure(self, forms: dict[str, Callable[[], Run]]) -> dict[str, Measured | None]:
+        """Run forms in turn on prepared images; None stands for one that cannot be run."""
+        pixels = self._pixels()
+        exact = self._exact(np.stack(pixels))
+        towers: dict[str, ImageTower] = {}
+        found: dict[str, tuple[float, float]] = {}
+        for name, load in forms.items():
             try:
-                runs[name] = load()
-                cosines[name] = float((runs[name](pixels) * exact).sum(axis=1).min())
-            except Exception as error:  # of torch or onnxruntime: what cannot be run is not taken
+                tower = ImageTower(load())
+                embedded = tower(pixels, np.stack)
+                found[name] = float(np.abs(embedded - exact).max()), float((embedded * exact).sum(axis=1).min())
+                towers[name] = tower
+            except Exception as error:  # of torch, onnxruntime or OpenVINO: what cannot be run is not taken
                 logger.debug("%s cannot be run here (%s)", name, type(error).__name__)
-                runs.pop(name, None)
+        rates = dict.fromkeys(towers, 0.0)
         for _ in range(ROUNDS):
-            for name, run in runs.items():
+            for name, tower in towers.items():
                 started = time.perf_counter()
-                run(pixels)
-                rate = len(pixels) / max(time.perf_counter() - started, 1e-9)
-                rates[name] = max(rates.get(name, 0), rate)
-        chosen = choose(rates, cosines)
-        record = {"format": FORMAT, "machine": machine(), "chosen": chosen, "rates": rates, "cosines": cosines}
-        with suppress(OSError):
+                tower(pixels, np.stack)
+                rates[name] = max(rates[name], len(pixels) / max(time.perf_counter() - started, 1e-9))
+        return {name: Measured(rates[name], *found[name]) if name in towers else None for name in forms}
+
+    def _pixels(self) -> list[np.ndarray]:
+        """Return noise in the shape of prepared images: speed does not depend on what they show."""
+        size = self._checkpoint.image_size
+        return list(np.random.default_rng(0).normal(size=(4 * min(cores(), 8), 3, size, size)).astype(np.float32))
+
+    def _read(self) -> dict[str, Measured | None]:
+        with suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
+            record = json.loads(self._place.read_bytes())
+            if record["format"] == FORMAT and record["machine"] == machine():
+                return {name: Measured(**found) if found else None for name, found in record["measured"].items()}
+        return {}
+
+    def _write(self, known: dict[str, Measured | None]) -> None:
+        measured = {name: asdict(found) if found else None for name, found in known.items()}
+        with suppress(OSError):  # A full or read-only disk only costs the time of measuring again.
             private_folder(self._place.parent)
-            write_file(self._place, json.dumps(record, indent=1))
-        return chosen
+            content = {"format": FORMAT, "machine": machine(), "measured": measured}
+            write_file(self._place, json.dumps(content, indent=1))
 
     @property
-    def _place(self) -> Any:
-        return folder_of(self._checkpoint.fingerprint) / "image-plan.json"
+    def _place(self) -> Path:
+        return folder_of(self._checkpoint.fingerprint) / "image-engines.json"
 
 
-def choose(rates: dict[str, float], cosines: dict[str, float]) -> str:
-    """Return the fastest form that is faithful, or "fp32" where none is faster by `GAIN`.
-
-    Parameters
-    ----------
-    rates
-        Images a second, by form; "fp32" is among them.
-    cosines
-        The least cosine similarity to fp32, by form.
-    """
-    faithful = {name: rate for name, rate in rates.items() if cosines[name] >= FAITHFUL}
-    best = max(faithful, key=lambda name: faithful[name], default="fp32")
-    return best if faithful.get(best, 0) >= GAIN * rates["fp32"] else "fp32"
+_REMEDY = "leave `engine` out for the fastest that does"
 
 
-def machine() -> dict[str, str]:
-    """Return what a measurement belongs to."""
-    from importlib.metadata import version
+def choose_exact(measured: dict[str, Measured]) -> str:
+    """Return the fastest engine whose embeddings equal fp32; "onnxruntime" where none could be measured."""
+    equal = {name: found for name, found in measured.items() if found.difference <= EQUAL}
+    return max(equal, key=lambda name: equal[name].rate, default="onnxruntime")
 
+
+def choose_fast(measured: dict[str, Measured], exact: float) -> str:
+    """Return the fastest form that is faithful, or "fp32" where none is faster than the best `exact` rate."""
+    faithful = {name: found for name, found in measured.items() if found.cosine >= FAITHFUL}
+    best = max(faithful, key=lambda name: faithful[name].rate, default="fp32")
+    return best if best in faithful and faithful[best].rate > exact else "fp32"
+
+
+def machine() -> dict[str, str | int]:
+    """Return what a measurement belongs to: processor, cores and versions."""
     return {
-        "processor": platform.machine(),
+        "processor": processor_name() or platform.machine(),
         "flags": " ".join(sorted(processor_flags() & _TELLING)),
-        **{name: version(name) for name in ("torch", "onnxruntime")},
+        "cores": cores(),
+        **versions(("torch", "onnxruntime", "openvino")),
     }
 
 
+def versions(packages: Iterable[str]) -> dict[str, str]:
+    """Return the versions of those packages that are installed."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    found = {}
+    for name in packages:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
+
+
 _TELLING = {"avx2", "avx512f", "avx512_bf16", "avx512_vnni", "avx_vnni", "amx_bf16", "amx_int8", "asimddp", "bf16"}
-
-
-def processor_flags() -> frozenset[str]:
-    """Return what the processor can do, by Linux's names; empty elsewhere."""
-    with suppress(OSError), open("/proc/cpuinfo", encoding="ascii", errors="replace") as file:  # noqa: PTH123
-        for line in file:
-            if line.startswith(("flags", "Features")):
-                return frozenset(line.partition(":")[2].split())
-    return frozenset()

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from roco_search.errors import RocoError
-from roco_search.models.compiling.cache import private_folder
+from roco_search.models.cache import private_folder
 from roco_search.models.compiling.session import options, session
 from roco_search.models.compiling.towers import Compiled, Form, Texts, Tower, beside, folder_of, give_weights
 from roco_search.system.files import set_mode, sha256, sync, temporary_folder, write_file
@@ -166,7 +166,7 @@ def _small_text(checkpoint: Checkpoint, source: tuple[Path, dict[str, str]], tex
         _keep(checkpoint, "text", "int8", cosine, small, {}, texts, words)
 
 
-def small_image(checkpoint: Checkpoint) -> Any:
+def small_image(checkpoint: Checkpoint, *, threads: int | None = None) -> Any:
     """Return a session of the image tower with weights and activations in 8 bits, made now if it is not there yet.
 
     Weights have a scale a channel, activations one a call. Only products of matrices are rounded, so that it is of use
@@ -182,7 +182,7 @@ def small_image(checkpoint: Checkpoint) -> Any:
     from roco_search.models.compiling.quantise import optimised, quantise_dynamically
 
     if (found := Compiled.find(checkpoint.fingerprint, "image", "dynamic")) is not None:
-        return found.open(checkpoint.tensors)
+        return found.open(checkpoint.tensors, threads=threads)
     graph, weights = beside(checkpoint, "image"), dict[str, str]()
     folder = private_folder(folder_of(checkpoint.fingerprint))
     if graph is None:
@@ -197,7 +197,7 @@ def small_image(checkpoint: Checkpoint) -> Any:
         _keep(checkpoint, "image", "dynamic", float("nan"), small, {}, None)
     found = Compiled.find(checkpoint.fingerprint, "image", "dynamic")
     assert found is not None
-    return found.open(checkpoint.tensors)
+    return found.open(checkpoint.tensors, threads=threads)
 
 
 def _texts(encoder: Any, folder: Path) -> Texts:

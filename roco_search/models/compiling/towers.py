@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from roco_search.models.compiling.cache import cache_directory
+from roco_search.models.cache import cache_directory
 from roco_search.models.compiling.session import onnxruntime_module, options, session
 from roco_search.system.files import sha256
 
@@ -45,7 +45,7 @@ class Compiled:
     Attributes
     ----------
     folder
-        Where it lies.
+        The folder of its files.
     fingerprint
         Of the checkpoint that it was made from.
     tower, form
@@ -103,7 +103,7 @@ class Compiled:
         Parameters
         ----------
         tensors
-            Where the checkpoint's weights lie.
+            The position of each of the checkpoint's weights.
         threads
             See `session.options`.
 
@@ -118,7 +118,7 @@ class Compiled:
 
 
 def folder_of(fingerprint: str) -> Path:
-    """Return where the compiled towers of a checkpoint lie."""
+    """Return the folder of a checkpoint's compiled towers."""
     return cache_directory() / "compiled" / fingerprint[:32]
 
 
@@ -147,6 +147,11 @@ def beside(checkpoint: Checkpoint, tower: Tower) -> Path | None:
 def runnable(checkpoint: Checkpoint) -> bool:
     """Return whether a checkpoint has a compiled text tower, beside its weights or in the cache."""
     return beside(checkpoint, "text") is not None or available(checkpoint)
+
+
+def has_image_tower(checkpoint: Checkpoint) -> bool:
+    """Return whether a checkpoint has a compiled image tower, beside its weights or in the cache."""
+    return beside(checkpoint, "image") is not None or bool(Compiled.find(checkpoint.fingerprint, "image", "fp32"))
 
 
 def available(checkpoint: Checkpoint) -> bool:

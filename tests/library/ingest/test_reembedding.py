@@ -1,14 +1,16 @@
 """Another model: the old vectors serve until the new ones are complete."""
 
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from roco_search.errors import LibraryEmpty
+from roco_search.errors import LibraryEmpty, ModelMismatch
 from roco_search.imaging import open_image
-from tests.library.toy import Opened, ToyEncoder, draw, draw_pages, spoil
+from roco_search.library import Library
+from tests.library.toy import Opened, ToyEncoder, connect, draw, draw_pages, spoil
 
 
 @pytest.fixture
@@ -113,3 +115,67 @@ def test_unavailable_files_hold_the_switch_back(filled: Opened, scans: Path, tmp
 def test_empty_library_has_nothing_to_embed(opened: Opened) -> None:
     with pytest.raises(LibraryEmpty, match="roco index PATH"):
         opened.reembed(ToyEncoder(seed=5))
+
+
+class InBfloat16(ToyEncoder):
+    """The same model in lower precision."""
+
+    image_arithmetic = "openvino-bf16"
+
+    def encode_one(self, image: np.ndarray) -> np.ndarray:
+        return self._unit(super().encode_one(image) + np.float32(0.01))
+
+
+def test_all_images_of_a_library_are_embedded_in_one_arithmetic(filled: Opened, scans: Path) -> None:
+    assert filled.library.active().arithmetic == "fp32"
+    draw(scans / "new.png", 99)
+    lower = InBfloat16()
+    with pytest.raises(ModelMismatch, match=r"embedded in fp32, and openvino-bf16 was asked for.*--precision fast"):
+        filled.library.index([scans], lower)
+    filled.reembed(lower)
+    assert filled.library.active().arithmetic == "openvino-bf16"
+    filled.library.index([scans], lower)
+    assert_embedded_by(filled, lower)
+    with pytest.raises(ModelMismatch, match=r"embedded in openvino-bf16, and fp32 was asked for.*--precision exact"):
+        filled.index(scans)
+
+
+def test_a_pending_set_of_another_arithmetic_is_given_up(filled: Opened) -> None:
+    class Impatient(InBfloat16):
+        def encode_images(self, images: Sequence[np.ndarray]) -> np.ndarray:
+            if len(self.batches) == 2:
+                raise KeyboardInterrupt
+            return super().encode_images(images)
+
+    with pytest.raises(KeyboardInterrupt):
+        filled.reembed(Impatient(seed=5, name="other"), batch_size=4)
+    other = ToyEncoder(seed=5, name="other")
+    report = filled.reembed(other)
+    assert (report.complete, report.files) == (True, 22)
+    assert_embedded_by(filled, other)
+
+
+def older(opened: Opened) -> None:
+    """Turn a library into one of the version before arithmetic was recorded."""
+    opened.library.close()
+    with closing(connect(opened.directory)) as connection, connection:
+        connection.execute("ALTER TABLE embedding_sets DROP COLUMN arithmetic")
+        connection.execute("DELETE FROM _sqlite_migrations WHERE name = 'm002_arithmetic'")
+        connection.execute("PRAGMA user_version = 1")
+
+
+def test_an_older_library_answers_goes_on_and_can_be_embedded_again(filled: Opened, scans: Path) -> None:
+    query = filled.encoder.encode_texts(["chest"])
+    expected = filled.library.search(query, 99)
+    older(filled)
+    with Library.open(filled.directory) as opened:
+        assert opened.active().arithmetic is None
+        np.testing.assert_array_equal(opened.search(query, 99)[0], expected[0])
+    draw(scans / "new.png", 99)
+    with Library.create_or_open(filled.directory) as opened:
+        report = opened.index([scans], filled.encoder)
+        assert report.indexed == 1 and "mixed precision" in report.warnings[0]
+        assert opened.index([scans], filled.encoder).warnings == [], "only where something is added"
+        assert opened.active().arithmetic is None
+        opened.index(None, filled.encoder, reembed=True)
+        assert opened.active().arithmetic == "fp32"

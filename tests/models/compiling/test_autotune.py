@@ -1,4 +1,4 @@
-"""Which arithmetic embeds images: the fastest that is faithful, measured once and kept."""
+"""Which engine embeds images: the fastest of those that equal fp32, measured once and kept."""
 
 from __future__ import annotations
 
@@ -6,31 +6,53 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
-from functools import cached_property
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import get_args
 
 import numpy as np
 import pytest
 
+from roco_search.errors import UnsupportedModel
 from roco_search.models import load_encoder
-from roco_search.models.compiling.autotune import AFTER, FAITHFUL, ImagePlan, Run, choose, machine, processor_flags
+from roco_search.models.catalogue.registry import find
+from roco_search.models.compiling import autotune
+from roco_search.models.compiling.autotune import EQUAL, FAITHFUL, Autotune, Measured, choose_exact, choose_fast
+from roco_search.models.compiling.compiler import prepare
+from roco_search.models.compiling.engines import ImageTower, Run, forms_of, processor_flags
 from roco_search.models.compiling.towers import folder_of
-from roco_search.models.onnx_encoder import OnnxEncoder
+from roco_search.models.encoder import Engine
+from roco_search.models.onnx_encoder import MANY, OnnxEncoder
+from roco_search.models.torch_encoder import TorchEncoder
 
 
 @pytest.mark.parametrize(
-    ("rates", "cosines", "chosen"),
+    ("measured", "chosen"),
     [
-        ({"fp32": 20, "bf16": 60, "int8": 90}, {"fp32": 1, "bf16": 0.999, "int8": 0.98}, "bf16"),
-        ({"fp32": 20, "bf16": 60, "int8": 90}, {"fp32": 1, "bf16": 0.999, "int8": 0.996}, "int8"),
-        ({"fp32": 20, "bf16": 23}, {"fp32": 1, "bf16": 0.9999}, "fp32"),
-        ({"fp32": 20, "bf16": 200}, {"fp32": 1, "bf16": 0.9949}, "fp32"),
-        ({"fp32": 20}, {"fp32": 1}, "fp32"),
+        ({"onnxruntime": (40, 0), "openvino": (130, 2e-7), "torch": (70, 2e-7)}, "openvino"),
+        ({"onnxruntime": (40, 0), "openvino": (130, 2e-5), "torch": (70, 2e-7)}, "torch"),
+        ({"onnxruntime": (40, 0)}, "onnxruntime"),
+        ({}, "onnxruntime"),
     ],
 )
-def test_the_fastest_faithful_form_is_chosen(rates: dict[str, float], cosines: dict[str, float], chosen: str) -> None:
-    assert choose(rates, cosines) == chosen
+def test_the_fastest_engine_that_equals_fp32_is_chosen(measured: dict[str, tuple[float, float]], chosen: str) -> None:
+    assert choose_exact({name: Measured(*found, 1) for name, found in measured.items()}) == chosen
+
+
+@pytest.mark.parametrize(
+    ("measured", "chosen"),
+    [
+        ({"torch-bf16": (60, 0.999), "onnxruntime-int8": (90, 0.98)}, "torch-bf16"),
+        ({"torch-bf16": (60, 0.999), "onnxruntime-int8": (90, 0.996)}, "onnxruntime-int8"),
+        ({"torch-bf16": (39, 0.999)}, "fp32"),
+        ({"torch-bf16": (200, 0.9949)}, "fp32"),
+        ({}, "fp32"),
+    ],
+)
+def test_the_fastest_faithful_form_of_lower_precision_is_chosen(
+    measured: dict[str, tuple[float, float]], chosen: str
+) -> None:
+    assert choose_fast({name: Measured(rate, 1, cosine) for name, (rate, cosine) in measured.items()}, 40) == chosen
 
 
 @pytest.fixture
@@ -41,102 +63,139 @@ def encoder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> OnnxEncoder:
     return made
 
 
-class Forms(ImagePlan):
-    """Two forms that can be told apart: fp32, and one that is made up and counts its use."""
+@pytest.fixture
+def loaded(encoder: OnnxEncoder, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the forms that are loaded, of four: two equal fp32, one does not, one cannot be run."""
+    names: list[str] = []
+    size = encoder.image_size
+    known = np.ones((1, 3, size, size), np.float32)
+    np.testing.assert_allclose(np.linalg.norm(encoder.exact(known)), 1, atol=1e-6)
 
-    used = 0
+    def form(name: str, run: Run) -> Callable[[], Run]:
+        def load() -> Run:
+            names.append(name)
+            return run
 
-    @cached_property
-    def forms(self) -> dict[str, Callable[[], Run]]:
-        def run(pixels: np.ndarray) -> np.ndarray:
-            self.used += len(pixels)
-            return self._exact(pixels[:1]).repeat(len(pixels), axis=0)
+        return load
 
-        return {"fp32": lambda: self._exact, "quick": lambda: run}
+    def fail(pixels: np.ndarray) -> np.ndarray:
+        raise RuntimeError
 
-
-def pixels(count: int) -> np.ndarray:
-    return np.zeros((count, 3, 192, 192), np.float32)
-
-
-def test_a_short_run_stays_in_fp32_and_a_long_one_measures_once(encoder: OnnxEncoder) -> None:
-    plan = Forms(encoder.checkpoint, encoder.exact)
-    plan(pixels(8))
-    assert plan.used == 0 and plan.recorded() is None
-    plan._seen = AFTER
-    plan(pixels(8))
-    assert plan.used > 0 and plan.recorded() == "quick"
-    record = json.loads((folder_of(encoder.fingerprint) / "image-plan.json").read_text())
-    assert set(record["rates"]) == set(record["cosines"]) == {"fp32", "quick"} and record["machine"] == machine()
+    forms = {
+        "onnxruntime": form("onnxruntime", encoder.exact),
+        "openvino": form("openvino", lambda pixels: encoder.exact(pixels) + np.float32(2e-5)),
+        "torch": form("torch", fail),
+    }
+    monkeypatch.setattr(autotune, "forms_of", lambda checkpoint, *, fast: {} if fast else dict(forms))
+    return names
 
 
-def test_what_is_recorded_is_used_at_once_if_many_are_expected(encoder: OnnxEncoder) -> None:
-    first = Forms(encoder.checkpoint, encoder.exact)
-    first._seen = AFTER
-    first(pixels(4))
-    few, many = Forms(encoder.checkpoint, encoder.exact), Forms(encoder.checkpoint, encoder.exact)
-    few.expect(10)
-    many.expect(10_000)
-    few(pixels(4))
-    many(pixels(4))
-    assert (few.used, many.used) == (0, 4)
+def test_engines_are_measured_once_and_what_was_found_is_kept(encoder: OnnxEncoder, loaded: list[str]) -> None:
+    for _ in range(2):
+        assert Autotune(encoder.checkpoint, encoder.exact).engine() == "onnxruntime"
+    assert loaded == ["onnxruntime", "openvino"], "torch is slow to import where OpenVINO is installed"
+    record = json.loads((folder_of(encoder.fingerprint) / "image-engines.json").read_text())
+    assert record["machine"] == autotune.machine() and record["measured"]["openvino"]["difference"] > EQUAL
 
 
-def test_a_record_of_another_machine_or_a_form_that_is_not_here_does_not_count(encoder: OnnxEncoder) -> None:
-    plan = Forms(encoder.checkpoint, encoder.exact)
-    plan._seen = AFTER
-    plan(pixels(4))
-    place = folder_of(encoder.fingerprint) / "image-plan.json"
-    record = json.loads(place.read_text())
-    changes: list[dict[str, Any]] = [{"machine": {}}, {"chosen": "analogue"}]
-    for change in changes:
-        place.write_text(json.dumps(record | change))
-        assert Forms(encoder.checkpoint, encoder.exact).recorded() is None
-    place.write_text("{")
-    assert Forms(encoder.checkpoint, encoder.exact).recorded() is None
+@pytest.mark.parametrize(("engine", "reason"), [("openvino", "differently from fp32"), ("torch", "cannot run")])
+@pytest.mark.usefixtures("loaded")
+def test_an_engine_that_is_wanted_and_not_exact_is_refused(encoder: OnnxEncoder, engine: str, reason: str) -> None:
+    tuner = Autotune(encoder.checkpoint, encoder.exact)
+    assert tuner.engine("onnxruntime") == "onnxruntime"
+    with pytest.raises(UnsupportedModel, match=reason):
+        tuner.engine(engine)
 
 
-def test_a_form_that_cannot_be_loaded_ahead_gives_way_to_fp32(
-    encoder: OnnxEncoder, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("change", [{"machine": {}}, {"format": 2}, {"measured": {"onnxruntime": {"rate": 1}}}, None])
+def test_a_record_of_another_machine_or_a_damaged_one_is_made_again(
+    encoder: OnnxEncoder, loaded: list[str], change: dict[str, object] | None
 ) -> None:
-    first = Forms(encoder.checkpoint, encoder.exact)
-    first._seen = AFTER
-    first(pixels(4))
+    tuner = Autotune(encoder.checkpoint, encoder.exact)
+    tuner.engine()
+    place = folder_of(encoder.fingerprint) / "image-engines.json"
+    place.write_text(json.dumps(json.loads(place.read_text()) | change) if change else "{")
+    del loaded[:]
+    assert tuner.engine() == "onnxruntime" and loaded == ["onnxruntime", "openvino"]
 
-    class Broken(Forms):
-        @cached_property
-        def forms(self) -> dict[str, Callable[[], Run]]:
-            def quick() -> Run:
-                raise ZeroDivisionError
 
-            return {"fp32": lambda: self._exact, "quick": quick}
+def pictures(count: int) -> list[np.ndarray]:
+    random = np.random.default_rng(0)
+    shapes = [(200, 300), (512, 301), (192, 192)]
+    return [random.integers(0, 256, (*shapes[i % 3], 3), np.uint8) for i in range(count)]
 
-    plan = Broken(encoder.checkpoint, encoder.exact)
-    plan.expect(10_000)
-    given = np.random.default_rng(0).normal(size=(2, 3, 192, 192)).astype(np.float32)
-    np.testing.assert_array_equal(plan(given), encoder.exact(given))
-    assert "quick cannot be run here (ZeroDivisionError); fp32 is used." in caplog.text
+
+@pytest.mark.parametrize("engine", get_args(Engine))
+def test_every_engine_gives_the_same_embedding_in_every_batch(encoder: OnnxEncoder, engine: str) -> None:
+    if engine == "openvino" and not find_spec("openvino"):
+        pytest.skip("OpenVINO is not installed")
+    images = pictures(11)
+    expected = encoder.encode_images(images)
+    given = load_encoder("roco-mini", "cpu", "fast", engine=engine)  # type: ignore[arg-type]
+    assert isinstance(given, OnnxEncoder) and given.image_arithmetic == "fp32"
+    given.expect_images(MANY)
+    for batch in (11, 3, 1):
+        found = np.concatenate([given.encode_images(images[i : i + batch]) for i in range(0, 11, batch)])
+        np.testing.assert_allclose(found, expected, atol=EQUAL, rtol=0)
+    assert given.encode_images([]).shape == (0, 384)
+
+
+@pytest.mark.skipif(not find_spec("openvino"), reason="OpenVINO is not installed")
+def test_openvino_runs_a_model_whose_weights_are_elsewhere(
+    clip_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ROCO_CACHE", str(tmp_path / "cache"))
+    assert prepare(find(clip_folder))
+    encoder = load_encoder(clip_folder, "cpu", "fast", engine="openvino")
+    assert isinstance(encoder, OnnxEncoder)
+    expected = TorchEncoder(find(clip_folder), "cpu").encode_images(pictures(5))
+    np.testing.assert_allclose(encoder.encode_images(pictures(5)), expected, atol=EQUAL, rtol=0)
+    assert encoder._opening is not None and encoder._opening.result() is not None
+    assert not list(tmp_path.glob("cache/compiled/*/linked-*"))
+
+
+FORMS = ["openvino-bf16", "torch-bf16"]
 
 
 @pytest.mark.skipif("avx512_bf16" not in processor_flags(), reason="this processor has no bf16")
-def test_bf16_is_faithful_on_the_embedded_model(encoder: OnnxEncoder) -> None:
+@pytest.mark.parametrize("form", FORMS)
+def test_bf16_is_faithful_and_only_used_where_it_is_asked_for(encoder: OnnxEncoder, form: str) -> None:
+    if form not in forms_of(encoder.checkpoint, fast=True):
+        pytest.skip("OpenVINO is not installed")
     random = np.random.default_rng(0)
-    images = [np.clip(random.normal(100, 60, (224, 224, 1)).cumsum(0) % 255, 0, 255) for _ in range(6)]
-    prepared = encoder._preprocessing([image.astype(np.uint8).repeat(3, axis=2) for image in images])
-    plan = ImagePlan(encoder.checkpoint, encoder.exact)
-    found = plan.forms["bf16"]()(prepared)
-    assert (found * encoder.exact(prepared)).sum(axis=1).min() >= 0.999 > FAITHFUL
+    waves = [np.clip(random.normal(100, 60, (224, 224, 1)).cumsum(0) % 255, 0, 255) for _ in range(6)]
+    images = [wave.astype(np.uint8).repeat(3, axis=2) for wave in waves]
+    exact = encoder.encode_images(images)
+    asked = load_encoder("roco-mini", "cpu", "fast", images=form)
+    assert isinstance(asked, OnnxEncoder) and asked.image_arithmetic == form
+    found = asked.encode_images(images)
+    assert (found * exact).sum(axis=1).min() >= 0.999 > FAITHFUL
+    assert np.abs(found - exact).max() > EQUAL, "it was computed in bf16"
 
 
-BFLOAT16 = """
+def test_an_arithmetic_that_this_machine_lacks_is_refused() -> None:
+    encoder = load_encoder("roco-mini", "cpu", "fast", images="cuda-bf16")
+    with pytest.raises(UnsupportedModel, match=r"cuda-bf16, which cannot be run here .* --reembed --precision exact"):
+        encoder.encode_images(pictures(1))
+
+
+def test_a_tower_returns_embeddings_in_the_order_of_the_images() -> None:
+    tower = ImageTower(lambda pixels: pixels[:, None])
+    assert tower(list(range(30)), np.array).ravel().tolist() == list(range(30))  # type: ignore[arg-type]
+
+
+LOADED = """
 import sys
 from roco_search.models import load_encoder
-from roco_search.models.roco_mini.bfloat16 import Bfloat16Tower
-Bfloat16Tower(load_encoder("roco-mini", "cpu", "fast").checkpoint)
-print("torch" in sys.modules, "transformers" in sys.modules)
+from roco_search.models.compiling.engines import forms_of
+forms_of(load_encoder("roco-mini", "cpu", "fast").checkpoint, fast=False)["{}"]()
+print("torch" in sys.modules, "transformers" in sys.modules, bool(sys.modules.get("openvino_telemetry")))
 """
 
 
-def test_the_embedded_models_bf16_tower_needs_no_transformers() -> None:
-    ran = subprocess.run([sys.executable, "-c", BFLOAT16], capture_output=True, text=True, check=True)
-    assert ran.stdout == "True False\n"
+@pytest.mark.parametrize(("engine", "imported"), [("torch", "True False False"), ("openvino", "False False False")])
+def test_the_embedded_models_engines_import_little(engine: str, imported: str) -> None:
+    if not find_spec(engine):
+        pytest.skip(f"{engine} is not installed")
+    ran = subprocess.run([sys.executable, "-c", LOADED.format(engine)], capture_output=True, text=True, check=True)
+    assert ran.stdout.strip() == imported

@@ -1,12 +1,12 @@
-"""The image tower of roco-mini for indexing, in bfloat16 by torch alone: without transformers it loads far sooner.
+"""The image tower of roco-mini for indexing, by torch alone: without transformers it loads far sooner.
 
-Batch norm is folded into the convolutions in float32 before the weights are rounded, so that it is closer to float32
+Batch norm is folded into the convolutions in float32 before weights are rounded, so that bfloat16 is closer to float32
 than autocast, which rounds the output of each convolution first.
 """
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -14,12 +14,11 @@ from safetensors import safe_open
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from roco_search.models.checkpoint import Checkpoint
 from roco_search.models.roco_mini.efficientnet_layers import EfficientNetLite
-from roco_search.system.process import cores
 
-CORES = cores()
-LEAST = 4  # Images in a part, at least.
+if TYPE_CHECKING:
+    from roco_search.models.checkpoint import Checkpoint
+
 _SETTINGS = {
     "width_coefficient": "width",
     "depth_coefficient": "depth",
@@ -28,10 +27,18 @@ _SETTINGS = {
 }
 
 
-class Bfloat16Tower:
-    """Embeds prepared images, float32 ``(n, 3, height, width)``, as float32 ``(n, dim)`` of unit norm."""
+class FoldedTower:
+    """Embeds prepared images, float32 ``(n, 3, height, width)``, as float32 ``(n, dim)`` of unit norm.
 
-    def __init__(self, checkpoint: Checkpoint) -> None:
+    Parameters
+    ----------
+    checkpoint
+        A model of roco-mini's architecture.
+    dtype
+        ``torch.float32`` or ``torch.bfloat16``: what the convolutions compute in.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, dtype: torch.dtype) -> None:
         config = checkpoint.config["vision_config"]
         settings = {ours: config[theirs] for theirs, ours in _SETTINGS.items() if theirs in config}
         layers = EfficientNetLite(**settings).eval()
@@ -43,21 +50,15 @@ class Bfloat16Tower:
 
         layers.load_state_dict({name: weight(f"vision_model.{name}") for name in layers.state_dict()})
         _fold(layers)
-        self._layers = layers.to(torch.bfloat16, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._dtype = dtype
+        self._layers = layers.to(dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._projection = weight("visual_projection.weight").float().T
-
-        self._workers = ThreadPoolExecutor(CORES, "roco-embed", initializer=torch.set_num_threads, initargs=(1,))
 
     def __call__(self, pixels: np.ndarray) -> np.ndarray:
         """Embed a batch."""
-        if len(pixels) < LEAST * CORES:  # on many cores torch divides an image better than we divide a batch
-            return self._embed(pixels)
-        return np.concatenate(list(self._workers.map(self._embed, np.array_split(pixels, CORES))))
-
-    def _embed(self, pixels: np.ndarray) -> np.ndarray:
         with torch.inference_mode():
-            hidden = self._layers(torch.from_numpy(pixels).to(torch.bfloat16))
-            out = hidden.float().mean(dim=(2, 3)) @ self._projection
+            given = torch.from_numpy(pixels).to(self._dtype, memory_format=torch.channels_last)
+            out = self._layers(given).float().mean(dim=(2, 3)) @ self._projection
             return np.asarray(nn.functional.normalize(out, dim=-1))
 
 
