@@ -184,7 +184,7 @@ def _printable(cell: Cell) -> Cell:
 
 
 def short_path(path: str | Path) -> str:
-    """Return a path as seen from here when it lies below, else whole."""
+    """Return a path relative to the current folder if it is below that, else whole."""
     try:
         return os.fspath(Path(path).relative_to(Path.cwd()))
     except (ValueError, OSError):
@@ -196,4 +196,4 @@ def _plain(value: Any) -> Any:
         return asdict(value)
     if isinstance(value, Path):
         return os.fspath(value)
-    raise TypeError(f"{type(value).__name__} is not for JSON")
+    raise TypeError(f"{type(value).__name__} cannot be written as JSON")

@@ -1,4 +1,4 @@
-"""Hand the rows and vectors of a library to other tools: Parquet, NumPy, JSON Lines.
+"""Export the rows and vectors of a library to other tools: Parquet, NumPy, JSON Lines.
 
 Written a row at a time into a temporary file beside the target, which takes its place when it is whole.
 """
@@ -77,7 +77,7 @@ def export(
     Raises
     ------
     InputError
-        If the target cannot be written, is there already, or belongs to the library; if nothing is to be exported.
+        If the target cannot be written, exists already, or belongs to the library; if there is nothing to export.
     LibraryEmpty, StorageFull, LibraryError
         Nothing half-written is left behind.
     """
@@ -137,7 +137,7 @@ def _format(path: Path) -> Format:
         return EXTENSIONS[path.suffix.lower()]
     except KeyError:
         raise InputError(
-            f"The name {path.name} does not say the format; end it in .parquet, .npy or .jsonl, or choose a `form`."
+            f"The name {path.name} does not show the format; end it in .parquet, .npy or .jsonl, or choose a `form`."
         ) from None
 
 

@@ -20,9 +20,9 @@ from roco_search.library.truth.frames import Columns, ListedFile
 from roco_search.system.process import cores
 from roco_search.system.progress import Pace, Progress, following
 
-SIDE = 32  # Fine enough to tell slices of one organ apart, coarse enough to forgive a JPEG, a resize, a window.
+SIDE = 32  # Fine enough to distinguish slices of one organ, coarse enough to tolerate a JPEG, a resize, a window.
 FILES_AHEAD = 64  # Files read before their turn: what waits in memory are small copies of their pictures.
-_CHANGED = "it is not there any more, or has changed since it was indexed; run `roco index`"
+_CHANGED = "it no longer exists, or has changed since it was indexed; run `roco index`"
 
 Grey = npt.NDArray[np.uint8]
 Numbers = npt.NDArray[np.int64]

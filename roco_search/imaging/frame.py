@@ -40,7 +40,7 @@ MAX_PIXELS = 178_956_970
 """Pixels of one frame above which a file is refused before it is decoded.
 
 Twice Pillow's own warning limit, where Pillow itself begins to refuse. The largest radiographs and
-whole-slide overviews stay far below; what lies above is a damaged header or a decompression bomb.
+whole-slide overviews stay far below; anything larger is a damaged header or a decompression bomb.
 """
 
 MAX_BYTES = 880 * 10**6

@@ -54,7 +54,7 @@ def average(values: npt.NDArray[Any], factor: int) -> npt.NDArray[Any]:
     kept = values[: rows * factor, : columns * factor]
     if not kept.dtype.isnative:
         kept = kept.astype(kept.dtype.newbyteorder("="))
-    # Whole rows first, where values lie beside each other; a row of sums then stays in the cache.
+    # Whole rows first, where values are adjacent; a row of sums then stays in the cache.
     precise = as_values(kept[:0]).dtype
     wide: Any = np.int32 if kept.dtype.kind in "ui" and kept.dtype.itemsize <= 2 else precise
     sums = kept[0::factor].astype(wide)
@@ -80,7 +80,7 @@ def sample(stored: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 
 def by_stretches(stored: npt.NDArray[Any], render: Callable[[npt.NDArray[Any]], Values], *, inverted: bool) -> Picture:
-    """Render a grey picture some rows at a time, so that what lies between stored values and picture stays small.
+    """Render a grey picture some rows at a time, so that the intermediate arrays stay small.
 
     Parameters
     ----------

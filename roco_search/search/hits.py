@@ -52,7 +52,7 @@ class Hit:
     more
         How many other pictures of its group (series, study, file) pass the filters and the least score.
     folded
-        How many results would stand above the end of this page, were they not near-duplicates of this one.
+        How many results would be on this page or before it if they were not near-duplicates of this one.
     """
 
     rank: int

@@ -77,7 +77,7 @@ def copy_file(source: Path, target: Path, mode: int | None = PRIVATE) -> None:
 def temporary_folder(target: Path) -> Iterator[Path]:
     """Give a new folder beside `target`, for its owner alone (mode 0700), which is gone when the block ends.
 
-    Whatever killed processes left of such folders is removed first.
+    Such folders that killed processes left behind are removed first.
 
     Raises
     ------
@@ -96,7 +96,7 @@ def temporary_folder(target: Path) -> Iterator[Path]:
 
 
 def replace_folder(made: Path, target: Path) -> None:
-    """Put a finished folder into the place of `target`, on the same disk, and remove what was there.
+    """Put a finished folder into the place of `target`, on the same disk, and remove what it replaces.
 
     Raises
     ------
@@ -120,7 +120,7 @@ def replace_folder(made: Path, target: Path) -> None:
 
 
 def temporary_name(path: Path) -> Path:
-    """Return a name beside `path` that nobody has, for something that this process makes."""
+    """Return an unused name beside `path`, for something that this process makes."""
     return path.with_name(f".{_shortened(path.name)}.tmp-{os.urandom(4).hex()}-{os.getpid()}")
 
 
@@ -196,7 +196,7 @@ def locked(path: Path, held: str = "It is used", wait: float | None = 0) -> Iter
     path
         A file, which is made if need be and keeps the number of the process that holds the lock; or a folder.
     held
-        What a refusal says of the process that holds it, such as "The library is being written to".
+        How the error describes the process that holds it, such as "The library is being written to".
     wait
         Seconds; None for as long as it takes.
 
@@ -281,7 +281,7 @@ def write_errors(place: Path | str) -> Iterator[None]:
 
 
 def write_error(error: OSError, place: Path | str) -> StorageFull | InputError:
-    """Return the refusal that stands for `error`, raised while `place` was written to."""
+    """Return the roco error for `error`, raised while `place` was written to."""
     if error.errno in FULL:
         return storage_full(place)
     reason = error.strerror or type(error).__name__

@@ -1,4 +1,4 @@
-"""The batches of a run: which pairs are batch, and their images, read and augmented ahead of the step.
+"""The batches of a run: which pairs are drawn, and their images, read and augmented ahead of the step.
 
 What is drawn is a function of the seed and the number of the step, so that a run can resume anywhere.
 """

@@ -58,7 +58,9 @@ def save(output: Path, step: int, state: Mapping[str, Any]) -> Path:
             write_file(path, buffer.getbuffer())
     except StorageFull as error:
         last = latest(output)
-        then = f"go on from {last.name} with `resume=True`" if last else "start again: there is no earlier checkpoint"
+        then = (
+            f"continue from {last.name} with `resume=True`" if last else "start again: there is no earlier checkpoint"
+        )
         raise storage_full(output, f"Step {step:,} was not saved.", f"Free some space and {then}.") from error
     for old in sorted(folder.glob("step-*.pt"))[:-KEPT]:
         old.unlink(missing_ok=True)
@@ -84,7 +86,7 @@ def load(path: Path) -> dict[str, Any]:
             f"The checkpoint {path} is damaged; delete it, and `resume=True` takes the one before it."
         ) from None
     if state.get("format") != FORMAT:
-        raise TrainingError(f"The checkpoint {path} was written by another version of roco; start the run anew.")
+        raise TrainingError(f"The checkpoint {path} was written by another version of roco; start a new run.")
     return state
 
 
@@ -151,7 +153,7 @@ def refuse_other(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]
     ):
         if there.get(key) != here[key]:
             raise TrainingError(
-                f"The checkpoint belongs to a run with {name}; give what that run had, or choose another `output`."
+                f"The checkpoint belongs to a run with {name}; use what that run had, or choose another `output`."
             )
     before = there.get("settings", {})
     changed = [k for k, v in here["settings"].items() if k not in _FREE and before.get(k, v) != v]
@@ -161,7 +163,7 @@ def refuse_other(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]
         names = ", ".join(f"{_named(name)} was {before.get(name, there.get(name))}" for name in changed)
         raise TrainingError(f"The checkpoint belongs to a run in which {names}; set that, or choose another `output`.")
     other = [name for key, name in _INCIDENTAL.items() if there.get(key) != here[key]]
-    return [f"Note: {', '.join(other)} changed, so the result will not be the same bit for bit."] if other else []
+    return [f"Note: {', '.join(other)} changed, so the result will not be bit-identical."] if other else []
 
 
 def _named(name: str) -> str:

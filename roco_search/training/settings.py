@@ -45,7 +45,7 @@ class Settings:
     warmup
         The number of steps to the full learning rate; 0 is a tenth of the run, at most 500.
     clip_norm
-        The maximum norm of the gradient; a longer one is scaled down.
+        The largest gradient norm that is not clipped.
     logit_scale
         Whether the temperature learns; it never exceeds ln 100 (Radford et al. 2021, section 2.5).
     epochs, max_steps
@@ -99,12 +99,12 @@ class Settings:
         """Raise `TrainingError` for what cannot work."""
         for name, choices in CHOICES.items():
             if getattr(self, name) not in choices:
-                raise TrainingError(f"`{name}` {getattr(self, name)!r} is none of {', '.join(choices)}.")
+                raise TrainingError(f"`{name}` {getattr(self, name)!r} is not one of {', '.join(choices)}.")
         for name in ("batch_size", "micro_batch", "epochs"):
             if getattr(self, name) < 1:
                 raise TrainingError(f"`{name}` is {getattr(self, name)}; it must be at least 1.")
         if self.batch_size < 2:
-            raise TrainingError("A contrastive batch of 1 has nothing to tell apart; set `batch_size` to 2 or more.")
+            raise TrainingError("A contrastive batch of 1 has nothing to compare; set `batch_size` to 2 or more.")
         if self.batch_size % self.micro_batch and self.micro_batch < self.batch_size:
             raise TrainingError(
                 f"`batch_size` {self.batch_size} is no multiple of `micro_batch` {self.micro_batch}; make it one."

@@ -4,7 +4,7 @@
     python scripts/roco_mini/train.py DATA --output runs/roco-mini
 
 DATA holds ``train`` and ``dev`` in Hugging Face's imagefolder layout, with the columns that `captions` reads. A stage
-that is finished is not done again, one that was interrupted goes on. The finished model, in half precision with its
+that is finished is not repeated, and one that was interrupted continues. The finished model, in half precision with its
 graphs, is ``OUTPUT/roco-mini``. What was tried: ``EXPERIMENTS.md``.
 """
 
@@ -82,14 +82,14 @@ def main() -> None:
 
 
 def train(base: Path, data: TrainingData, settings: Mapping[str, Any], output: Path) -> Path:
-    """Do a stage, or go on with it, from a model; return where the average of its weights at the end lies.
+    """Run a stage, or continue it, from a model; return the path of the average of its weights at the end.
 
     The best validation result is of no use here: most of the pairs it is measured on share a label with others.
     """
     end = output.with_name(f"{output.name}-end")
     if (end / "model.safetensors").exists():
         return end
-    torch.manual_seed(0)  # of the noise, whether the stage before was run just now or lay there already
+    torch.manual_seed(0)  # of the noise, whether the stage before was run just now or existed already
     encoder = TorchEncoder(Checkpoint.open(base.name, base), "auto", "auto")
     add_noise(encoder.model.vision_model, *NOISE)
     weights = frequencies(data.train.pairs)
@@ -97,7 +97,7 @@ def train(base: Path, data: TrainingData, settings: Mapping[str, Any], output: P
     if last := checkpoint.latest(output):
         run.resume(checkpoint.load(last))
     if run.train().ending == "interrupted":
-        raise SystemExit("interrupted; the same command goes on")
+        raise SystemExit("interrupted; run the same command again to continue")
     with run.average.applied():
         save_model(run.model, base, end)
     return end

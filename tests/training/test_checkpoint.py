@@ -26,7 +26,10 @@ def test_the_newest_two_are_kept_and_the_newest_is_found(tmp_path: Path) -> None
 
 def test_a_full_disk_leaves_the_last_good_one(tmp_path: Path) -> None:
     checkpoint.save(tmp_path, 1, {"weights": torch.zeros(10)})
-    with files_up_to(20_000), pytest.raises(StorageFull, match=r"full.*go on from step-00000001.pt with `resume=True`"):
+    with (
+        files_up_to(20_000),
+        pytest.raises(StorageFull, match=r"full.*continue from step-00000001.pt with `resume=True`"),
+    ):
         checkpoint.save(tmp_path, 2, {"weights": torch.zeros(100_000)})
     assert [path.name for path in checkpoint.checkpoint_folder(tmp_path).iterdir()] == ["step-00000001.pt"]
     assert checkpoint.load(checkpoint.checkpoint_folder(tmp_path) / "step-00000001.pt")["step"] == 1

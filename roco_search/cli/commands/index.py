@@ -39,14 +39,16 @@ def index(
     paths: Annotated[
         list[Path] | None,
         typer.Argument(
-            metavar="[PATH]…", help="Folders or files; without any, all that were indexed before.", show_default=False
+            metavar="[PATH]…",
+            help="Folders or files [default: everything that was indexed before].",
+            show_default=False,
         ),
     ] = None,
     model: Annotated[
         str | None,
         typer.Option(
             metavar="NAME|DIR",
-            help="Model of a new library; without it, see 'roco model use'.",
+            help="The model of a new library; its default is set by 'roco model use'.",
             show_default=False,
             autocompletion=installed_models,
         ),
@@ -55,19 +57,19 @@ def index(
         str | None,
         typer.Option(
             metavar="middle|all|N",
-            help="Which frames of a file with several: the middle one (default), all, or N evenly spaced.",
+            help="The frames to index of a multi-frame file: the middle one (default), all, or N evenly spaced.",
             show_default=False,
         ),
     ] = None,
     reembed: Annotated[
         bool,
-        typer.Option("--reembed", help="Embed the whole library anew, with --model; queries go on meanwhile."),
+        typer.Option("--reembed", help="Embed the whole library again with --model; queries keep working meanwhile."),
     ] = False,
     prune_missing: Annotated[
         bool, typer.Option("--prune-missing", help="Drop the images of a folder that has vanished or is empty.")
     ] = False,
     retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Read unreadable files again, though they have not changed.")
+        bool, typer.Option("--retry-failed", help="Read unreadable files again even if they have not changed.")
     ] = False,
     device: DeviceOption = "auto",
     engine: Annotated[
@@ -149,7 +151,7 @@ def image_arithmetic(precision: str | None, current: EmbeddingSet | None, *, ree
 
 
 def require_library(place: Path) -> None:
-    """Refuse to index anew what was indexed before where there is no library."""
+    """Refuse to update a library that does not exist."""
     from roco_search.library import Library
 
     try:
@@ -159,7 +161,7 @@ def require_library(place: Path) -> None:
 
 
 def unfinished(report: IndexReport, again: ReembedReport, json: bool) -> NoReturn:
-    """Say why the library still answers with its old model."""
+    """Print why the library still answers with its old model."""
     if json:
         print_json(again)
     print_skipped("not readable now", again.unavailable, json)
@@ -188,9 +190,9 @@ def show(report: IndexReport) -> None:
 
 
 def print_skipped(title: str, skipped: Sequence[Skipped], quiet: bool = False) -> None:
-    """Name the first files that could not be read, and where to see the rest."""
+    """Print the first files that could not be read, and how to see the rest."""
     if not skipped or quiet:
         return
     print_rows((title, "reason"), [(path_cell(entry.path), entry.reason) for entry in skipped[:SHOWN]])
     if len(skipped) > SHOWN:
-        say(f"… and {len(skipped) - SHOWN:,} more; 'roco status' names them all.")
+        say(f"… and {len(skipped) - SHOWN:,} more; 'roco status' lists them all.")

@@ -24,10 +24,10 @@ def show(hits: Sequence[Hit], shape: str = "table", draw: Callable[[Sequence[Hit
     shape
         "table", "json", "jsonl", "csv", "paths" or "print0".
     draw
-        What prints them with their pictures, in place of the table.
+        Prints them with their pictures, instead of the table.
     """
     if not hits:
-        say("Nothing passes all of these conditions; leave out a filter, or lower --min-score or --offset.")
+        say("No image meets all of these conditions; leave out a filter, or lower --min-score or --offset.")
     if shape == "json":
         print_json(list(hits))
     elif shape == "jsonl":

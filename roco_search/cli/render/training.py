@@ -1,4 +1,4 @@
-"""How ``roco train`` reports a run while it goes."""
+"""How ``roco train`` reports a run in progress."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class TrainingProgress(ProgressBar):
-    """A bar on a terminal, a line now and then elsewhere, nothing when quiet; evaluations and notes are lines."""
+    """A bar on a terminal, an occasional line elsewhere, nothing when quiet; evaluations and notes are lines."""
 
     def __init__(self, quiet: bool) -> None:
         super().__init__("Training", quiet, figures=("loss", "pairs_per_second"), unit="step")
@@ -26,5 +26,5 @@ class TrainingProgress(ProgressBar):
         )
 
     def note(self, text: str) -> None:
-        """Print something that a person should know."""
+        """Print something that the user should know."""
         self.say(text)

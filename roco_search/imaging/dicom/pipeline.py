@@ -140,7 +140,7 @@ def render_frame(stored: Stored, window: Window | None = None, at_least: int | N
     Raises
     ------
     UnreadableImage
-        If its colours cannot be told.
+        If its colours cannot be determined.
     """
     dataset, index = stored.dataset, stored.index
     if stored.photometric == "PALETTE COLOR" and stored.array.ndim == 2:

@@ -112,7 +112,7 @@ class Roots:
 def make_plan(
     store: Store, walk: Walk, roots: Roots, *, prune_missing: bool = False, retry_failed: bool = False
 ) -> Plan:
-    """Decide what this run has to do. Opens no file, except to tell an empty disk from a changed one."""
+    """Decide what this run has to do. Opens no file, except to distinguish an empty disk from a changed one."""
     affected = roots.affected()
     known: dict[str, KnownFile] = {}
     for root in affected:
@@ -147,8 +147,8 @@ def _place(plan: Plan, path: str, found: FoundFile, known: KnownFile | None, roo
         return
     failed = known.status == "unreadable"
     same_choice = known.frames in {None, frames}
-    # Where not even the bytes could be read, the reason is outside the file: nothing in its stat tells that it is
-    # mended. A file that was read and refused is read again only when it changes.
+    # Where not even the bytes could be read, the reason is outside the file: nothing in its stat shows that it was
+    # repaired. A file that was read and refused is read again only when it changes.
     retry = failed and (retry_failed or known.content_hash is None)
     if same_choice and not retry and (known.size, known.mtime_ns) == (found.size, found.mtime_ns):
         plan.unchanged += known.status == "indexed"
@@ -180,7 +180,7 @@ def _below(ordered: list[str], folder: str) -> list[str]:
 
 
 def _belongs(file: KnownFile, here: list[str], root_paths: dict[int, str]) -> bool:
-    """Tell whether a root of this run answers for `file`, by its path or by a link that led out of the root."""
+    """Whether a root of this run is responsible for `file`, by its path or by a link that led out of the root."""
     if any(is_below(file.path, root) for root in here):
         return True
     if any(is_below(file.path, root) for root in root_paths.values()):

@@ -1,7 +1,7 @@
 """Embed a library again with another model, while the old vectors keep serving.
 
-The new vectors grow in a pending set beside the active one, a transaction a batch, so that an interrupted run goes
-on where it stopped. One transaction makes the pending set the active one.
+The new vectors grow in a pending set beside the active one, a transaction a batch, so that an interrupted run continues
+where it stopped. One transaction makes the pending set the active one.
 
 Files are read again, so they may have changed meanwhile:
 

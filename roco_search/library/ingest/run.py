@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class IndexRun:
-    """What a run knows while it goes on. `run` does it all; the caller holds the writer's lock."""
+    """What a run knows while it is in progress. `run` does it all; the caller holds the writer's lock."""
 
     def __init__(
         self, store: Store, encoder: "Encoder", *, progress: Progress | None = None, batch_size: int = BATCH_SIZE

@@ -219,7 +219,7 @@ def copy_database(source: Path, target: Path) -> None:
 def not_found(directory: Path) -> LibraryNotFound:
     """Return the refusal for a place without a library."""
     return LibraryNotFound(
-        f"There is no library at {directory} yet; make one with `roco index PATH`, or choose another `directory`."
+        f"There is no library at {directory} yet; create one with `roco index PATH`, or choose another `directory`."
     )
 
 
@@ -239,7 +239,7 @@ def _connect(uri: str) -> sqlite3.Connection:
 
 
 def _open_existing(path: Path) -> sqlite3.Connection:
-    """Open for reading and writing, or, where that is impossible, as a file that nobody changes.
+    """Open for reading and writing, or, where that is impossible, as an immutable file.
 
     Even reading in write-ahead mode needs two small files beside the database. On a read-only or full disk they
     cannot be made; a database that was closed in order can then be read without them.

@@ -193,7 +193,7 @@ class Files:
         self._connection.write(f"DELETE FROM roots WHERE {condition}", parameters)
 
     def rename(self, old: str, new: str) -> None:
-        """Put `new` for `old` at the beginning of the path of every file and root at or below `old`."""
+        """Replace `old` by `new` at the beginning of the path of every file and root at or below `old`."""
         condition, parameters = at_or_below(old)
         for table in ("files", "roots"):
             rows = self._connection.read(f"SELECT id, path FROM {table} WHERE {condition}", parameters)

@@ -154,7 +154,7 @@ def metadata(summary: RunSummary, result: ValidationResult) -> dict[str, Any]:
     header: dict[str, Any] = {
         "library_name": "transformers",
         "pipeline_tag": "zero-shot-image-classification",
-        "license": "other",  # what the images allow differs from image to image; it is told below
+        "license": "other",  # licences differ from image to image; they are listed below
         "license_name": "as-the-data",
         "language": "en",
         "tags": ["radiology", "medical-imaging", "clip", "roco-search"],
