@@ -7,7 +7,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, TextIO
 
-from roco_search.cli.render.terminal import terminal_width, wrap
+from roco_search.cli.terminal import terminal_width, wrap
 
 if TYPE_CHECKING:
     from types import TracebackType

@@ -3,13 +3,15 @@
 import io
 import math
 from dataclasses import dataclass
-from typing import BinaryIO, Literal, Protocol
+from typing import TYPE_CHECKING, BinaryIO, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from roco_search.errors import InputError, UnreadableImage
-from roco_search.imaging.dicom.tags import Tags
+
+if TYPE_CHECKING:
+    from roco_search.imaging.dicom.tags import Tags
 
 
 class Source(Protocol):
@@ -86,7 +88,7 @@ class Frame:
     """
 
     pixels: npt.NDArray[np.uint8]
-    tags: Tags
+    tags: "Tags"
     index: int
     count: int
 

@@ -12,8 +12,9 @@ import numpy.typing as npt
 from roco_search.errors import LibraryEmpty
 from roco_search.library.directory import default_library_path, discard_caches, prepare, writer_lock
 from roco_search.library.faults import no_image_yet
-from roco_search.library.reports import IndexReport, LibraryHealth, LibraryStatus, Skipped
+from roco_search.library.reports import IndexReport, LibraryHealth, LibraryStatus
 from roco_search.library.truth.embeddings import EmbeddingSet
+from roco_search.library.truth.files import Skipped
 from roco_search.library.truth.frames import Frames, Selection, StoredFrame
 from roco_search.library.truth.store import Store
 from roco_search.library.vectors.index import VectorIndex

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from roco_search.errors import ModelNotFound, UnsupportedModel
-from roco_search.models.compiling.cache import remembered
+from roco_search.models.cache import remembered
 from roco_search.models.families import FAMILIES
 from roco_search.system.files import sha256
 

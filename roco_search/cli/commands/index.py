@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from roco_search.library import EmbeddingSet
-    from roco_search.library.reports import IndexReport, ReembedReport, Skipped
+    from roco_search.library.reports import IndexReport, ReembedReport
+    from roco_search.library.truth.files import Skipped
 
 SHOWN = 10  # unreadable files named on the screen; `roco status` and --json name all
 

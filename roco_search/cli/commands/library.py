@@ -11,7 +11,7 @@ import typer
 
 from roco_search.cli.options import JsonOption, LibraryOption
 from roco_search.cli.output import FAILED, path_cell, print_json, print_rows, say, say_error, short_path, with_flags
-from roco_search.cli.render.tables import Cell, Unbroken
+from roco_search.cli.tables import Cell, Unbroken
 from roco_search.cli.waiting import Waiting
 from roco_search.system.text import size
 

@@ -12,7 +12,7 @@ from roco_search.cli.completion import catalogue_models, installed_models
 from roco_search.cli.options import JsonOption, QuietOption
 from roco_search.cli.output import path_cell, print_facts, print_json, print_rows, say, short_path
 from roco_search.cli.progress import ProgressBar
-from roco_search.cli.render.tables import Unbroken
+from roco_search.cli.tables import Unbroken
 from roco_search.cli.waiting import Waiting
 from roco_search.system.text import size
 

@@ -9,7 +9,7 @@ from roco_search.cli.output import path_cell, print_facts, print_json, print_lin
 from roco_search.system.text import size
 
 if TYPE_CHECKING:
-    from roco_search.cli.render.tables import Cell
+    from roco_search.cli.tables import Cell
     from roco_search.library import LibraryStatus
 
 

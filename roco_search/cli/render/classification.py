@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from roco_search.classify import Classifier, LabelScore, Picture, Prediction, Unreadable
-    from roco_search.cli.render.tables import Cell
+    from roco_search.cli.tables import Cell
     from roco_search.evaluation import Metric
     from roco_search.statistics.zero_shot import ZeroShot
 

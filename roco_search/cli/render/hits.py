@@ -10,7 +10,7 @@ from roco_search.cli.output import path_cell, print_csv, print_json, print_jsonl
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from roco_search.cli.render.tables import Cell
+    from roco_search.cli.tables import Cell
     from roco_search.search import Hit
 
 

@@ -22,8 +22,9 @@ from roco_search.library.faults import no_image_yet
 from roco_search.library.ingest.pipeline import BATCH_SIZE, FinishedFile, embed_files
 from roco_search.library.ingest.plan import Candidate
 from roco_search.library.ingest.writing import Writer
-from roco_search.library.reports import ReembedReport, Skipped
+from roco_search.library.reports import ReembedReport
 from roco_search.library.truth.embeddings import EmbeddingSet
+from roco_search.library.truth.files import Skipped
 from roco_search.library.truth.store import Store
 from roco_search.models.encoder import announce_images
 from roco_search.system.progress import Pace, Progress, following

@@ -13,9 +13,9 @@ from roco_search.library.ingest.pipeline import BATCH_SIZE, FinishedFile, embed_
 from roco_search.library.ingest.plan import Candidate, Plan, Roots, make_plan, real_roots
 from roco_search.library.ingest.reembedding import ReembedRun
 from roco_search.library.ingest.writing import Writer
-from roco_search.library.reports import IndexReport, Skipped
+from roco_search.library.reports import IndexReport
 from roco_search.library.truth.embeddings import EmbeddingSet
-from roco_search.library.truth.files import KnownFile
+from roco_search.library.truth.files import KnownFile, Skipped
 from roco_search.library.truth.store import Store
 from roco_search.models.encoder import announce_images
 from roco_search.system.progress import Pace, Progress, following

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from roco_search.models.compiling.cache import cache_directory
+from roco_search.models.cache import cache_directory
 from roco_search.models.compiling.session import onnxruntime_module, options, session
 from roco_search.system.files import sha256
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 
-from roco_search.cli.render.terminal import cells, fold, link, shorten, wrap
+from roco_search.cli.terminal import cells, fold, link, shorten, wrap
 
 GAP = 2  # Blanks between two columns.
 INDENT = 4  # Blanks in front of what is printed below a row.

@@ -8,8 +8,8 @@ import string
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from roco_search.cli.render.tables import GAP, PathCell, Unbroken, draw_facts, draw_table
-from roco_search.cli.render.terminal import cells, fold, link, shorten, wrap
+from roco_search.cli.tables import GAP, PathCell, Unbroken, draw_facts, draw_table
+from roco_search.cli.terminal import cells, fold, link, shorten, wrap
 
 patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # the machine may be busy
 LETTERS = string.ascii_letters + string.digits + "äß胸部é"
