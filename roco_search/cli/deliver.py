@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from roco_search.errors import InputError
+from roco_search.errors import ImageError, InputError
+from roco_search.imaging.archives import Member, locate
 from roco_search.system.files import FULL, storage_full, write_errors
 
 if TYPE_CHECKING:
@@ -39,17 +40,20 @@ def copy_files(hits: Sequence[Hit], folder: Path) -> int:
     with write_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
     for source, target in targets.items():
-        _copy(Path(source), target)
+        _copy(locate(source), target)
     return len(targets)
 
 
-def _copy(source: Path, target: Path) -> None:
+def _copy(source: Path | Member, target: Path) -> None:
     made = False
     try:
         with source.open("rb") as file, target.open("xb") as copy:  # not replaced: it must not exist
             made = True
             shutil.copyfileobj(file, copy)
-        shutil.copystat(source, target)
+        if isinstance(source, Path):
+            shutil.copystat(source, target)
+    except ImageError as error:
+        raise InputError(f"{source} cannot be copied: {error}.") from None
     except OSError as error:
         if made:
             target.unlink(missing_ok=True)
@@ -68,6 +72,8 @@ def open_file(path: str) -> None:
     InputError
         If there is no program that opens files, or it reports that it could not.
     """
+    if isinstance(locate(path), Member):
+        raise InputError(f"{path} is in an archive, which no viewer looks into; copy it out with --copy-to FOLDER.")
     opener = shutil.which("open" if sys.platform == "darwin" else "xdg-open")
     if opener is None:
         raise InputError(f"This machine has no program that opens files (xdg-open); open {path} yourself.")

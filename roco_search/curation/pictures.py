@@ -7,7 +7,6 @@ import hashlib
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +14,7 @@ import numpy.typing as npt
 from roco_search.errors import ImageError
 from roco_search.imaging import open_image
 from roco_search.imaging.ahead import read_ahead
+from roco_search.imaging.archives import locate
 from roco_search.library import Skipped
 from roco_search.library.truth.frames import Columns, ListedFile
 from roco_search.system.process import cores
@@ -97,7 +97,7 @@ def _read(job: Job) -> Iterator[tuple[Small, str | None]]:
     small: Small = []
     reason = None
     try:
-        found = Path(file.path).stat()
+        found = locate(file.path).stat()
         if (found.st_size, found.st_mtime_ns) == (file.size, file.mtime_ns):
             for frame in open_image(file.path, frames=tuple(numbers)):
                 hashed = hashlib.blake2b(repr(frame.pixels.shape).encode() + frame.pixels.tobytes(), digest_size=16)

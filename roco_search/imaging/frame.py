@@ -38,6 +38,18 @@ FrameChoice = Literal["middle", "all"] | int
 FrameNumbers = tuple[int, ...]
 """Exactly these frames, by their numbers from 0."""
 
+
+@dataclass(frozen=True, slots=True)
+class Slices:
+    """Which slices of a volume stand for it: `count` of each plane, evenly spaced.
+
+    Without `planes` ("AXIAL", "CORONAL", "SAGITTAL"), those of the plane with the best resolution.
+    """
+
+    count: int = 9
+    planes: tuple[str, ...] = ()
+
+
 MAX_PIXELS = 178_956_970
 """Pixels of one frame above which a file is refused before it is decoded.
 
@@ -45,7 +57,7 @@ Twice Pillow's own warning limit, where Pillow itself begins to refuse. The larg
 whole-slide overviews stay far below; anything larger is a damaged header or a decompression bomb.
 """
 
-MAX_BYTES = 880 * 10**6
+MAX_BYTES = 860 * 10**6
 """Bytes of memory that one picture may take above which a file is refused before it is decoded.
 
 With what Python and its libraries hold, a picture stays below 1 GB. Grey values are rendered a stretch at a time, so

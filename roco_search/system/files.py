@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO, Literal, Protocol
 
 from roco_search.errors import Busy, InputError, StorageFull
 from roco_search.system.process import is_alive
@@ -247,11 +248,18 @@ def _holder(descriptor: int) -> str:
     return "another process"
 
 
-def sha256(path: Path, offset: int = 0) -> str:
+class Readable(Protocol):
+    """Something that opens as a file of bytes; a `pathlib.Path` is one."""
+
+    def open(self, mode: Literal["rb"], /) -> BinaryIO:
+        """Open it at its beginning."""
+
+
+def sha256(path: Readable, offset: int = 0) -> str:
     """Return the SHA-256 of a file from `offset` to its end, in hexadecimal."""
     with path.open("rb") as file:
         file.seek(offset)
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
 
 
 def check_space(place: Path, needed: int, remedy: str = "free some space, or name another place") -> None:

@@ -104,7 +104,7 @@ class Run:
     settings, output
         How to train, and the folder for the model, the log and the checkpoints.
     report
-        Is notified of the state.
+        Receives the progress and notes of the run.
     group
         The processes that train together.
     weights

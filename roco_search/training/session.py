@@ -123,7 +123,7 @@ class Session:
     settings, device
         How and where to train.
     report
-        Is notified of the progress.
+        Receives the progress and notes of the run.
     """
 
     def __init__(
@@ -160,7 +160,7 @@ class Session:
             if start is not None:
                 run.resume(checkpoint.load(start))
                 if run.group.is_main:
-                    self._report.note(f"Resuming from step {run.state.step:,}.")
+                    self._report.note(f"Continuing from step {run.state.step:,}.")
             result = run.train()
             return result if run.group.is_main else None
 
@@ -210,7 +210,9 @@ def choose_start(output: Path, resume: bool) -> Path | None:
     if resume:
         return checkpoint.latest(output)
     if checkpoint.latest(output):
-        raise InputError(f"{output} holds a run already; resume it with `resume=True`, or choose another `output`.")
+        raise InputError(
+            f"{output} already contains a run; continue it with `resume=True`, or choose another `output`."
+        )
     if output.exists() and any(output.iterdir()):
         raise InputError(f"{output} is not empty, and nothing in it is overwritten; choose another `output`.")
     return None

@@ -97,7 +97,7 @@ def train(base: Path, data: TrainingData, settings: Mapping[str, Any], output: P
     if last := checkpoint.latest(output):
         run.resume(checkpoint.load(last))
     if run.train().ending == "interrupted":
-        raise SystemExit("interrupted; the same command goes on")
+        raise SystemExit("interrupted; run the same command again to continue")
     with run.average.applied():
         save_model(run.model, base, end)
     return end

@@ -28,7 +28,7 @@ class Command(NamedTuple):
 
 
 COMMANDS: dict[str, Command] = {
-    "index": Command("index", "index", "Read folders of images (DICOM, PNG, JPEG, TIFF, WebP, BMP) into the library."),
+    "index": Command("index", "index", "Read folders of images, volumes and archives of them into the library."),
     "query": Command(
         "query",
         "query",

@@ -29,6 +29,7 @@ from roco_search.system import process
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from roco_search.imaging import Slices
     from roco_search.library import EmbeddingSet
     from roco_search.library.reports import IndexReport, ReembedReport
     from roco_search.library.truth.files import Skipped
@@ -62,6 +63,20 @@ def index(
             show_default=False,
         ),
     ] = None,
+    slices: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", min=1, help="How many slices of a volume, evenly spaced in each plane (9).", show_default=False
+        ),
+    ] = None,
+    planes: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PLANES",
+            help="Planes of a volume: axial,coronal,sagittal; without it the one with the best resolution.",
+            show_default=False,
+        ),
+    ] = None,
     reembed: Annotated[
         bool,
         typer.Option("--reembed", help="Embed the whole library again with --model; queries keep working meanwhile."),
@@ -92,7 +107,10 @@ def index(
     json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Read folders of images (DICOM, PNG, JPEG, TIFF, WebP, BMP) into the library.
+    """Read folders of images, volumes and archives of them into the library.
+
+    Images are DICOM, PNG, JPEG, TIFF, WebP, BMP, AVIF and HEIC; volumes are NIfTI, Analyze, NRRD and MetaImage.
+    Archives (zip, tar) are read in place, without being unpacked.
 
     The second time, only what is new or changed is read. Images stay where they are, and nothing about patients is
     kept. The exit code is 3 when some images could not be read.
@@ -102,7 +120,7 @@ def index(
     checked = checked_device(device)
     one_of("--engine", engine, get_args(Engine))
     one_of("--precision", precision or "exact", ("exact", "fast"))
-    choice = frame_choice(frames)
+    choice, sliced = frame_choice(frames), slice_choice(slices, planes)
     with Waiting("Loading the model", quiet=quiet) as waiting:
         from roco_search.library import Library, default_library_path
         from roco_search.models import load_encoder
@@ -125,6 +143,7 @@ def index(
                 encoder,
                 reembed=reembed,
                 frames=choice,
+                slices=sliced,
                 prune_missing=prune_missing,
                 retry_failed=retry_failed,
                 progress=progress,
@@ -167,6 +186,17 @@ def unfinished(report: IndexReport, again: ReembedReport, json: bool) -> NoRetur
         print_json(again)
     print_skipped("not readable now", again.unavailable, json)
     raise RocoError(" ".join(report.warnings))
+
+
+def slice_choice(count: int | None, planes: str | None) -> Slices | None:
+    """Read ``--slices`` and ``--planes``."""
+    from roco_search.imaging import Slices
+    from roco_search.imaging.volumes import parse_planes
+
+    if count is None and planes is None:
+        return None
+    usual = Slices()
+    return Slices(count or usual.count, parse_planes(planes) if planes else usual.planes)
 
 
 def show(report: IndexReport) -> None:

@@ -151,7 +151,7 @@ def train(
 
 
 def show_plan(plan: TrainingPlan, json: bool) -> None:
-    """Print what a run would cost."""
+    """Print how much memory and time a run would take."""
     if json:
         print_json(plan)
         return
@@ -170,7 +170,7 @@ def show_plan(plan: TrainingPlan, json: bool) -> None:
 
 
 def show_outcome(outcome: RunResult, settings: Settings, output: Path, address: str | None) -> None:
-    """Say what came out and what can be done with it."""
+    """Print the outcome and the next commands."""
     if outcome.ending == "interrupted":
         say(f"Stopped after step {outcome.step:,}; the same command with --resume auto continues.")
         return

@@ -69,7 +69,9 @@ def body_part(hit: Hit) -> str:
 
 
 def frame(hit: Hit) -> str:
-    """Return which frame of how many, counted from 1; nothing for a file with one."""
+    """Return which slice of a volume, or which frame of how many, counted from 1; nothing for a file with one."""
+    if hit.slice is not None and hit.view is not None:
+        return f"{hit.view.lower()} {hit.slice}"
     return f"{hit.frame + 1}/{hit.frames}" if hit.frames > 1 else ""
 
 

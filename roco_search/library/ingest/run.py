@@ -7,7 +7,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 from roco_search.errors import InputError
-from roco_search.imaging.frame import FrameChoice
+from roco_search.imaging.frame import FrameChoice, Slices
 from roco_search.imaging.walk import Walk, is_below
 from roco_search.library.ingest.pipeline import BATCH_SIZE, FinishedFile, embed_files
 from roco_search.library.ingest.plan import Candidate, Plan, Roots, make_plan, real_roots
@@ -44,6 +44,7 @@ class IndexRun:
         retry_failed: bool,
         *,
         reembed: bool = False,
+        slices: Slices | None = None,
     ) -> IndexReport:
         """Bring the library up to date with `paths`, embedded anew if so wanted; see `Library.index`."""
         started = time.monotonic()
@@ -55,7 +56,7 @@ class IndexRun:
         if active is not None:
             active.check_model(self.encoder)
             active.check_arithmetic(self.encoder)
-        roots = Roots(self.store, given, frames)
+        roots = Roots(self.store, given, frames, slices)
         self._refuse_unknown(given, roots)
         walk = Walk()
         for root in roots.affected():
@@ -188,5 +189,6 @@ _MIXED = (
 def no_images(roots: list[str]) -> InputError:
     """Return the refusal for folders in which there is nothing to index."""
     return InputError(
-        f"There are no images in {', '.join(roots)}; roco reads PNG, JPEG, TIFF, WebP, BMP and DICOM. Check the path."
+        f"There are no images in {', '.join(roots)}; roco reads PNG, JPEG, TIFF, WebP, BMP, DICOM, NIfTI, NRRD and "
+        "MetaImage. Check the path."
     )

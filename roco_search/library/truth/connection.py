@@ -196,8 +196,10 @@ def at_or_below(folder: str, *, links: bool = False) -> tuple[str, list[bytes]]:
     is for statements on the table of files.
     """
     base = raw(folder).rstrip(b"/")
-    condition = "path = CAST(? AS TEXT) OR path >= CAST(? AS TEXT) AND path < CAST(? AS TEXT)"
-    parameters = [raw(folder), base + b"/", base + b"0"]  # "0" follows "/" in ASCII.
+    between = "path >= CAST(? AS TEXT) AND path < CAST(? AS TEXT)"
+    condition = f"path = CAST(? AS TEXT) OR {between} OR {between}"
+    # "0" follows "/" in ASCII; members of an archive are behind "!/".
+    parameters = [raw(folder), base + b"/", base + b"0", base + b"!/", base + b"!0"]
     if links:
         condition += " OR files.root_id = (SELECT id FROM roots WHERE roots.path = CAST(? AS TEXT))"
         parameters.append(raw(folder))

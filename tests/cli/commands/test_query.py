@@ -33,7 +33,7 @@ from tests.library.toy import draw_pages
 
 KEYS = [
     "rank", "score", "path", "frame", "frames", "modality", "body_part", "view", "series", "rows", "columns",
-    "study", "modality_guessed", "body_part_guessed", "more", "folded",
+    "study", "modality_guessed", "body_part_guessed", "more", "folded", "slice",
 ]  # fmt: skip
 Query = Callable[..., Result]
 
