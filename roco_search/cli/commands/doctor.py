@@ -60,7 +60,7 @@ def doctor(
     Example: `roco doctor`
     """
     with Waiting("Looking at what is installed") as waiting:
-        from roco_search.imaging.dicom.codecs import decoder_table
+        from roco_search.imaging.dicom.decoding.codecs import decoder_table
         from roco_search.library import default_library_path
         from roco_search.models.catalogue.registry import default
 
