@@ -1,9 +1,9 @@
 """Codecs that run in processes of their own, each picture with a limit of time and memory: JPEG-LS, HTJ2K and JPEG XL.
 
 CharLS and OpenJPH each met a damaged codestream on which they ran for more than 25 seconds, and nothing ends a thread
-that is in native code; libjxl may be made to draw for as long as the codestream asks for. In a worker they can be ended,
-and one that dies takes its picture along and nothing else. All other codecs ended and answered in every mutated input of
-``scripts/fuzz``, so that they run in this process, where they release Python's lock.
+that is in native code; libjxl may be made to draw for as long as the codestream asks for. In a worker they can be
+ended, and one that dies takes its picture along and nothing else. All other codecs ended and answered in every mutated
+input of ``scripts/fuzz``, so that they run in this process, where they release Python's lock.
 
 Workers start when they are first needed, wait for the next picture, and end with this process, however it ends: their
 input closes. What they are given is a codestream and the name of its codec, nothing else of the file.
