@@ -163,7 +163,7 @@ def refuse_other(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]
         names = ", ".join(f"{_named(name)} was {before.get(name, there.get(name))}" for name in changed)
         raise TrainingError(f"The checkpoint belongs to a run in which {names}; set that, or choose another `output`.")
     other = [name for key, name in _INCIDENTAL.items() if there.get(key) != here[key]]
-    return [f"Note: {', '.join(other)} changed, so the result will not be the same bit for bit."] if other else []
+    return [f"Note: {', '.join(other)} changed, so the result will not be bit-identical."] if other else []
 
 
 def _named(name: str) -> str:

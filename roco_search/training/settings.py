@@ -45,7 +45,7 @@ class Settings:
     warmup
         The number of steps to the full learning rate; 0 is a tenth of the run, at most 500.
     clip_norm
-        The maximum norm of the gradient; a longer one is scaled down.
+        The largest gradient norm that is not clipped.
     logit_scale
         Whether the temperature learns; it never exceeds ln 100 (Radford et al. 2021, section 2.5).
     epochs, max_steps

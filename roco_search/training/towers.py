@@ -51,7 +51,7 @@ def parse_tower(text: str) -> TowerSpec:
         if amount > 0 and not (percent and (amount > 100 or kind == "lora")):
             return TowerSpec(kind, amount / 100 if percent else amount, percent)  # type: ignore[arg-type]
     raise TrainingError(
-        f"{text!r} does not state what learns; write all, last:4, last:30%, projection, locked or lora:8."
+        f"{text!r} does not name what to train; write all, last:4, last:30%, projection, locked or lora:8."
     )
 
 

@@ -95,7 +95,7 @@ def measure_one(folder: Path, model: str, batch_size: int) -> dict[str, Any]:
 
 
 class Nobody:
-    """A report that goes nowhere."""
+    """Reports nothing."""
 
     def __getattr__(self, name: str) -> Any:
         return lambda *_, **__: None

@@ -39,8 +39,8 @@ from roco_search.system.progress import Silent
 from roco_search.training import checkpoint
 from roco_search.training.outcome.output import save_model
 from roco_search.training.run import Run
+from roco_search.training.selection import ValidationResult
 from roco_search.training.settings import Settings
-from roco_search.training.validation import ValidationResult
 
 COMMON: Mapping[str, Any] = {
     "batch_size": 128,
@@ -97,7 +97,7 @@ def train(base: Path, data: TrainingData, settings: Mapping[str, Any], output: P
     if last := checkpoint.latest(output):
         run.resume(checkpoint.load(last))
     if run.train().ending == "interrupted":
-        raise SystemExit("interrupted; the same command goes on")
+        raise SystemExit("interrupted; run the same command again to continue")
     with run.average.applied():
         save_model(run.model, base, end)
     return end

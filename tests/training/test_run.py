@@ -22,8 +22,8 @@ from roco_search.models.checkpoint import Checkpoint
 from roco_search.models.torch_encoder import TorchEncoder
 from roco_search.training import checkpoint
 from roco_search.training.run import Run, RunResult, learning_rate_factor
+from roco_search.training.selection import ValidationResult
 from roco_search.training.settings import Settings
-from roco_search.training.validation import ValidationResult
 from tests.disk import files_up_to
 from tests.meter import Meter
 from tests.models.checkpoints import FAMILIES
@@ -267,7 +267,7 @@ def test_another_number_of_threads_is_said(data: TrainingData, tmp_path: Path) -
         resumed(data, tmp_path, "run", settings=replace(SETTINGS, max_steps=2), report=report)
     finally:
         torch.set_num_threads(threads)
-    assert report.notes == ["Note: the number of threads changed, so the result will not be the same bit for bit."]
+    assert report.notes == ["Note: the number of threads changed, so the result will not be bit-identical."]
 
 
 def test_adapters_are_merged_into_what_is_saved(data: TrainingData, tmp_path: Path) -> None:
@@ -329,7 +329,7 @@ def test_a_fresh_folder_is_asked_for(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is not empty"):
         choose_start(tmp_path, resume=False)
     path = checkpoint.save(tmp_path / "run", 3, {})
-    with pytest.raises(InputError, match="resume it with `resume=True`"):
+    with pytest.raises(InputError, match="continue it with `resume=True`"):
         choose_start(tmp_path / "run", resume=False)
     assert choose_start(tmp_path / "run", resume=True) == path
     with pytest.raises(InputError, match="is a file"):

@@ -107,7 +107,7 @@ def test_more_blocks_than_there_are(model: nn.Module) -> None:
 
 @pytest.mark.parametrize("word", ["", "last", "last:0", "last:101%", "lora:4%", "some", "last:-1"])
 def test_a_word_of_another_form_is_refused(word: str) -> None:
-    with pytest.raises(TrainingError, match="does not state what learns"):
+    with pytest.raises(TrainingError, match="does not name what to train"):
         parse_tower(word)
 
 

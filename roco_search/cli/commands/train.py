@@ -20,14 +20,14 @@ from roco_search.cli.options import (
 )
 from roco_search.cli.output import print_json, print_line, print_rows, say, short_path
 from roco_search.cli.render.training import TrainingProgress
-from roco_search.cli.waiting import Waiting
+from roco_search.cli.terminal import Waiting
 from roco_search.system import process
 from roco_search.system.text import duration, size
 from roco_search.training.settings import Settings, with_preset
 
 if TYPE_CHECKING:
-    from roco_search.training.plan import TrainingPlan
     from roco_search.training.run import RunResult
+    from roco_search.training.session import TrainingPlan
 
 
 OPTIONS = {
@@ -151,7 +151,7 @@ def train(
 
 
 def show_plan(plan: TrainingPlan, json: bool) -> None:
-    """Print what a run would cost."""
+    """Print how much memory and time a run would take."""
     if json:
         print_json(plan)
         return
@@ -170,7 +170,7 @@ def show_plan(plan: TrainingPlan, json: bool) -> None:
 
 
 def show_outcome(outcome: RunResult, settings: Settings, output: Path, address: str | None) -> None:
-    """Say what came out and what can be done with it."""
+    """Print the outcome and the next commands."""
     if outcome.ending == "interrupted":
         say(f"Stopped after step {outcome.step:,}; the same command with --resume auto continues.")
         return
