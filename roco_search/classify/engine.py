@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from roco_search.classify.guesses import Guessable, Guesses
 from roco_search.classify.labels import Label, Mode, check_labels
-from roco_search.classify.prompts import OWN, Prompts, check_templates, depends_on_image, fitting, prompts_for
+from roco_search.classify.prompt_choice import OWN, Prompts, check_templates, depends_on_image, fitting, prompts_for
 from roco_search.errors import InputError
 from roco_search.imaging import Tags
 from roco_search.models.encoder import Encoder

@@ -11,7 +11,7 @@ from typing import Any
 from roco_search.classify.engine import Classifier
 from roco_search.classify.guesses import ATTRIBUTES, guessable
 from roco_search.errors import InputError
-from roco_search.statistics.zero_shot import ZeroShot
+from roco_search.statistics.classification import ZeroShot
 from roco_search.system.files import write_errors, write_file
 from roco_search.vocabulary import prompt_sets
 

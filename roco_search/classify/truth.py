@@ -21,7 +21,7 @@ from roco_search.classify.engine import Classifier, Prediction
 from roco_search.classify.labels import Label, Mode, fold
 from roco_search.datasets.tables import read_table
 from roco_search.errors import InputError
-from roco_search.statistics.zero_shot import ZeroShot, evaluate_exclusive, evaluate_multi_label
+from roco_search.statistics.classification import ZeroShot, evaluate_exclusive, evaluate_multi_label
 
 PATH_COLUMNS = ("path", "file_name")
 LABEL_COLUMNS = ("label", "labels")

@@ -15,7 +15,7 @@ from roco_search.evaluation.embed import Embedded, Embeddings
 from roco_search.models.encoder import Encoder
 from roco_search.statistics.auc import Floats
 from roco_search.statistics.bootstrap import Metric
-from roco_search.statistics.zero_shot import ZeroShot, compare_exclusive, evaluate_exclusive
+from roco_search.statistics.classification import ZeroShot, compare_exclusive, evaluate_exclusive
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -16,8 +16,8 @@ from roco_search.evaluation.protocols import ROCO_TEST, ROCO_V1, SHUFFLE_SEED, S
 from roco_search.evaluation.retrieval import RetrievalResult
 from roco_search.evaluation.run import Evaluation
 from roco_search.statistics.bootstrap import RESAMPLES, Metric
+from roco_search.statistics.classification import ZeroShot
 from roco_search.statistics.ranks import Direction, Matching
-from roco_search.statistics.zero_shot import ZeroShot
 
 _PREFIX: Mapping[Direction, str] = {"image-to-text": "text_retrieval", "text-to-image": "image_retrieval"}
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from roco_search.errors import InputError
 from roco_search.web import markup
-from roco_search.web.desk import Desk
+from roco_search.web.backend import Desk
 from roco_search.web.http.gate import Gate, Rules, is_loopback, own_names
 
 if TYPE_CHECKING:

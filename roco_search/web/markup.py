@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from roco_search.classify import Prediction
     from roco_search.library import LibraryStatus, Skipped
     from roco_search.search import Hit
-    from roco_search.web.desk import Desk, Found
+    from roco_search.web.backend import Desk, Found
 
 MOST_ROWS = 500  # of a table of files; `roco status` names all of them
 SCRIPTS = ("gallery.js", "viewer.js", "map.js")

@@ -16,7 +16,7 @@ from roco_search.library.faults import no_image_yet
 from roco_search.models import Device, load_encoder
 from roco_search.system.files import temporary_folder
 from roco_search.web.app import PORT, check_gradio, safe_address, serve, warm_up
-from roco_search.web.desk import Desk
+from roco_search.web.backend import Desk
 
 
 def run_demo(

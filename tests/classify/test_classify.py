@@ -16,7 +16,7 @@ from PIL import Image
 from roco_search.classify import Classifier, Label, Picture, Unreadable, classify, classify_files, meaning, split_labels
 from roco_search.classify.heat import draw as draw_heat
 from roco_search.classify.heat import heat_maps, write
-from roco_search.classify.prompts import fitting, prompts_for
+from roco_search.classify.prompt_choice import fitting, prompts_for
 from roco_search.errors import InputError
 from roco_search.imaging import Tags, open_image
 from roco_search.vocabulary import prompt_sets, words

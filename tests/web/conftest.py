@@ -20,7 +20,7 @@ from PIL import Image
 
 from roco_search.library import Library
 from roco_search.models import load_encoder
-from roco_search.web.desk import Desk
+from roco_search.web.backend import Desk
 from tests.imaging.drawing import shipped
 
 collect_ignore_glob = [] if find_spec("gradio") else ["test_*.py"]

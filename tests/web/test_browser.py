@@ -17,7 +17,7 @@ import pytest
 from roco_search.classify.guesses import Guesses
 from roco_search.library import Library
 from roco_search.models import load_encoder
-from roco_search.web.desk import Desk, Neighbours
+from roco_search.web.backend import Desk, Neighbours
 from tests.imaging.drawing import SHARED
 from tests.web.conftest import Site, serve
 from tests.web.page import Page, wait

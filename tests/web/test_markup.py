@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 from roco_search.classify import LabelScore, Prediction
 from roco_search.library import Skipped
 from roco_search.web import markup
-from roco_search.web.desk import Conditions, Desk, Query
+from roco_search.web.backend import Conditions, Desk, Query
 from tests.web.conftest import HARM
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from roco_search.classify import Classifier, LabelScore, Picture, Prediction, Unreadable
     from roco_search.cli.tables import Cell
     from roco_search.evaluation import Metric
-    from roco_search.statistics.zero_shot import ZeroShot
+    from roco_search.statistics.classification import ZeroShot
 
 Format = Literal["table", "json", "jsonl", "csv"]
 SHOWN = 5  # exclusive labels of an image in the table; the other formats have all of them

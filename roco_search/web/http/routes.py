@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
     from roco_search.library import StoredFrame
-    from roco_search.web.desk import Desk, Neighbours
+    from roco_search.web.backend import Desk, Neighbours
 
 ASSETS = Path(__file__).parents[1] / "assets"
 KINDS = {

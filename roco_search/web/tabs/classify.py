@@ -12,7 +12,7 @@ import numpy as np
 from roco_search.classify import Classifier, Mode, Prediction, split_labels
 from roco_search.errors import InputError
 from roco_search.web import markup
-from roco_search.web.desk import Desk
+from roco_search.web.backend import Desk
 from roco_search.web.http.uploads import UploadedImage, read_upload
 from roco_search.web.tabs import Changes, html, report_errors
 

@@ -11,7 +11,7 @@ from roco_search.embedding_map import available_methods
 from roco_search.embedding_map.drawing import TITLES
 from roco_search.figures import PALETTE, style, svg
 from roco_search.web import markup
-from roco_search.web.desk import Desk
+from roco_search.web.backend import Desk
 from roco_search.web.tabs import Changes, html, report_errors
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import gradio as gr
 
 from roco_search.errors import InputError
 from roco_search.web import markup
-from roco_search.web.desk import Conditions, Desk, Found, Query, Upload
+from roco_search.web.backend import Conditions, Desk, Found, Query, Upload
 from roco_search.web.http.uploads import read_upload
 from roco_search.web.tabs import Changes, html, report_errors
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from roco_search.errors import InputError
-from roco_search.web.desk import Desk
+from roco_search.web.backend import Desk
 from roco_search.web.http.gate import Rate, is_loopback
 from roco_search.web.http.uploads import read_upload
 from tests.web.conftest import Site, serve

@@ -16,7 +16,7 @@ from PIL import Image
 from roco_search.imaging import Window, open_image
 from roco_search.library import Library
 from roco_search.models import load_encoder
-from roco_search.web.desk import Desk
+from roco_search.web.backend import Desk
 from roco_search.web.http.pictures import PictureCache
 from tests.web.conftest import Site, serve
 

@@ -10,7 +10,7 @@ import pytest
 from roco_search.library import Library
 from roco_search.models import load_encoder
 from roco_search.search import Filters, search
-from roco_search.web.desk import PAGE, Conditions, Desk, Query, Upload
+from roco_search.web.backend import PAGE, Conditions, Desk, Query, Upload
 from roco_search.web.http.uploads import read_upload
 from tests.web.conftest import Site
 
