@@ -11,10 +11,10 @@ import numpy.typing as npt
 from roco_search.errors import UnreadableImage
 from roco_search.imaging import render
 from roco_search.imaging.dicom import display, palette
-from roco_search.imaging.dicom import overlays
 from roco_search.imaging.dicom.decoding.codecs import silence
 from roco_search.imaging.dicom.encapsulation import DAMAGED
 from roco_search.imaging.dicom.header import read_header, refuse_unless_picture
+from roco_search.imaging.dicom.overlays import draw_overlays, shutter
 from roco_search.imaging.dicom.pixels import FrameDecoder, Layout
 from roco_search.imaging.dicom.tags import Tags, read_tags
 from roco_search.imaging.dicom.values import items, text
@@ -157,13 +157,13 @@ def render_frame(stored: Stored, window: Window | None = None, at_least: int | N
     else:
         raise UnreadableImage("its colours do not fit its pixel data; export it again")
     aspect = display.pixel_aspect(dataset, index)
-    closed = overlays.shutter(dataset, index, picture.shape[:2], aspect)
+    closed = shutter(dataset, index, picture.shape[:2], aspect)
     if stored.words is not None or closed is not None:
         picture = np.require(picture, requirements=["W", "O"])
     if stored.words is not None:
         unused = set(range(8 * stored.words.dtype.itemsize))
         unused -= set(range(stored.layout.high_bit + 1 - stored.layout.bits_stored, stored.layout.high_bit + 1))
-        overlays.draw_overlays(picture, dataset, index, stored.words, unused)
+        draw_overlays(picture, dataset, index, stored.words, unused)
     if closed is not None:
         picture[closed] = 0
     return render.square_pixels(picture, aspect)
