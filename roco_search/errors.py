@@ -1,10 +1,10 @@
-"""Everything that roco itself refuses, as one tree.
+"""All errors that roco raises on purpose, as one tree.
 
     RocoError
     ├── InputError              an argument that cannot be used: a missing path, an empty folder
     ├── StorageFull             the disk is full, or a quota is reached
     ├── Busy                    another process holds what is needed: a library, a model, a socket
-    ├── HubError                the hub cannot be reached, or does not hand a model or a data set out
+    ├── HubError                the hub cannot be reached, or does not provide a model or a data set
     ├── ImageError              one file that does not become pictures
     │   ├── UnreadableImage         corrupt, truncated, too large, or its decoder is missing
     │   └── NotAnImage              a DICOM object that holds no picture (a report, a segmentation, …)
@@ -29,7 +29,7 @@ names a flag.
 
 
 class RocoError(Exception):
-    """Base of everything that roco refuses. ``str(error)`` is meant for a person and ends in the remedy."""
+    """Base of all errors that roco raises on purpose. ``str(error)`` is meant for the user and ends with the remedy."""
 
 
 class InputError(RocoError):
@@ -45,7 +45,7 @@ class Busy(RocoError):
 
 
 class HubError(RocoError):
-    """The hub cannot be reached, does not hand something out, or sent something else than it announced."""
+    """The hub cannot be reached, refuses a request, or sent something other than it announced."""
 
 
 class ImageError(RocoError):

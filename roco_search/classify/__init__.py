@@ -1,4 +1,4 @@
-"""Zero-shot classification: which of some labels an image deserves, by the model's own comparison with texts."""
+"""Zero-shot classification: which of the given labels fit an image, by the model's comparison with texts."""
 
 from __future__ import annotations
 

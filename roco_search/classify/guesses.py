@@ -1,4 +1,4 @@
-"""What the model supposes of images whose header says nothing: modality and body part, zero-shot.
+"""What the model guesses for images whose header says nothing: modality and body part, zero-shot.
 
 A guess is computed from embeddings when it is asked for, and never stored: what a library keeps is what headers say.
 The classes are those of ``vocabulary/classes``, which `roco eval` measures; `vocabulary/terms.yaml` says which DICOM

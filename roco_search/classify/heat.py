@@ -1,9 +1,9 @@
-"""Which part of an image carried a label: occlusion, with any encoder.
+"""Which part of an image supports a label: occlusion, with any encoder.
 
-A soft spot is moved over the image and what it covers is blurred away; where the label loses by that, the evidence
-was (occlusion sensitivity: Zeiler and Fergus 2014, section 4.2; blurring rather than painting grey, so that the
-covered image stays an image: Fong and Vedaldi 2017; averaging the losses under soft masks: RISE, Petsiuk et al.
-2018). It shows what the model looked at; it does not outline a finding.
+A soft spot is moved over the image, and what it covers is blurred; where that lowers the label's score, the evidence is
+found (occlusion sensitivity: Zeiler and Fergus 2014, section 4.2; blurring rather than painting grey, so that the
+covered image stays an image: Fong and Vedaldi 2017; averaging the losses under soft masks: RISE, Petsiuk et al. 2018).
+It shows what the model looked at; it does not outline a finding.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Which prompts stand for a label on which image."""
+"""Which prompts represent a label on which image."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ OWN = "own"
 
 @dataclass(frozen=True, slots=True)
 class Prompts:
-    """The texts that stand for a label, and those for its opposite."""
+    """The texts that represent a label, and those that represent its opposite."""
 
     positive: tuple[str, ...]
     negative: tuple[str, ...]
@@ -84,7 +84,7 @@ def _fill(templates: Sequence[str], text: str) -> tuple[str, ...]:
 
 
 def depends_on_image(labels: Sequence[Label], templates: Sequence[str], both_sides: bool) -> bool:
-    """Tell whether any prompt depends on the kind of image, so that the kind has to be known."""
+    """Whether any prompt depends on the kind of image, so that the kind has to be known."""
     return not templates and any(
         not (label.positive and (label.negative or not both_sides)) and meaning(label.name).kind != "subject"
         for label in labels

@@ -1,4 +1,4 @@
-"""Files and folders become pictures; what cannot be read is named with its reason and shifts nobody."""
+"""Files and folders become pictures; a file that cannot be read is reported with its reason and displaces no other."""
 
 from __future__ import annotations
 

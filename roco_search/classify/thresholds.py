@@ -1,4 +1,4 @@
-"""Thresholds of labels in a file that only fits the model, the mode, the labels and the prompts it was made with."""
+"""Thresholds of labels, in a file that applies only to the model, mode, labels and prompts it was made with."""
 
 from __future__ import annotations
 

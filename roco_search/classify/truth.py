@@ -32,7 +32,7 @@ _NAMED = 6  # other truths named in a message
 
 @dataclass(frozen=True, slots=True)
 class Annotation:
-    """What one line of the table says of one file."""
+    """What one line of the table says about one file."""
 
     line: int
     path: str
@@ -50,7 +50,7 @@ class Matched:
     other
         What else the table says of these images, and of how many: values that are none of the labels.
     left_out
-        Images of which the table says nothing that is among the labels.
+        Images for which the table has none of the labels.
     """
 
     values: dict[str, npt.NDArray[np.float64]] = field(default_factory=dict)
@@ -71,7 +71,7 @@ class Truth:
         "exclusive": one label for each image. "multi-label": several values in a cell, between ``;`` or ``|`` or as
         a JSON list, or one column of 0 and 1 for each label.
     column
-        Where the labels are; ``label`` or ``labels`` without.
+        Where the labels are; by default ``label`` or ``labels``.
 
     Raises
     ------
@@ -127,12 +127,12 @@ class Truth:
         folders
             To which the table's paths may be relative, besides its own folder and the current one.
         ignore_other
-            Leave out images whose truth is none of the labels, instead of refusing them.
+            Leave out images whose true label is not among the labels, instead of refusing them.
 
         Raises
         ------
         InputError
-            If the table says nothing of any image, or something that is none of the labels.
+            If the table covers none of the images, or gives a value that is not among the labels.
         """
         wanted = set(images)
         found: dict[str, Annotation] = {}
@@ -275,7 +275,7 @@ def measure(
     Parameters
     ----------
     classifier
-        That made the predictions.
+        The classifier that made the predictions.
     predictions
         Of one frame of each file; those of which the truth says nothing do not count.
     matched

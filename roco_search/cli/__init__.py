@@ -38,7 +38,7 @@ def _version(wanted: bool) -> None:
 
 def roco(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and leave.")
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
     """Find radiology images in words, on this computer, with no network."""
@@ -76,7 +76,7 @@ def main() -> None:
 
 
 def answer(arguments: list[str]) -> int:
-    """Run ``roco`` with arguments; return its exit code. What goes wrong ends in one sentence, never in a traceback."""
+    """Run ``roco`` with arguments; return its exit code. Every error ends in one sentence, never in a traceback."""
     try:
         return int(chosen(arguments)(arguments, prog_name="roco", standalone_mode=False) or 0)
     except SystemExit as stop:
@@ -97,7 +97,7 @@ def answer(arguments: list[str]) -> int:
         if os.environ.get("ROCO_DEBUG"):
             raise
         say_error(
-            f"roco met a {type(error).__name__} that it did not expect; nothing in the library is lost. "
+            f"roco met an unexpected {type(error).__name__}; nothing in the library is lost. "
             "Run 'roco doctor', or set ROCO_DEBUG=1 to see where it happened and report that."
         )
     return FAILED

@@ -55,7 +55,7 @@ def catalogue_models(incomplete: str) -> Offer:
 
 
 def _starting(incomplete: str, offers: Offer) -> Offer:
-    """Keep what begins with the letters typed so far, in either case, and write it in the case that was begun."""
+    """Keep the values that begin with what was typed, in either case, and write them in the case of what was typed."""
     typed = incomplete.lower()
     fitting = [(value, about) for value, about in offers if value.lower().startswith(typed)]
     return [(incomplete + value[len(incomplete) :], about) for value, about in fitting]

@@ -1,4 +1,4 @@
-"""What can be done with hits beside printing them: copy their files, open one."""
+"""What can be done with hits besides printing them: copy their files, open one."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from roco_search.errors import InputError
+from roco_search.errors import ImageError, InputError
+from roco_search.imaging.archives import Member, locate
 from roco_search.system.files import FULL, storage_full, write_errors
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
     from roco_search.search import Hit
 
-PATIENCE = 3.0  # Seconds after which an opener that still runs is taken for the viewer itself.
+PATIENCE = 3.0  # Seconds after which an opener that is still running is taken to be the viewer itself.
 
 
 def copy_files(hits: Sequence[Hit], folder: Path) -> int:
@@ -25,9 +26,9 @@ def copy_files(hits: Sequence[Hit], folder: Path) -> int:
     Raises
     ------
     InputError
-        If the folder holds a file of such a name already, or a file cannot be copied.
+        If the folder already contains a file of that name, or a file cannot be copied.
     StorageFull
-        If the disk of the folder is full. A file that could not be copied whole is not there.
+        If the disk of the folder is full. A file that could not be copied completely is removed.
     """
     digits = max((len(str(hit.rank)) for hit in hits), default=1)
     targets: dict[str, Path] = {}
@@ -35,28 +36,31 @@ def copy_files(hits: Sequence[Hit], folder: Path) -> int:
         targets.setdefault(hit.path, folder / f"{hit.rank:0{max(digits, 2)}}_{Path(hit.path).name}")
     for target in targets.values():
         if target.exists() or target.is_symlink():
-            raise InputError(f"{target} exists, and nothing is overwritten; give another folder.")
+            raise InputError(f"{target} exists, and nothing is overwritten; choose another folder.")
     with write_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
     for source, target in targets.items():
-        _copy(Path(source), target)
+        _copy(locate(source), target)
     return len(targets)
 
 
-def _copy(source: Path, target: Path) -> None:
+def _copy(source: Path | Member, target: Path) -> None:
     made = False
     try:
         with source.open("rb") as file, target.open("xb") as copy:  # not replaced: it must not exist
             made = True
             shutil.copyfileobj(file, copy)
-        shutil.copystat(source, target)
+        if isinstance(source, Path):
+            shutil.copystat(source, target)
+    except ImageError as error:
+        raise InputError(f"{source} cannot be copied: {error}.") from None
     except OSError as error:
         if made:
             target.unlink(missing_ok=True)
         if error.errno in FULL:
             raise storage_full(target.parent, f"{source} was not copied; those before it were.") from None
         raise InputError(
-            f"{source} cannot be copied to {target} ({error.strerror}); those before it are there."
+            f"{source} cannot be copied to {target} ({error.strerror}); the files before it were copied."
         ) from None
 
 
@@ -66,11 +70,13 @@ def open_file(path: str) -> None:
     Raises
     ------
     InputError
-        If there is no program that opens files, or it says that it could not.
+        If there is no program that opens files, or it reports that it could not.
     """
+    if isinstance(locate(path), Member):
+        raise InputError(f"{path} is in an archive, which no viewer looks into; copy it out with --copy-to FOLDER.")
     opener = shutil.which("open" if sys.platform == "darwin" else "xdg-open")
     if opener is None:
-        raise InputError(f"There is no program here that opens files (xdg-open); open {path} yourself.")
+        raise InputError(f"This machine has no program that opens files (xdg-open); open {path} yourself.")
     quiet = subprocess.DEVNULL
     started = subprocess.Popen([opener, path], stdin=quiet, stdout=quiet, stderr=quiet, start_new_session=True)
     try:

@@ -24,16 +24,16 @@ LibraryOption = Annotated[
         "--library",
         envvar="ROCO_LIBRARY",
         metavar="DIR",
-        help="The library's folder; without it, the one in your data directory.",
+        help="The library's folder [default: the one in your data directory].",
         show_default=False,
     ),
 ]
-DeviceOption = Annotated[str, typer.Option(metavar="auto|cpu|cuda|mps", help="Where the model runs.")]
+DeviceOption = Annotated[str, typer.Option(metavar="auto|cpu|cuda|mps", help="The device that the model runs on.")]
 ModelOption = Annotated[
     str | None,
     typer.Option(
         metavar="NAME|DIR",
-        help="The model; without it, the default one.",
+        help="The model [default: the one of 'roco model use'].",
         show_default=False,
         autocompletion=installed_models,
     ),
@@ -42,17 +42,17 @@ UnderOption = Annotated[
     Path | None, typer.Option(metavar="DIR", help="Only the images in this folder.", show_default=False)
 ]
 GuessOption = Annotated[
-    bool, typer.Option("--guess", help="Let the model say modality and body part where a header does not.")
+    bool, typer.Option("--guess", help="Let the model guess modality and body part where a header does not state them.")
 ]
 RedactPathsOption = Annotated[
     bool, typer.Option("--redact-paths", help="Leave out file names, which may name patients.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
-JsonlOption = Annotated[bool, typer.Option("--jsonl", help="Print JSON Lines: one object a line.")]
+JsonlOption = Annotated[bool, typer.Option("--jsonl", help="Print JSON Lines: one object per line.")]
 CsvOption = Annotated[bool, typer.Option("--csv", help="Print CSV with a header line.")]
-PathsOption = Annotated[bool, typer.Option("--paths", help="Print paths only, one a line.")]
-Print0Option = Annotated[bool, typer.Option("--print0", "-0", help="Print paths only, each ended by a NUL byte.")]
-QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar, no notes and no summary.")]
+PathsOption = Annotated[bool, typer.Option("--paths", help="Print paths only, one per line.")]
+Print0Option = Annotated[bool, typer.Option("--print0", "-0", help="Print paths only, each followed by a NUL byte.")]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print no progress bar, notes or summary.")]
 
 LOCAL = "local"
 """Marks an option that needs what only the asker's own process has: its standard input, viewer or terminal. A query
@@ -60,9 +60,9 @@ with such an option is never answered by `roco serve`."""
 
 
 def one_of(option: str, value: str, choices: tuple[str, ...]) -> None:
-    """Refuse a value that is none of the choices."""
+    """Refuse a value that is not one of the choices."""
     if value not in choices:
-        refuse(f"{option}: {value!r} is none of {', '.join(choices)}.")
+        refuse(f"{option}: {value!r} is not one of {', '.join(choices)}.")
 
 
 def checked_device(device: str) -> Device:
@@ -86,12 +86,12 @@ def one_format(**asked: bool) -> str:
     chosen = [name for name, wanted in asked.items() if wanted]
     if len(chosen) > 1:
         options = [f"--{name}" for name in chosen]
-        refuse(f"{' and '.join(options)} are different outputs; choose one of them.")
+        refuse(f"{' and '.join(options)} are different output formats; choose one of them.")
     return chosen[0] if chosen else "table"
 
 
 def in_panels(panels: Mapping[str, tuple[str, ...]]) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Divide the options of a command among titled panels of its help; those that are not named come last."""
+    """Divide the options of a command among titled panels of its help; those that are not listed come last."""
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         command.panels = {name: title for title, names in panels.items() for name in names}  # type: ignore[attr-defined]

@@ -12,14 +12,14 @@ from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from roco_search.cli.render.terminal import bold, shows_links, terminal_width, wrap
+from roco_search.cli.terminal import bold, shows_links, terminal_width, wrap
 from roco_search.cli.waiting import clear, give_way
 from roco_search.system.text import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from roco_search.cli.render.tables import Cell, PathCell
+    from roco_search.cli.tables import Cell, PathCell
 
 DONE, FAILED, USAGE, PARTIAL = 0, 1, 2, 3
 
@@ -139,7 +139,7 @@ def print_bytes(data: bytes) -> None:
 
 def print_rows(columns: Sequence[str], rows: Sequence[Sequence[Cell]], right: Sequence[str] = ()) -> None:
     """Print a table, fitted into a terminal; a pipe gets each row whole. ``right`` names number columns."""
-    from roco_search.cli.render.tables import draw_table
+    from roco_search.cli.tables import draw_table
 
     shown = [[_printable(cell) for cell in row] for row in rows]
     table = draw_table(columns, shown, right=right, width=terminal_width(), links=shows_links(sys.stdout))
@@ -148,7 +148,7 @@ def print_rows(columns: Sequence[str], rows: Sequence[Sequence[Cell]], right: Se
 
 def print_facts(facts: Sequence[tuple[str, Cell]]) -> None:
     """Print names in bold, each with its value beside it."""
-    from roco_search.cli.render.tables import draw_facts
+    from roco_search.cli.tables import draw_facts
 
     shown = [(name, _printable(value)) for name, value in facts]
     lines = draw_facts(shown, width=terminal_width(), links=shows_links(sys.stdout))
@@ -164,7 +164,7 @@ def print_line(text: str = "") -> None:
 
 def path_cell(path: str | Path, note: str = "") -> PathCell:
     """Return a path for a table, as it is seen from here."""
-    from roco_search.cli.render.tables import PathCell
+    from roco_search.cli.tables import PathCell
 
     return PathCell(short_path(path), os.fspath(path), note)
 
@@ -176,7 +176,7 @@ def _write(lines: Iterable[str]) -> None:
 
 
 def _printable(cell: Cell) -> Cell:
-    from roco_search.cli.render.tables import PathCell, Unbroken
+    from roco_search.cli.tables import PathCell, Unbroken
 
     if isinstance(cell, PathCell):
         return PathCell(printable(cell.shown), cell.path, printable(cell.note))
@@ -184,7 +184,7 @@ def _printable(cell: Cell) -> Cell:
 
 
 def short_path(path: str | Path) -> str:
-    """Return a path as seen from here when it lies below, else whole."""
+    """Return a path relative to the current folder if it is below that, else whole."""
     try:
         return os.fspath(Path(path).relative_to(Path.cwd()))
     except (ValueError, OSError):
@@ -196,4 +196,4 @@ def _plain(value: Any) -> Any:
         return asdict(value)
     if isinstance(value, Path):
         return os.fspath(value)
-    raise TypeError(f"{type(value).__name__} is not for JSON")
+    raise TypeError(f"{type(value).__name__} cannot be written as JSON")

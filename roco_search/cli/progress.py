@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Bar
     from rich.progress import ProgressColumn, TaskID
 
-_LINE_EVERY_S = 30.0  # where nobody watches a bar
-_SETTLED_S = 1.0  # before that a pace says little
+_LINE_EVERY_S = 30.0  # where no bar is shown
+_SETTLED_S = 1.0  # an earlier pace means little
 
 
 class ProgressBar:
@@ -24,7 +24,7 @@ class ProgressBar:
     Parameters
     ----------
     label
-        What is going on.
+        What the bar is about.
     quiet
         Whether nothing is to be shown.
     counts_bytes
@@ -32,7 +32,7 @@ class ProgressBar:
     figures
         The figures to show beside the bar, by the names that `advance` gets, such as ``images_per_second``.
     unit
-        What is counted; where it is given and there is no terminal, a line is printed every half minute.
+        What is counted; if it is given and there is no terminal, a line is printed every half minute.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class ProgressBar:
         return [TextColumn("{task.description}"), BarColumn(), *counted, *figures, TimeRemainingColumn()]
 
     def advance(self, count: int, **figures: float) -> None:
-        """Count `count` more as finished, and show the figures that were asked for."""
+        """Count `count` more as finished, and show the requested figures."""
         self._done += count
         now = time.monotonic()
         if self._bar is not None and self._task is not None:
@@ -96,7 +96,7 @@ class ProgressBar:
         return "  ".join(_shown(name, figures[name]) for name in self._figures if name in figures)
 
     def say(self, text: str) -> None:
-        """Print a message above the bar, or by itself where there is none; nothing when quiet."""
+        """Print a message above the bar, or by itself if there is no bar; nothing when quiet."""
         if self._quiet:
             return
         if self._bar is not None:
@@ -105,7 +105,7 @@ class ProgressBar:
             say(text)
 
     def stop(self) -> None:
-        """Take the bar away."""
+        """Remove the bar."""
         if self._bar is not None:
             self._bar.stop()
             self._bar = None

@@ -1,4 +1,4 @@
-"""Wrong usage: one way to refuse it, one look, and what people call things that roco calls otherwise."""
+"""Wrong usage: one way to refuse it, one look, and the other names that people use for roco's commands and options."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ OPTIONS_MEANT = {
 
 
 class Misuse(Exception):
-    """A command was called in a way that it refuses. The message is one sentence with the remedy."""
+    """A command was called in a way that it does not accept. The message is one sentence with the remedy."""
 
 
 def refuse(message: str) -> NoReturn:

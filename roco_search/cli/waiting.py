@@ -1,4 +1,4 @@
-"""A line on the terminal that says what a command is busy with, so that nothing is silent for long."""
+"""A line on the terminal that shows what a command is doing, so that nothing is silent for long."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ import sys
 import time
 from typing import TYPE_CHECKING, TextIO
 
-from roco_search.cli.render.terminal import terminal_width, wrap
+from roco_search.cli.terminal import terminal_width, wrap
 
 if TYPE_CHECKING:
     from types import TracebackType
 
-QUICK = 0.4  # Seconds; what takes no longer needs no line.
+QUICK = 0.4  # Seconds; work that takes no longer needs no line.
 
 
 class Waiting:
-    """A transient line on standard error, with the seconds that the work has taken; nothing where that is no terminal.
+    """A transient line on standard error, with the seconds that the work has taken; nothing if that is not a terminal.
 
-    It disappears when anything else is printed, and comes back after a while if the work goes on. A progress bar ends
+    It disappears when anything else is printed, and returns after a while if the work continues. A progress bar ends
     it.
     """
 
@@ -36,17 +36,17 @@ class Waiting:
         self.end()
 
     def now(self, text: str) -> None:
-        """Say that something else is being done."""
+        """Show that something else is being done."""
         if self._line is not None:
             self._line.say(text)
 
     def clear(self) -> None:
-        """Take the line away for now."""
+        """Hide the line for now."""
         if self._line is not None:
             self._line.clear()
 
     def end(self) -> None:
-        """Take the line away for good."""
+        """Remove the line for good."""
         if self._line is not None:
             self._line.end()
             self._line = None
@@ -54,7 +54,7 @@ class Waiting:
 
 
 class _Line:
-    """What is drawn, by a thread of its own: loading a model leaves no moment for it."""
+    """What is drawn, by a separate thread, because loading a model leaves no time for it."""
 
     def __init__(self, stream: TextIO, text: str) -> None:
         from threading import Event, Lock, Thread
@@ -104,7 +104,7 @@ _shown: list[Waiting] = []
 
 
 def clear() -> None:
-    """Take away the line that is shown, if there is one: something else is about to be printed."""
+    """Remove the line that is shown, if there is one: something else is about to be printed."""
     for waiting in _shown:
         waiting.clear()
 

@@ -1,4 +1,4 @@
-"""The three questions of a person who curates a data set: what is like this, what is there twice, what is odd here."""
+"""Three questions of those who curate a data set: what is like this, what occurs twice, what is odd in its folder."""
 
 from roco_search.curation.duplicates import Copy, Duplicates, Group, find_duplicates
 from roco_search.curation.outliers import Outlier, Outliers, find_outliers

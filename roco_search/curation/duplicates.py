@@ -1,9 +1,9 @@
-"""What a library holds twice: equal files, equal pixels in other files, and pictures that are nearly the same.
+"""What a library contains more than once: equal files, equal pixels in other files, and nearly equal pictures.
 
-An embedding alone does not tell a copy from a look-alike. On 838 public images of different examinations, 3,302 pairs
-have a cosine similarity above 0.98 under `roco-mini`, and three of them are the same picture. So the embedding only
-names the candidates, and the pictures themselves, rendered again, decide. Equal pixels embed equally, so that nothing
-is missed by looking at candidates alone.
+An embedding alone does not distinguish a copy from a look-alike. On 838 public images of different examinations, 3,302
+pairs have a cosine similarity above 0.98 under `roco-mini`, and three of them are the same picture. So the embedding
+only names the candidates, and the pictures themselves, rendered again, decide. Equal pixels embed equally, so that
+nothing is missed by looking at candidates alone.
 """
 
 import os
@@ -55,7 +55,7 @@ class Copy:
     frame, frames
         Which frame of how many, from 0; None where files with several frames are equal as a whole.
     relation
-        What it is to the first image of the group, the one that was indexed first.
+        Its relation to the first image of the group, the one that was indexed first.
     score
         Cosine similarity to the first.
     agreement
@@ -104,7 +104,8 @@ def find_duplicates(
     """Find images that the library holds more than once.
 
     Every image of a group is alike to its first, the one indexed first (a star, not a chain: in a chain each link can
-    be near while the ends are strangers). Equal files are told by their content hash, as of the last `roco index`.
+    be near while the ends are strangers). Equal files are recognised by their content hash, as of the last `roco
+    index`.
 
     Parameters
     ----------
@@ -163,7 +164,7 @@ def _equal_files(columns: Columns, rows: Numbers) -> dict[int, list[int]]:
 
 
 def _expected(columns: Columns, one: Numbers, other: Numbers, within_series: bool) -> npt.NDArray[np.bool_]:
-    """Tell of pairs of rows whether they are alike by nature: frames of a file, or other slices of a series."""
+    """Return, for pairs of rows, whether they are alike by nature: frames of a file, or other slices of a series."""
     if within_series:
         return np.zeros(len(one), bool)
     same_series = (columns.series[one] >= 0) & (columns.series[one] == columns.series[other])
@@ -176,7 +177,7 @@ def _expected(columns: Columns, one: Numbers, other: Numbers, within_series: boo
 def _has_partner(
     matrix: Vectors, columns: Columns, rows: Numbers, least: float, within_series: bool
 ) -> npt.NDArray[np.bool_]:
-    """Tell of each row whether any other is near enough, comparing all with all, a block at a time."""
+    """Return, for each row, whether any other is near enough, comparing all with all, one block at a time."""
     found = np.zeros(len(rows), bool)
     for start in range(0, len(rows), COLUMNS_AT_ONCE):
         block = matrix[rows[start : start + COLUMNS_AT_ONCE]]

@@ -1,4 +1,4 @@
-"""Hand the rows and vectors of a library to other tools: Parquet, NumPy, JSON Lines.
+"""Export the rows and vectors of a library to other tools: Parquet, NumPy, JSON Lines.
 
 Written a row at a time into a temporary file beside the target, which takes its place when it is whole.
 """
@@ -20,8 +20,8 @@ from roco_search.library.directory import real_path
 from roco_search.system.files import replacing, sync, write_errors
 
 Format = Literal["parquet", "npy", "jsonl"]
-Row = dict[str, Any]
-Rows = Iterator[tuple[Row, bytes]]
+Record = dict[str, Any]
+Rows = Iterator[tuple[Record, bytes]]
 
 EXTENSIONS: dict[str, Format] = {".parquet": "parquet", ".npy": "npy", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 ROWS_AT_ONCE = 4096  # Of a Parquet row group: 8 MiB of vectors with 512 dimensions.
@@ -77,7 +77,7 @@ def export(
     Raises
     ------
     InputError
-        If the target cannot be written, is there already, or belongs to the library; if nothing is to be exported.
+        If the target cannot be written, exists already, or belongs to the library; if there is nothing to export.
     LibraryEmpty, StorageFull, LibraryError
         Nothing half-written is left behind.
     """
@@ -137,7 +137,7 @@ def _format(path: Path) -> Format:
         return EXTENSIONS[path.suffix.lower()]
     except KeyError:
         raise InputError(
-            f"The name {path.name} does not say the format; end it in .parquet, .npy or .jsonl, or choose a `form`."
+            f"The name {path.name} does not show the format; end it in .parquet, .npy or .jsonl, or choose a `form`."
         ) from None
 
 
@@ -198,7 +198,7 @@ def _write_parquet(source: _Source, target: Path, vectors: bool) -> None:
     numbers = {"frame": arrow.int32(), "frames": arrow.int32(), "rows": arrow.int32(), "columns": arrow.int32()}
     numbers |= {"id": arrow.int64(), "series_number": arrow.int64(), "instance_number": arrow.int64()}
     types = numbers | {"localizer": arrow.bool_()}
-    fields: Callable[[Row], list[Any]] = lambda row: [(name, types.get(name, arrow.string())) for name in row]  # noqa: E731
+    fields: Callable[[Record], list[Any]] = lambda row: [(name, types.get(name, arrow.string())) for name in row]  # noqa: E731
     first = next(source.rows())[0]
     schema = arrow.schema(fields(first) + ([("vector", arrow.list_(arrow.float32(), source.dim))] if vectors else []))
     noted = source.model | {"dim": source.dim, "roco": __version__}
@@ -214,7 +214,7 @@ def _write_parquet(source: _Source, target: Path, vectors: bool) -> None:
             writer.write_batch(arrow.record_batch(columns, schema=schema))
 
 
-def _parts(rows: Rows) -> Iterator[list[tuple[Row, bytes]]]:
+def _parts(rows: Rows) -> Iterator[list[tuple[Record, bytes]]]:
     part = []
     for row in rows:
         part.append(row)

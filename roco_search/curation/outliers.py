@@ -1,8 +1,8 @@
 """What does not look like the rest of its folder: a wrong upload, a report scanned as a picture, another body part.
 
 The score of a picture is its distance to its nearest neighbours in the folder (Ramaswamy et al. 2000, section 3; here
-the mean over `NEIGHBOURS`, as Angiulli and Pizzuti 2002), so that a folder may hold several kinds of pictures. What is
-far is told by the folder itself: by the median and the median absolute deviation of its scores.
+the mean over `NEIGHBOURS`, as Angiulli and Pizzuti 2002), so that a folder may hold several kinds of pictures. The
+folder itself defines what is far: by the median and the median absolute deviation of its scores.
 
 More than `NEIGHBOURS` odd pictures that are alike hide each other: then they are a kind of their own.
 """
@@ -28,7 +28,7 @@ LEAST_DEVIATION = 6.0
 the collections' own are named too. 3.5 finds 89 % and names 1.8 %; 10 finds 80 % and names 0.2 %.
 """
 LEAST_SPREAD = (
-    0.02  # In a folder of equals any difference would be infinitely far; cosines differ by so much at random.
+    0.02  # In a folder of equals any difference would be infinitely far; cosines differ by this much at random.
 )
 SAMPLED = 4096  # Pictures from which the median and deviation of a folder are taken.
 ROWS_AT_ONCE = 128
@@ -50,7 +50,8 @@ class Outlier:
     score
         1 minus the mean cosine similarity to its nearest neighbours in the folder, 0 to 2.
     deviation
-        How many times the folder's usual spread (1.4826 median absolute deviations) the score is above its median.
+        How far the score is above the folder's median, in units of the folder's spread (1.4826 median absolute
+        deviations).
     elsewhere
         The folder that it looks more like, by most of its nearest neighbours outside; None if there is none.
     elsewhere_score
@@ -69,7 +70,7 @@ class Outlier:
 
 @dataclass(frozen=True, slots=True)
 class Outliers:
-    """The outliers, the furthest off first; how many pictures were judged, and how many lie among too few for that."""
+    """The outliers, the furthest off first; how many pictures were judged, and how many are among too few for that."""
 
     found: list[Outlier]
     judged: int
@@ -94,7 +95,7 @@ def find_outliers(
     n
         The greatest number of outliers to return; None for all.
     least_deviation
-        From which deviation on a picture is an outlier.
+        The least deviation of an outlier.
 
     Raises
     ------
@@ -137,7 +138,7 @@ class _Places:
     of_file: list[int | None]
 
     def inside(self, columns: Columns, place: int) -> npt.NDArray[np.bool_]:
-        """Tell of each row whether it lies in a folder or below it."""
+        """Return, for each row, whether it is in a folder or below it."""
         folder = self.names[place]
         below = [name == folder or name.startswith(folder.rstrip("/") + "/") for name in columns.folders]
         return np.array(below)[columns.file]
@@ -159,7 +160,7 @@ def _comparison_folders(columns: Columns) -> _Places:
 
 
 def _upwards(folder: str, root: str | None) -> Iterator[str]:
-    """Yield a folder and those above it up to the root; the folder alone where it does not lie in the root."""
+    """Yield a folder and those above it up to the root; the folder alone if it is not in the root."""
     yield folder
     while root is not None and folder.startswith(root.rstrip("/") + "/"):
         folder = os.path.dirname(folder)  # noqa: PTH120 - for every file there is

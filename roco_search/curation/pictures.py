@@ -7,7 +7,6 @@ import hashlib
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -15,14 +14,15 @@ import numpy.typing as npt
 from roco_search.errors import ImageError
 from roco_search.imaging import open_image
 from roco_search.imaging.ahead import read_ahead
+from roco_search.imaging.archives import locate
 from roco_search.library import Skipped
 from roco_search.library.truth.frames import Columns, ListedFile
 from roco_search.system.process import cores
 from roco_search.system.progress import Pace, Progress, following
 
-SIDE = 32  # Fine enough to tell slices of one organ apart, coarse enough to forgive a JPEG, a resize, a window.
+SIDE = 32  # Fine enough to distinguish slices of one organ, coarse enough to tolerate a JPEG, a resize, a window.
 FILES_AHEAD = 64  # Files read before their turn: what waits in memory are small copies of their pictures.
-_CHANGED = "it is not there any more, or has changed since it was indexed; run `roco index`"
+_CHANGED = "it no longer exists, or has changed since it was indexed; run `roco index`"
 
 Grey = npt.NDArray[np.uint8]
 Numbers = npt.NDArray[np.int64]
@@ -97,7 +97,7 @@ def _read(job: Job) -> Iterator[tuple[Small, str | None]]:
     small: Small = []
     reason = None
     try:
-        found = Path(file.path).stat()
+        found = locate(file.path).stat()
         if (found.st_size, found.st_mtime_ns) == (file.size, file.mtime_ns):
             for frame in open_image(file.path, frames=tuple(numbers)):
                 hashed = hashlib.blake2b(repr(frame.pixels.shape).encode() + frame.pixels.tobytes(), digest_size=16)

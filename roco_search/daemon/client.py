@@ -1,4 +1,4 @@
-"""Ask the warm process of a library, if there is one: find its socket, check that it can be trusted, hand a query over.
+"""Ask the warm process of a library, if there is one: find its socket, check that it can be trusted, pass a query on.
 
 Every `roco query` begins here, so nothing heavy is imported. Paths are text, because `pathlib` would be a third of what
 this file imports.
@@ -97,6 +97,6 @@ def _ask(path: str, library: str, arguments: Sequence[str]) -> int | None:
         socket.send_fds(connection, [b"F"], [sys.stdout.fileno(), sys.stderr.fileno()])
         code = connection.recv(1)
     if not code:
-        sys.stderr.write("Error: The serving roco ended while it answered; ask again.\n")
+        sys.stderr.write("Error: `roco serve` ended while it answered; run the query again.\n")
         return 1
     return code[0]

@@ -1,7 +1,7 @@
-"""Answer queries for one library until nobody has asked for a while.
+"""Answer queries for one library until none has come for a while.
 
-One query at a time, in the order in which they come. A query runs as `roco query` itself, in the asker's folder and
-with the asker's standard output and error, so that what is printed cannot differ from what a cold one prints.
+One query at a time, in the order in which they come. A query runs as `roco query` itself, in the caller's folder and
+with the caller's standard output and error, so that its output cannot differ from that of a cold query.
 """
 
 import json
@@ -85,11 +85,11 @@ def _listening(path: Path) -> Iterator[socket.socket]:
             held.enter_context(locked(path.with_suffix(".lock")))
         except OSError as error:
             raise LibraryError(
-                f"{path.parent} cannot be used for a socket ({error.strerror}); name a folder of your own with "
+                f"{path.parent} cannot be used for a socket ({error.strerror}); give a folder of your own with "
                 "XDG_RUNTIME_DIR."
             ) from None
         except Busy:
-            raise Busy("This library is being served already; queries go there by themselves.") from None
+            raise Busy("This library is already being served; queries use that process by themselves.") from None
         listener = held.enter_context(socket.socket(socket.AF_UNIX))
         path.unlink(missing_ok=True)  # of a process that was killed: whoever holds the lock is the only one
         before = os.umask(0o177)
@@ -141,7 +141,7 @@ def _read(connection: socket.socket) -> dict[str, Any]:
 
 
 def _is_peer(connection: socket.socket) -> bool:
-    """Whether the asker is the same user, where the kernel tells."""
+    """Whether the caller is the same user, where the kernel reports it."""
     if not hasattr(socket, "SO_PEERCRED"):
         return True
     told = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
@@ -157,7 +157,7 @@ def _fits(request: dict[str, Any], library: str) -> bool:
 
 @contextmanager
 def _as_asker(request: dict[str, Any], streams: list[int]) -> Iterator[None]:
-    """Be in the asker's folder, with the asker's output, for the time of one answer."""
+    """Use the caller's folder and output for the time of one answer."""
     folder, environment = os.open(".", os.O_RDONLY), dict(os.environ)
     before = sys.stdout, sys.stderr
     out, err = (_text(descriptor) for descriptor in streams)
@@ -166,7 +166,7 @@ def _as_asker(request: dict[str, Any], streams: list[int]) -> Iterator[None]:
         for name in ("COLUMNS", "NO_COLOR", "TERM"):
             os.environ.pop(name, None)
         os.environ.update({str(name): str(value) for name, value in request["terminal"].items()})
-        os.environ["ROCO_LIBRARY"] = request["library"]  # Where no argument names one, the asker's own counts.
+        os.environ["ROCO_LIBRARY"] = request["library"]  # If no argument names one, the caller's own applies.
         sys.stdout, sys.stderr = out, err
         yield
     finally:

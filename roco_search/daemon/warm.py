@@ -1,4 +1,4 @@
-"""What a process keeps between two queries. One that answers once keeps nothing and finds the same here."""
+"""What a process keeps between two queries. A process that answers once uses the same functions and keeps nothing."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _kept: Kept | None = None
 
 
 class Kept:
-    """An open library and a loaded model, each as long as it is still what lies on the disk."""
+    """An open library and a loaded model, each kept as long as the files on the disk are unchanged."""
 
     def __init__(self) -> None:
         self._library: tuple[tuple[str, int, int], Library] | None = None

@@ -1,4 +1,4 @@
-"""A model measured so that a number cannot be confused: every figure knows its pool, its direction and its rule."""
+"""The measurement of a model, with figures that cannot be mistaken: each states its pool, direction and rule."""
 
 from roco_search.evaluation.protocols import Retrieval, roco_v1, shuffled_32, whole_pool
 from roco_search.statistics.bootstrap import Metric

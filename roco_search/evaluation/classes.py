@@ -141,7 +141,7 @@ def find_classes(
     Raises
     ------
     InputError
-        If there are no two classes, a value is none of them, or the file cannot be read.
+        If there are no two classes, a value is not one of them, or the file cannot be read.
     """
     values = Counter(value for pair in pairs if (value := column.of(pair)) is not None)
     if not values:
@@ -151,7 +151,7 @@ def find_classes(
         given = [*_called(split_labels(labels), known), *(_read(labels_file) if labels_file else [])]
         if len(given) == 1:
             raise InputError(
-                f"{given[0].name!r} alone has nothing to be told apart from; name at least two classes, such as "
+                f"{given[0].name!r} alone cannot be distinguished from anything; name at least two classes, such as "
                 f'`labels="{given[0].name},normal"`.'
             )
         check_labels(given, "exclusive")
@@ -215,7 +215,7 @@ def _occurring(column: Column, values: Counter[str], known: Sequence[Label]) -> 
     found += [Label(value) for name, value in names.items() if name not in places]
     if len(found) < 2:
         raise InputError(
-            f"Every image here is {found[0].name!r} in the column {str(column)!r}, so there is nothing to tell apart; "
+            f"Every image here is {found[0].name!r} in the column {str(column)!r}, so there is nothing to distinguish; "
             "choose other images, or name more classes with `labels`."
         )
     return found

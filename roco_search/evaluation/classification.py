@@ -67,7 +67,7 @@ def measure_classification(
     by
         A column by whose values to measure too.
     seed
-        Of the bootstrap.
+        The seed of the bootstrap.
 
     Raises
     ------

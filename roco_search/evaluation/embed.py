@@ -1,6 +1,6 @@
 """Pairs become embeddings: each picture is read once, on threads ahead of the model, whatever the number of models.
 
-A picture that cannot be read is left out with its caption, named and counted; it shifts nobody.
+A picture that cannot be read is left out with its caption, named and counted; it displaces no other.
 """
 
 from __future__ import annotations

@@ -98,7 +98,7 @@ def draw_groups(title: str, groups: Sequence[Group], measure: str, chance: str =
     title
         What is shown.
     groups
-        From the top.
+        The groups, from top to bottom.
     measure, chance
         What the bars and the black lines are.
     """

@@ -50,7 +50,7 @@ class Retrieval:
     protocol
         Its name, such as "whole" for the whole pool.
     direction, matching
-        What was looked for by what, and whether an identical caption counts as found ("any").
+        The direction of the search, and whether an identical caption counts as found ("any").
     queries
         How many were ranked.
     candidates
@@ -73,7 +73,7 @@ class Retrieval:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Ranking:
-    """The queries of one direction of one protocol, before anything is said of them.
+    """The queries of one direction of one protocol, before figures are computed from them.
 
     ``values`` are ranks int64 ``(n,)``, or what `figures` need of each query, ``(n, parts)``. The rest is as in
     `Retrieval`.

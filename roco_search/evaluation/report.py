@@ -132,7 +132,7 @@ def write_report(path: Path, evaluation: Evaluation) -> None:
     Raises
     ------
     InputError
-        If it cannot be written, or would overwrite a file that is no such page.
+        If it cannot be written, or would overwrite a file that is not such a page.
     """
     write_page(path, KIND, report(evaluation))
 

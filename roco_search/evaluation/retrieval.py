@@ -32,7 +32,7 @@ class RetrievalResult:
     whole
         Both directions under both rules over all pairs.
     rankings
-        The same before anything is said of it, for each model.
+        The rankings behind these figures, for each model.
     protocols
         What other protocols give, by their name.
     groups
@@ -66,7 +66,7 @@ def check_captions(pairs: Sequence[Pair]) -> None:
         )
     if len({pair.caption for pair in pairs}) == 1:
         raise InputError(
-            f"All {len(pairs):,} captions are the same, so there is nothing to tell apart; choose data with captions "
+            f"All {len(pairs):,} captions are the same, so there is nothing to distinguish; choose data with captions "
             "of their own, or measure the classes of a column with `classify`."
         )
 
@@ -91,7 +91,7 @@ def measure_retrieval(
     m3ae_ids
         The ids of m3ae-2k.
     seed
-        Of the bootstrap; the protocols have seeds of their own.
+        The seed of the bootstrap; the protocols have seeds of their own.
 
     Raises
     ------

@@ -36,7 +36,7 @@ class Tasks:
     m3ae_ids
         The pairs of m3ae-2k.
     seed
-        Of the bootstrap.
+        The seed of the bootstrap.
     """
 
     pairs: Sequence[Pair]
@@ -106,7 +106,7 @@ def plan_evaluation(
     labels, labels_file, ignore_other
         The classes, as `find_classes` takes them.
     seed
-        Of the bootstrap.
+        The seed of the bootstrap.
 
     Raises
     ------

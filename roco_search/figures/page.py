@@ -115,7 +115,7 @@ def write_page(path: Path, kind: str, content: str) -> None:
     Raises
     ------
     InputError
-        If it cannot be written, or would overwrite a file that is no such page.
+        If it cannot be written, or would overwrite a file that is not such a page.
     StorageFull
     """
     with write_errors(path):

@@ -2,7 +2,7 @@
 
 The hub's library names the files, their sizes and hashes, and lends its HTTP session. The files of a model are fetched
 here, because that library discards an interrupted file (since its version 2, see its pull request 4228), while a model
-of gigabytes over a slow line has to go on where it stopped. A file is accepted only if its hash is right.
+of gigabytes over a slow line has to resume where it stopped. A file is accepted only if its hash is right.
 """
 
 from __future__ import annotations
@@ -143,14 +143,14 @@ def fetch_files(
     progress: Progress | None = None,
     came: Callable[[RemoteFile], None] = lambda _: None,
 ) -> None:
-    """Fetch files of a repository, in this order, into a folder; what is there of them already is not fetched again.
+    """Fetch files of a repository, in this order, into a folder; those that exist there already are not fetched again.
 
     Parameters
     ----------
     listing
-        Of the repository.
+        The listing of the repository.
     files
-        Which of its files.
+        The files to fetch.
     folder
         Where to; files of other names are deleted from it.
     progress

@@ -33,9 +33,9 @@ def upload(
     repository
         ``org/name``.
     kind
-        Of the repository; a Space is one of Gradio.
+        The kind of the repository; a Space is one of Gradio.
     message
-        Of the commit.
+        The message of the commit.
     only, ignored
         Patterns of the files to upload, all without `only`, and of those among them to leave out.
     replaced

@@ -10,13 +10,13 @@ caller sees an error of roco in roco's own words, without a cause, a context or 
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from roco_search.errors import RocoError, UnreadableImage
+from roco_search.imaging.archives import locate
 from roco_search.imaging.dicom.tags import Tags
-from roco_search.imaging.frame import Frame, FrameChoice, FrameNumbers, InMemory, Source, Window
-from roco_search.imaging.sniff import HEAD, Kind, cannot_open, is_dicom, is_raster, sniff
+from roco_search.imaging.frame import Frame, FrameChoice, FrameNumbers, InMemory, Slices, Source, Window
+from roco_search.imaging.sniff import HEAD, Kind, cannot_open, kind_of, sniff
 
 if TYPE_CHECKING:
     from roco_search.imaging.dicom.levels import Levels
@@ -25,6 +25,7 @@ __all__ = [
     "Frame",
     "FrameChoice",
     "FrameNumbers",
+    "Slices",
     "Tags",
     "Window",
     "open_image",
@@ -36,6 +37,7 @@ Made = TypeVar("Made")
 _DAMAGED = {
     "dicom": "its header is damaged; copy or export it again",
     "raster": "its data is damaged; copy or export it again",
+    "volume": "its data is damaged; copy or export it again",
 }
 
 
@@ -46,17 +48,19 @@ def open_image(
     frames: FrameChoice | FrameNumbers = "middle",
     at_least: int | None = None,
     overlays: bool = False,
+    slices: Slices | None = None,
 ) -> Iterator[Frame]:
     """Yield frames of an image file, rendered for a human eye.
 
-    Reads PNG, JPEG, TIFF, WebP and BMP (8 and 16 bits and floating point, grey, colour, palette, alpha,
-    multi-page) and DICOM (rendered by PS3.3 C.11). What a file is, its content decides. Only the chosen
-    frames are decoded, one at a time, as they are asked for. May be called from several threads at once.
+    Reads PNG, JPEG, TIFF, WebP, BMP, AVIF and HEIC (8 and 16 bits and floating point, grey, colour, palette, alpha,
+    multi-page), DICOM (rendered by PS3.3 C.11), and the slices of NIfTI, Analyze, NRRD and MetaImage volumes. What a
+    file is, its content decides. Only the chosen frames are decoded, one at a time, as they are asked for. May be
+    called from several threads at once.
 
     Parameters
     ----------
     path
-        The file.
+        The file, or a member of an archive: ``export.zip!/DICOM/IM0001``.
     window
         Takes the place of the VOI window that a grey DICOM image brings along (in modality units, HU for CT),
         and of the automatic range of a raster image of more than 8 bits (in its grey values). Colour and
@@ -72,6 +76,9 @@ def open_image(
     overlays
         Whether to draw the overlay planes of a DICOM image (graphics and text that a program or a person laid over it)
         in white. They are no part of the picture, and are never in what is embedded.
+    slices
+        Which planes of a volume `frames` chooses from, and for how many slices of each ``"middle"`` stands. None for
+        the plane with the best resolution, and for one slice.
 
     Yields
     ------
@@ -81,7 +88,7 @@ def open_image(
     Raises
     ------
     NotAnImage
-        If the file is a DICOM object that holds no picture.
+        If the file is a DICOM object that holds no picture, or a volume of labels.
     UnreadableImage
         If the file is corrupt, cut short, too large, of no supported format, or its decoder is not installed.
         No message ever holds a value from the file. Damage in a later frame shows when that frame is asked
@@ -89,8 +96,7 @@ def open_image(
     InputError
         If `frames` is none of the choices.
     """
-    path = Path(path)
-    yield from _open(sniff(path), path, window, frames, at_least, overlays=overlays)
+    yield from _open(sniff(path), locate(path), window, frames, at_least, overlays=overlays, slices=slices)
 
 
 def open_image_bytes(
@@ -116,8 +122,7 @@ def open_image_bytes(
         As `open_image`.
     """
     head = content[:HEAD]
-    kind: Kind | None = "dicom" if is_dicom(head) else "raster" if is_raster(head) else None
-    yield from _open(kind, InMemory(content), window, frames)
+    yield from _open(kind_of(head), InMemory(content), window, frames)
 
 
 def read_levels(path: str | os.PathLike[str], frame: int = 0) -> "Levels | None":
@@ -133,12 +138,16 @@ def read_levels(path: str | os.PathLike[str], frame: int = 0) -> "Levels | None"
     NotAnImage, UnreadableImage
         As `open_image`.
     """
-    path = Path(path)
+    source = locate(path)
     match sniff(path):
         case "dicom":
             from roco_search.imaging.dicom.levels import each_levels
 
-            return next(_in_own_words("dicom", each_levels(path, (frame,))))
+            return next(_in_own_words("dicom", each_levels(source, (frame,))))
+        case "volume":
+            from roco_search.imaging.volumes import each_levels as each_levels_of_slices
+
+            return next(_in_own_words("volume", each_levels_of_slices(source, (frame,))))
         case "raster":
             return None
         case None:
@@ -153,6 +162,7 @@ def _open(
     at_least: int | None = None,
     *,
     overlays: bool = False,
+    slices: Slices | None = None,
 ) -> Iterator[Frame]:
     match kind:
         case "dicom":
@@ -164,6 +174,10 @@ def _open(
             from roco_search.imaging.raster import open_raster
 
             yield from _in_own_words(kind, open_raster(source, window, frames, at_least))
+        case "volume":
+            from roco_search.imaging.volumes import open_volume
+
+            yield from _in_own_words(kind, open_volume(source, window, frames, slices))
         case None:
             raise _not_a_picture()
 
@@ -194,4 +208,6 @@ def _reason(kind: Kind, error: Exception) -> str:
 
 
 def _not_a_picture() -> UnreadableImage:
-    return UnreadableImage("not a picture: PNG, JPEG, TIFF, WebP, BMP and DICOM are read; export it as one")
+    return UnreadableImage(
+        "not a picture: PNG, JPEG, TIFF, WebP, BMP, DICOM, NIfTI, NRRD and MetaImage are read; export it as one"
+    )

@@ -3,13 +3,15 @@
 import io
 import math
 from dataclasses import dataclass
-from typing import BinaryIO, Literal, Protocol
+from typing import TYPE_CHECKING, BinaryIO, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from roco_search.errors import InputError, UnreadableImage
-from roco_search.imaging.dicom.tags import Tags
+
+if TYPE_CHECKING:
+    from roco_search.imaging.dicom.tags import Tags
 
 
 class Source(Protocol):
@@ -36,14 +38,26 @@ FrameChoice = Literal["middle", "all"] | int
 FrameNumbers = tuple[int, ...]
 """Exactly these frames, by their numbers from 0."""
 
+
+@dataclass(frozen=True, slots=True)
+class Slices:
+    """Which slices of a volume stand for it: `count` of each plane, evenly spaced.
+
+    Without `planes` ("AXIAL", "CORONAL", "SAGITTAL"), those of the plane with the best resolution.
+    """
+
+    count: int = 9
+    planes: tuple[str, ...] = ()
+
+
 MAX_PIXELS = 178_956_970
 """Pixels of one frame above which a file is refused before it is decoded.
 
 Twice Pillow's own warning limit, where Pillow itself begins to refuse. The largest radiographs and
-whole-slide overviews stay far below; what lies above is a damaged header or a decompression bomb.
+whole-slide overviews stay far below; anything larger is a damaged header or a decompression bomb.
 """
 
-MAX_BYTES = 880 * 10**6
+MAX_BYTES = 860 * 10**6
 """Bytes of memory that one picture may take above which a file is refused before it is decoded.
 
 With what Python and its libraries hold, a picture stays below 1 GB. Grey values are rendered a stretch at a time, so
@@ -86,7 +100,7 @@ class Frame:
     """
 
     pixels: npt.NDArray[np.uint8]
-    tags: Tags
+    tags: "Tags"
     index: int
     count: int
 

@@ -132,7 +132,8 @@ def _check(image: Image.Image, head: bytes, file: BinaryIO, size: int) -> None:
     """Refuse a picture by what its header says, before anything is decoded."""
     check_size(*image.size)
     pixels = image.width * image.height
-    each = 2 * _PNG_SAMPLES.get(head[25], 4) if _is_deep_png(head) else _MODE_BYTES.get(image.mode, 4)
+    # Of a deep PNG, libpng holds a copy.
+    each = 4 * _PNG_SAMPLES.get(head[25], 4) if _is_deep_png(head) else _MODE_BYTES.get(image.mode, 4)
     each += _FORMAT_BYTES.get(str(image.format), 0)
     if image.info.get("progressive"):
         each += 2 * len(image.getbands())  # all coefficients at once

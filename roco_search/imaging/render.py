@@ -22,6 +22,7 @@ VoiFunction = Literal["LINEAR", "LINEAR_EXACT", "SIGMOID"]
 STRETCH = 2**20  # Pixels that are rendered at once.
 SAMPLE = 2**24  # Values from which a range is taken at most.
 MAX_ENLARGED = 2**26  # Pixels of a picture that was enlarged so that its pixels are square.
+SOFT_TISSUE = Window(40, 400)  # HU, of a CT that does not say how it wants to be shown
 MAX_ASPECT = 20.0  # Beyond this a pixel spacing is a damaged value, not a thick reformatted slice.
 
 
@@ -54,7 +55,7 @@ def average(values: npt.NDArray[Any], factor: int) -> npt.NDArray[Any]:
     kept = values[: rows * factor, : columns * factor]
     if not kept.dtype.isnative:
         kept = kept.astype(kept.dtype.newbyteorder("="))
-    # Whole rows first, where values lie beside each other; a row of sums then stays in the cache.
+    # Whole rows first, where values are adjacent; a row of sums then stays in the cache.
     precise = as_values(kept[:0]).dtype
     wide: Any = np.int32 if kept.dtype.kind in "ui" and kept.dtype.itemsize <= 2 else precise
     sums = kept[0::factor].astype(wide)
@@ -80,7 +81,7 @@ def sample(stored: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 
 def by_stretches(stored: npt.NDArray[Any], render: Callable[[npt.NDArray[Any]], Values], *, inverted: bool) -> Picture:
-    """Render a grey picture some rows at a time, so that what lies between stored values and picture stays small.
+    """Render a grey picture some rows at a time, so that the intermediate arrays stay small.
 
     Parameters
     ----------
@@ -156,7 +157,8 @@ def stretch(values: Values, low: float, high: float) -> Values:
 
 
 def _clipped(shown: npt.NDArray[Any]) -> Values:
-    clipped: Values = np.clip(np.nan_to_num(shown.astype(np.float32), posinf=1, neginf=0), 0, 1)
+    # Clipped before it is cast: float64 reaches further than float32.
+    clipped: Values = np.clip(np.nan_to_num(shown, posinf=1, neginf=0), 0, 1).astype(np.float32, copy=False)
     return clipped
 
 

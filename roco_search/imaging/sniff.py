@@ -1,19 +1,25 @@
 """What a file is, by its first bytes."""
 
 import os
+import re
 import stat
 import struct
+import zlib
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 from roco_search.errors import UnreadableImage
+from roco_search.imaging.archives import Member, locate
 
-Kind = Literal["raster", "dicom"]
+Kind = Literal["raster", "dicom", "volume"]
 
 HEAD = 1024  # One block: the preamble, the prefix and a few elements.
 _RASTER_EXTENSIONS = ".png .jpg .jpeg .jpe .jfif .tif .tiff .webp .bmp .avif .heic .heif"
 RASTER_EXTENSIONS = frozenset(_RASTER_EXTENSIONS.split())
 DICOM_EXTENSIONS = frozenset({".dcm", ".dicom"})
+VOLUME_EXTENSIONS = frozenset({".nii", ".gz", ".hdr", ".nrrd", ".nhdr", ".mha", ".mhd"})
+IMAGE_EXTENSIONS = RASTER_EXTENSIONS | DICOM_EXTENSIONS | VOLUME_EXTENSIONS
+_META_IMAGE = re.compile(rb"\s*(ObjectType\s*=\s*Image|NDims\s*=\s*[123])\s")
 _BMP_HEADERS = frozenset({12, 40, 52, 56, 64, 108, 124})
 SHORT_VRS = frozenset(b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split())
 LONG_VRS = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
@@ -27,7 +33,7 @@ class Encoding(NamedTuple):
 
 
 def sniff(path: str | os.PathLike[str]) -> Kind | None:
-    """Tell what `path` holds, by its content: a raster picture, a DICOM object, or neither (None).
+    """Tell what `path` holds, by its content: a raster picture, a DICOM object, a volume, or none of them (None).
 
     One open and one read of 1 KiB. A file that has the extension of a picture but not the content counts as
     that picture, so that its corruption is reported rather than passed over. A DICOM file needs no extension
@@ -38,13 +44,18 @@ def sniff(path: str | os.PathLike[str]) -> Kind | None:
     UnreadableImage
         If the file cannot be opened or read.
     """
-    path = Path(path)
-    head = _read_head(path)
-    if head is None:
-        return None
+    source = locate(path)
+    head = _read_head(source)
+    return None if head is None else kind_of(head, source.suffix)
+
+
+def kind_of(head: bytes, suffix: str = "") -> Kind | None:
+    """Return what a file holds that begins with `head` and whose name ends in `suffix`: see `sniff`."""
     if is_dicom(head):
         return "dicom"
-    suffix = path.suffix.lower()
+    suffix = suffix.lower()
+    if is_volume(head) or (suffix == ".hdr" and is_analyze(head)):
+        return "volume"
     if is_raster(head) or suffix in RASTER_EXTENSIONS:
         return "raster"
     return "dicom" if suffix in DICOM_EXTENSIONS else None
@@ -61,7 +72,12 @@ def cannot_open(error: OSError) -> UnreadableImage:
     return UnreadableImage("the system could not read it; check the disk or the network drive")
 
 
-def _read_head(path: Path) -> bytes | None:
+def _read_head(path: Path | Member) -> bytes | None:
+    if isinstance(path, Member):
+        try:
+            return path.head(HEAD)
+        except OSError as error:
+            raise cannot_open(error) from None
     # Without O_NONBLOCK, opening a named pipe would wait for a writer for ever.
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
     try:
@@ -105,6 +121,25 @@ def is_dicom(head: bytes) -> bool:
     group 0002 or 0008: pydicom's ``force=True`` would read a dataset out of any text.
     """
     return head[128:132] == b"DICM" or encoding_of(head) is not None
+
+
+def is_volume(head: bytes) -> bool:
+    """Tell whether a file that begins with `head` is NIfTI, packed or not, NRRD or MetaImage."""
+    if head.startswith(b"\x1f\x8b"):
+        try:
+            head = zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(head, 352)
+        except zlib.error:
+            return False
+    if head[344:348] in {b"n+1\0", b"ni1\0"}:
+        return head[:4] in {b"\x5c\x01\0\0", b"\0\0\x01\x5c"}
+    if head[4:8] in {b"n+2\0", b"ni2\0"}:
+        return head[:4] in {b"\x1c\x02\0\0", b"\0\0\x02\x1c"}
+    return head.startswith(b"NRRD000") or _META_IMAGE.match(head) is not None
+
+
+def is_analyze(head: bytes) -> bool:
+    """Tell whether a file that begins with `head` and ends in ``.hdr`` is the header of an Analyze volume."""
+    return head[:4] in {b"\x5c\x01\0\0", b"\0\0\x01\x5c"} and len(head) >= 348
 
 
 def encoding_of(head: bytes) -> Encoding | None:

@@ -4,10 +4,13 @@ import os
 import stat
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import NamedTuple
 
-from roco_search.errors import ImageError
+from roco_search.errors import ImageError, UnreadableImage
 from roco_search.imaging import sniff
+from roco_search.imaging.archives import SEPARATOR, Stat, is_archive, listing
+from roco_search.imaging.sniff import IMAGE_EXTENSIONS
 
 
 class FoundFile(NamedTuple):
@@ -91,7 +94,30 @@ class Walk:
             self._stack.append(folder)
 
     def _file(self, path: str, status: os.stat_result, root: str) -> None:
+        if is_archive(path):
+            self._archive(path, root)
+            return
         self.files.setdefault(path, FoundFile(status.st_size, status.st_mtime_ns, root))
+
+    def _archive(self, path: str, root: str) -> None:
+        """Enter the members of an archive, those that are refused included: reading one says why."""
+        try:
+            found = listing(Path(path))
+        except UnreadableImage as error:
+            self.unreadable[path] = str(error)
+        except OSError as error:
+            self.unreadable[path] = _folder_reason(error)
+        else:
+            refused = {name: Stat(0, 0) for name in found.refused if Path(name).suffix.lower() in IMAGE_EXTENSIONS}
+            for name, status in (found.members | refused).items():
+                if any(_is_hidden(part) for part in name.split("/")):
+                    continue
+                self.files.setdefault(path + SEPARATOR + name, FoundFile(status.st_size, status.st_mtime_ns, root))
+
+
+def _is_hidden(name: str) -> bool:
+    """Return whether a file or folder is passed over; a way upwards is not: that it is refused has to be said."""
+    return name == "__MACOSX" or (name.startswith(".") and not name.startswith(".."))
 
 
 def holds_image(paths: Iterable[str]) -> bool:
@@ -106,8 +132,9 @@ def holds_image(paths: Iterable[str]) -> bool:
 
 
 def is_below(path: str, folder: str) -> bool:
-    """Return whether `path` is `folder` or below it."""
-    return path == folder or path.startswith(folder.rstrip("/") + "/")
+    """Return whether `path` is `folder` or below it; a member is below its archive."""
+    base = folder.rstrip("/")
+    return path == folder or path.startswith((base + "/", base + SEPARATOR))
 
 
 def _folder_reason(error: OSError) -> str:

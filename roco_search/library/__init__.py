@@ -12,8 +12,9 @@ import numpy.typing as npt
 from roco_search.errors import LibraryEmpty
 from roco_search.library.directory import default_library_path, discard_caches, prepare, writer_lock
 from roco_search.library.faults import no_image_yet
-from roco_search.library.reports import IndexReport, LibraryHealth, LibraryStatus, Skipped
+from roco_search.library.reports import IndexReport, LibraryHealth, LibraryStatus
 from roco_search.library.truth.embeddings import EmbeddingSet
+from roco_search.library.truth.files import Skipped
 from roco_search.library.truth.frames import Frames, Selection, StoredFrame
 from roco_search.library.truth.store import Store
 from roco_search.library.vectors.index import VectorIndex
@@ -22,7 +23,7 @@ from roco_search.library.vectors.planner import Mode
 from roco_search.system.files import sweep
 
 if TYPE_CHECKING:
-    from roco_search.imaging.frame import FrameChoice
+    from roco_search.imaging.frame import FrameChoice, Slices
     from roco_search.library.upkeep import Vacuumed
     from roco_search.models.encoder import Encoder
     from roco_search.system.progress import Progress
@@ -195,6 +196,7 @@ class Library:
         *,
         reembed: bool = False,
         frames: "FrameChoice | None" = None,
+        slices: "Slices | None" = None,
         prune_missing: bool = False,
         retry_failed: bool = False,
         progress: "Progress | None" = None,
@@ -214,6 +216,8 @@ class Library:
         frames
             Of files with several frames: "middle", "all", or a number of them. None keeps the choice each folder was
             indexed with, which is "middle" at first.
+        slices
+            Which slices of volumes "middle" stands for. None keeps the choice each folder was indexed with.
         prune_missing
             Also drop the images of folders that vanished or are suddenly empty.
         retry_failed
@@ -235,7 +239,7 @@ class Library:
 
         with self._writing() as store:
             run = IndexRun(store, encoder, progress=progress, batch_size=batch_size)
-            report = run.run(paths, frames, prune_missing, retry_failed, reembed=reembed)
+            report = run.run(paths, frames, prune_missing, retry_failed, reembed=reembed, slices=slices)
         self._refresh()
         return report
 

@@ -39,7 +39,7 @@ def real_path(path: str | os.PathLike[str]) -> str:
     """
     text = os.fspath(path)
     if not text:
-        raise InputError("An empty path names nothing; write `.` for this folder.")
+        raise InputError("The path is empty; write `.` for this folder.")
     return os.path.realpath(os.path.expanduser(text))  # noqa: PTH111
 
 

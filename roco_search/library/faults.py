@@ -36,7 +36,7 @@ def storage_faults(directory: Path) -> Iterator[None]:
 
 
 def from_sqlite(error: sqlite3.Error, directory: Path) -> RocoError:
-    """Return the refusal that stands for `error`."""
+    """Return the roco error for `error`."""
     code = getattr(error, "sqlite_errorcode", None) or sqlite3.SQLITE_ERROR
     primary = code & 0xFF
     if primary == sqlite3.SQLITE_FULL or code in _FAILED_WRITES:
@@ -51,7 +51,7 @@ def from_sqlite(error: sqlite3.Error, directory: Path) -> RocoError:
 
 
 def from_system(error: OSError, directory: Path) -> RocoError:
-    """Return the refusal that stands for `error`."""
+    """Return the roco error for `error`."""
     if error.errno in FULL:
         return library_full(directory)
     if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:

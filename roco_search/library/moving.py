@@ -155,7 +155,7 @@ def _copy(old: Path, new: Path) -> None:
 
 def _remove(old: Path) -> None:
     with storage_faults(old):
-        # The lock last: until then nobody begins a new library here.
+        # The lock is removed last: until then no process can create a new library here.
         for path in sorted(old.iterdir(), key=lambda path: path.name == LOCK):
             path.unlink(missing_ok=True)
         old.rmdir()

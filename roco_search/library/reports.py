@@ -3,14 +3,7 @@
 from dataclasses import dataclass, field
 
 from roco_search.library.truth.embeddings import EmbeddingSet
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Skipped:
-    """A file, or a folder, that could not be used, and why."""
-
-    path: str
-    reason: str
+from roco_search.library.truth.files import Skipped
 
 
 @dataclass(slots=True)

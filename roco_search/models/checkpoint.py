@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from roco_search.errors import ModelNotFound, UnsupportedModel
-from roco_search.models.compiling.cache import remembered
+from roco_search.models.cache import remembered
 from roco_search.models.families import FAMILIES
 from roco_search.system.files import sha256
 
@@ -27,7 +27,7 @@ _REMEDY = "copy the folder again from where the model comes from."
 class Checkpoint:
     """A checkpoint in transformers' layout. ``name`` is what a person calls it.
 
-    Nothing is trusted that can be checked: weights are safetensors only, their sizes must add up, and code
+    Whatever can be checked is checked, not trusted: weights are safetensors only, their sizes must add up, and code
     that a checkpoint brings along is never run.
     """
 
@@ -138,7 +138,7 @@ class Checkpoint:
 
     @cached_property
     def tensors(self) -> Mapping[str, Tensor]:
-        """Where each weight lies, by its name."""
+        """The position of each weight, by its name."""
         tensors: dict[str, Tensor] = {}
         for file in self.weight_files:
             tensors.update(read_header(file))
@@ -155,7 +155,7 @@ class Checkpoint:
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """Where a tensor lies in a safetensors file."""
+    """The position of a tensor in a safetensors file."""
 
     file: Path
     dtype: str

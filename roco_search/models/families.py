@@ -22,8 +22,8 @@ class Family:
     any_image_size
         The image tower is convolutional and takes images of every size that is a multiple of 32 pixels.
     embedded
-        The architecture is this package's own (``models/roco_mini``): transformers has to be told of it, its texts are
-        tokenised without transformers, and it has a bf16 image tower.
+        The architecture is this package's own (``models/roco_mini``): it has to be registered with transformers, its
+        texts are tokenised without transformers, and it has a bf16 image tower.
     """
 
     image_projection: str = "visual_projection"

@@ -21,8 +21,8 @@ import numpy as np
 import numpy.typing as npt
 
 from roco_search.errors import UnsupportedModel
+from roco_search.models.cache import private_folder
 from roco_search.models.checkpoint import Checkpoint
-from roco_search.models.compiling.cache import private_folder
 from roco_search.models.compiling.session import options, session
 from roco_search.models.compiling.towers import Compiled, Form, Texts, Tower, beside, folder_of, has_image_tower
 from roco_search.models.encoder import CheckpointEncoder, Device, Encoder, Engine, Precision

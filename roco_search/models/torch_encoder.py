@@ -189,7 +189,7 @@ class TorchEncoder(CheckpointEncoder):
 
     @cached_property
     def model(self) -> Any:
-        """Transformers' model, loaded at the first use: float32 weights, in evaluation mode, on the device."""
+        """Transformers' model, loaded at first use: float32 weights, in evaluation mode, on the device."""
         import torch
         from transformers import AutoModel
 

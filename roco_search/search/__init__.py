@@ -16,7 +16,7 @@ from roco_search.library import Library, Mode
 from roco_search.library.truth.frames import Belonging
 from roco_search.models.encoder import Encoder
 from roco_search.search.filters import Filters, resolve
-from roco_search.search.hits import NEAR, GroupBy, Hit, RankedGroup, RankedGroups
+from roco_search.search.hits import NEAR, SLICED, GroupBy, Hit, RankedGroup, RankedGroups
 from roco_search.search.terms import Term, embed, read_query, unit
 
 if TYPE_CHECKING:
@@ -214,4 +214,5 @@ def _hit(rank: int, group: RankedGroup, more: int, guessed: dict[str, str]) -> H
         body_part_guessed="body_part" in guessed,
         more=more,
         folded=group.folded,
+        slice=frame.instance_number if frame.view in SLICED else None,
     )

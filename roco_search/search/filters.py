@@ -1,4 +1,4 @@
-"""Conditions of a query in a person's words, checked against what the library has."""
+"""Conditions of a query in a person's words, checked against what the library contains."""
 
 import os
 from dataclasses import dataclass

@@ -23,6 +23,9 @@ slices of a series 0.998 at most. Equal pixels have 1, whatever the files are ca
 HEAD = 16  # Coordinates that are compared first.
 REACH = math.sqrt(2 - 2 * NEAR) + 1e-4  # The most that two such pictures can be apart, and some rounding.
 
+SLICED = frozenset({"AXIAL", "CORONAL", "SAGITTAL"})
+"""Views that are planes of a volume; `imaging.volumes` gives them."""
+
 
 @dataclass(frozen=True, slots=True)
 class Hit:
@@ -51,8 +54,10 @@ class Hit:
         Whether the value is the model's guess, because the header says nothing. Never without being asked for.
     more
         How many other pictures of its group (series, study, file) pass the filters and the least score.
+    slice
+        Of a volume, which slice of the plane `view`, from 1 at the feet, the back or the left side; None otherwise.
     folded
-        How many results would stand above the end of this page, were they not near-duplicates of this one.
+        How many results would be on this page or before it if they were not near-duplicates of this one.
     """
 
     rank: int
@@ -71,6 +76,7 @@ class Hit:
     body_part_guessed: bool = False
     more: int = 0
     folded: int = 0
+    slice: int | None = None
 
 
 @dataclass(slots=True)
@@ -80,6 +86,7 @@ class RankedGroup:
     frame: StoredFrame
     score: float
     folded: int = 0
+    slice: int | None = None
 
 
 class RankedGroups:

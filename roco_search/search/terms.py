@@ -42,7 +42,7 @@ class Term:
 
     def __post_init__(self) -> None:
         if isinstance(self.content, str) and not self.content.strip():
-            raise InputError('Say what to look for, such as `roco query "pleural effusion"`.')
+            raise InputError('No query is given; write what to look for, such as `roco query "pleural effusion"`.')
         if isinstance(self.content, str) and any("\ud800" <= char <= "\udfff" for char in self.content):
             raise InputError("The text is not UTF-8, so its letters are not known; set the terminal to UTF-8.")
         if not math.isfinite(self.weight) or not self.weight:
@@ -71,7 +71,7 @@ def read_term(word: str, *, text: bool = False) -> str | Path:
         if path.is_file():
             return path
         folder = path.is_dir()
-    except (OSError, ValueError, RuntimeError):  # Longer than a name can be, a NUL byte, a home that nobody has.
+    except (OSError, ValueError, RuntimeError):  # Too long for a name, a NUL byte, the home of an unknown user.
         return word
     if not _IMAGE_NAME.fullmatch(word):
         return word
@@ -149,7 +149,7 @@ def embed(library: Library, encoder: Encoder, terms: Sequence[Term]) -> tuple[Ve
         If there is no term, an image cannot be read, or the terms cancel out.
     """
     if not terms:
-        raise InputError('Say what to look for, such as `roco query "pleural effusion"`.')
+        raise InputError('No query is given; write what to look for, such as `roco query "pleural effusion"`.')
     texts = [term for term in terms if isinstance(term.content, str)]
     parts = [(term.weight, vector) for term, vector in zip(texts, _texts(encoder, texts), strict=True)]
     own: list[Ids] = []

@@ -1,4 +1,4 @@
-"""Ranks, and what is said of them: recall@k, median and mean rank, mean reciprocal rank.
+"""Ranks and the metrics computed from them: recall@k, median and mean rank, mean reciprocal rank.
 
 Ranks come first, and every metric is computed from them. Rank 1 is best. A candidate that scores as high as the
 right one and says something else is ranked before it (a model that maps everything to one point earns nothing).

@@ -81,7 +81,7 @@ def evaluate_exclusive(
     labels
         Their names.
     seed
-        Of the bootstrap.
+        The seed of the bootstrap.
 
     Raises
     ------
@@ -150,7 +150,7 @@ def evaluate_multi_label(
     thresholds
         The probability from which on each is given; 0.5 without.
     seed
-        Of the bootstrap.
+        The seed of the bootstrap.
 
     Raises
     ------

@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO, Literal, Protocol
 
 from roco_search.errors import Busy, InputError, StorageFull
 from roco_search.system.process import is_alive
@@ -77,7 +78,7 @@ def copy_file(source: Path, target: Path, mode: int | None = PRIVATE) -> None:
 def temporary_folder(target: Path) -> Iterator[Path]:
     """Give a new folder beside `target`, for its owner alone (mode 0700), which is gone when the block ends.
 
-    Whatever killed processes left of such folders is removed first.
+    Such folders that killed processes left behind are removed first.
 
     Raises
     ------
@@ -96,7 +97,7 @@ def temporary_folder(target: Path) -> Iterator[Path]:
 
 
 def replace_folder(made: Path, target: Path) -> None:
-    """Put a finished folder into the place of `target`, on the same disk, and remove what was there.
+    """Put a finished folder into the place of `target`, on the same disk, and remove what it replaces.
 
     Raises
     ------
@@ -120,7 +121,7 @@ def replace_folder(made: Path, target: Path) -> None:
 
 
 def temporary_name(path: Path) -> Path:
-    """Return a name beside `path` that nobody has, for something that this process makes."""
+    """Return an unused name beside `path`, for something that this process makes."""
     return path.with_name(f".{_shortened(path.name)}.tmp-{os.urandom(4).hex()}-{os.getpid()}")
 
 
@@ -196,7 +197,7 @@ def locked(path: Path, held: str = "It is used", wait: float | None = 0) -> Iter
     path
         A file, which is made if need be and keeps the number of the process that holds the lock; or a folder.
     held
-        What a refusal says of the process that holds it, such as "The library is being written to".
+        How the error describes the process that holds it, such as "The library is being written to".
     wait
         Seconds; None for as long as it takes.
 
@@ -247,11 +248,18 @@ def _holder(descriptor: int) -> str:
     return "another process"
 
 
-def sha256(path: Path, offset: int = 0) -> str:
+class Readable(Protocol):
+    """Something that opens as a file of bytes; a `pathlib.Path` is one."""
+
+    def open(self, mode: Literal["rb"], /) -> BinaryIO:
+        """Open it at its beginning."""
+
+
+def sha256(path: Readable, offset: int = 0) -> str:
     """Return the SHA-256 of a file from `offset` to its end, in hexadecimal."""
     with path.open("rb") as file:
         file.seek(offset)
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
 
 
 def check_space(place: Path, needed: int, remedy: str = "free some space, or name another place") -> None:
@@ -281,7 +289,7 @@ def write_errors(place: Path | str) -> Iterator[None]:
 
 
 def write_error(error: OSError, place: Path | str) -> StorageFull | InputError:
-    """Return the refusal that stands for `error`, raised while `place` was written to."""
+    """Return the roco error for `error`, raised while `place` was written to."""
     if error.errno in FULL:
         return storage_full(place)
     reason = error.strerror or type(error).__name__

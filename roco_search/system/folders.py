@@ -1,4 +1,4 @@
-"""Where a user's libraries, models, settings and cache lie, as text: a warm query has no time to load ``pathlib``."""
+"""Where a user's libraries, models, settings and cache are, as text: a warm query has no time to load ``pathlib``."""
 
 import os
 import sys
@@ -30,14 +30,14 @@ def user_folder(kind: str) -> str:
 
 
 def library_folder() -> str:
-    """Return where the library lies unless a command names a place: ``ROCO_LIBRARY``, or the user's data folder."""
+    """Return where the library is unless a command names another path: ``ROCO_LIBRARY``, or the user's data folder."""
     if configured := os.environ.get("ROCO_LIBRARY"):
         return os.path.expanduser(configured)  # noqa: PTH111
     return f"{user_folder('data')}/library"
 
 
 def cache_folder() -> str:
-    """Return where compiled models lie: ``ROCO_CACHE``, or the user's cache folder."""
+    """Return where compiled models are kept: ``ROCO_CACHE``, or the user's cache folder."""
     if configured := os.environ.get("ROCO_CACHE"):
         return os.path.expanduser(configured)  # noqa: PTH111
     return user_folder("cache")

@@ -9,7 +9,7 @@ from typing import Protocol
 
 
 class Progress(Protocol):
-    """Whoever wants to know how far a run is."""
+    """Follows the progress of a run."""
 
     def start(self, total: int, done: int = 0) -> None:
         """Begin: there are `total` files, pairs, steps or bytes, and `done` of them are finished already."""
@@ -22,7 +22,7 @@ class Progress(Protocol):
 
 
 class Silent:
-    """A `Progress` for nobody."""
+    """A `Progress` that reports nothing."""
 
     def start(self, total: int, done: int = 0) -> None:
         """Do nothing."""
@@ -36,7 +36,7 @@ class Silent:
 
 @contextmanager
 def following(progress: Progress | None, total: int, done: int = 0) -> Iterator[Progress]:
-    """Start `progress` with the block and stop it at the end, however that comes; None is for nobody."""
+    """Start `progress` with the block and stop it at the end, however that comes; None reports nothing."""
     progress = progress or Silent()
     progress.start(total, done)
     try:

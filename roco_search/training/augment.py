@@ -47,7 +47,7 @@ def _window(pixels: np.ndarray, random: np.random.Generator) -> np.ndarray:
 
 
 def _mask_corner(pixels: np.ndarray, random: np.random.Generator) -> None:
-    """Blot a corner out: logos and burnt-in text sit there, and name the source instead of the finding."""
+    """Blot a corner out: logos and burnt-in text are found there, and reveal the source instead of the finding."""
     side = pixels.shape[0]
     height, width = (random.uniform(0.08, 0.25, 2) * side).astype(int)
     rows = slice(0, height) if random.random() < 0.5 else slice(side - height, side)

@@ -1,4 +1,7 @@
-"""Which pairs a step is made of: a function of the seed and the step's number, so that a run can go on anywhere."""
+"""The batches of a run: which pairs are drawn, and their images, read and augmented ahead of the step.
+
+What is drawn is a function of the seed and the number of the step, so that a run can resume anywhere.
+"""
 
 from __future__ import annotations
 
@@ -18,16 +21,21 @@ from roco_search.imaging.ahead import read_ahead
 from roco_search.system.process import cores
 from roco_search.training.augment import augment
 
+# Twice what is being processed: a slow image delays one batch, not every one.
+BATCHES_AHEAD = 2
+MAX_BYTES = 2 * 2**30  # more than two batches of 4,096 augmented images of 224 pixels
+
 Indices = npt.NDArray[np.int64]
+Pixels = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True)
 class Sampler:
     """Draws batches of ``batch_size`` out of ``pairs`` pairs, never one pair twice in a batch.
 
-    Without weights each epoch is a permutation of all pairs; what does not fill a batch at its end is left to the next
-    epoch's luck. With weights float ``(pairs,)``, relative frequencies, each batch is drawn anew, and an epoch is as
-    many batches. A data set smaller than the batch is one batch.
+    Without weights each epoch is a permutation of all pairs, without the rest that does not fill a batch. With weights,
+    float ``(pairs,)``, the relative frequencies, each batch is drawn independently, and an epoch has the same number of
+    batches. A data set smaller than the batch is one batch.
     """
 
     pairs: int
@@ -37,17 +45,17 @@ class Sampler:
 
     @property
     def count(self) -> int:
-        """Pairs in a batch."""
+        """The number of pairs in a batch."""
         drawable = self.pairs if self.weights is None else int(np.count_nonzero(self.weights))
         return min(self.batch_size, drawable)
 
     @property
     def steps_per_epoch(self) -> int:
-        """Batches in an epoch."""
+        """The number of batches in an epoch."""
         return max(1, self.pairs // self.count)
 
     def batch(self, step: int) -> Indices:
-        """Return the pairs of a step, counted from 0."""
+        """Return the indices of the pairs of a step, which is counted from 0."""
         if self.weights is not None:
             random = np.random.default_rng((self.seed, 1, step))
             share = self.weights / self.weights.sum()
@@ -57,23 +65,17 @@ class Sampler:
         return order[place * self.count : (place + 1) * self.count]
 
 
-Pixels = npt.NDArray[np.uint8]
-# Twice what is being worked on: a slow image is waited for by one batch, not by every one.
-BATCHES_AHEAD = 2
-MAX_BYTES = 2 * 2**30  # two batches of 4,096 augmented images of 224 pixels, and some
-
-
 @dataclass(slots=True)
-class Drawn:
-    """A batch as it was drawn: ``rows`` of the data set with a caption each; the images of ``part`` are this process's.
+class Batch:
+    """A batch: ``rows`` of the data set with a caption each, and the images of this process's ``shard`` of them.
 
-    An image that could not be read is None, and named in ``unreadable`` with the reason.
+    An image that could not be read is None, and ``unreadable`` has its name with the reason.
     """
 
     step: int
     rows: Indices
     captions: list[str]
-    part: slice
+    shard: slice
     images: list[Pixels | None]
     unreadable: list[tuple[str, str]] = field(default_factory=list)
 
@@ -84,17 +86,20 @@ class Batches:
     Parameters
     ----------
     pairs, sampler, seed
-        The data, the order in which it is drawn, and the seed of augmentations and captions.
-    part
-        From the size of a batch, which of its rows are this process's.
+        The pairs, what draws them, and the seed of augmentations and captions.
+    shard
+        Returns which rows of a batch of a given size belong to this process.
     size
-        Side in pixels of an augmented image; None leaves images as they are.
+        The side of an augmented image in pixels; None does not augment.
     fit
-        Applied to an image that is not augmented: the geometry of the model's own preprocessing.
+        The geometry of the model's own preprocessing, for images that are not augmented.
     workers
-        Threads.
+        The number of threads.
 
-    ``waited`` is how many seconds the steps have waited for data so far.
+    Attributes
+    ----------
+    waited
+        The seconds that the steps have waited for data so far.
     """
 
     def __init__(
@@ -102,49 +107,49 @@ class Batches:
         pairs: Sequence[Pair],
         sampler: Sampler,
         seed: int,
-        part: Callable[[int], slice],
+        shard: Callable[[int], slice],
         size: int | None,
         fit: Callable[[Pixels], Pixels],
         workers: int | None = None,
     ) -> None:
         self._pairs, self._sampler, self._seed = pairs, sampler, seed
-        self._part, self._size, self._fit = part, size, fit
+        self._shard, self._size, self._fit = shard, size, fit
         self._workers = workers or min(16, cores())
         self.waited = 0.0
 
-    def run(self, first: int, end: int) -> Generator[Drawn, None, None]:
+    def run(self, first: int, end: int) -> Generator[Batch, None, None]:
         """Yield the batches of the steps from ``first`` to before ``end``."""
         batches, coming = tee(self._draw(step) for step in range(first, end))
-        places = ((drawn, place) for drawn in coming for place in _places(drawn))
-        largest = range(self._sampler.count)[self._part(self._sampler.count)]
+        places = ((batch, place) for batch in coming for place in _places(batch))
+        largest = range(self._sampler.count)[self._shard(self._sampler.count)]
         reader = read_ahead(
             places, self._read, ahead=BATCHES_AHEAD * len(largest), max_bytes=MAX_BYTES, threads=self._workers
         )
         with closing(reader) as images:
-            for drawn in batches:
-                self._fill(drawn, images)
-                yield drawn
+            for batch in batches:
+                self._fill(batch, images)
+                yield batch
 
-    def _draw(self, step: int) -> Drawn:
+    def _draw(self, step: int) -> Batch:
         rows = self._sampler.batch(step)
         random = np.random.default_rng((self._seed, 2, step))
         captions = [draw_caption(self._pairs[row], random) for row in rows]
-        return Drawn(step, rows, captions, self._part(len(rows)), [])
+        return Batch(step, rows, captions, self._shard(len(rows)), [])
 
-    def _fill(self, drawn: Drawn, images: Iterator[tuple[tuple[Drawn, int], Pixels | ImageError]]) -> None:
+    def _fill(self, batch: Batch, images: Iterator[tuple[tuple[Batch, int], Pixels | ImageError]]) -> None:
         started = time.perf_counter()
-        for place in _places(drawn):
+        for place in _places(batch):
             _, found = next(images)
             if isinstance(found, ImageError):
-                drawn.images.append(None)
-                drawn.unreadable.append((self._pairs[drawn.rows[place]].picture.name, str(found)))
+                batch.images.append(None)
+                batch.unreadable.append((self._pairs[batch.rows[place]].picture.name, str(found)))
             else:
-                drawn.images.append(found)
+                batch.images.append(found)
         self.waited += time.perf_counter() - started
 
-    def _read(self, wanted: tuple[Drawn, int]) -> Iterator[Pixels]:
-        drawn, place = wanted
-        yield self._image(drawn.step, place, int(drawn.rows[place]))
+    def _read(self, wanted: tuple[Batch, int]) -> Iterator[Pixels]:
+        batch, place = wanted
+        yield self._image(batch.step, place, int(batch.rows[place]))
 
     def _image(self, step: int, place: int, row: int) -> Pixels:
         pixels = self._pairs[row].picture.read()
@@ -156,9 +161,9 @@ class Batches:
         return np.asarray(augment(image, self._size, random).convert("RGB"))
 
 
-def _places(drawn: Drawn) -> range:
+def _places(batch: Batch) -> range:
     """Return the places in a batch whose images are this process's."""
-    return range(len(drawn.rows))[drawn.part]
+    return range(len(batch.rows))[batch.shard]
 
 
 def draw_caption(pair: Pair, random: np.random.Generator) -> str:

@@ -1,8 +1,9 @@
-"""A text tower of which no more than the projection learns: every caption goes through it once, before the first step.
+"""The features of a frozen text tower, computed once for every caption.
 
-What a frozen tower makes of a caption never changes (Zhai et al. 2022, arXiv:2111.07991, section 3), so it is computed
-ahead and kept; a step then costs one matrix product. The captions go in fixed company, sorted by length, so that a
-resumed run finds the same bits.
+Where only the projection of the text tower learns, or nothing of it, the features of a caption below the projection
+never change (Zhai et al. 2022, arXiv:2111.07991, section 3). They are computed before the first step and kept; a step
+then costs one matrix product. The captions are always embedded in the same batches, sorted by length, so that a resumed
+run gets the same bits.
 """
 
 from __future__ import annotations
@@ -13,22 +14,22 @@ import torch
 from torch import nn
 
 from roco_search.training.settings import Settings
-from roco_search.training.towers import parse, projection
+from roco_search.training.towers import parse_tower, projection
 
 AT_ONCE = 64
 
 
-class FrozenTexts:
-    """Embeds captions from what the frozen tower gave for them.
+class CachedTexts:
+    """Embeds captions from the stored features of the frozen tower.
 
     Parameters
     ----------
     model
-        With a linear text projection; see `can_freeze`.
+        A model with a linear text projection; see `can_cache`.
     captions
-        All that will ever be asked for.
+        All captions of the run.
     encode
-        Runs the whole text side on a chunk.
+        Runs the text tower and its projection on a chunk.
     """
 
     def __init__(
@@ -59,8 +60,8 @@ class FrozenTexts:
         return torch.cat(taken)
 
 
-def can_freeze(model: nn.Module, settings: Settings) -> bool:
-    """Whether nothing of the text tower learns below a linear projection."""
-    if parse(settings.text_tower).kind not in ("projection", "locked"):
+def can_cache(model: nn.Module, settings: Settings) -> bool:
+    """Return whether nothing of the text tower learns below a linear projection."""
+    if parse_tower(settings.text_tower).kind not in ("projection", "locked"):
         return False
     return isinstance(model.get_submodule(projection(model, "text").rstrip(".")), nn.Linear)

@@ -1,7 +1,7 @@
-"""Where a run stands, on disk: enough to go on as if it had never stopped.
+"""Checkpoints: the state of a run on disk, from which it resumes as if it had never stopped.
 
-A checkpoint is one file, written beside its place, synchronised, and renamed: what is there is whole. The one before it
-is kept until the new one is.
+A checkpoint is one file, written whole or not at all. The one before it is kept until the new one is complete. It
+records the identity of its run (the model, the data, the settings), so that it is never resumed as another training.
 """
 
 from __future__ import annotations
@@ -12,31 +12,31 @@ import re
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
-from roco_search.datasets.pair import PairSet
+from roco_search.datasets.pair import PairSet, TrainingData
 from roco_search.errors import StorageFull, TrainingError
 from roco_search.system.files import storage_full, write_errors, write_file
-
-if TYPE_CHECKING:
-    from roco_search.training.run import Run
-
+from roco_search.training.settings import Settings
 
 FORMAT = 1
 KEPT = 2
 _NAME = re.compile(r"step-(\d{8})\.pt")
+# What may differ when a run is resumed: it is then the same training, but no longer bit for bit.
+_INCIDENTAL = {"threads": "the number of threads", "torch": "the version of torch", "precision": "the arithmetic"}
+_FREE = frozenset({"checkpoint_every"})  # settings without an effect on what is learned
 
 
-def folder_of(output: Path) -> Path:
-    """Return where the checkpoints of a run lie."""
+def checkpoint_folder(output: Path) -> Path:
+    """Return the folder of the checkpoints of a run."""
     return output / "checkpoints"
 
 
 def latest(output: Path) -> Path | None:
     """Return the newest checkpoint of a run, or None."""
-    found = sorted(path for path in folder_of(output).glob("step-*.pt") if _NAME.fullmatch(path.name))
+    found = sorted(path for path in checkpoint_folder(output).glob("step-*.pt") if _NAME.fullmatch(path.name))
     return found[-1] if found else None
 
 
@@ -48,7 +48,7 @@ def save(output: Path, step: int, state: Mapping[str, Any]) -> Path:
     StorageFull, InputError
         If it cannot be written; the last good one is still there.
     """
-    folder = folder_of(output)
+    folder = checkpoint_folder(output)
     path = folder / f"step-{step:08d}.pt"
     buffer = io.BytesIO()  # torch's own writer turns a full disk into an error without a reason
     torch.save({"format": FORMAT, "step": step, **state}, buffer)
@@ -58,7 +58,9 @@ def save(output: Path, step: int, state: Mapping[str, Any]) -> Path:
             write_file(path, buffer.getbuffer())
     except StorageFull as error:
         last = latest(output)
-        then = f"go on from {last.name} with `resume=True`" if last else "start again: there is no earlier checkpoint"
+        then = (
+            f"continue from {last.name} with `resume=True`" if last else "start again: there is no earlier checkpoint"
+        )
         raise storage_full(output, f"Step {step:,} was not saved.", f"Free some space and {then}.") from error
     for old in sorted(folder.glob("step-*.pt"))[:-KEPT]:
         old.unlink(missing_ok=True)
@@ -84,7 +86,7 @@ def load(path: Path) -> dict[str, Any]:
             f"The checkpoint {path} is damaged; delete it, and `resume=True` takes the one before it."
         ) from None
     if state.get("format") != FORMAT:
-        raise TrainingError(f"The checkpoint {path} was written by another version of roco; start the run anew.")
+        raise TrainingError(f"The checkpoint {path} was written by another version of roco; start a new run.")
     return state
 
 
@@ -103,28 +105,32 @@ def restore_random_state(state: Mapping[str, Any]) -> None:
         torch.cuda.set_rng_state_all(state["cuda"])
 
 
-# What a run may be resumed with otherwise: it then is the same training, but no longer the same bits.
-_INCIDENTAL = {"threads": "the number of threads", "torch": "the version of torch", "precision": "the arithmetic"}
-# How often something is written or looked at does not change what is learned.
-_FREE = frozenset({"checkpoint_every"})
+def identity(base: str, data: TrainingData, settings: Settings, *, processes: int, precision: str) -> dict[str, Any]:
+    """Return what distinguishes a run from others, as numbers and texts.
 
-
-def identity(run: Run) -> dict[str, Any]:
-    """Return what makes a run this run, in numbers and texts."""
+    Parameters
+    ----------
+    base
+        The fingerprint of the model that it started from.
+    data, settings
+        What it learns from, and how.
+    processes, precision
+        The number of processes, and the arithmetic that ``auto`` was resolved to.
+    """
     return {
-        "base": run.base_fingerprint,
-        "train": digest(run.data.train),
-        "validation": digest(run.data.validation),
-        "settings": run.settings.to_dict(),
-        "processes": run.world.size,
+        "base": base,
+        "train": digest(data.train),
+        "validation": digest(data.validation),
+        "settings": settings.to_dict(),
+        "processes": processes,
         "threads": torch.get_num_threads(),
         "torch": torch.__version__.partition("+")[0],
-        "precision": run.encoder.precision,
+        "precision": precision,
     }
 
 
 def digest(pairs: PairSet) -> str:
-    """Return a hash of the order, the captions and the file names of a split; 16 hex digits."""
+    """Return a hash of the order, the captions and the file names of a split, as 16 hexadecimal digits."""
     found = hashlib.sha256()
     for pair in pairs.pairs:
         name = pair.picture.name.replace("\\", "/").rpartition("/")[2]  # a data set may be moved between two runs
@@ -133,18 +139,32 @@ def digest(pairs: PairSet) -> str:
 
 
 def refuse_other(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
-    """Return what a person should know of resuming; raise `TrainingError` where it would be another training."""
-    for key, name in (("base", "another model"), ("train", "other training pairs"), ("validation", "another split")):
+    """Compare the identity in a checkpoint with that of a run; return notes for a person.
+
+    Raises
+    ------
+    TrainingError
+        If resuming it would be another training.
+    """
+    for key, name in (
+        ("base", "another model"),
+        ("train", "other training pairs"),
+        ("validation", "another validation split"),
+    ):
         if there.get(key) != here[key]:
             raise TrainingError(
-                f"The checkpoint belongs to a run with {name}; give what that run had, or choose another `output`."
+                f"The checkpoint belongs to a run with {name}; use what that run had, or choose another `output`."
             )
     before = there.get("settings", {})
     changed = [k for k, v in here["settings"].items() if k not in _FREE and before.get(k, v) != v]
     if there.get("processes") != here["processes"]:
         changed.append("processes")
     if changed:
-        told = ", ".join(f"{name.replace('_', '-')} was {before.get(name, there.get(name))}" for name in changed)
-        raise TrainingError(f"The checkpoint belongs to a run in which {told}; set that, or choose another `output`.")
+        names = ", ".join(f"{_named(name)} was {before.get(name, there.get(name))}" for name in changed)
+        raise TrainingError(f"The checkpoint belongs to a run in which {names}; set that, or choose another `output`.")
     other = [name for key, name in _INCIDENTAL.items() if there.get(key) != here[key]]
-    return [f"Note: {', '.join(other)} changed, so the result will not be the same to the bit."] if other else []
+    return [f"Note: {', '.join(other)} changed, so the result will not be bit-identical."] if other else []
+
+
+def _named(name: str) -> str:
+    return "the number of processes" if name == "processes" else f"`{name}`"

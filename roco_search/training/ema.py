@@ -1,4 +1,4 @@
-"""The running average of the weights that learn (Polyak and Juditsky 1992), which is often better than any of them."""
+"""An exponential moving average of the trained weights (Polyak and Juditsky 1992), often better than the last ones."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import torch
 from torch import nn
 
 
-class Average:
-    """An exponential moving average of a model's parameters that learn.
+class ExponentialMovingAverage:
+    """An exponential moving average of the trainable parameters of a model.
 
-    ``decay`` 0 keeps none: the average is then the model itself. Early on it is shorter, so that it does not remember
-    the start: after *n* steps the decay is at most *n* / (*n* + 9).
+    ``decay`` 0 keeps none: the average is then the model itself. Early in a run the decay is smaller, so that the
+    initial weights are forgotten: after *n* steps it is at most *n* / (*n* + 9).
     """
 
     def __init__(self, model: nn.Module, decay: float) -> None:
@@ -22,7 +22,7 @@ class Average:
         self.mean = {name: p.detach().clone() for name, p in self._learning.items()} if decay else {}
 
     def update(self, step: int) -> None:
-        """Take the weights after a step, counted from 1, into the average."""
+        """Add the weights after a step, counted from 1, to the average."""
         keep = min(self._decay, step / (step + 9))
         with torch.no_grad():
             for name, mean in self.mean.items():
@@ -30,7 +30,7 @@ class Average:
 
     @contextmanager
     def applied(self) -> Iterator[None]:
-        """Let the model have the average for its weights while the block runs."""
+        """Give the model the average as its weights within the block."""
         learned = {name: self._learning[name].detach().clone() for name in self.mean}
         self._set(self.mean)
         try:
@@ -39,7 +39,7 @@ class Average:
             self._set(learned)
 
     def load(self, mean: dict[str, torch.Tensor]) -> None:
-        """Set what `mean` was in a checkpoint."""
+        """Restore `mean` from a checkpoint."""
         for name, tensor in mean.items():
             self.mean[name].copy_(tensor)
 

@@ -1,4 +1,4 @@
-"""What a run will cost, from its first steps: nothing is written."""
+"""What a run will cost, measured in its first steps. Nothing is written."""
 
 from __future__ import annotations
 
@@ -9,32 +9,32 @@ from dataclasses import dataclass
 
 import torch
 
-from roco_search.training import towers as parts
 from roco_search.training.run import Run
+from roco_search.training.towers import count_parameters
 
 MEASURED_STEPS = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """A run before it begins.
+class TrainingPlan:
+    """The size and cost of a run that has not begun.
 
     Attributes
     ----------
     steps, steps_per_epoch, batch_size, micro_batch
-        Its shape.
+        The numbers of steps, and of pairs in a batch and in memory at once.
     learning, parameters
-        How many parameters learn, and how many there are.
+        The number of parameters that learn, and of all.
     objective, precision, device
-        What ``auto`` came to.
+        What ``auto`` was resolved to.
     memory_bytes
         The most memory that the first steps took: of the GPU where there is one, else of the process.
     checkpoint_bytes
         The size of a checkpoint on the disk; two are kept.
     step_seconds, total_seconds
-        Of a step after the first, and of all steps at that pace; looks at the validation split come on top.
+        Of a step after the first, and of all steps at that pace, without validation.
     waited
-        Share of that time in which the step waited for data.
+        The share of that time in which the steps waited for data, in [0, 1].
     """
 
     steps: int
@@ -53,23 +53,23 @@ class Plan:
     waited: float
 
 
-def measure(run: Run) -> Plan:
-    """Take a few steps and throw them away. The run cannot be gone through afterwards."""
+def measure(run: Run) -> TrainingPlan:
+    """Take a few steps and discard them. The run cannot be used afterwards."""
     device = run.encoder.device
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     started = waited = 0.0
     steps = 0
     for batch in run.batches.run(0, min(1 + MEASURED_STEPS, run.total)):
-        run._step(batch)
+        run.take_step(batch)
         if not started:  # the first step allocates and compiles
             started, waited = time.perf_counter(), run.batches.waited
             continue
         steps += 1
     spent = time.perf_counter() - started
     seconds = spent / steps if steps else 0.0
-    learning, parameters = parts.counted(run.model)
-    return Plan(
+    learning, parameters = count_parameters(run.model)
+    return TrainingPlan(
         run.total,
         run.sampler.steps_per_epoch,
         run.sampler.count,
@@ -88,7 +88,7 @@ def measure(run: Run) -> Plan:
 
 
 def peak_memory(device: torch.device) -> int:
-    """Return the most bytes that were in use: on a GPU by tensors, else by the process."""
+    """Return the peak memory in bytes: of the tensors on a GPU, else of the process."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -1,4 +1,4 @@
-"""The folder of a run: fresh, or one that a run was interrupted in."""
+"""One call of ``roco train``: opens the data and the model, then plans, trains or resumes, and uploads."""
 
 from __future__ import annotations
 
@@ -16,32 +16,12 @@ from roco_search.models.catalogue import registry
 from roco_search.models.torch_encoder import TorchEncoder
 from roco_search.system.progress import Silent
 from roco_search.training import checkpoint
-from roco_search.training.checkpoint import latest
-from roco_search.training.distributed import World, joined
+from roco_search.training.distributed import ProcessGroup, process_group
 from roco_search.training.outcome.card import read_facts
 from roco_search.training.outcome.output import push
-from roco_search.training.plan import Plan, measure
-from roco_search.training.run import Outcome, Report, Run
+from roco_search.training.plan import TrainingPlan, measure
+from roco_search.training.run import Report, Run, RunResult
 from roco_search.training.settings import Settings
-
-
-def choose_start(output: Path, resume: bool) -> Path | None:
-    """Return the checkpoint to go on from, or None for a new run.
-
-    Raises
-    ------
-    InputError
-        If the folder holds something and the run is not to be resumed, so that nothing is overwritten.
-    """
-    if output.exists() and not output.is_dir():
-        raise InputError(f"{output} is a file; choose a folder for `output`.")
-    if resume:
-        return latest(output)
-    if latest(output):
-        raise InputError(f"{output} holds a run already; go on with `resume=True`, or choose another `output`.")
-    if output.exists() and any(output.iterdir()):
-        raise InputError(f"{output} is not empty, and nothing in it is overwritten; choose another `output`.")
-    return None
 
 
 class Session:
@@ -49,12 +29,14 @@ class Session:
 
     Parameters
     ----------
-    data, base, output
-        What to learn from (see `open_training`), the model to start from (see `registry.find`), and the run's folder.
-    settings, licences, where, caption_columns, device
-        How.
+    data, licences, where, caption_columns
+        What to learn from; see `open_training`.
+    base, output
+        The model to start from (see `registry.find`), and the folder of the run.
+    settings, device
+        How and where to train.
     report
-        Who is told.
+        Receives the progress and notes of the run.
     """
 
     def __init__(
@@ -73,14 +55,14 @@ class Session:
         self._licences, self._where, self._columns = licences, where, caption_columns
         self._device, self._report = device, report
 
-    def plan(self) -> Plan | None:
-        """Measure the first steps; None in every process but the first."""
+    def plan(self) -> TrainingPlan | None:
+        """Measure the first steps. Returns None in every process but the first."""
         with self._run() as run:
             plan = measure(run)
-            return plan if run.world.is_main else None
+            return plan if run.group.is_main else None
 
-    def train(self, resume: bool, tensorboard: bool = False) -> Outcome | None:
-        """Train to the end; None in every process but the first.
+    def train(self, resume: bool, tensorboard: bool = False) -> RunResult | None:
+        """Train to the end. Returns None in every process but the first.
 
         Raises
         ------
@@ -90,29 +72,29 @@ class Session:
         with self._run(tensorboard) as run:
             if start is not None:
                 run.resume(checkpoint.load(start))
-                if run.world.is_main:
-                    self._report.note(f"Going on from step {run.progress.step:,}.")
-            outcome = run.go()
-            return outcome if run.world.is_main else None
+                if run.group.is_main:
+                    self._report.note(f"Continuing from step {run.state.step:,}.")
+            result = run.train()
+            return result if run.group.is_main else None
 
     def push(self, repository: str) -> str:
-        """Upload the model that came out; see `push.push`."""
+        """Upload the trained model to the hub and return its address; see `hub.upload.push`."""
         return push(self._output, repository)
 
-    def facts(self, outcome: Outcome) -> dict[str, Any]:
-        """Return the outcome and what the card says, for a machine."""
-        return {**asdict(outcome), "model": read_facts(self._output)}
+    def facts(self, result: RunResult) -> dict[str, Any]:
+        """Return the result and the facts of the card, for JSON."""
+        return {**asdict(result), "model": read_facts(self._output)}
 
     @contextmanager
     def _run(self, tensorboard: bool = False) -> Iterator[Run]:
-        checkpoint_of_base = registry.find(self._base)  # a name that leads nowhere is refused before data is read
-        with joined(self._device) as (world, device):
-            data = self._open(world)
+        checkpoint_of_base = registry.find(self._base)  # an unknown name is refused before data is read
+        with process_group(self._device) as (group, device):
+            data = self._open(group)
             encoder = TorchEncoder(checkpoint_of_base, device, self._settings.precision)  # type: ignore[arg-type]
-            report = self._report if world.is_main else _SilentReport()
-            yield Run(encoder, data, self._settings, self._output, report, world=world, tensorboard=tensorboard)
+            report = self._report if group.is_main else _SilentReport()
+            yield Run(encoder, data, self._settings, self._output, report, group=group, tensorboard=tensorboard)
 
-    def _open(self, world: World) -> TrainingData:
+    def _open(self, group: ProcessGroup) -> TrainingData:
         data = open_training(
             self._data,
             licences=self._licences,
@@ -122,15 +104,36 @@ class Session:
             cases_apart=self._settings.cases_apart,
         )
         check_trainable(data.train.pairs)
-        if world.is_main:
+        if group.is_main:
             for line in describe(data):
                 self._report.note(line)
         return data
 
 
+def choose_start(output: Path, resume: bool) -> Path | None:
+    """Return the checkpoint to resume from, or None for a new run.
+
+    Raises
+    ------
+    InputError
+        If the folder is not empty and the run is not to be resumed; nothing is ever overwritten.
+    """
+    if output.exists() and not output.is_dir():
+        raise InputError(f"{output} is a file; choose a folder for `output`.")
+    if resume:
+        return checkpoint.latest(output)
+    if checkpoint.latest(output):
+        raise InputError(
+            f"{output} already contains a run; continue it with `resume=True`, or choose another `output`."
+        )
+    if output.exists() and any(output.iterdir()):
+        raise InputError(f"{output} is not empty, and nothing in it is overwritten; choose another `output`.")
+    return None
+
+
 class _SilentReport(Silent):
     """The report of every process but the first."""
 
-    def look(self, look: Any, best: bool) -> None: ...
+    def validated(self, result: Any, best: bool) -> None: ...
 
     def note(self, text: str) -> None: ...

@@ -21,49 +21,51 @@ class Settings:
     Attributes
     ----------
     batch_size
-        The contrastive batch: so many candidates has each image and each text.
+        Contrastive batch size: the number of candidates each image and each text is compared with.
     micro_batch
-        How many of them are in memory at once. With ``exact`` accumulation it changes nothing but memory and time.
+        The number of pairs in memory at once. With ``exact`` accumulation it changes only memory and time.
     accumulation
         ``exact``: the gradient of the whole batch. ``naive``: the mean of the gradients of the micro-batches, in
-        which each image sees ``micro_batch`` candidates only; it exists to reproduce what others did.
+        which each image is compared with only ``micro_batch`` candidates, to reproduce what others did.
     objective
-        ``info-nce`` (CLIP), ``sigmoid`` (SigLIP), or ``auto``: what the model was made with.
+        ``info-nce`` (CLIP), ``sigmoid`` (SigLIP), or ``auto``: the one that the model was made with.
     precision
         ``auto``, ``fp32``, ``bf16`` or ``fp16``; weights and optimiser are float32 in all of them.
     image_tower, text_tower
-        How much of each learns; see `parts.parse`.
+        How much of each learns; see `towers`.
     learning_rate
-        At its highest, for what came with the model.
+        The maximum, for the pretrained weights.
     image_factor, text_factor, projection_factor
-        Multiply it for a part. A fresh projection takes more than a tower that was trained for weeks.
+        Factors of the learning rate for the towers and the projections. A new projection needs a higher rate than a
+        pretrained tower.
     layer_decay
-        Multiplies it once more for each block below the last one; 1 treats all blocks alike.
+        A further factor for each block below the last; 1 treats all blocks alike.
     weight_decay
-        Of matrices; biases, norms, the logit scale and its bias are left alone.
+        The decay of matrices; biases, norms, the logit scale and its bias have none.
     warmup
-        Steps to the full learning rate; 0 is a tenth of the run, at most 500.
+        The number of steps to the full learning rate; 0 is a tenth of the run, at most 500.
     clip_norm
-        The longest gradient that is taken as it is.
+        The largest gradient norm that is not clipped.
     logit_scale
         Whether the temperature learns; it never exceeds ln 100 (Radford et al. 2021, section 2.5).
     epochs, max_steps
-        The run ends with the one that comes first; ``max_steps`` 0 is no limit.
+        The run ends with whichever comes first; ``max_steps`` 0 is no limit.
     averaging
-        Decay of a running average of the weights, 0 for none. With it, the average is what is judged and saved.
+        The decay of a moving average of the weights, 0 for none. The average is then what is validated and saved.
     augment
         Whether images are cropped, turned, windowed and masked at random; never flipped left to right.
     image_size
-        Side in pixels at which images are trained on; 0 is the model's own. Only a convolutional tower takes another.
+        The side in pixels at which images are trained on; 0 is the model's own. Only a convolutional tower accepts
+        another.
     eval_every, checkpoint_every
-        Steps between two looks at the validation split, and between two checkpoints; 0 is once an epoch.
+        The number of steps between two validations, and between two checkpoints; 0 is once an epoch.
     patience
-        So many looks in a row without a better one end the run; 0 is never.
+        The number of validations in a row without an improvement that ends the run; 0 is never.
     cases_apart
         Whether training pairs of cases that are in the validation split are left out. ROCO's own splits divide
         articles: 1,468 of the 8,179 captions of its test split are of an article that is in its validation split.
     seed
-        Of everything that is random.
+        The seed of everything random.
     """
 
     batch_size: int = 128
@@ -97,12 +99,12 @@ class Settings:
         """Raise `TrainingError` for what cannot work."""
         for name, choices in CHOICES.items():
             if getattr(self, name) not in choices:
-                raise TrainingError(f"`{name}` {getattr(self, name)!r} is none of {', '.join(choices)}.")
+                raise TrainingError(f"`{name}` {getattr(self, name)!r} is not one of {', '.join(choices)}.")
         for name in ("batch_size", "micro_batch", "epochs"):
             if getattr(self, name) < 1:
                 raise TrainingError(f"`{name}` is {getattr(self, name)}; it must be at least 1.")
         if self.batch_size < 2:
-            raise TrainingError("A contrastive batch of 1 has nothing to tell apart; set `batch_size` to 2 or more.")
+            raise TrainingError("A contrastive batch of 1 has nothing to compare; set `batch_size` to 2 or more.")
         if self.batch_size % self.micro_batch and self.micro_batch < self.batch_size:
             raise TrainingError(
                 f"`batch_size` {self.batch_size} is no multiple of `micro_batch` {self.micro_batch}; make it one."

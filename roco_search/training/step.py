@@ -1,4 +1,8 @@
-"""From drawn images and captions to what the towers take, on the device, chunk by chunk."""
+"""The gradient of a batch: images and captions become inputs of the towers, and their embeddings a loss.
+
+Both towers run on chunks of ``micro_batch``, so that memory does not grow with the batch; `gradcache` makes the result
+the gradient of the whole batch.
+"""
 
 from __future__ import annotations
 
@@ -14,21 +18,23 @@ from roco_search.datasets.pair import Pair
 from roco_search.errors import TrainingError
 from roco_search.models.families import FAMILIES
 from roco_search.models.torch_encoder import TorchEncoder, autocast
-from roco_search.training.batches import Drawn, Pixels, positives
-from roco_search.training.cached_texts import FrozenTexts
-from roco_search.training.distributed import World
+from roco_search.training.batches import Batch, Pixels, positives
+from roco_search.training.cached_texts import CachedTexts
+from roco_search.training.distributed import ProcessGroup
 from roco_search.training.gradcache import Backward, Encode, cached_backward
 from roco_search.training.losses import Objective
 from roco_search.training.settings import Accumulation
+
+TEXTS_AT_ONCE = 16  # on a processor; see `text_features`
 
 Tensors = Mapping[str, torch.Tensor]
 
 
 class Inputs:
-    """Prepares chunks for an encoder's towers.
+    """Prepares chunks of images and captions as inputs of an encoder's towers.
 
-    Images that are not augmented are prepared by the model's own preprocessing; augmented ones are of the right size
-    already and are only normalised. ``size`` is the side in pixels of an augmented image.
+    Images that are not augmented go through the model's own preprocessing; augmented ones have the right size already
+    and are only normalised. ``size`` is the side of an augmented image in pixels.
     """
 
     def __init__(self, encoder: TorchEncoder, image_size: int = 0) -> None:
@@ -48,7 +54,7 @@ class Inputs:
     def images(self, images: Sequence[Pixels]) -> Tensors:
         """Return the arguments of the image tower for a chunk of fitted or augmented images."""
         preprocessing, device = self._encoder.preprocessing, self._encoder.device
-        if preprocessing is None:  # only transformers' own processor knows how, such as SigLIP 2's patches
+        if preprocessing is None:  # only transformers' own processor can, such as SigLIP 2's patches
             return self._on_device(self._encoder.prepare_images(images))
         pixels = torch.from_numpy(np.stack(images)).to(device, non_blocking=True).permute(0, 3, 1, 2)
         pixels = pixels.to(self._encoder.model.dtype)
@@ -74,15 +80,11 @@ class Inputs:
         return {name: torch.from_numpy(array).to(device, non_blocking=True) for name, array in arrays.items()}
 
 
-TEXTS_AT_ONCE = 16
-
-
 @dataclass(frozen=True, slots=True)
 class Gradient:
-    """Computes the gradient of a batch into the parameters of an encoder's model.
+    """Accumulates the gradient of a batch in the parameters of an encoder's model.
 
-    Both towers see their inputs in chunks of ``micro_batch``. Captions are embedded once each, by length, so that few
-    are padded to the longest of the batch.
+    Each distinct caption is embedded once, in order of length, so that few are padded to the longest of the batch.
     """
 
     encoder: TorchEncoder
@@ -90,11 +92,11 @@ class Gradient:
     objective: Objective
     accumulation: Accumulation
     micro_batch: int
-    world: World
-    frozen: FrozenTexts | None = None
+    group: ProcessGroup
+    cached_texts: CachedTexts | None = None
 
-    def __call__(self, pairs: Sequence[Pair], batch: Drawn, backward: Backward = torch.Tensor.backward) -> torch.Tensor:
-        """Accumulate the gradient; return the loss, detached. Rows whose image could not be read take no part.
+    def __call__(self, pairs: Sequence[Pair], batch: Batch, backward: Backward = torch.Tensor.backward) -> torch.Tensor:
+        """Accumulate the gradient; return the loss, detached. Rows whose image could not be read are omitted.
 
         Raises
         ------
@@ -102,12 +104,12 @@ class Gradient:
             If fewer than two rows are left.
         """
         own = [image is not None for image in batch.images]
-        of_all = self.world.gather_objects(own)
+        of_all = self.group.gather_objects(own)
         known, counts = np.concatenate([np.asarray(part, bool) for part in of_all]), [sum(part) for part in of_all]
         if known.sum() < 2 or min(counts) == 0:
             raise TrainingError(
-                f"Of the {len(known)} images of step {batch.step + 1} too few could be read; see what 'Not "
-                "readable' names, and mend or remove those files."
+                f"Too few of the {len(known)} images of step {batch.step + 1} could be read; replace or remove the "
+                "files that were reported as not readable."
             )
         rows = [pairs[row] for row, usable in zip(batch.rows, known, strict=True) if usable]
         captions = [caption for caption, usable in zip(batch.captions, known, strict=True) if usable]
@@ -125,33 +127,33 @@ class Gradient:
         backward: Backward,
     ) -> torch.Tensor:
         distinct = by_length(captions)
-        while len(distinct) < self.world.size:
-            distinct.append(distinct[0])  # every process embeds something
+        while len(distinct) < self.group.size:
+            distinct.append(distinct[0])  # every process must embed something
         place = {caption: i for i, caption in reversed(list(enumerate(distinct)))}
         order = torch.tensor([place[caption] for caption in captions], device=self.encoder.device)
         truth = torch.from_numpy(positives(rows, captions)).to(self.encoder.device)
         image_chunks = self._chunks(images, self.encode_images)
-        text_chunks = self._chunks(distinct[self.world.part(len(distinct))], self.encode_texts)
+        text_chunks = self._chunks(distinct[self.group.shard(len(distinct))], self.encode_texts)
 
         def loss(image_features: torch.Tensor, text_features: torch.Tensor) -> torch.Tensor:
             return self.objective(image_features, text_features[order], truth)
 
-        if self.world.size == 1 and len(image_chunks) == len(text_chunks) == 1:  # one graph: no second pass
+        if self.group.size == 1 and len(image_chunks) == len(text_chunks) == 1:  # one graph: no second pass
             value = loss(image_chunks[0](), text_chunks[0]())
             backward(value)
             return value.detach()
-        split = None if self.world.size == 1 else (counts, self._even(len(distinct)))
-        gather = None if split is None else lambda own, tower: self.world.gather_rows(own, split[tower])
+        split = None if self.group.size == 1 else (counts, self._shard_sizes(len(distinct)))
+        gather = None if split is None else lambda own, tower: self.group.gather_rows(own, split[tower])
         return cached_backward(image_chunks, text_chunks, loss, backward=backward, gather=gather)
 
-    def _even(self, count: int) -> list[int]:
-        parts = [World(rank, self.world.size).part(count) for rank in range(self.world.size)]
-        return [part.stop - part.start for part in parts]
+    def _shard_sizes(self, count: int) -> list[int]:
+        shards = [ProcessGroup(rank, self.group.size).shard(count) for rank in range(self.group.size)]
+        return [shard.stop - shard.start for shard in shards]
 
     def _naive(
         self, rows: Sequence[Pair], captions: Sequence[str], images: Sequence[np.ndarray], backward: Backward
     ) -> torch.Tensor:
-        if self.world.size > 1:
+        if self.group.size > 1:
             raise TrainingError('Naive accumulation is for one process; use `accumulation="exact"`.')
         starts = range(0, len(rows), self.micro_batch)
         total = torch.zeros(())
@@ -179,16 +181,18 @@ class Gradient:
     def encode_texts(self, texts: Sequence[str]) -> torch.Tensor:
         """Embed a chunk of captions; as `encode_images`."""
         with autocast(self.encoder.device, self.encoder.precision):
-            features = self.frozen(texts) if self.frozen else text_features(self.encoder, self.inputs, texts)
+            features = (
+                self.cached_texts(texts) if self.cached_texts else text_features(self.encoder, self.inputs, texts)
+            )
         return features.float() if features.dtype != torch.float64 else features
 
 
 def text_features(encoder: TorchEncoder, inputs: Inputs, texts: Sequence[str]) -> torch.Tensor:
-    """Run the whole text side of a model on a chunk, best by length.
+    """Run the text tower and its projection on a chunk of captions, best sorted by length.
 
-    A processor's time goes by the tokens, padding included: it gets a few captions of like length at once. With one
-    caption of 64 tokens among 128, most of which have 11, a step of the text tower takes 0.4 of the time. A GPU's goes
-    by the calls.
+    On a processor the time is proportional to the number of tokens, padding included, so it gets a few captions of
+    similar length at once: with one caption of 64 tokens among 128, most of which have 11, a step of the text tower
+    takes 0.4 of the time. On a GPU the number of calls counts.
     """
     at_once = TEXTS_AT_ONCE if encoder.device.type == "cpu" else max(1, len(texts))
     parts = [texts[start : start + at_once] for start in range(0, len(texts), at_once)]
@@ -197,5 +201,5 @@ def text_features(encoder: TorchEncoder, inputs: Inputs, texts: Sequence[str]) -
 
 
 def by_length(captions: Sequence[str]) -> list[str]:
-    """Return each caption once, the short ones first."""
+    """Return each caption once, shorter ones first."""
     return sorted(set(captions), key=lambda caption: (len(caption), caption))

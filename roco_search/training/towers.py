@@ -1,16 +1,16 @@
-"""What of a dual encoder learns, and how fast: towers, their blocks, projections, the temperature.
+"""Which parameters of a dual encoder learn, and how fast: towers, their blocks, projections, adapters, temperature.
 
 A tower is described by one word:
 
     all           everything in it
     last:4        its last four blocks, what comes after them, and its projection
     last:30%      the same by share, rounded up: four of twelve
-    projection    its projection into the shared space alone
+    projection    only its projection into the shared space
     locked        nothing (LiT; Zhai et al. 2022, arXiv:2111.07991)
     lora:8        low-rank adapters of rank 8 in its blocks (Hu et al. 2021, arXiv:2106.09685), and its projection
 
-The blocks of a tower are found by looking: they are its longest list of modules. What is registered before that list
-(embeddings, a stem) lies below the first block, what comes after it (norms, pooling) above the last.
+The blocks of a tower are its longest list of modules. What is registered before that list (embeddings, a stem) is below
+the first block, what is registered after it (norms, pooling) above the last.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ TEMPERATURE = ("logit_scale", "logit_bias")
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class TowerSpec:
     """How much of a tower learns. ``amount`` is a number of blocks, a share of them, or a rank."""
 
     kind: Kind
@@ -42,38 +42,44 @@ class Part:
     share: bool = False
 
 
-def parse(text: str) -> Part:
-    """Read such a word. Raises `TrainingError`."""
+def parse_tower(text: str) -> TowerSpec:
+    """Read such a word. Raises `TrainingError` if it has another form."""
     if text in ("all", "projection", "locked"):
-        return Part(text)  # type: ignore[arg-type]
+        return TowerSpec(text)  # type: ignore[arg-type]
     if match := re.fullmatch(r"(last|lora):(\d+)(%?)", text):
         kind, amount, percent = match[1], int(match[2]), bool(match[3])
         if amount > 0 and not (percent and (amount > 100 or kind == "lora")):
-            return Part(kind, amount / 100 if percent else amount, percent)  # type: ignore[arg-type]
+            return TowerSpec(kind, amount / 100 if percent else amount, percent)  # type: ignore[arg-type]
     raise TrainingError(
-        f"{text!r} does not say what learns; write all, last:4, last:30%, projection, locked or lora:8."
+        f"{text!r} does not name what to train; write all, last:4, last:30%, projection, locked or lora:8."
     )
 
 
-def choose(model: nn.Module, settings: Settings) -> None:
-    """Set ``requires_grad`` of every parameter. Low-rank adapters are added before, by `lora.adapt`."""
+def set_trainable(model: nn.Module, settings: Settings) -> None:
+    """Set ``requires_grad`` of every parameter. Low-rank adapters are added before, by `add_adapters`.
+
+    Raises
+    ------
+    TrainingError
+        If a tower has fewer blocks than are asked for, or nothing would learn.
+    """
     model.requires_grad_(False)
     for tower, word in (("image", settings.image_tower), ("text", settings.text_tower)):
-        part = parse(word)
-        if part.kind == "locked":
+        spec = parse_tower(word)
+        if spec.kind == "locked":
             continue
         into_space = projection(model, tower)
         blocks = block_count(model, tower)
-        first = 0 if part.kind == "all" else blocks + 1
-        if part.kind == "last":
-            count = math.ceil(part.amount * blocks) if part.share else int(part.amount)
+        first = 0 if spec.kind == "all" else blocks + 1
+        if spec.kind == "last":
+            count = math.ceil(spec.amount * blocks) if spec.share else int(spec.amount)
             if count > blocks:
                 raise TrainingError(f"The {tower} tower has {blocks} blocks, not {count}; write last:{blocks} or all.")
             first = blocks + 1 - count
         for name, parameter in model.named_parameters():
-            adapter = part.kind == "lora" and name.startswith(TOWERS[tower]) and "lora_" in name
-            above = (place := depth(model, tower, name)) is not None and part.kind != "projection" and place >= first
-            if name.startswith(into_space) or adapter or (above and part.kind != "lora"):
+            adapter = spec.kind == "lora" and name.startswith(TOWERS[tower]) and "lora_" in name
+            above = (at := depth(model, tower, name)) is not None and spec.kind != "projection" and at >= first
+            if name.startswith(into_space) or adapter or (above and spec.kind != "lora"):
                 parameter.requires_grad = "base_layer" not in name
     for name, parameter in model.named_parameters():
         if name in TEMPERATURE:
@@ -83,7 +89,7 @@ def choose(model: nn.Module, settings: Settings) -> None:
 
 
 def tower_parameters(model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
-    """Yield every parameter but the temperature's."""
+    """Yield the name and the parameter of everything but the temperature."""
     return ((name, p) for name, p in model.named_parameters() if name not in TEMPERATURE)
 
 
@@ -110,14 +116,14 @@ def block_list(model: nn.Module, tower: str) -> tuple[str, nn.ModuleList]:
 
 
 def block_count(model: nn.Module, tower: str) -> int:
-    """Return how many blocks a tower has."""
+    """Return the number of blocks of a tower."""
     return len(block_list(model, tower)[1])
 
 
 def depth(model: nn.Module, tower: str, parameter: str) -> int | None:
-    """Return where in a tower a parameter lies: 0 below the blocks, 1 … n in them, n + 1 above; None outside.
+    """Return the depth of a parameter in a tower: 0 below the blocks, 1 … n in them, n + 1 above; None outside.
 
-    Projections lie above.
+    Projections are above.
     """
     if parameter.startswith(projection(model, tower)):
         return block_count(model, tower) + 1
@@ -134,7 +140,7 @@ def depth(model: nn.Module, tower: str, parameter: str) -> int | None:
 def parameter_groups(model: nn.Module, settings: Settings) -> list[dict[str, Any]]:
     """Group what learns by its learning rate and weight decay, for AdamW.
 
-    The rate is ``learning_rate`` times the factor of the part, times ``layer_decay`` for each block below the top.
+    The rate is ``learning_rate`` times the factor of the spec, times ``layer_decay`` for each block below the top.
     Vectors and scalars (biases, norms, the temperature) are not decayed.
     """
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
@@ -153,40 +159,41 @@ def _factor(model: nn.Module, name: str, settings: Settings) -> float:
     for tower, factor in (("image", settings.image_factor), ("text", settings.text_factor)):
         if name.startswith(projection(model, tower)):
             return settings.projection_factor
-        if (place := depth(model, tower, name)) is not None:
-            below = block_count(model, tower) + 1 - place
+        if (at := depth(model, tower, name)) is not None:
+            below = block_count(model, tower) + 1 - at
             return factor * float(settings.layer_decay**below)
     return settings.projection_factor
 
 
-def train_mode(model: nn.Module, settings: Settings) -> None:
-    """Set training mode, with every batch norm on its stored statistics, and a frozen tower as it is in use.
+def set_train_mode(model: nn.Module, settings: Settings) -> None:
+    """Set training mode, but evaluation mode for every batch norm and for a frozen tower.
 
-    Statistics of a batch tie an image to its neighbours; a batch that is processed in parts would then no longer
-    have the gradient of the whole. `gradcache.refuse_batch_statistics` refuses what has no stored ones.
+    With the statistics of a batch, the embedding of an image depends on its neighbours; a batch that is processed in
+    chunks would then no longer have the gradient of the whole. `gradcache.refuse_batch_statistics` refuses layers that
+    have no stored statistics.
     """
     model.train()
     for module in model.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             module.eval()
     for tower, word in (("image", settings.image_tower), ("text", settings.text_tower)):
-        if parse(word).kind in ("projection", "locked"):
-            model.get_submodule(TOWERS[tower]).eval()  # dropout would only blur what cannot adapt to it
+        if parse_tower(word).kind in ("projection", "locked"):
+            model.get_submodule(TOWERS[tower]).eval()  # it cannot adapt to dropout
 
 
-def counted(model: nn.Module) -> tuple[int, int]:
-    """Return how many parameters learn, and how many there are."""
+def count_parameters(model: nn.Module) -> tuple[int, int]:
+    """Return the number of parameters that learn, and of all."""
     sizes = [(parameter.numel(), parameter.requires_grad) for parameter in model.parameters()]
     return sum(size for size, learns in sizes if learns), sum(size for size, _ in sizes)
 
 
-def adapt(model: nn.Module, settings: Settings) -> bool:
-    """Put adapters into each tower that asks for them; whether any does. Raises `TrainingError` without peft."""
+def add_adapters(model: nn.Module, settings: Settings) -> bool:
+    """Add adapters to each tower that asks for them; return whether any does. Raises `TrainingError` without peft."""
     adapted = False
     for tower, word in (("image", settings.image_tower), ("text", settings.text_tower)):
-        part = parse(word)
-        if part.kind == "lora":
-            _inject(model, tower, int(part.amount))
+        spec = parse_tower(word)
+        if spec.kind == "lora":
+            _inject(model, tower, int(spec.amount))
             adapted = True
     return adapted
 
@@ -208,13 +215,13 @@ def _inject(model: nn.Module, tower: str, rank: int) -> None:
         raise TrainingError(
             f"The {tower} tower has no linear layers in its blocks, so it takes no adapters; use last:2 or all."
         )
-    # alpha = rank leaves the step size alone, so that one learning rate serves every rank.
+    # With alpha = rank the step size is unchanged, so that one learning rate suits every rank.
     config = LoraConfig(r=rank, lora_alpha=rank, target_modules=linear, init_lora_weights=True)
     inject_adapter_in_model(config, model.get_submodule(TOWERS[tower]))
 
 
-def merged(model: nn.Module) -> nn.Module:
-    """Return a copy without adapters, their product added to the weights they stand beside."""
+def merge_adapters(model: nn.Module) -> nn.Module:
+    """Return a copy of the model without adapters, their product added to the weights that they adapt."""
     from peft.tuners.lora import LoraLayer
 
     model = copy.deepcopy(model)

@@ -1,4 +1,4 @@
-"""A look at the validation split: global recall over the whole pool, never over a batch."""
+"""Validation during training: global recall over the whole validation split, never over a batch."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from roco_search.statistics.ranks import mean_recall
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
-    """What was seen after ``step``: recall by direction and k, any-match, among the ``pool`` pairs; 0 to 1."""
+class ValidationResult:
+    """Recall after ``step``, by direction and k, any-match, among the ``pool`` pairs; in [0, 1]."""
 
     step: int
     pool: int
@@ -21,19 +21,19 @@ class Look:
 
     @property
     def mean(self) -> float:
-        """Mean of the six recalls, which the best model is chosen by."""
+        """The mean of the six recalls, by which the best model is selected."""
         return self.recalls["mean recall"]
 
 
 class Validation:
-    """Looks at a split with the model as it is at the moment."""
+    """Measures the current model on a split."""
 
     def __init__(self, encoder: TorchEncoder, pairs: PairSet) -> None:
         self._encoder, self._pairs = encoder, pairs
 
-    def __call__(self, step: int) -> Look:
+    def __call__(self, step: int) -> ValidationResult:
         """Embed the split and rank the whole pool in both directions."""
         found = embed(self._encoder, self._pairs)
         recalls = mean_recall(found.images, found.texts, found.captions)
         recalls["mean recall"] = recalls.pop("mean")
-        return Look(step, len(found.captions), recalls)
+        return ValidationResult(step, len(found.captions), recalls)

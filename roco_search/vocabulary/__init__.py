@@ -113,7 +113,7 @@ class ImageClass:
     aliases
         Other names under which data sets know it, such as "MR".
     terms
-        The DICOM terms that it stands for. The first is what a guess shows; a guess cannot be told from the others.
+        The DICOM terms that it represents. A guess shows the first of them, and cannot distinguish it from the others.
         Without any, the class is never guessed.
     """
 

@@ -93,7 +93,7 @@ def safe_address(host: str, port: int, auth: str | None) -> Address:
 
 
 def prepare_gradio(folder: Path) -> None:
-    """Set what gradio reads when it is imported: where its files go, and that it contacts nobody."""
+    """Set what gradio reads when it is imported: where its files go, and that it contacts no server."""
     uploads = folder / UPLOADS
     uploads.mkdir(mode=0o700, exist_ok=True)
     os.environ |= {

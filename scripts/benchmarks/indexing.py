@@ -4,7 +4,7 @@
 
 Stages are measured on one thread each: decoding and rendering, preparing for the model, embedding. A whole run overlaps
 them. The DICOM files are made from generated pixels in real sizes: CR 2000 x 2500 of 16 bits, uncompressed for the
-stages and in JPEG Lossless for a whole run (`lossless`), CT 512 x 512, ultrasound of 100 frames.
+stages and in JPEG Lossless and HTJ2K for a whole run (`compressed`), CT 512 x 512, ultrasound of 100 frames.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-import lossless
+import compressed
 import numpy as np
 from made import radiographs, write_pngs
 from measuring import Runs, in_turn, machine, run
@@ -39,6 +39,7 @@ def main() -> None:
     parser.add_argument("--against", choices=("rclip",))
     parser.add_argument("--images", type=int, default=400)
     parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--before", type=Path, default=None, help="another checkout, measured in turn with this one")
     parser.add_argument("--vit", action="store_true", help="also a ViT-B/32 of random weights, 256 pixels as rclip's")
     parser.add_argument("--engines", action="store_true", help="also each engine that is installed, by itself")
     parser.add_argument("--scratch", type=Path, default=Path("build/bench"), help="where files are made and kept")
@@ -46,14 +47,29 @@ def main() -> None:
     args = parser.parse_args()
     scratch = args.scratch.resolve()
     scratch.mkdir(parents=True, exist_ok=True)
-    result = measure(scratch, args.images, args.rounds, args.against, vit=args.vit, each_engine=args.engines)
+    result = measure(
+        scratch,
+        args.images,
+        args.rounds,
+        args.against,
+        vit=args.vit,
+        each_engine=args.engines,
+        before=args.before,
+    )
     show(result)
     if args.json:
         args.json.write_text(json.dumps(result, indent=1) + "\n")
 
 
 def measure(
-    scratch: Path, images: int, rounds: int, against: str | None, *, vit: bool, each_engine: bool
+    scratch: Path,
+    images: int,
+    rounds: int,
+    against: str | None,
+    *,
+    vit: bool,
+    each_engine: bool,
+    before: Path | None,
 ) -> dict[str, Any]:
     pngs = scratch / f"png-{images}"
     write_pngs(pngs, images)
@@ -72,11 +88,18 @@ def measure(
         place = ["--library", str(library), "--model", model, "--engine", engine]
         run([*ROCO, "index", str(pngs), *place, "-q"], into)
 
+    def index_before(into: Runs) -> None:
+        shutil.rmtree(library, ignore_errors=True)
+        environment = {"PYTHONPATH": str(before)}
+        run([*ROCO, "index", str(pngs), "--library", str(library), "--model", "roco-mini", "-q"], into, env=environment)
+
     kinds: dict[str, Any] = {f"roco, {name}": lambda into, m=model: index(m, into) for name, model in models.items()}
     measured = {name: engines(model) for name, model in models.items()}
     if each_engine:
         for name in measured["roco-mini"]["images_per_second"]:
             kinds[f"roco-mini, {name}"] = lambda into, e=name: index("roco-mini", into, e)
+    if before:
+        kinds["roco before"] = index_before
     if against:
         from peer import Rclip
 
@@ -93,7 +116,7 @@ def measure(
         "images_per_second": rates,
         "runs": {name: runs.as_json() for name, runs in found.items()},
         "stages_ms": stages(scratch, sorted(pngs.iterdir())[:48]),
-        "lossless": lossless.measure(scratch),
+        "compressed": compressed.measure(scratch, before),
     }
 
 
@@ -200,11 +223,11 @@ def show(result: dict[str, Any]) -> None:
     print("milliseconds an image on one thread:")
     for name, found in result["stages_ms"].items():
         print(f"{name:22} " + "  ".join(f"{stage} {value:.1f}" for stage, value in found.items()))
-    found = result["lossless"]
-    print(
-        f"CR in JPEG Lossless: decoding {found['decode_ms']:.0f} ms on one thread, indexing {found['index_ms']:.0f}, "
-        f"{found['times_the_decoder']:.2f} times the decoder's time spread over all cores"
-    )
+    for kind, found in result["compressed"].items():
+        line = f"CR in {kind}: decoding {found['decode_ms']:.0f} ms on one thread, indexing {found['index_ms']:.0f}"
+        if "before_ms" in found:
+            line += f", before {found['before_ms']:.0f}: {found['before_ms'] / found['index_ms']:.1f} times as fast"
+        print(line)
 
 
 if __name__ == "__main__":

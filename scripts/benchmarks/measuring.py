@@ -84,7 +84,7 @@ class _Watched:
 
 
 def in_turn(kinds: Mapping[str, Callable[[Runs], object]], rounds: int) -> dict[str, Runs]:
-    """Measure each kind once, then all again, so many times; one round before them warms the page cache."""
+    """Measure each kind once per round, for the given number of rounds; a round before them warms the page cache."""
     found = {name: Runs() for name in kinds}
     for number in range(rounds + 1):
         for name, measure in kinds.items():

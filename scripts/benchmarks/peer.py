@@ -56,7 +56,7 @@ class Rclip:
             _export(folder)
 
     def write_library(self, count: int) -> Path:
-        """Make its database of so many images with random vectors; return the folder that they are said to be in."""
+        """Make its database of `count` images with random vectors; return the folder that it records for them."""
         place = self.home / f"images-{count}"
         data = self.home / f"data-{count}"
         place.mkdir(exist_ok=True)

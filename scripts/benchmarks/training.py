@@ -95,10 +95,10 @@ def measure_one(folder: Path, model: str, batch_size: int) -> dict[str, Any]:
 
 
 class Nobody:
-    """Nobody is told."""
+    """Reports nothing."""
 
     def __getattr__(self, name: str) -> Any:
-        return lambda *_: None
+        return lambda *_, **__: None
 
 
 def report(model: str, rounds: list[dict[str, dict[str, Any]]]) -> None:

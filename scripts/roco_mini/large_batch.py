@@ -79,7 +79,7 @@ def train(data: str, output: Path, kind: str, seed: int, steps: int, more: list[
     options = {**SETTINGS, "max-steps": steps, "accumulation": kind, "seed": seed, "resume": "auto"}
     command = [*COMMAND, "train", data, "--base", str(output / f"towers-{seed}"), "--output", str(place), "--quiet"]
     command += [text for name, value in options.items() for text in (f"--{name}", str(value))]
-    command += more  # later options go before earlier ones
+    command += more  # later options override earlier ones
     subprocess.run(command, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
 
 

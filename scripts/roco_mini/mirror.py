@@ -19,7 +19,7 @@ SYMMETRIC = frozenset({"brain", "head", "head and neck", "orbit", "spine", "musc
 _SIDES = {"left": "right", "right": "left", "lt": "rt", "rt": "lt", "l": "r", "r": "l"}
 # A lone L or R is a side, but L4 is a vertebra and "R/O" is rule out.
 _SIDE = re.compile(r"\b(?:left|right|lt|rt)(?=\b|sided)|(?<![\w/.'-])[LR](?![\w/'-])", re.IGNORECASE)
-# Words that tell left from right by name; they have no opposite.
+# Words that name a side and have no opposite.
 _ONE_SIDED = re.compile(r"\b(?:dextro|levo|laevo|appendi|hepat|liver|spleen|splen|cec|caec|sigmoid)\w*", re.IGNORECASE)
 
 

@@ -54,7 +54,7 @@ def write_towers(folder: Path) -> None:
     """Write the model into a folder in transformers' layout."""
     text = BertModel.from_pretrained(MINILM, add_pooling_layer=False, dtype=torch.float32)
     config = text.config.to_dict()
-    config["_name_or_path"] = ""  # the folder on this machine is nobody's business
+    config["_name_or_path"] = ""  # the folder on this machine is private
     model = RocoMiniModel(RocoMiniConfig(vision_config={"image_size": IMAGE_SIZE}, text_config=config))
     model.text_model.load_state_dict(text.state_dict())
     state = torch.load(LITE0, map_location="cpu", weights_only=True)

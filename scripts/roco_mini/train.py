@@ -4,7 +4,7 @@
     python scripts/roco_mini/train.py DATA --output runs/roco-mini
 
 DATA holds ``train`` and ``dev`` in Hugging Face's imagefolder layout, with the columns that `captions` reads. A stage
-that is finished is not done again, one that was interrupted goes on. The finished model, in half precision with its
+that is finished is not repeated, and one that was interrupted continues. The finished model, in half precision with its
 graphs, is ``OUTPUT/roco-mini``. What was tried: ``EXPERIMENTS.md``.
 """
 
@@ -40,7 +40,7 @@ from roco_search.training import checkpoint
 from roco_search.training.outcome.output import save_model
 from roco_search.training.run import Run
 from roco_search.training.settings import Settings
-from roco_search.training.validation import Look
+from roco_search.training.validation import ValidationResult
 
 COMMON: Mapping[str, Any] = {
     "batch_size": 128,
@@ -51,7 +51,7 @@ COMMON: Mapping[str, Any] = {
     "text_tower": "last:2",
     "weight_decay": 0.05,
     "averaging": 0.995,
-    "eval_every": 10**6,  # only at the end: the looks choose nothing here
+    "eval_every": 10**6,  # only at the end: validation selects nothing here
     "checkpoint_every": 50,
     "epochs": 1000,
     "patience": 0,
@@ -82,22 +82,22 @@ def main() -> None:
 
 
 def train(base: Path, data: TrainingData, settings: Mapping[str, Any], output: Path) -> Path:
-    """Do a stage, or go on with it, from a model; return where the average of its weights at the end lies.
+    """Run a stage, or continue it, from a model; return the path of the average of its weights at the end.
 
-    The best look is not what is wanted: most of the pairs it is judged by have a label that others have too.
+    The best validation result is of no use here: most of the pairs it is measured on share a label with others.
     """
     end = output.with_name(f"{output.name}-end")
     if (end / "model.safetensors").exists():
         return end
-    torch.manual_seed(0)  # of the noise, whether the stage before was run just now or lay there already
+    torch.manual_seed(0)  # of the noise, whether the stage before was run just now or existed already
     encoder = TorchEncoder(Checkpoint.open(base.name, base), "auto", "auto")
     add_noise(encoder.model.vision_model, *NOISE)
     weights = frequencies(data.train.pairs)
     run = Run(encoder, data, Settings(**{**COMMON, **settings}), output, Printed(), weights=weights)
     if last := checkpoint.latest(output):
         run.resume(checkpoint.load(last))
-    if run.go().ending == "interrupted":
-        raise SystemExit("interrupted; the same command goes on")
+    if run.train().ending == "interrupted":
+        raise SystemExit("interrupted; run the same command again to continue")
     with run.average.applied():
         save_model(run.model, base, end)
     return end
@@ -112,8 +112,10 @@ class Printed(Silent):
     def advance(self, count: int, **figures: float) -> None:
         print(json.dumps({**figures, "seconds": round(time.monotonic() - self.started, 1)}), flush=True)
 
-    def look(self, look: Look, best: bool) -> None:
-        print(json.dumps({"step": look.step, "best": best, **look.recalls}), flush=True)
+    def stop(self) -> None: ...
+
+    def validated(self, result: ValidationResult, best: bool) -> None:
+        print(json.dumps({"step": result.step, "best": best, **result.recalls}), flush=True)
 
     def note(self, text: str) -> None:
         print(text, flush=True)

@@ -150,7 +150,7 @@ def test_files_are_private_and_never_overwritten_unasked(opened: Opened, tmp_pat
 @pytest.mark.parametrize(
     ("target", "options", "says"),
     [
-        ("a.csv", {}, "does not say the format"),
+        ("a.csv", {}, "does not show the format"),
         ("library/a.jsonl", {}, "own folder"),
         ("library/library.db", {"force": True, "form": "jsonl"}, "own folder"),
         ("scans", {"form": "jsonl"}, "is a folder"),

@@ -159,7 +159,7 @@ def test_the_socket_is_private(home: Path, served: subprocess.Popen[str]) -> Non
 
 def test_a_second_one_is_refused(home: Path, roco: Run, served: subprocess.Popen[str]) -> None:
     again = roco("serve")
-    assert again.returncode == 1 and "served already" in again.stderr
+    assert again.returncode == 1 and "already being served" in again.stderr
 
 
 def test_what_a_killed_one_left_does_not_matter(home: Path, roco: Run, served: subprocess.Popen[str]) -> None:

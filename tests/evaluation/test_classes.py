@@ -100,7 +100,7 @@ def test_a_file_of_ones_own(tmp_path: Path) -> None:
         (["CT", "CT"], {}, "Every image here is 'CT'"),
         (["MR", "MRI"], {}, "Every image here is 'MRI'"),
         ([str(i) for i in range(201)], {}, "has 201 different values, so they are no classes"),
-        (["CT", "MR"], {"labels": ["CT"]}, "'CT' alone has nothing to be told apart from"),
+        (["CT", "MR"], {"labels": ["CT"]}, "'CT' alone cannot be distinguished"),
         (["CT", "MR"], {"labels": ["CT,ct"]}, "is given twice"),
         (["CT", "MR"], {"labels": ["a,b"], "ignore_other": True}, "but none of the classes; write them as it does"),
         (["CT", "MR", "US"], {"labels": ["CT,MR"]}, "'US' .1., none of which is among the classes; add them, or"),

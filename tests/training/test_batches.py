@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from roco_search.datasets.pair import Pair, PictureFile
-from roco_search.training.batches import Batches, Drawn, Sampler, draw_caption, positives
-from roco_search.training.distributed import World
+from roco_search.training.batches import Batch, Batches, Sampler, draw_caption, positives
+from roco_search.training.distributed import ProcessGroup
 from tests.training.data import draw
 
 
@@ -40,16 +40,16 @@ def test_weights_are_frequencies_and_nothing_of_weight_0_is_drawn() -> None:
     assert Sampler(6, 9, 0, weights).count == 5
 
 
-def collect(batches: Batches, first: int, end: int) -> list[Drawn]:
+def collect(batches: Batches, first: int, end: int) -> list[Batch]:
     return list(batches.run(first, end))
 
 
-def make(pairs: list[Pair], workers: int = 2, world: World | None = None, size: int | None = 32) -> Batches:
-    part = (world or World()).part
+def make(pairs: list[Pair], workers: int = 2, group: ProcessGroup | None = None, size: int | None = 32) -> Batches:
+    part = (group or ProcessGroup()).shard
     return Batches(pairs, Sampler(len(pairs), 4, 7), 7, part, size, lambda pixels: pixels, workers)
 
 
-def same(one: Drawn, two: Drawn) -> bool:
+def same(one: Batch, two: Batch) -> bool:
     images = zip(one.images, two.images, strict=True)
     return one.captions == two.captions and all(np.array_equal(a, b) for a, b in images)  # type: ignore[arg-type]
 
@@ -66,7 +66,7 @@ def test_neither_threads_nor_the_first_step_change_what_is_drawn(tmp_path: Path)
 def test_processes_share_a_batch_without_changing_it(tmp_path: Path) -> None:
     pairs = draw(tmp_path)
     (whole,) = collect(make(pairs), 0, 1)
-    parts = [collect(make(pairs, world=World(rank, 3)), 0, 1)[0] for rank in range(3)]
+    parts = [collect(make(pairs, group=ProcessGroup(rank, 3)), 0, 1)[0] for rank in range(3)]
     together = list(itertools.chain.from_iterable(part.images for part in parts))
     assert all(np.array_equal(a, b) for a, b in zip(whole.images, together, strict=True))  # type: ignore[arg-type]
     assert all(part.captions == whole.captions for part in parts)

@@ -10,10 +10,10 @@ import torch
 
 from roco_search.models.checkpoint import Checkpoint
 from roco_search.models.torch_encoder import TorchEncoder
-from roco_search.training import towers as parts
-from roco_search.training.cached_texts import FrozenTexts, can_freeze
+from roco_search.training.cached_texts import CachedTexts, can_cache
 from roco_search.training.settings import Settings
 from roco_search.training.step import Inputs, text_features
+from roco_search.training.towers import set_train_mode, set_trainable
 from tests.models.checkpoints import FAMILIES
 from tests.training.gradients import gradients, worst
 
@@ -25,9 +25,9 @@ def test_features_and_gradients_are_those_of_the_whole_tower(family: str, tmp_pa
     encoder = TorchEncoder(Checkpoint.open(family, FAMILIES[family](tmp_path / family)), "cpu", "fp32")
     settings = Settings(text_tower="projection")
     model = encoder.model.double()
-    parts.choose(model, settings)
-    parts.train_mode(model, settings)
-    assert can_freeze(model, settings)
+    set_trainable(model, settings)
+    set_train_mode(model, settings)
+    assert can_cache(model, settings)
     calls: list[int] = []
     plain = partial(text_features, encoder, Inputs(encoder))
 
@@ -35,7 +35,7 @@ def test_features_and_gradients_are_those_of_the_whole_tower(family: str, tmp_pa
         calls.append(len(texts))
         return plain(texts)
 
-    frozen = FrozenTexts(model, [*CAPTIONS, *CAPTIONS], counted)  # type: ignore[arg-type]
+    frozen = CachedTexts(model, [*CAPTIONS, *CAPTIONS], counted)  # type: ignore[arg-type]
     direction = torch.randn(3, encoder.dim).double()
     asked = [CAPTIONS[2], CAPTIONS[0], CAPTIONS[2]]
     expected = plain(asked)
@@ -51,5 +51,5 @@ def test_features_and_gradients_are_those_of_the_whole_tower(family: str, tmp_pa
 
 def test_a_tower_that_learns_is_not_frozen(tmp_path: Path) -> None:
     model = TorchEncoder(Checkpoint.open("clip", FAMILIES["clip"](tmp_path / "clip")), "cpu").model
-    assert not any(can_freeze(model, Settings(text_tower=word)) for word in ("all", "last:1", "lora:2"))
-    assert can_freeze(model, Settings(text_tower="locked"))
+    assert not any(can_cache(model, Settings(text_tower=word)) for word in ("all", "last:1", "lora:2"))
+    assert can_cache(model, Settings(text_tower="locked"))

@@ -16,7 +16,7 @@ def test_the_newest_two_are_kept_and_the_newest_is_found(tmp_path: Path) -> None
     assert checkpoint.latest(tmp_path) is None
     for step in (1, 2, 30):
         checkpoint.save(tmp_path, step, {"weights": {"w": torch.full((3,), float(step))}})
-    names = sorted(path.name for path in checkpoint.folder_of(tmp_path).iterdir())
+    names = sorted(path.name for path in checkpoint.checkpoint_folder(tmp_path).iterdir())
     assert names == ["step-00000002.pt", "step-00000030.pt"]
     found = checkpoint.latest(tmp_path)
     assert found is not None
@@ -26,10 +26,13 @@ def test_the_newest_two_are_kept_and_the_newest_is_found(tmp_path: Path) -> None
 
 def test_a_full_disk_leaves_the_last_good_one(tmp_path: Path) -> None:
     checkpoint.save(tmp_path, 1, {"weights": torch.zeros(10)})
-    with files_up_to(20_000), pytest.raises(StorageFull, match=r"full.*go on from step-00000001.pt with `resume=True`"):
+    with (
+        files_up_to(20_000),
+        pytest.raises(StorageFull, match=r"full.*continue from step-00000001.pt with `resume=True`"),
+    ):
         checkpoint.save(tmp_path, 2, {"weights": torch.zeros(100_000)})
-    assert [path.name for path in checkpoint.folder_of(tmp_path).iterdir()] == ["step-00000001.pt"]
-    assert checkpoint.load(checkpoint.folder_of(tmp_path) / "step-00000001.pt")["step"] == 1
+    assert [path.name for path in checkpoint.checkpoint_folder(tmp_path).iterdir()] == ["step-00000001.pt"]
+    assert checkpoint.load(checkpoint.checkpoint_folder(tmp_path) / "step-00000001.pt")["step"] == 1
 
 
 def test_damage_is_found_by_its_check_sums(tmp_path: Path) -> None:
@@ -49,7 +52,7 @@ def test_code_in_a_checkpoint_is_never_run(tmp_path: Path) -> None:
         def __reduce__(self) -> tuple[object, ...]:
             return (Path.touch, (tmp_path / "harmed",))
 
-    folder = checkpoint.folder_of(tmp_path)
+    folder = checkpoint.checkpoint_folder(tmp_path)
     folder.mkdir()
     torch.save({"format": 1, "weights": Harm()}, folder / "step-00000001.pt")
     with pytest.raises(TrainingError, match="damaged"):

@@ -21,9 +21,9 @@ from roco_search.errors import InputError, StorageFull, TrainingError
 from roco_search.models.checkpoint import Checkpoint
 from roco_search.models.torch_encoder import TorchEncoder
 from roco_search.training import checkpoint
-from roco_search.training.run import Outcome, Run, learning_rate_factor
+from roco_search.training.run import Run, RunResult, learning_rate_factor
 from roco_search.training.settings import Settings
-from roco_search.training.validation import Look
+from roco_search.training.validation import ValidationResult
 from tests.disk import files_up_to
 from tests.meter import Meter
 from tests.models.checkpoints import FAMILIES
@@ -42,12 +42,12 @@ SETTINGS = Settings(
 )
 
 
-class Told(Meter):
-    """A report of the run; it can stop the run at a step, as Ctrl-C does."""
+class RecordedReport(Meter):
+    """Records what a run reports; can stop it at a step, as Ctrl-C does."""
 
     def __init__(self, interrupt_at: int = 0) -> None:
         super().__init__()
-        self.looks: list[Look] = []
+        self.results: list[ValidationResult] = []
         self.notes: list[str] = []
         self._interrupt_at = interrupt_at
 
@@ -56,8 +56,8 @@ class Told(Meter):
         if figures["step"] == self._interrupt_at:
             os.kill(os.getpid(), signal.SIGINT)
 
-    def look(self, look: Look, best: bool) -> None:
-        self.looks.append(look)
+    def validated(self, result: ValidationResult, best: bool) -> None:
+        self.results.append(result)
 
     def note(self, text: str) -> None:
         self.notes.append(text)
@@ -74,7 +74,7 @@ def make(
     name: str = "run",
     *,
     settings: Settings = SETTINGS,
-    told: Told | None = None,
+    report: RecordedReport | None = None,
     family: str = "vision-text-dual-encoder",
     precision: Any = "fp32",
 ) -> Run:
@@ -82,7 +82,7 @@ def make(
     if not base.exists():
         FAMILIES[family](base)
     encoder = TorchEncoder(Checkpoint.open(str(base), base), "cpu", precision)
-    return Run(encoder, data, settings, folder / name, told or Told())
+    return Run(encoder, data, settings, folder / name, report or RecordedReport())
 
 
 def resumed(data: TrainingData, folder: Path, name: str, **more: Any) -> Run:
@@ -103,16 +103,16 @@ def equal(one: Run, two: Run) -> bool:
 
 
 def test_it_learns_and_repeats_itself_bit_for_bit(data: TrainingData, tmp_path: Path) -> None:
-    told = Told()
-    run, again = make(data, tmp_path, "one", told=told), make(data, tmp_path, "two")
-    outcome: Outcome = run.go()
-    again.go()
+    report = RecordedReport()
+    run, again = make(data, tmp_path, "one", report=report), make(data, tmp_path, "two")
+    outcome: RunResult = run.train()
+    again.train()
     assert outcome.ending == "finished" and outcome.step == 8
-    losses = [line["loss"] for line in told.figures]
+    losses = [line["loss"] for line in report.figures]
     assert np.mean(losses[-2:]) < np.mean(losses[:2])
     assert equal(run, again)
     other = make(data, tmp_path, "three", settings=replace(SETTINGS, seed=4))
-    other.go()
+    other.train()
     assert not equal(run, other), "the seed counts"
 
 
@@ -120,11 +120,11 @@ def test_it_learns_and_repeats_itself_bit_for_bit(data: TrainingData, tmp_path: 
 def test_a_run_that_was_interrupted_ends_in_the_same_bits(data: TrainingData, tmp_path: Path, stop: int) -> None:
     """The base has dropout, so the random state matters as much as the optimiser's."""
     whole = make(data, tmp_path, "whole")
-    whole.go()
-    told = Told(interrupt_at=stop)
-    assert make(data, tmp_path, "parts", told=told).go().ending == "interrupted"
+    whole.train()
+    report = RecordedReport(interrupt_at=stop)
+    assert make(data, tmp_path, "parts", report=report).train().ending == "interrupted"
     run = resumed(data, tmp_path, "parts")
-    assert run.go().ending == "finished"
+    assert run.train().ending == "finished"
     assert equal(whole, run)
     for file in ("model.safetensors", "config.json", "training.json", "README.md"):
         assert (tmp_path / "whole" / file).read_bytes() == (tmp_path / "parts" / file).read_bytes(), file
@@ -138,7 +138,7 @@ def test_a_run_that_was_interrupted_ends_in_the_same_bits(data: TrainingData, tm
 
 def test_what_comes_out_is_a_model_like_any_other(data: TrainingData, tmp_path: Path) -> None:
     run = make(data, tmp_path)
-    outcome = run.go()
+    outcome = run.train()
     encoder = load_encoder(tmp_path / "run")
     weights = load_file(tmp_path / "run" / "model.safetensors")
     assert all(tensor.dtype == torch.float32 for tensor in weights.values() if tensor.is_floating_point())
@@ -158,12 +158,12 @@ def test_what_comes_out_is_a_model_like_any_other(data: TrainingData, tmp_path: 
 def test_the_best_by_global_recall_is_kept_and_the_run_ends_when_it_gets_no_better(
     data: TrainingData, tmp_path: Path
 ) -> None:
-    told = Told()
+    report = RecordedReport()
     settings = replace(SETTINGS, max_steps=40, eval_every=1, patience=3, learning_rate=1e-12, averaging=0.0)
-    outcome = make(data, tmp_path, settings=settings, told=told).go()
+    outcome = make(data, tmp_path, settings=settings, report=report).train()
     assert outcome.ending == "no better for a while"
-    means = [look.mean for look in told.looks]
-    assert outcome.best == max(means) and outcome.best_step == told.looks[int(np.argmax(means))].step
+    means = [result.mean for result in report.results]
+    assert outcome.best == max(means) and outcome.best_step == report.results[int(np.argmax(means))].step
     facts = json.loads((tmp_path / "run" / "training.json").read_text())
     assert facts["step"] == outcome.best_step
     assert outcome.step == outcome.best_step + 3
@@ -172,29 +172,29 @@ def test_the_best_by_global_recall_is_kept_and_the_run_ends_when_it_gets_no_bett
 def test_the_text_tower_stays_when_it_is_locked(data: TrainingData, tmp_path: Path) -> None:
     run = make(data, tmp_path, settings=replace(SETTINGS, text_tower="locked", max_steps=2))
     before = {name: tensor.clone() for name, tensor in run.model.state_dict().items()}
-    run.go()
+    run.train()
     moved = {name for name, tensor in run.model.state_dict().items() if not torch.equal(tensor, before[name])}
     assert moved and not {name for name in moved if name.startswith("text_")}
 
 
 def test_half_precision_with_a_scaler_learns_and_keeps_float32_weights(data: TrainingData, tmp_path: Path) -> None:
-    told = Told()
-    run = make(data, tmp_path, told=told, precision="fp16", settings=replace(SETTINGS, precision="fp16"))
-    run.go()
+    report = RecordedReport()
+    run = make(data, tmp_path, report=report, precision="fp16", settings=replace(SETTINGS, precision="fp16"))
+    run.train()
     assert run.scaler.is_enabled() and run.scaler.get_scale() > 1
     assert all(parameter.dtype == torch.float32 for parameter in run.model.parameters())
-    losses = [line["loss"] for line in told.figures]
+    losses = [line["loss"] for line in report.figures]
     assert np.mean(losses[-2:]) < np.mean(losses[:2])
-    full = make(data, tmp_path, "full", told=(plain := Told()))
-    full.go()
-    assert told.figures[0]["loss"] == pytest.approx(plain.figures[0]["loss"], rel=1e-2)
+    full = make(data, tmp_path, "full", report=(plain := RecordedReport()))
+    full.train()
+    assert report.figures[0]["loss"] == pytest.approx(plain.figures[0]["loss"], rel=1e-2)
 
 
 def test_a_step_whose_gradient_overflows_is_left_out_and_the_scale_falls(data: TrainingData, tmp_path: Path) -> None:
     run = make(data, tmp_path, precision="fp16", settings=replace(SETTINGS, precision="fp16", max_steps=2))
     run.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**40)
     before = {name: p.detach().clone() for name, p in run.model.named_parameters()}
-    run.go()
+    run.train()
     assert run.scaler.get_scale() < 2.0**40
     assert all(torch.equal(before[name], p) for name, p in run.model.named_parameters())
 
@@ -204,7 +204,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_the_checkpoint_is_intact(
 ) -> None:
     run = make(data, tmp_path, settings=replace(SETTINGS, checkpoint_every=2, eval_every=8))
 
-    class Poison(Told):
+    class Poison(RecordedReport):
         def advance(self, count: int, **figures: float) -> None:
             if figures["step"] == 3:
                 with torch.no_grad():
@@ -212,25 +212,25 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_the_checkpoint_is_intact(
 
     run.report = Poison()
     with pytest.raises(TrainingError, match=r"no longer finite at step 4; .*step-00000002.pt is intact"):
-        run.go()
-    state = checkpoint.load(checkpoint.folder_of(tmp_path / "run") / "step-00000002.pt")
+        run.train()
+    state = checkpoint.load(checkpoint.checkpoint_folder(tmp_path / "run") / "step-00000002.pt")
     assert all(torch.isfinite(tensor).all() for tensor in state["weights"].values())
 
 
 def test_a_corrupt_image_is_told_once_and_does_not_stop_the_run(data: TrainingData, tmp_path: Path) -> None:
     (tmp_path / "train" / "005.png").write_bytes(b"\x89PNG\r\n\x1a\n but no more")
-    told = Told()
-    outcome = make(data, tmp_path, told=told).go()
+    report = RecordedReport()
+    outcome = make(data, tmp_path, report=report).train()
     assert outcome.ending == "finished"
     (name,) = outcome.unreadable
-    assert name.endswith("005.png") and len([note for note in told.notes if "005.png" in note]) == 1
+    assert name.endswith("005.png") and len([note for note in report.notes if "005.png" in note]) == 1
 
 
 def test_a_full_disk_ends_the_run_with_one_sentence(data: TrainingData, tmp_path: Path) -> None:
     run = make(data, tmp_path)
-    run.go()
+    run.train()
     with files_up_to(60_000), pytest.raises(StorageFull, match=r"is full"):
-        make(data, tmp_path, "fuller").go()
+        make(data, tmp_path, "fuller").train()
     (last,) = [checkpoint.latest(tmp_path / "run")]
     assert last is not None and checkpoint.load(last)["step"] == 8
 
@@ -238,20 +238,20 @@ def test_a_full_disk_ends_the_run_with_one_sentence(data: TrainingData, tmp_path
 @pytest.mark.parametrize(
     ("change", "match"),
     [
-        ({"learning_rate": 1e-5}, r"learning-rate was 0.003; set that"),
-        ({"batch_size": 4}, r"batch-size was 6"),
+        ({"learning_rate": 1e-5}, r"`learning_rate` was 0.003; set that"),
+        ({"batch_size": 4}, r"`batch_size` was 6"),
     ],
 )
 def test_another_run_does_not_take_the_checkpoint(
     data: TrainingData, tmp_path: Path, change: dict[str, Any], match: str
 ) -> None:
-    make(data, tmp_path, settings=replace(SETTINGS, max_steps=2)).go()
+    make(data, tmp_path, settings=replace(SETTINGS, max_steps=2)).train()
     with pytest.raises(TrainingError, match=match):
         resumed(data, tmp_path, "run", settings=replace(SETTINGS, max_steps=2, **change))
 
 
 def test_neither_does_another_model_nor_other_data(data: TrainingData, tmp_path: Path) -> None:
-    make(data, tmp_path, settings=replace(SETTINGS, max_steps=2)).go()
+    make(data, tmp_path, settings=replace(SETTINGS, max_steps=2)).train()
     with pytest.raises(TrainingError, match="another model"):
         resumed(data, tmp_path, "run", settings=replace(SETTINGS, max_steps=2), family="clip")
     fewer = replace(data, train=replace(data.train, pairs=data.train.pairs[:-1]))
@@ -260,20 +260,20 @@ def test_neither_does_another_model_nor_other_data(data: TrainingData, tmp_path:
 
 
 def test_another_number_of_threads_is_said(data: TrainingData, tmp_path: Path) -> None:
-    make(data, tmp_path, settings=replace(SETTINGS, max_steps=2)).go()
-    threads, told = torch.get_num_threads(), Told()
+    make(data, tmp_path, settings=replace(SETTINGS, max_steps=2)).train()
+    threads, report = torch.get_num_threads(), RecordedReport()
     torch.set_num_threads(threads + 1)
     try:
-        resumed(data, tmp_path, "run", settings=replace(SETTINGS, max_steps=2), told=told)
+        resumed(data, tmp_path, "run", settings=replace(SETTINGS, max_steps=2), report=report)
     finally:
         torch.set_num_threads(threads)
-    assert told.notes == ["Note: the number of threads changed, so the result will not be the same to the bit."]
+    assert report.notes == ["Note: the number of threads changed, so the result will not be bit-identical."]
 
 
 def test_adapters_are_merged_into_what_is_saved(data: TrainingData, tmp_path: Path) -> None:
     settings = replace(SETTINGS, image_tower="lora:2", text_tower="lora:2", max_steps=4, learning_rate=1e-2)
     run = make(data, tmp_path, settings=settings)
-    run.go()
+    run.train()
     names = set(load_file(tmp_path / "run" / "model.safetensors"))
     assert not {name for name in names if "lora" in name or "base_layer" in name}
     assert load_encoder(tmp_path / "run").encode_texts(["brain mri"]).shape == (1, run.encoder.dim)
@@ -288,10 +288,10 @@ def bias_of(run: Run) -> float:
 
 
 def test_the_sigmoid_objective_is_siglips_own(data: TrainingData, tmp_path: Path) -> None:
-    told = Told()
-    run = make(data, tmp_path, family="siglip", told=told)
+    report = RecordedReport()
+    run = make(data, tmp_path, family="siglip", report=report)
     bias = bias_of(run)
-    run.go()
+    run.train()
     assert run.objective.name == "sigmoid"
     assert bias_of(run) != bias
     with pytest.raises(TrainingError, match="needs a logit bias"):
@@ -311,14 +311,14 @@ def test_tensorboard_gets_what_the_log_gets(data: TrainingData, tmp_path: Path) 
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     base = FAMILIES["clip"](tmp_path / "clip")
-    told = Told()
+    report = RecordedReport()
     encoder = TorchEncoder(Checkpoint.open("clip", base), "cpu", "fp32")
-    Run(encoder, data, replace(SETTINGS, max_steps=3), tmp_path / "run", told, tensorboard=True).go()
+    Run(encoder, data, replace(SETTINGS, max_steps=3), tmp_path / "run", report, tensorboard=True).train()
     events = EventAccumulator(str(tmp_path / "run" / "tensorboard"))
     events.Reload()
     written = [(event.step, event.value) for event in events.Scalars("loss")]
-    assert written == [(line["step"], pytest.approx(line["loss"], rel=1e-6)) for line in told.figures]
-    assert [event.step for event in events.Scalars("mean recall")] == [look.step for look in told.looks]
+    assert written == [(line["step"], pytest.approx(line["loss"], rel=1e-6)) for line in report.figures]
+    assert [event.step for event in events.Scalars("mean recall")] == [result.step for result in report.results]
 
 
 def test_a_fresh_folder_is_asked_for(tmp_path: Path) -> None:
@@ -329,7 +329,7 @@ def test_a_fresh_folder_is_asked_for(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is not empty"):
         choose_start(tmp_path, resume=False)
     path = checkpoint.save(tmp_path / "run", 3, {})
-    with pytest.raises(InputError, match="go on with `resume=True`"):
+    with pytest.raises(InputError, match="continue it with `resume=True`"):
         choose_start(tmp_path / "run", resume=False)
     assert choose_start(tmp_path / "run", resume=True) == path
     with pytest.raises(InputError, match="is a file"):

@@ -13,16 +13,16 @@ from roco_search.training.settings import Settings, with_preset
 @pytest.mark.parametrize(
     ("given", "match"),
     [
-        ({"batch_size": 1, "micro_batch": 1}, "nothing to tell apart"),
+        ({"batch_size": 1, "micro_batch": 1}, "nothing to compare"),
         ({"batch_size": 100, "micro_batch": 32}, "no multiple of `micro_batch` 32"),
         ({"micro_batch": 0}, "`micro_batch` is 0"),
         ({"learning_rate": 0.0}, "`learning_rate` is 0.0; it must be above 0"),
         ({"learning_rate": float("nan")}, "must be above 0"),
         ({"max_steps": -1}, "cannot be negative"),
         ({"averaging": 1.0}, "`averaging` at least 0 and below 1"),
-        ({"accumulation": "sloppy"}, "'sloppy' is none of exact, naive"),
-        ({"precision": "int8"}, "'int8' is none of"),
-        ({"objective": "triplet"}, "'triplet' is none of"),
+        ({"accumulation": "sloppy"}, "'sloppy' is not one of exact, naive"),
+        ({"precision": "int8"}, "'int8' is not one of"),
+        ({"objective": "triplet"}, "'triplet' is not one of"),
     ],
 )
 def test_what_cannot_work_is_refused(given: dict[str, object], match: str) -> None:

@@ -14,12 +14,12 @@ from roco_search.errors import TrainingError
 from roco_search.models.catalogue.registry import EMBEDDED
 from roco_search.models.checkpoint import Checkpoint
 from roco_search.models.torch_encoder import TorchEncoder
-from roco_search.training.batches import Drawn, positives
-from roco_search.training.distributed import World
+from roco_search.training.batches import Batch, positives
+from roco_search.training.distributed import ProcessGroup
 from roco_search.training.losses import Objective
 from roco_search.training.settings import Settings
 from roco_search.training.step import Gradient, Inputs, text_features
-from roco_search.training.towers import train_mode
+from roco_search.training.towers import set_train_mode
 from tests.models.checkpoints import FAMILIES
 from tests.training.data import draw
 from tests.training.gradients import gradients, worst
@@ -56,8 +56,8 @@ def step_of(model: TorchEncoder, folder: Path, count: int = 9) -> Step:
         if seed is not None:
             torch.manual_seed(seed)
         images = [None if i in missing else corner(pair, 32) for i, pair in enumerate(pairs)]
-        batch = Drawn(0, np.arange(count), [pair.caption for pair in pairs], slice(0, count), images)
-        gradient = Gradient(model, inputs, Objective(model.model, "auto"), accumulation, micro_batch, World())  # type: ignore[arg-type]
+        batch = Batch(0, np.arange(count), [pair.caption for pair in pairs], slice(0, count), images)
+        gradient = Gradient(model, inputs, Objective(model.model, "auto"), accumulation, micro_batch, ProcessGroup())  # type: ignore[arg-type]
         loss = gradient(pairs, batch)
         return gradients(model.model), float(loss)
 
@@ -95,7 +95,7 @@ def test_it_equals_a_plain_forward_pass_of_the_model_itself(tmp_path: Path) -> N
 
 def test_with_dropout_it_equals_one_graph_over_the_same_chunks(tmp_path: Path) -> None:
     model = encoder("vision-text-dual-encoder", tmp_path)
-    train_mode(model.model, Settings())
+    set_train_mode(model.model, Settings())
     assert any(m.p > 0 for m in model.model.modules() if isinstance(m, torch.nn.Dropout))
     step = step_of(model, tmp_path)
     cached, loss = step(4, seed=5)
@@ -104,7 +104,7 @@ def test_with_dropout_it_equals_one_graph_over_the_same_chunks(tmp_path: Path) -
     captions = [pair.caption for pair in pairs]
     inputs = Inputs(model)
     objective = Objective(model.model, "auto")
-    gradient = Gradient(model, inputs, objective, "exact", 4, World())
+    gradient = Gradient(model, inputs, objective, "exact", 4, ProcessGroup())
     images = [corner(p, 32) for p in pairs]
     distinct = sorted(set(captions), key=lambda caption: (len(caption), caption))
     torch.manual_seed(5)
@@ -151,7 +151,7 @@ def test_an_unreadable_image_takes_its_caption_along(tmp_path: Path) -> None:
     found, _ = step_of(model, tmp_path, 5)(2, missing=(4,))
     expected, _ = step_of(model, tmp_path / "four", 4)(2)
     assert worst(found, expected) < 1e-12
-    with pytest.raises(TrainingError, match="too few could be read"):
+    with pytest.raises(TrainingError, match="Too few of the 3 images"):
         step_of(model, tmp_path, 3)(2, missing=(0, 2))
 
 

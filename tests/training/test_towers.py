@@ -13,9 +13,19 @@ from roco_search.errors import TrainingError
 from roco_search.models.checkpoint import Checkpoint
 from roco_search.models.roco_mini.modeling import RocoMiniConfig, RocoMiniModel
 from roco_search.models.torch_encoder import TorchEncoder
-from roco_search.training import towers as lora
-from roco_search.training import towers as parts
 from roco_search.training.settings import Settings
+from roco_search.training.towers import (
+    TOWERS,
+    add_adapters,
+    block_count,
+    depth,
+    merge_adapters,
+    parameter_groups,
+    parse_tower,
+    projection,
+    set_train_mode,
+    set_trainable,
+)
 from tests.models.checkpoints import FAMILIES
 
 
@@ -36,36 +46,36 @@ def small_roco_mini() -> RocoMiniModel:
 
 
 def learning(model: nn.Module, **settings: str) -> set[str]:
-    parts.choose(model, Settings(**settings))  # type: ignore[arg-type]
+    set_trainable(model, Settings(**settings))  # type: ignore[arg-type]
     return {name for name, parameter in model.named_parameters() if parameter.requires_grad}
 
 
 def test_everything_learns_by_default_and_the_temperature_can_be_frozen(model: nn.Module) -> None:
     assert learning(model) == {name for name, _ in model.named_parameters()}
-    parts.choose(model, Settings(logit_scale=False))
+    set_trainable(model, Settings(logit_scale=False))
     assert {n for n, p in model.named_parameters() if not p.requires_grad} <= {"logit_scale", "logit_bias"}
 
 
 def test_a_locked_tower_does_not_move_at_all(model: nn.Module) -> None:
     found = learning(model, image_tower="locked")
-    image = (parts.TOWERS["image"], parts.projection(model, "image"))
+    image = (TOWERS["image"], projection(model, "image"))
     assert not {name for name in found if name.startswith(image)}
-    assert {name for name in found if name.startswith(parts.TOWERS["text"])}
+    assert {name for name in found if name.startswith(TOWERS["text"])}
     with pytest.raises(TrainingError, match="nothing would learn"):
         learning(model, image_tower="locked", text_tower="locked")
 
 
 def test_projections_alone(model: nn.Module) -> None:
     found = learning(model, image_tower="projection", text_tower="projection") - {"logit_scale", "logit_bias"}
-    prefixes = tuple(parts.projection(model, tower) for tower in parts.TOWERS)
+    prefixes = tuple(projection(model, tower) for tower in TOWERS)
     assert found == {name for name, _ in model.named_parameters() if name.startswith(prefixes)}
 
 
 def test_the_last_blocks_and_what_comes_after_them(model: nn.Module) -> None:
     found = learning(model, image_tower="last:1", text_tower="last:1")
-    for tower in parts.TOWERS:
-        blocks = parts.block_count(model, tower)
-        places = {name: parts.depth(model, tower, name) for name, _ in model.named_parameters()}
+    for tower in TOWERS:
+        blocks = block_count(model, tower)
+        places = {name: depth(model, tower, name) for name, _ in model.named_parameters()}
         assert set(places.values()) >= {0, 1, blocks, blocks + 1, None}
         for name, place in places.items():
             if place is not None:
@@ -96,59 +106,59 @@ def test_more_blocks_than_there_are(model: nn.Module) -> None:
 
 
 @pytest.mark.parametrize("word", ["", "last", "last:0", "last:101%", "lora:4%", "some", "last:-1"])
-def test_words_that_say_nothing(word: str) -> None:
-    with pytest.raises(TrainingError, match="does not say what learns"):
-        parts.parse(word)
+def test_a_word_of_another_form_is_refused(word: str) -> None:
+    with pytest.raises(TrainingError, match="does not name what to train"):
+        parse_tower(word)
 
 
 def test_rates_fall_with_depth_and_vectors_are_not_decayed(model: nn.Module) -> None:
     settings = Settings(learning_rate=1.0, layer_decay=0.5, image_factor=2.0, projection_factor=8.0, weight_decay=0.3)
-    parts.choose(model, settings)
-    groups = parts.parameter_groups(model, settings)
+    set_trainable(model, settings)
+    groups = parameter_groups(model, settings)
     rate = {id(p): group["lr"] for group in groups for p in group["params"]}
     decay = {id(p): group["weight_decay"] for group in groups for p in group["params"]}
     assert len(rate) == sum(1 for _ in model.parameters())
     for name, parameter in model.named_parameters():
         assert decay[id(parameter)] == (0.3 if parameter.ndim > 1 else 0.0), name
         for tower, factor in (("image", 2.0), ("text", 1.0)):
-            place = parts.depth(model, tower, name)
-            if name.startswith(parts.projection(model, tower)):
+            place = depth(model, tower, name)
+            if name.startswith(projection(model, tower)):
                 assert rate[id(parameter)] == 8.0
             elif place is not None:
-                assert rate[id(parameter)] == factor * 0.5 ** (parts.block_count(model, tower) + 1 - place)
+                assert rate[id(parameter)] == factor * 0.5 ** (block_count(model, tower) + 1 - place)
 
 
 def test_batch_norm_keeps_its_statistics() -> None:
     model = small_roco_mini()
-    parts.train_mode(model, Settings())
+    set_train_mode(model, Settings())
     norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
     assert norms and not any(norm.training for norm in norms)
     assert all(module.training for module in model.modules() if isinstance(module, nn.Dropout))
 
 
 def test_a_frozen_tower_drops_nothing_out(model: nn.Module) -> None:
-    parts.train_mode(model, Settings(text_tower="projection"))
+    set_train_mode(model, Settings(text_tower="projection"))
     assert not model.text_model.training and model.vision_model.training  # type: ignore[union-attr]
 
 
 def test_adapters_learn_alone_and_merge_into_the_weights(model: nn.Module) -> None:
     if isinstance(model, RocoMiniModel):
         with pytest.raises(TrainingError, match="no linear layers"):
-            lora.adapt(model, Settings(image_tower="lora:2"))
+            add_adapters(model, Settings(image_tower="lora:2"))
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     settings = Settings(image_tower="locked", text_tower="lora:2", logit_scale=False)
-    assert lora.adapt(model, settings)
-    parts.choose(model, settings)
-    projection = parts.projection(model, "text")
+    assert add_adapters(model, settings)
+    set_trainable(model, settings)
+    prefix = projection(model, "text")
     found = {name for name, p in model.named_parameters() if p.requires_grad}
-    assert found and all("lora_" in name or name.startswith(projection) for name in found)
+    assert found and all("lora_" in name or name.startswith(prefix) for name in found)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if "lora_B" in name:
                 parameter.normal_()
     inputs = {"input_ids": torch.tensor([[1, 2, 3]]), "attention_mask": torch.ones(1, 3, dtype=torch.long)}
     model.eval()
-    whole = lora.merged(model).eval()
+    whole = merge_adapters(model).eval()
     assert {name for name, _ in whole.named_parameters()} == {n for n in before if n in dict(whole.named_parameters())}
     assert whole.state_dict().keys() == before.keys()
     with torch.no_grad():

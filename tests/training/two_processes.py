@@ -1,4 +1,4 @@
-"""One of the processes of `test_world`: the gradient of a batch in float64, then a short run."""
+"""One of the processes of `test_distributed`: the gradient of a batch in float64, then a short run."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from roco_search.datasets.pair import TrainingData
 from roco_search.models.checkpoint import Checkpoint
 from roco_search.models.torch_encoder import TorchEncoder
 from roco_search.training.batches import Batches, Sampler
-from roco_search.training.distributed import World, joined
+from roco_search.training.distributed import ProcessGroup, process_group
 from roco_search.training.losses import Objective
 from roco_search.training.run import Run
 from roco_search.training.settings import Settings
@@ -26,31 +26,33 @@ from tests.training.data import pair_set
 from tests.training.gradients import gradients
 
 
-class Told(Meter):
+class RecordedReport(Meter):
     def __init__(self) -> None:
         super().__init__()
         self.notes = 0
 
-    def look(self, look: Any, best: bool) -> None:
+    def validated(self, result: Any, best: bool) -> None:
         self.notes += 1
 
     def note(self, text: str) -> None:
         self.notes += 1
 
 
-def gradient(encoder: TorchEncoder, data: TrainingData, world: World) -> tuple[dict[str, torch.Tensor], float, int]:
+def gradient(
+    encoder: TorchEncoder, data: TrainingData, group: ProcessGroup
+) -> tuple[dict[str, torch.Tensor], float, int]:
     """The gradient of a batch of nine, one of them unreadable, as every process has it."""
     encoder.model.double().requires_grad_(True)
     inputs, objective = Inputs(encoder), Objective(encoder.model, "auto")
     pairs = data.train.pairs
-    batches = Batches(pairs, Sampler(len(pairs), 9, 1), 1, world.part, inputs.size, inputs.fit)
+    batches = Batches(pairs, Sampler(len(pairs), 9, 1), 1, group.shard, inputs.size, inputs.fit)
     (batch,) = batches.run(0, 1)
     broken = int(batch.rows[4])
-    for place, row in enumerate(batch.rows[batch.part]):
+    for place, row in enumerate(batch.rows[batch.shard]):
         if row == broken:
             batch.images[place] = None
-    loss = Gradient(encoder, inputs, objective, "exact", 2, world)(pairs, batch)
-    world.sum_gradients(encoder.model.parameters(), objective.parameters)
+    loss = Gradient(encoder, inputs, objective, "exact", 2, group)(pairs, batch)
+    group.sum_gradients(encoder.model.parameters(), objective.parameters)
     return gradients(encoder.model), float(loss), sum(image is not None for image in batch.images)
 
 
@@ -60,15 +62,15 @@ def main(folder: Path, mine: Path) -> None:
     data = TrainingData(
         pair_set(folder / f"t{size}{rank}", 9), pair_set(folder / f"v{size}{rank}", 4, "validation"), False
     )
-    with joined("cpu") as (world, device):
+    with process_group("cpu") as (group, device):
         encoder = TorchEncoder(Checkpoint.open("clip", base), device, "fp32")  # type: ignore[arg-type]
-        found, loss, images = gradient(encoder, data, world)
+        found, loss, images = gradient(encoder, data, group)
         torch.save(found, mine.with_suffix(".pt"))
         encoder = TorchEncoder(Checkpoint.open("clip", base), device, "fp32")  # type: ignore[arg-type]
         settings = Settings(batch_size=8, micro_batch=2, max_steps=3, epochs=9, learning_rate=1e-3, eval_every=2)
-        told = Told()
-        run = Run(encoder, data, settings, folder / f"run-{size}", told, world=world)
-        run.go()
+        report = RecordedReport()
+        run = Run(encoder, data, settings, folder / f"run-{size}", report, group=group)
+        run.train()
     weights = b"".join(p.detach().numpy().tobytes() for p in run.model.parameters())
     mine.with_suffix(".json").write_text(
         json.dumps(
@@ -76,9 +78,9 @@ def main(folder: Path, mine: Path) -> None:
                 "loss": loss,
                 "images": images,
                 "weights": hashlib.sha256(weights).hexdigest(),
-                "notes": told.notes if world.is_main else 0,
-                "loss_first": told.figures[0]["loss"],
-                "loss_last": told.figures[-1]["loss"],
+                "notes": report.notes if group.is_main else 0,
+                "loss_first": report.figures[0]["loss"],
+                "loss_last": report.figures[-1]["loss"],
             }
         )
     )

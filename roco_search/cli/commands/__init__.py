@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Command(NamedTuple):
-    """Where a command is, and the line that ``roco --help`` says of it: the first of its own help."""
+    """The module of a command, and the line that ``roco --help`` prints for it: the first of its own help."""
 
     module: str
     attribute: str
@@ -28,49 +28,49 @@ class Command(NamedTuple):
 
 
 COMMANDS: dict[str, Command] = {
-    "index": Command("index", "index", "Read folders of images (DICOM, PNG, JPEG, TIFF, WebP, BMP) into the library."),
+    "index": Command("index", "index", "Read folders of images, volumes and archives of them into the library."),
     "query": Command(
         "query",
         "query",
         "Find the images of the library that are nearest to a text, to an image, or to a sum of both.",
     ),
-    "classify": Command(
-        "classify", "classify", "Say which labels an image deserves, by the model's own comparison with texts."
-    ),
+    "classify": Command("classify", "classify", "Find which labels fit an image, by comparing it with texts."),
     "train": Command("train", "train", "Fine-tune a dual encoder on images and their captions."),
     "eval": Command(
         "eval",
         "evaluate_model",
         "Measure a model on images with captions: recall, ranks and their intervals, in both directions.",
     ),
-    "similar": Command("curation.similar", "similar", "Find the images most like one that is in the library."),
+    "similar": Command("curation.similar", "similar", "Find the images most similar to one in the library."),
     "duplicates": Command(
         "curation.duplicates",
         "duplicates",
-        "Find images that are in the library more than once.",
+        "Find images that occur more than once in the library.",
     ),
     "outliers": Command("curation.outliers", "outliers", "Find images that do not look like the rest of their folder."),
     "demo": Command("demo", "demo", "Show the library in a browser: search it, classify images, look at its map."),
     "map": Command(
         "curation.map",
         "embedding_map",
-        "Draw a map of the library: every image a point, and what the model finds alike lies together.",
+        "Draw a map of the library: every image is a point, and similar images are close together.",
     ),
     "export": Command("curation.export", "export", "Write rows and vectors as Parquet, NumPy or JSON Lines."),
     "status": Command(
         "status",
         "status",
-        "Show what the library holds: folders, images, model, and every file that could not be read.",
+        "Show what the library contains: folders, images, model, and every file that could not be read.",
     ),
     "serve": Command(
-        "serve", "serve", "Keep the library and its model in memory, so that `roco query` answers at once."
+        "serve", "serve", "Keep the library and its model in memory, so that `roco query` answers immediately."
     ),
     "doctor": Command(
         "doctor", "doctor", "Check this installation: versions, decoders, device, model, and the library's health."
     ),
-    "help": Command("help", "help_", "Print the manual: a page of it, or the list of its pages."),
-    "model": Command("model", "model_app", "The models: list, pull, use, info, remove, export, import.", is_group=True),
-    "library": Command("library", "app", "List, check, move and tidy up libraries; forget images.", is_group=True),
+    "help": Command("help", "help_", "Print a page of the manual, or the list of pages."),
+    "model": Command(
+        "model", "model_app", "Manage models: list, pull, use, info, remove, export, import.", is_group=True
+    ),
+    "library": Command("library", "app", "Manage libraries: list, verify, move, shrink; forget images.", is_group=True),
 }
 """By name, in the order of ``roco --help``: first the commands, then the groups of commands."""
 
@@ -98,7 +98,7 @@ def add_commands(app: typer.Typer, names: Iterable[str]) -> None:
 
 
 def add_summaries(app: typer.Typer) -> None:
-    """Give `app` every command by its name and its line alone: enough for ``--help``, and imports none."""
+    """Give `app` every command by name and summary line only: enough for ``--help``, and nothing is imported."""
     for name, command in COMMANDS.items():
         if command.is_group:
             group = typer.Typer(help=command.summary)

@@ -1,4 +1,4 @@
-"""``roco classify``: which of some labels an image deserves."""
+"""``roco classify``: which of the given labels fit an image."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ if TYPE_CHECKING:
 
 
 PANELS = {
-    "What to tell apart": ("labels", "labels_file", "multi_label", "template"),
-    "What the images really show": ("truth", "truth_column", "ignore_other_truth", "save_thresholds", "thresholds"),
+    "Labels and prompts": ("labels", "labels_file", "multi_label", "template"),
+    "Ground truth": ("truth", "truth_column", "ignore_other_truth", "save_thresholds", "thresholds"),
     "How": ("model", "frames", "device"),
-    "What to print": ("explain", "explain_dir", "json", "jsonl", "csv", "quiet"),
+    "Output": ("explain", "explain_dir", "json", "jsonl", "csv", "quiet"),
 }
 
 
@@ -50,63 +50,67 @@ def classify(
         list[Path] | None,
         typer.Argument(
             metavar="[IMAGE]…",
-            help="Images and folders; with --truth, without any, those of its lines.",
+            help="Images and folders; with --truth, the default is the files named there.",
             show_default=False,
         ),
     ] = None,
     labels: Annotated[
         list[str] | None,
-        typer.Option("--labels", "-l", metavar="A,B,…", help="Labels between commas; repeatable.", show_default=False),
+        typer.Option(
+            "--labels", "-l", metavar="A,B,…", help="Labels, separated by commas; repeatable.", show_default=False
+        ),
     ] = None,
     labels_file: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Labels, one a line; or YAML: each with prompts, or with positive: and negative: prompts.",
+            help="A file of labels, one per line; or YAML with prompts, or positive: and negative: prompts, for each.",
             show_default=False,
         ),
     ] = None,
     multi_label: Annotated[
-        bool, typer.Option("--multi-label", help="Each label on its own against its opposite, instead of one of all.")
+        bool,
+        typer.Option("--multi-label", help="Compare each label with its own opposite, instead of choosing one label."),
     ] = False,
     template: Annotated[
         list[str] | None,
         typer.Option(
             metavar="TEXT",
-            help='Instead of the prompts that come with roco, such as "a chest x-ray of {}"; repeatable.',
+            help='A prompt to use instead of the built-in ones, such as "a chest x-ray of {}"; repeatable.',
             show_default=False,
         ),
     ] = None,
     explain: Annotated[
-        bool, typer.Option("--explain", help="Show each prompt's share, and write a heat map of each image.")
+        bool, typer.Option("--explain", help="Show the share of each prompt, and write a heat map for each image.")
     ] = False,
-    explain_dir: Annotated[Path, typer.Option(metavar="DIR", help="Where --explain writes its heat maps.")] = Path(
+    explain_dir: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the heat maps of --explain.")] = Path(
         "roco-explain"
     ),
     truth: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="CSV, TSV or JSON Lines with path and label: measure instead of list.",
+            help="Measure against this CSV, TSV or JSON Lines file of paths and labels.",
             show_default=False,
         ),
     ] = None,
     truth_column: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Its column with the labels.", show_default="label")
+        str | None,
+        typer.Option(metavar="NAME", help="The column of --truth that holds the labels.", show_default="label"),
     ] = None,
     ignore_other_truth: Annotated[
-        bool, typer.Option("--ignore-other-truth", help="Leave out images whose truth is none of the labels.")
+        bool, typer.Option("--ignore-other-truth", help="Leave out images whose true label is not among the labels.")
     ] = False,
     save_thresholds: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="With --truth: save each label's Youden threshold.", show_default=False),
+        typer.Option(metavar="FILE", help="With --truth: save the Youden threshold of each label.", show_default=False),
     ] = None,
     thresholds: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Apply saved thresholds.", show_default=False)
     ] = None,
     model: ModelOption = None,
     frames: Annotated[
-        str, typer.Option(metavar="middle|all|N", help="Which frames of a file with several.")
+        str, typer.Option(metavar="middle|all|N", help="The frames to use of a multi-frame file.")
     ] = "middle",
     device: DeviceOption = "auto",
     json: JsonOption = False,
@@ -114,11 +118,11 @@ def classify(
     csv: CsvOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Say which labels an image deserves, by the model's own comparison with texts.
+    """Find which labels fit an image, by comparing it with texts.
 
-    Without --multi-label the labels exclude each other: one softmax over all of them. With it, each label stands alone
-    against its opposite, such as "no pneumonia". Probabilities are the model's, not clinical ones. The exit code is 3
-    when some images could not be read.
+    Without --multi-label the labels exclude each other: one softmax over all of them. With it, each label is compared
+    with its own opposite, such as "no pneumonia". Probabilities are the model's, not clinical ones. The exit code is 3
+    if some images could not be read.
 
     Example: `roco classify ./scans/head.dcm --labels "CT,MRI"`
     """
@@ -135,7 +139,7 @@ def classify(
         process.prepare()
         table = Truth(truth, given, mode, truth_column) if truth else None
         paths, matched = what_to_read(images or [], table, ignore_other_truth, quiet)
-        # Everything that can be refused was; only now is the model worth loading.
+        # Everything that can be refused has been checked: only now is it worth loading the model.
         from roco_search.classify import Classifier
         from roco_search.classify.thresholds import load_thresholds
         from roco_search.models import load_encoder
@@ -170,17 +174,17 @@ def check_usage(
 ) -> None:
     """Refuse options that do not go together."""
     if not images and not truth:
-        refuse('There is no image; give some, such as: roco classify ./scans --labels "CT,MRI".')
+        refuse('No image is given; name some, such as: roco classify ./scans --labels "CT,MRI".')
     if not labels and not labels_file:
-        refuse('There is no label; give some, such as --labels "normal,pneumonia", or --labels-file FILE.')
+        refuse('No label is given; name some, such as --labels "normal,pneumonia", or use --labels-file FILE.')
     if save_thresholds and not truth:
         refuse("--save-thresholds needs --truth FILE, a table of what the images really show.")
     if truth and explain:
-        refuse("--truth measures and --explain explains single images; leave one of them out.")
+        refuse("--truth measures many images and --explain explains single ones; leave one of them out.")
     if truth and frames != "middle":
-        refuse("--truth speaks of files, so it goes with --frames middle; leave --frames out.")
+        refuse("--truth describes whole files, so it needs --frames middle; leave --frames out.")
     if truth and thresholds and mode == "exclusive":
-        refuse("With --truth, thresholds decide only in --multi-label mode; add that, or leave --thresholds out.")
+        refuse("With --truth, thresholds apply only in --multi-label mode; add that, or leave --thresholds out.")
 
 
 def chosen_labels(texts: Sequence[str], file: Path | None, images: Sequence[Path], mode: Mode) -> list[Label]:
@@ -207,13 +211,13 @@ def nothing_to_show(results: Results, images: Sequence[Path]) -> NoReturn:
             f"None of the {len(results.unreadable)} images could be read, for the reasons above; name others, or mend "
             "these."
         )
-    raise InputError(f"There is no image in {', '.join(map(short_path, images))}; name a folder that holds some.")
+    raise InputError(f"There is no image in {', '.join(map(short_path, images))}; name a folder that contains some.")
 
 
 def what_to_read(
     images: Sequence[Path], table: Truth | None, ignore_other: bool, quiet: bool
 ) -> tuple[list[str | Path], Matched | None]:
-    """Return what to classify, and the truth of it: where there is truth, only what it speaks of is read."""
+    """Return what to classify and its truth; if there is a truth file, only the images that it names are read."""
     if table is None:
         return list(images), None
     from roco_search.classify.reading import find_images
@@ -227,15 +231,15 @@ def what_to_read(
 
 
 def tell_left_out(present: Sequence[str], matched: Matched) -> None:
-    """Say what the truth does not cover."""
+    """Print what the truth does not cover."""
     from roco_search.classify.truth import named_counts
     from roco_search.imaging.walk import holds_image
 
     if matched.left_out:
-        say(f"Note: {len(matched.left_out):,} images are left out; their truth is empty or none of the labels.")
+        say(f"Note: {len(matched.left_out):,} images are left out; their true label is empty or not among the labels.")
     known = {*matched.values, *matched.left_out}
     if silent := sum(holds_image([path]) for path in present if path not in known):
-        say(f"Note: {silent:,} images are left out; the truth says nothing of them.")
+        say(f"Note: {silent:,} images are left out; the truth does not mention them.")
     if matched.other:
         say(f"Note: the truth also has {named_counts(matched.other)}, which are not among the labels.")
 
@@ -243,7 +247,7 @@ def tell_left_out(present: Sequence[str], matched: Matched) -> None:
 def run(
     classifier: Classifier, paths: Sequence[str | Path], frames: FrameChoice, results: Results, quiet: bool
 ) -> None:
-    """Classify everything, with a bar; name what cannot be read as it comes."""
+    """Classify everything, with a progress bar; report unreadable files as they occur."""
     from roco_search.classify import Unreadable, classify_files
     from roco_search.classify.reading import find_images
 
@@ -286,6 +290,6 @@ def evaluate(
     show_evaluation(found, shape)
     if save is not None:
         without = save_thresholds(save, classifier, found)
-        say(f"Thresholds saved to {short_path(save)}; on other images than these they will do less well.")
+        say(f"Thresholds saved to {short_path(save)}; they will do less well on other images.")
         if without:
-            say(f"Note: {', '.join(without)} have no threshold: all images here have them, or none.")
+            say(f"Note: {', '.join(without)} have no threshold, because all images here have them or none does.")

@@ -17,14 +17,16 @@ from roco_search.system.text import size
 
 
 def demo(
-    port: Annotated[int, typer.Option(min=0, max=65535, metavar="N", help="The port; 0 for any that is free.")] = 7860,
-    host: Annotated[str, typer.Option(metavar="ADDRESS", help="Beyond this machine only with --auth.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, metavar="N", help="The port; 0 for any free one.")] = 7860,
+    host: Annotated[
+        str, typer.Option(metavar="ADDRESS", help="The address to listen on; others than this machine's need --auth.")
+    ] = "127.0.0.1",
     auth: Annotated[
         str | None,
         typer.Option(
             metavar="USER:PASSWORD",
             envvar="ROCO_DEMO_AUTH",
-            help="Ask for these. In the environment nobody else on this machine sees them.",
+            help="Require this login. In the environment it is hidden from other users of this machine.",
             show_default=False,
         ),
     ] = None,
@@ -32,17 +34,17 @@ def demo(
     redact_paths: RedactPathsOption = False,
     export_space: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Instead: write a Space for Hugging Face, with examples.", show_default=False),
+        typer.Option(metavar="DIR", help="Instead, write a Space for Hugging Face, with examples.", show_default=False),
     ] = None,
     push: Annotated[
         str | None,
-        typer.Option(metavar="ORG/NAME", help="With --export-space: upload it, as private.", show_default=False),
+        typer.Option(metavar="ORG/NAME", help="With --export-space: upload it as a private Space.", show_default=False),
     ] = None,
     model: Annotated[
         str | None,
         typer.Option(
             metavar="NAME|DIR",
-            help="With --export-space: the Space's model.",
+            help="With --export-space: the model of the Space.",
             show_default=False,
             autocompletion=installed_models,
         ),
@@ -52,8 +54,8 @@ def demo(
 ) -> None:
     """Show the library in a browser: search it, classify images, look at its map.
 
-    It listens on this machine alone, and nothing leaves it. Images are shown by number, never by path; what is made for
-    showing them is gone when the demo ends.
+    It listens on this machine only, and nothing leaves it. Images are addressed by number, never by path; temporary
+    files are removed when the demo ends.
 
     Example: `roco demo`
     """
@@ -61,7 +63,7 @@ def demo(
         _export(export_space, push, model)
         return
     if push is not None or model is not None:
-        refuse("--push and --model go with --export-space DIR; add that.")
+        refuse("--push and --model need --export-space DIR; add that.")
 
     def ready(url: str) -> None:
         waiting.end()
@@ -91,10 +93,10 @@ def _export(folder: Path, push: str | None, model: str | None) -> None:
 
     with Waiting("Writing the Space"):
         exported = export_space(folder, model)
-    say(f"{folder} holds a Space with {exported.model}, {size(exported.bytes)}; `python app.py` in it runs it.")
+    say(f"{folder} contains a Space with {exported.model}, {size(exported.bytes)}; `python app.py` in it runs it.")
     if push is not None:
         from roco_search.web.space.export import push_space
 
         with Waiting("Uploading the Space"):
             address = push_space(folder, push)
-        say(f"It is at {address}, and private until you change that in its settings.")
+        say(f"The Space is at {address}; it stays private until you change its settings.")

@@ -38,7 +38,7 @@ OPTIONAL = frozenset({"openvino"})  # It has no wheels for some machines.
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing that was looked at: what it is, what was found, and the sentence to act on where it is wrong."""
+    """The result of one check: its name, what was found, and, if something is wrong, the sentence to act on."""
 
     name: str
     found: str
@@ -57,7 +57,7 @@ def doctor(
 ) -> None:
     """Check this installation: versions, decoders, device, model, and the library's health.
 
-    The exit code is 1 when something is wrong.
+    The exit code is 1 if something is wrong.
 
     Example: `roco doctor`
     """

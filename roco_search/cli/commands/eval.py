@@ -1,4 +1,4 @@
-"""``roco eval``: how well a model finds captions and images, and tells classes apart."""
+"""``roco eval``: how well a model finds captions and images, and distinguishes classes."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ PANELS = {
     "What to measure": ("model", "against", "protocol", "by", "classify", "labels", "labels_file", "seed"),
     "Which pairs": ("split", "where", "licence", "ignore_other_truth"),
     "How": ("device", "precision"),
-    "What to print and write": ("json", "quiet", "report", "confusion"),
+    "Output": ("json", "quiet", "report", "confusion"),
 }
 
 
@@ -50,34 +50,36 @@ def evaluate_model(
         str | None,
         typer.Option(
             metavar="NAME|DIR",
-            help="A second model on the same pairs, and the difference.",
+            help="Compare with a second model on the same pairs.",
             show_default=False,
             autocompletion=installed_models,
         ),
     ] = None,
-    split: Annotated[str, typer.Option(metavar="NAME", help="Which part of the data.")] = "test",
+    split: Annotated[str, typer.Option(metavar="NAME", help="The split to measure.")] = "test",
     where: Annotated[
         list[str] | None,
-        typer.Option(metavar="COLUMN=VALUE", help="Only such pairs; repeatable.", show_default=False),
+        typer.Option(metavar="COLUMN=VALUE", help="Only pairs with this value; repeatable.", show_default=False),
     ] = None,
     licence: Annotated[
         list[str] | None,
         typer.Option(metavar="CODE", help="Only pairs under this licence; repeatable.", show_default=False),
     ] = None,
     by: Annotated[
-        str | None, typer.Option(metavar="COLUMN", help="Measure each of its values too.", show_default=False)
+        str | None, typer.Option(metavar="COLUMN", help="Measure each value of this column too.", show_default=False)
     ] = None,
     protocol: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="NAME", help=f"Besides the whole pool: {', '.join(PROTOCOLS)}; repeatable.", show_default=False
+            metavar="NAME",
+            help=f"A protocol besides the whole pool: {', '.join(PROTOCOLS)}; repeatable.",
+            show_default=False,
         ),
     ] = None,
     classify: Annotated[
         list[str] | None,
         typer.Option(
             metavar="COLUMN",
-            help="Tell its values apart instead, such as modality or labels[1]; repeatable.",
+            help="Classify by this column instead, such as modality or labels[1]; repeatable.",
             show_default=False,
         ),
     ] = None,
@@ -106,18 +108,19 @@ def evaluate_model(
     ] = None,
     device: DeviceOption = "auto",
     precision: Annotated[
-        str, typer.Option(metavar="auto|fast|fp32|bf16|fp16", help="Of the arithmetic; fast is that of roco query.")
+        str,
+        typer.Option(metavar="auto|fast|fp32|bf16|fp16", help="The arithmetic; fast is the one that roco query uses."),
     ] = "auto",
-    seed: Annotated[int, typer.Option(metavar="N", help="Of the bootstrap.")] = 0,
+    seed: Annotated[int, typer.Option(metavar="N", help="The seed of the bootstrap.")] = 0,
     json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
     """Measure a model on images with captions: recall, ranks and their intervals, in both directions.
 
     Each query is ranked among all pairs; identical captions are counted in two ways. A protocol adds the figures that
-    others publish, under their real names. With --classify the model tells the values of a column apart instead; with
-    a protocol too, it does both. --json prints one object, or a list where there are several tasks. The exit code is
-    3 when some images could not be read.
+    others publish, under their real names. With --classify the model instead classifies the images by the values of a
+    column; with a protocol too, it does both. --json prints one object, or a list if there are several tasks. The exit
+    code is 3 if some images could not be read.
 
     Example: `roco eval ./pairs --model roco-mini`
     """
@@ -184,9 +187,9 @@ def check_usage(
 ) -> None:
     """Refuse options that do not go together."""
     if (labels or labels_file or ignore_other) and not classify:
-        refuse("--labels, --labels-file and --ignore-other-truth belong to --classify COLUMN; add that.")
+        refuse("--labels, --labels-file and --ignore-other-truth need --classify COLUMN; add that.")
     if (labels or labels_file) and len(classify) > 1:
-        refuse("--labels and --labels-file belong to one column; measure the columns one by one.")
+        refuse("--labels and --labels-file apply to one column; measure the columns one by one.")
     if confusion is not None and len(classify) != 1:
         refuse("--confusion draws one column; give --classify COLUMN once.")
 
@@ -203,4 +206,4 @@ def write(found: Evaluation, report: Path | None, confusion: Path | None) -> Non
         from roco_search.evaluation.report import write_report
 
         write_report(report, found)
-        say(f"Report: {short_path(report)} (it contains some of the images: keep it as you keep the scans)")
+        say(f"Report: {short_path(report)} (it contains some of the images: protect it as you protect the scans)")

@@ -70,7 +70,7 @@ def help_(
         typer.Argument(metavar="[TOPIC]", help="A page of the manual, or a command.", autocompletion=complete_topic),
     ] = None,
 ) -> None:
-    """Print the manual: a page of it, or the list of its pages.
+    """Print a page of the manual, or the list of pages.
 
     For the options of a command: roco COMMAND --help.
 

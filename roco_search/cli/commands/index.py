@@ -29,8 +29,10 @@ from roco_search.system import process
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from roco_search.imaging import Slices
     from roco_search.library import EmbeddingSet
-    from roco_search.library.reports import IndexReport, ReembedReport, Skipped
+    from roco_search.library.reports import IndexReport, ReembedReport
+    from roco_search.library.truth.files import Skipped
 
 SHOWN = 10  # unreadable files named on the screen; `roco status` and --json name all
 
@@ -39,14 +41,16 @@ def index(
     paths: Annotated[
         list[Path] | None,
         typer.Argument(
-            metavar="[PATH]…", help="Folders or files; without any, all that were indexed before.", show_default=False
+            metavar="[PATH]…",
+            help="Folders or files [default: everything that was indexed before].",
+            show_default=False,
         ),
     ] = None,
     model: Annotated[
         str | None,
         typer.Option(
             metavar="NAME|DIR",
-            help="Model of a new library; without it, see 'roco model use'.",
+            help="The model of a new library; its default is set by 'roco model use'.",
             show_default=False,
             autocompletion=installed_models,
         ),
@@ -55,19 +59,33 @@ def index(
         str | None,
         typer.Option(
             metavar="middle|all|N",
-            help="Which frames of a file with several: the middle one (default), all, or N evenly spaced.",
+            help="The frames to index of a multi-frame file: the middle one (default), all, or N evenly spaced.",
+            show_default=False,
+        ),
+    ] = None,
+    slices: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", min=1, help="How many slices of a volume, evenly spaced in each plane (9).", show_default=False
+        ),
+    ] = None,
+    planes: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PLANES",
+            help="Planes of a volume: axial,coronal,sagittal; without it the one with the best resolution.",
             show_default=False,
         ),
     ] = None,
     reembed: Annotated[
         bool,
-        typer.Option("--reembed", help="Embed the whole library anew, with --model; queries go on meanwhile."),
+        typer.Option("--reembed", help="Embed the whole library again with --model; queries keep working meanwhile."),
     ] = False,
     prune_missing: Annotated[
         bool, typer.Option("--prune-missing", help="Drop the images of a folder that has vanished or is empty.")
     ] = False,
     retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Read unreadable files again, though they have not changed.")
+        bool, typer.Option("--retry-failed", help="Read unreadable files again even if they have not changed.")
     ] = False,
     device: DeviceOption = "auto",
     engine: Annotated[
@@ -89,7 +107,10 @@ def index(
     json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Read folders of images (DICOM, PNG, JPEG, TIFF, WebP, BMP) into the library.
+    """Read folders of images, volumes and archives of them into the library.
+
+    Images are DICOM, PNG, JPEG, TIFF, WebP, BMP, AVIF and HEIC; volumes are NIfTI, Analyze, NRRD and MetaImage.
+    Archives (zip, tar) are read in place, without being unpacked.
 
     The second time, only what is new or changed is read. Images stay where they are, and nothing about patients is
     kept. The exit code is 3 when some images could not be read.
@@ -99,7 +120,7 @@ def index(
     checked = checked_device(device)
     one_of("--engine", engine, get_args(Engine))
     one_of("--precision", precision or "exact", ("exact", "fast"))
-    choice = frame_choice(frames)
+    choice, sliced = frame_choice(frames), slice_choice(slices, planes)
     with Waiting("Loading the model", quiet=quiet) as waiting:
         from roco_search.library import Library, default_library_path
         from roco_search.models import load_encoder
@@ -122,6 +143,7 @@ def index(
                 encoder,
                 reembed=reembed,
                 frames=choice,
+                slices=sliced,
                 prune_missing=prune_missing,
                 retry_failed=retry_failed,
                 progress=progress,
@@ -149,7 +171,7 @@ def image_arithmetic(precision: str | None, current: EmbeddingSet | None, *, ree
 
 
 def require_library(place: Path) -> None:
-    """Refuse to index anew what was indexed before where there is no library."""
+    """Refuse to update a library that does not exist."""
     from roco_search.library import Library
 
     try:
@@ -159,11 +181,22 @@ def require_library(place: Path) -> None:
 
 
 def unfinished(report: IndexReport, again: ReembedReport, json: bool) -> NoReturn:
-    """Say why the library still answers with its old model."""
+    """Print why the library still answers with its old model."""
     if json:
         print_json(again)
     print_skipped("not readable now", again.unavailable, json)
     raise RocoError(" ".join(report.warnings))
+
+
+def slice_choice(count: int | None, planes: str | None) -> Slices | None:
+    """Read ``--slices`` and ``--planes``."""
+    from roco_search.imaging import Slices
+    from roco_search.imaging.volumes import parse_planes
+
+    if count is None and planes is None:
+        return None
+    usual = Slices()
+    return Slices(count or usual.count, parse_planes(planes) if planes else usual.planes)
 
 
 def show(report: IndexReport) -> None:
@@ -188,9 +221,9 @@ def show(report: IndexReport) -> None:
 
 
 def print_skipped(title: str, skipped: Sequence[Skipped], quiet: bool = False) -> None:
-    """Name the first files that could not be read, and where to see the rest."""
+    """Print the first files that could not be read, and how to see the rest."""
     if not skipped or quiet:
         return
     print_rows((title, "reason"), [(path_cell(entry.path), entry.reason) for entry in skipped[:SHOWN]])
     if len(skipped) > SHOWN:
-        say(f"… and {len(skipped) - SHOWN:,} more; 'roco status' names them all.")
+        say(f"… and {len(skipped) - SHOWN:,} more; 'roco status' lists them all.")

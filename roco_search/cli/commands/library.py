@@ -1,4 +1,4 @@
-"""``roco library``: look after libraries themselves."""
+"""``roco library``: manage libraries."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import typer
 
 from roco_search.cli.options import JsonOption, LibraryOption
 from roco_search.cli.output import FAILED, path_cell, print_json, print_rows, say, say_error, short_path, with_flags
-from roco_search.cli.render.tables import Cell, Unbroken
+from roco_search.cli.tables import Cell, Unbroken
 from roco_search.cli.waiting import Waiting
 from roco_search.system.text import size
 
-app = typer.Typer(no_args_is_help=True, help="List, check, move and tidy up libraries; forget images.")
+app = typer.Typer(no_args_is_help=True, help="Manage libraries: list, verify, move, shrink; forget images.")
 
 
 @app.command("list")
@@ -45,11 +45,11 @@ def list_(library: LibraryOption = None, json: JsonOption = False) -> None:
     if rows:
         print_rows(("", "images", "size", "model", "library"), rows, right=("images", "size"))
     else:
-        say("There is no library yet; make one with 'roco index PATH'.")
+        say("There is no library yet; create one with 'roco index PATH'.")
 
 
 def described(place: Path, in_use: bool) -> dict[str, Any]:
-    """Return what a library holds, or why it cannot be opened."""
+    """Return what a library contains, or why it cannot be opened."""
     from roco_search.errors import RocoError
     from roco_search.library import Library
 
@@ -86,12 +86,12 @@ def remove(
     what = "image file is" if count == 1 else "image files are"
     say(f"{count:,} {what} forgotten; 'roco library vacuum' makes the library smaller.")
     if holding:
-        say(f"Note: it lies in {short_path(holding[0])}, so 'roco index' would add it again while it is there.")
+        say(f"Note: it is in {short_path(holding[0])}, so 'roco index' will add it again as long as it exists.")
 
 
 @app.command()
 def verify(library: LibraryOption = None, json: JsonOption = False) -> None:
-    """Check every table, count and cache, and how many of the nearest the graph finds. The exit code is 1 for problems.
+    """Check every table, count and cache, and the recall of the graph. The exit code is 1 if there are problems.
 
     Example: `roco library verify`
     """
@@ -104,7 +104,7 @@ def verify(library: LibraryOption = None, json: JsonOption = False) -> None:
         recall = None if problems else opened.recall()
     if recall is not None and recall < GOOD_RECALL:
         problems.append(
-            f"The graph found {recall:.1%} of the ten nearest; it has been removed, and searches compare with every "
+            f"The graph found {recall:.1%} of the ten nearest; so it was removed; searches compare with every "
             "vector until it is built again."
         )
     if json:
@@ -126,21 +126,21 @@ def verify(library: LibraryOption = None, json: JsonOption = False) -> None:
 
 @app.command()
 def vacuum(library: LibraryOption = None, json: JsonOption = False) -> None:
-    """Make the library smaller: write the database without its gaps, and drop caches that no longer fit.
+    """Shrink the library: rewrite the database without gaps, and remove caches that no longer match.
 
     Example: `roco library vacuum`
     """
     from roco_search.library import Library, default_library_path
 
-    with Waiting("Writing the database anew"), Library.open(library or default_library_path()) as opened:
+    with Waiting("Rewriting the database"), Library.open(library or default_library_path()) as opened:
         done = opened.vacuum()
     freed = done.before - done.after
     if json:
         print_json({**asdict(done), "freed": freed})
         return
-    say(f"{size(max(freed, 0))} are free again; the library has {size(done.after)}.")
+    say(f"{size(max(freed, 0))} were freed; the library now takes {size(done.after)}.")
     if not done.complete:
-        say("Note: another program is reading the library; run this again when it has finished to free the rest.")
+        say("Note: another program is reading the library; run this again when it has finished.")
 
 
 @app.command()
@@ -149,7 +149,7 @@ def move(
     library: LibraryOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Move the library itself to another place, also to another disk: there it is verified before it goes from here.
+    """Move the library itself, also to another disk: the copy is verified before the original is removed.
 
     Example: `roco library move ./elsewhere`
     """
@@ -171,9 +171,9 @@ def relocate(
     library: LibraryOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Tell the library that a folder of images is elsewhere now, such as a disk with another mount point.
+    """Record that a folder of images has moved, such as a disk with another mount point.
 
-    Nothing is read again; every file has to be there with the size that it had.
+    Nothing is read again; every file must exist there with its old size.
 
     Example: `roco library relocate ./scans ./archive`
     """
@@ -184,4 +184,4 @@ def relocate(
     if json:
         print_json({"old": old, "new": new, "files": count})
     else:
-        say(f"{count:,} files are known at {new} now.")
+        say(f"{count:,} files are now recorded at {new}.")

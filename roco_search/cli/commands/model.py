@@ -1,4 +1,4 @@
-"""``roco model``: the encoders there are, how one comes to this disk, and which one new libraries take."""
+"""``roco model``: list encoders, download or import them, and choose the default for new libraries."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from roco_search.cli.completion import catalogue_models, installed_models
 from roco_search.cli.options import JsonOption, QuietOption
 from roco_search.cli.output import path_cell, print_facts, print_json, print_rows, say, short_path
 from roco_search.cli.progress import ProgressBar
-from roco_search.cli.render.tables import Unbroken
+from roco_search.cli.tables import Unbroken
 from roco_search.cli.waiting import Waiting
 from roco_search.system.text import size
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 model_app = typer.Typer(
     name="model",
-    help="The models: list, pull, use, info, remove, export, import.",
+    help="Manage models: list, pull, use, info, remove, export, import.",
     no_args_is_help=True,
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -33,15 +33,15 @@ NameOrFolder = Annotated[
         metavar="NAME|DIR", help="A model on this disk.", show_default=False, autocompletion=installed_models
     ),
 ]
-Force = Annotated[bool, typer.Option("--force", help="Replace what is there.")]
+Force = Annotated[bool, typer.Option("--force", help="Overwrite what exists.")]
 
 
 @model_app.command("list")
 def list_(json: JsonOption = False) -> None:
     """List the catalogue and every other model on this disk.
 
-    Licence, size, input and dimensions of a model that is here are read from its files; what it is good at is its
-    publisher's word.
+    Licence, size, input and dimensions of a model on this disk are read from its files; what it is good at is its
+    publisher's statement.
 
     Example: `roco model list`
     """
@@ -60,7 +60,7 @@ def list_(json: JsonOption = False) -> None:
     )
     starred = any(model.default for model in models)
     say("* default model for new libraries" if starred else f"The default model for new libraries is {default()}.")
-    say("What a publisher says was not checked: the makers of roco could not run that model.")
+    say("Publishers' statements were not verified: the authors of roco could not run those models.")
 
 
 @model_app.command("pull")
@@ -68,39 +68,42 @@ def pull(
     name: Annotated[
         str,
         typer.Argument(
-            metavar="NAME", help="Of the catalogue, or org/name.", show_default=False, autocompletion=catalogue_models
+            metavar="NAME",
+            help="A model of the catalogue, or org/name on the hub.",
+            show_default=False,
+            autocompletion=catalogue_models,
         ),
     ],
     revision: Annotated[
         str | None,
-        typer.Option(metavar="REV", help="Branch, tag, commit or refs/pr/N; else main.", show_default=False),
+        typer.Option(metavar="REV", help="Branch, tag, commit or refs/pr/N [default: main].", show_default=False),
     ] = None,
     json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Fetch a model from the Hugging Face hub.
+    """Download a model from the Hugging Face hub.
 
     Nothing else uses the network, except a data set that you name by its id and --push.
 
-    Weights in safetensors, configuration, tokenizer, card and licence come; code and pickles never do. The commit is
-    written down, and the model stays at it until --revision names another. A download that is interrupted goes on
-    where it stopped when the same command is run again.
+    It downloads weights in safetensors, configuration, tokenizer, card and licence, never code or pickles. The commit
+    is recorded, and the model stays at it until --revision names another. Run the same command again to resume an
+    interrupted download.
 
     Example: `roco model pull clip-roco`
     """
     from roco_search.models.catalogue import pull as hub
 
     if not (quiet or sys.stderr.isatty()):
-        say(f"Fetching {name} …")
+        say(f"Downloading {name} …")
     with Waiting("Asking the hub", quiet=quiet):
         pulled = hub.pull(name, revision, progress=ProgressBar(f"Fetching {name}", quiet, counts_bytes=True))
     if json:
         print_json(pulled)
     elif not quiet:
-        how = "is here already, at" if pulled.already else f"came whole ({size(pulled.bytes)}), at"
+        how = "is already on this disk, at" if pulled.already else f"is complete ({size(pulled.bytes)}), at"
         say(
             f"{pulled.name} {how} commit {pulled.revision[:12]}. Licence: {pulled.licence or 'none stated'}. "
-            f"'roco model use {pulled.name}' makes it the model of new libraries."
+            f"'roco model use {pulled.name}' makes it the default for new libraries."
         )
     from roco_search.models.catalogue.registry import find
     from roco_search.models.compiling.compiler import prepare
@@ -111,23 +114,26 @@ def pull(
 
 @model_app.command("use")
 def use(name: NameOrFolder) -> None:
-    """Set the model of new libraries. Libraries that exist keep their own.
+    """Set the default model for new libraries. Existing libraries keep their own.
 
-    The environment variable ROCO_MODEL goes before this setting.
+    The environment variable ROCO_MODEL takes precedence over this setting.
 
     Example: `roco model use roco-mini`
     """
     from roco_search.models.catalogue import registry
 
     chosen = registry.use(name)
-    say(f"New libraries take {chosen}. 'roco index --reembed --model {chosen}' changes the model of one that exists.")
+    say(
+        f"{chosen} is now the default for new libraries. To change an existing library, run "
+        f"'roco index --reembed --model {chosen}'."
+    )
     if (now := registry.default()) != chosen:
-        say(f"Note: ROCO_MODEL is set to {now} and goes before.")
+        say(f"Note: ROCO_MODEL is set to {now} and takes precedence.")
 
 
 @model_app.command("info")
 def info(name: NameOrFolder, json: JsonOption = False) -> None:
-    """Show what the files of a model say: its kind, size, temperature, fingerprint, licence and origin.
+    """Show the facts in a model's files: its kind, size, temperature, fingerprint, licence and origin.
 
     Example: `roco model info roco-mini`
     """
@@ -149,10 +155,12 @@ def remove(
             metavar="NAME", help="A pulled or imported model.", show_default=False, autocompletion=installed_models
         ),
     ],
-    force: Annotated[bool, typer.Option("--force", help="Though it is the model of new libraries.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Remove it even if it is the default for new libraries.")
+    ] = False,
     json: JsonOption = False,
 ) -> None:
-    """Delete a pulled or imported model, and what is left of an unfinished pull of it.
+    """Delete a pulled or imported model, and what an unfinished pull of it has left.
 
     The Hugging Face cache, which other programs share, is never touched.
 
@@ -164,7 +172,7 @@ def remove(
     if json:
         print_json(removed)
         return
-    say(f"{removed.name} is gone; {size(removed.bytes)} are free again.")
+    say(f"{removed.name} was removed; {size(removed.bytes)} were freed.")
     if removed.was_default:
         say("roco-mini is the default again.")
 
@@ -176,9 +184,9 @@ def export(
     force: Force = False,
     json: JsonOption = False,
 ) -> None:
-    """Write a model into one file, to carry it to where there is no network.
+    """Write a model into one file, to carry it to a machine without a network.
 
-    Compare the fingerprint that is printed with the one that `roco model import` prints there.
+    Compare the printed fingerprint with the one that `roco model import` prints there.
 
     Example: `roco model export roco-mini ./roco-mini.zip`
     """
@@ -194,17 +202,19 @@ def export(
 
 @model_app.command("import")
 def import_(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="What export wrote.", show_default=False)],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="A file written by 'roco model export'.", show_default=False)
+    ],
     name: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="What to call it here, else as there.", show_default=False),
+        typer.Option(metavar="NAME", help="Its name here [default: the same name].", show_default=False),
     ] = None,
     force: Force = False,
     json: JsonOption = False,
 ) -> None:
-    """Take a model from a file that `roco model export` wrote.
+    """Import a model from a file that `roco model export` wrote.
 
-    Every byte is verified first. A file that is damaged, or that holds anything but a model, leaves nothing here.
+    Every byte is verified first. A file that is damaged or contains anything but a model leaves nothing behind.
 
     Example: `roco model import ./roco-mini.zip --name roco-mini-copy`
     """
@@ -215,7 +225,7 @@ def import_(
     if json:
         print_json(imported)
     else:
-        how = "is here already" if imported.already else f"is here ({size(imported.bytes)})"
+        how = "is already on this disk" if imported.already else f"was imported ({size(imported.bytes)})"
         say(f"{imported.name} {how}, fingerprint {imported.fingerprint}.")
 
 
@@ -238,7 +248,7 @@ def show(facts: Facts) -> None:
     """Print the facts for a person."""
     bias = "" if facts.logit_bias is None else f", bias {facts.logit_bias:.4g}"
     lines = (
-        ("name", facts.name + (" (the model of new libraries)" if facts.default else "")),
+        ("name", facts.name + (" (the default for new libraries)" if facts.default else "")),
         ("family", facts.family),
         ("embedding", f"{facts.dim} dimensions"),
         ("input", f"{facts.image_size} × {facts.image_size} pixels"),

@@ -40,13 +40,13 @@ if TYPE_CHECKING:
 
     Find = Callable[[Sequence[Term]], list[Hit]]
 
-LISTING = 200  # hits; where this many are asked for and the library has no more, nothing is grouped or folded
+LISTING = 200  # hits; if at least this many are requested and the library has no more, nothing is grouped or folded
 PANELS = {
-    "What to look for": ("plus", "minus", "text", "queries"),
-    "Where to look": ("modality", "body_part", "view", "under", "path", "guess", "library"),
+    "Query": ("plus", "minus", "text", "queries"),
+    "Filters": ("modality", "body_part", "view", "under", "path", "guess", "library"),
     "Which hits": ("top", "offset", "min_score", "group_by", "no_fold", "exact", "approx", "device"),
-    "What to print": ("preview", "json", "jsonl", "csv", "paths", "print0"),
-    "What else to do with them": ("html", "copy_to", "open_first"),
+    "Output": ("preview", "json", "jsonl", "csv", "paths", "print0"),
+    "Actions": ("html", "copy_to", "open_first"),
 }
 
 
@@ -57,16 +57,16 @@ def _many(metavar: str, about: str, complete: Callable[[str], Offer] | None = No
 
 Words = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[TERM]...", help="Words, or an image file to find images like it.", show_default=False),
+    typer.Argument(metavar="[TERM]...", help="Words, or an image file to find similar images.", show_default=False),
 ]
-Plus = Annotated[list[str] | None, _many("[W:]TERM", "And this text or image, W times (once without).")]
-Minus = Annotated[list[str] | None, _many("[W:]TERM", "But not this text or image.")]
-Text = Annotated[bool, typer.Option("--text", help="Take terms as words even if files have their names.")]
+Plus = Annotated[list[str] | None, _many("[W:]TERM", "Add this text or image, with weight W [default: 1].")]
+Minus = Annotated[list[str] | None, _many("[W:]TERM", "Subtract this text or image.")]
+Text = Annotated[bool, typer.Option("--text", help="Treat every term as words, even if a file has that name.")]
 Queries = Annotated[
     Path | None,
     typer.Option(
         metavar="FILE",
-        help="Many queries, one a line (- for stdin); prints one line of JSON for each.",
+        help="A file of queries, one per line (- for stdin); prints one line of JSON for each.",
         show_default=False,
     ),
     LOCAL,
@@ -75,40 +75,38 @@ Modality = Annotated[list[str] | None, _many("TERM", "Only this modality, such a
 BodyPart = Annotated[list[str] | None, _many("TERM", "Only this body part, such as chest.", body_parts)]
 View = Annotated[list[str] | None, _many("TERM", "Only this view, such as PA.", views)]
 Under = Annotated[list[Path] | None, _many("PATH", "Only this folder or file.")]
-PathPattern = Annotated[list[str] | None, _many("PATTERN", "Only paths of this pattern; \\* is anything.")]
+PathPattern = Annotated[list[str] | None, _many("PATTERN", "Only paths that match this pattern; \\* matches anything.")]
 Top = Annotated[int, typer.Option("--top", "-n", min=1, metavar="N", help="The number of hits.")]
-Offset = Annotated[int, typer.Option(min=0, metavar="N", help="Leave out the first N: the next page.")]
+Offset = Annotated[int, typer.Option(min=0, metavar="N", help="Skip the first N hits.")]
 MinScore = Annotated[
     float | None,
-    typer.Option(min=-1, max=1, metavar="X", help="Only scores of at least this.", show_default=False),
+    typer.Option(min=-1, max=1, metavar="X", help="The minimum score.", show_default=False),
 ]
 Group = Annotated[
     str | None,
     typer.Option(
         "--group-by",
         metavar="series|study|file|none",
-        help="One hit for each, its best [default: series].",
+        help="Show the best hit of each [default: series].",
         show_default=False,
         autocompletion=groupings,
     ),
 ]
-NoFold = Annotated[bool, typer.Option("--no-fold", help="Near-duplicates of better hits too.")]
-Exact = Annotated[bool, typer.Option("--exact", help="Compare with every vector, whatever it costs.")]
-Approx = Annotated[
-    bool, typer.Option("--approx", help="Ask a graph (recall@10 of 0.99 or more), built at the first time.")
-]
+NoFold = Annotated[bool, typer.Option("--no-fold", help="Show near-duplicates of better hits too.")]
+Exact = Annotated[bool, typer.Option("--exact", help="Compare with every vector, even if that is slower.")]
+Approx = Annotated[bool, typer.Option("--approx", help="Use a graph (recall@10 of at least 0.99), built at first use.")]
 Preview = Annotated[bool, typer.Option("--preview", help="Draw the hits in the terminal."), LOCAL]
 Html = Annotated[
     Path | None,
-    typer.Option(metavar="FILE", help="Write a page that holds the images.", show_default=False),
+    typer.Option(metavar="FILE", help="Write an HTML page that contains the images.", show_default=False),
     LOCAL,
 ]
 CopyTo = Annotated[
     Path | None,
-    typer.Option(metavar="DIR", help="Copy the files into this folder.", show_default=False),
+    typer.Option(metavar="DIR", help="Copy the files of the hits into this folder.", show_default=False),
     LOCAL,
 ]
-Open = Annotated[bool, typer.Option("--open", help="Open the first in your viewer."), LOCAL]
+Open = Annotated[bool, typer.Option("--open", help="Open the first hit in your viewer."), LOCAL]
 Device = Annotated[DeviceOption, LOCAL]
 
 
@@ -146,8 +144,8 @@ def query(
 ) -> None:
     """Find the images of the library that are nearest to a text, to an image, or to a sum of both.
 
-    A TERM that is the name of a file is an image; other words are joined into one text. The score is a cosine
-    similarity: it ranks, it is not a probability.
+    A TERM that names a file is an image; all other words are joined into one text. The score is a cosine similarity: it
+    ranks images and is not a probability.
 
     Example: `roco query "pleural effusion"`
     """
@@ -178,7 +176,7 @@ def query(
         path=tuple(path or ()),
     )
     with Waiting("Searching"), warm.library(library or default_library_path()) as opened:
-        # A long list of all there is is an inventory, not a search: each image is in it.
+        # A long list of everything is an inventory, not a search: it contains each image.
         images = opened.model.count if opened.model else 0
         everything = group_by is None and top >= max(images, LISTING)
         find: Find = partial(
@@ -210,7 +208,7 @@ def query(
         from roco_search.cli.render.contact_sheet import write_contact_sheet
 
         write_contact_sheet(html, hits, terms)
-        say(f"{html} holds {len(hits)} images; keep it as you keep these.")
+        say(f"{html} contains {len(hits)} images; protect it as you protect the originals.")
     if copy_to is not None:
         from roco_search.cli.deliver import copy_files
 
@@ -225,14 +223,14 @@ def _terms(words: list[str], plus: list[str], minus: list[str], *, text: bool) -
     from roco_search.search import read_query
 
     if not (words or plus or minus):
-        refuse('Say what to look for, such as "pleural effusion" or ./case.dcm.')
+        refuse('No query is given; write what to look for, such as "pleural effusion" or ./case.dcm.')
     if not all(word.strip() for word in words):
         refuse('The text is empty; write what to look for, such as "chest X-ray".')
     return read_query(words, plus, minus, text=text)
 
 
 def _say_how_read(attribute: Literal["modality", "body_part"], values: list[str] | None) -> None:
-    """Print which DICOM terms a word stands for, where that is not the word itself."""
+    """Print which DICOM terms a word was read as, if they differ from the word."""
     from roco_search.search.filters import read_term
 
     for value in values or ():
@@ -259,5 +257,5 @@ def _lines(file: Path) -> list[str]:
         raise InputError(f"{file} cannot be read ({error.strerror}); check the path.") from None
     lines = [line.strip() for line in data.decode("utf-8-sig", "surrogateescape").split("\n")]
     if not any(lines):
-        raise InputError(f"{file} holds no query; write one on each line.")
+        raise InputError(f"{file} contains no query; write one on each line.")
     return [line for line in lines if line]

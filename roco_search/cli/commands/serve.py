@@ -12,13 +12,15 @@ from roco_search.cli.waiting import Waiting
 
 
 def serve(
-    idle: Annotated[float, typer.Option(min=0.01, metavar="MINUTES", help="End after this long without a query.")] = 30,
+    idle: Annotated[
+        float, typer.Option(min=0.01, metavar="MINUTES", help="Minutes without a query after which to end.")
+    ] = 30,
     library: LibraryOption = None,
 ) -> None:
-    """Keep the library and its model in memory, so that `roco query` answers at once.
+    """Keep the library and its model in memory, so that `roco query` answers immediately.
 
-    Queries find it by themselves and do not need it. It listens on a socket that you alone can reach, never on the
-    network, and ends by itself.
+    Queries find it by themselves and work without it. It listens on a socket that only you can reach, never on the
+    network, and ends by itself when idle.
 
     Example: `roco serve`
     """
@@ -38,4 +40,4 @@ def serve(
             count = answer_queries(place, 60 * idle, answer, declines=needs_own_process, ready=ready)
         except KeyboardInterrupt:
             return
-    say(f"Nobody asked for {idle:g} minutes; {count:,} queries were answered.")
+    say(f"Ended after {idle:g} minutes without a query; {count:,} queries were answered.")

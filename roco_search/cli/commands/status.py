@@ -1,4 +1,4 @@
-"""``roco status``: what the library holds."""
+"""``roco status``: what the library contains."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from roco_search.cli.output import path_cell, print_facts, print_json, print_lin
 from roco_search.system.text import size
 
 if TYPE_CHECKING:
-    from roco_search.cli.render.tables import Cell
+    from roco_search.cli.tables import Cell
     from roco_search.library import LibraryStatus
 
 
 def status(library: LibraryOption = None, json: JsonOption = False) -> None:
-    """Show what the library holds: folders, images, model, and every file that could not be read.
+    """Show what the library contains: folders, images, model, and every file that could not be read.
 
     Example: `roco status`
     """
@@ -44,10 +44,11 @@ def show(found: LibraryStatus) -> None:
     print_facts(facts)
     print_line()
     folders = [
-        (f"{root.files:,}", path_cell(root.path, "" if root.present else "(not there now)")) for root in found.roots
+        (f"{root.files:,}", path_cell(root.path, "" if root.present else "(does not exist now)"))
+        for root in found.roots
     ]
     print_rows(("files", "folder"), folders, right=("files",))
-    for title, entries in (("not readable", found.skipped), ("holds no picture", found.not_images)):
+    for title, entries in (("not readable", found.skipped), ("contains no picture", found.not_images)):
         if entries:
             print_line()
             print_rows((title, "reason"), [(path_cell(entry.path), entry.reason) for entry in entries])

@@ -26,15 +26,15 @@ from roco_search.system.text import duration, size
 from roco_search.training.settings import Settings, with_preset
 
 if TYPE_CHECKING:
-    from roco_search.training.plan import Plan
-    from roco_search.training.run import Outcome
+    from roco_search.training.plan import TrainingPlan
+    from roco_search.training.run import RunResult
 
 
 OPTIONS = {
     "batch_size": ("N", "Contrastive batch size: the number of candidates each image and each text is compared with."),
     "micro_batch": ("N", "The number of pairs in memory at once; changes memory and time only."),
     "accumulation": ("exact|naive", "naive averages over micro-batches, so that each image has fewer candidates."),
-    "objective": ("LOSS", "auto, info-nce or sigmoid; auto is the loss the model was made with."),
+    "objective": ("LOSS", "auto, info-nce or sigmoid; auto is the loss the model was trained with."),
     "precision": ("auto|fp32|bf16|fp16", "The arithmetic; weights stay fp32."),
     "image_tower": ("PART", "What learns in the image tower: all, last:4, last:30%, projection, locked or lora:8."),
     "text_tower": ("PART", "The same for the text tower."),
@@ -65,11 +65,11 @@ PANELS = {
     "Which pairs": ("licence", "where", "caption_column", "cases_apart"),
     "Batch and memory": ("batch_size", "micro_batch", "accumulation", "precision", "image_size"),
     "What learns": ("image_tower", "text_tower", "logit_scale", "averaging", "augment", "objective"),
-    "How fast it learns": (
+    "Learning rate": (
         *("learning_rate", "image_factor", "text_factor", "projection_factor", "layer_decay"),
         *("weight_decay", "warmup", "clip_norm"),
     ),
-    "What is looked at and kept": ("eval_every", "checkpoint_every", "tensorboard", "push", "json", "quiet"),
+    "Validation and checkpoints": ("eval_every", "checkpoint_every", "tensorboard", "push", "json", "quiet"),
 }
 
 
@@ -77,33 +77,32 @@ PANELS = {
 @with_settings(Settings, OPTIONS)
 def train(
     given: dict[str, Any],
-    data: Annotated[str, typer.Argument(metavar="DATA", help="A folder, file or hub id of pairs; see below.")],
+    data: Annotated[str, typer.Argument(metavar="DATA", help="Images and captions: a folder, a file, or a hub id.")],
     base: Annotated[
         str, typer.Option(metavar="NAME|DIR", help="The model to start from.", autocompletion=installed_models)
     ],
-    output: Annotated[Path, typer.Option(metavar="DIR", help="Takes the model, the log and the checkpoints.")],
+    output: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the model, the log and the checkpoints.")],
     licence: Annotated[
         list[str] | None,
-        typer.Option(metavar="CODE", help='Only images of this licence, such as "CC BY"; repeatable.'),
+        typer.Option(metavar="CODE", help='Only images under this licence, such as "CC BY"; repeatable.'),
     ] = None,
     where: Annotated[
-        list[str] | None, typer.Option(metavar="COLUMN=VALUE", help="Only such pairs, of both splits; repeatable.")
+        list[str] | None,
+        typer.Option(metavar="COLUMN=VALUE", help="Only pairs with this value, in both splits; repeatable."),
     ] = None,
     caption_column: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="A column whose text is a caption too; repeatable.")
+        list[str] | None, typer.Option(metavar="NAME", help="Another column of captions; repeatable.")
     ] = None,
-    preset: Annotated[
-        str | None, typer.Option(metavar="roco-v1", help="Every setting as ROCO-Radiology-CLIP had it.")
-    ] = None,
+    preset: Annotated[str | None, typer.Option(metavar="roco-v1", help="The settings of ROCO-Radiology-CLIP.")] = None,
     resume: Annotated[
-        str, typer.Option(metavar="never|auto", help="auto: go on from the last checkpoint in --output.")
+        str, typer.Option(metavar="never|auto", help="auto: continue from the last checkpoint in --output.")
     ] = "never",
     device: DeviceOption = "auto",
     dry_run: Annotated[
         bool,
         typer.Option("--dry-run", help="Print the plan, memory and time of the first steps; write nothing."),
     ] = False,
-    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write for TensorBoard too.")] = False,
+    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write logs for TensorBoard too.")] = False,
     push: Annotated[
         str | None, typer.Option(metavar="ORG/NAME", help="Upload the model at the end.", show_default=False)
     ] = None,
@@ -114,8 +113,8 @@ def train(
 
     `roco train` recognises the layout of DATA: the ROCO repository with its images, ROCOv2's tables, Hugging Face's
     imagefolder, a saved data set or Parquet files, a CSV or TSV of paths and captions, or the id of a data set on the
-    hub, which is then fetched. DICOM works too. The batch is exact, however little of it fits into memory. The best
-    model by recall over the whole validation split is kept; Ctrl-C saves, and --resume auto goes on.
+    hub, which is then downloaded. DICOM works too. The batch is exact, however little of it fits into memory. The best
+    model by recall over the whole validation split is kept; Ctrl-C saves the run, and --resume auto continues it.
 
     Example: `roco train ./pairs --base roco-mini --output ./tuned`
     """
@@ -135,7 +134,7 @@ def train(
                 show_plan(plan, json)
             return
         outcome = session.train(resume == "auto", tensorboard)
-    if outcome is None:  # another process speaks
+    if outcome is None:  # another process prints
         return
     address = session.push(push) if push else None
     if json:
@@ -151,8 +150,8 @@ def train(
         prepare(find(str(output.absolute())), told.note)
 
 
-def show_plan(plan: Plan, json: bool) -> None:
-    """Print what a run would cost."""
+def show_plan(plan: TrainingPlan, json: bool) -> None:
+    """Print how much memory and time a run would take."""
     if json:
         print_json(plan)
         return
@@ -165,15 +164,15 @@ def show_plan(plan: Plan, json: bool) -> None:
         ("memory", f"{size(plan.memory_bytes)} in the first steps"),
         ("checkpoints", f"two of {size(plan.checkpoint_bytes)}"),
         ("a step", f"{plan.step_seconds:.2f} s, of which {100 * plan.waited:.0f} % waits for data"),
-        ("all steps", f"{duration(plan.total_seconds)}, and the looks at the validation split"),
+        ("all steps", f"{duration(plan.total_seconds)}, plus the evaluations on the validation split"),
     ]
     print_rows(("plan", ""), rows)
 
 
-def show_outcome(outcome: Outcome, settings: Settings, output: Path, address: str | None) -> None:
-    """Say what came out and what can be done with it."""
+def show_outcome(outcome: RunResult, settings: Settings, output: Path, address: str | None) -> None:
+    """Print the outcome and the next commands."""
     if outcome.ending == "interrupted":
-        say(f"Stopped after step {outcome.step:,}; the same command with --resume auto goes on.")
+        say(f"Stopped after step {outcome.step:,}; the same command with --resume auto continues.")
         return
     rate = outcome.pairs / outcome.seconds if outcome.seconds else 0.0
     say(
@@ -181,7 +180,7 @@ def show_outcome(outcome: Outcome, settings: Settings, output: Path, address: st
         f"{rate:.1f} pairs/s, {duration(outcome.seconds)} of steps; {duration(outcome.waited)} more waited for data."
     )
     if outcome.best_step == 0:
-        say("Nothing was better on the validation split than the model it began with, and that is what was kept.")
+        say("No step was better on the validation split than the model it began with, so that model was kept.")
     print_line(
         f"The best model, of step {outcome.best_step:,} with a mean recall of {outcome.best:.3f}, is in "
         f"{short_path(output)}. Next: roco eval, roco index --model {short_path(output)}"

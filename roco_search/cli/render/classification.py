@@ -22,18 +22,18 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from roco_search.classify import Classifier, LabelScore, Picture, Prediction, Unreadable
-    from roco_search.cli.render.tables import Cell
+    from roco_search.cli.tables import Cell
     from roco_search.evaluation import Metric
     from roco_search.statistics.zero_shot import ZeroShot
 
 Format = Literal["table", "json", "jsonl", "csv"]
-SHOWN = 5  # exclusive labels of an image in the table; the other forms have all
+SHOWN = 5  # exclusive labels of an image in the table; the other formats have all of them
 DISCLAIMER = "probabilities are the model's, not clinical ones"
 
 
 @dataclass(slots=True)
 class Results:
-    """What was found so far, and how it is printed. JSON Lines come out one by one, the rest at the end."""
+    """What was found so far, and how it is printed. JSON Lines are printed one by one, everything else at the end."""
 
     classifier: Classifier
     shape: Format
@@ -51,7 +51,7 @@ class Results:
             print_jsonl(self._plain(prediction))
 
     def explain(self, picture: Picture, prediction: Prediction) -> None:
-        """Write the heat maps of an image: of its best label, or of every label that it is given."""
+        """Write the heat maps of an image: for its best label, or for every label that it is given."""
         import numpy as np
 
         from roco_search.classify.heat import draw, heat_maps, write
@@ -165,7 +165,7 @@ def title(prediction: Prediction) -> str:
 
 
 def tell_choices(classifier: Classifier, predictions: Sequence[Prediction]) -> None:
-    """Say how labels were understood, and which prompt sets the model guessed."""
+    """Print how labels were understood, and which prompt sets the model guessed."""
     from roco_search.classify import meaning
 
     if classifier.mode == "multi-label":
@@ -174,11 +174,11 @@ def tell_choices(classifier: Classifier, predictions: Sequence[Prediction]) -> N
             said = meaning(label.name)
             if not label.negative and said.kind in {*against, "absence"}:
                 opposite = against.get(said.kind, f"{said.of!r}")
-                say(f"Note: {label.name!r} is set against {opposite}; a labels file can say otherwise.")
+                say(f"Note: {label.name!r} is compared with {opposite}; a labels file can change that.")
     guessed = Counter(title(prediction) for prediction in predictions if prediction.guessed)
     if guessed:
         named = ", ".join(f"{name.removesuffix(' (guessed)')} {count:,}" for name, count in guessed.most_common())
-        say(f"Note: where the header does not say what an image is, the model guessed the prompts to use: {named}.")
+        say(f"Note: where the header does not state what an image is, the model chose the prompts: {named}.")
 
 
 def show_evaluation(found: ZeroShot, shape: Format) -> None:

@@ -33,7 +33,7 @@ def thumbnail(hit: Hit, side: int) -> Image | str:
     Returns
     -------
     PIL.Image.Image or str
-        RGB; or the reason, if the file cannot be read any more.
+        RGB; or the reason, if the file can no longer be read.
     """
     from PIL import Image
 
@@ -67,7 +67,7 @@ def write_contact_sheet(path: Path, hits: Sequence[Hit], terms: Sequence[Term]) 
     Raises
     ------
     InputError
-        If it cannot be written, or would overwrite a file that is no such page.
+        If it cannot be written, or would overwrite a file that is not such a page.
     """
     write_page(path, KIND, contact_sheet(hits, describe(terms)))
 

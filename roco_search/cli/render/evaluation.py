@@ -32,7 +32,7 @@ def show(found: Evaluation) -> None:
 
 
 def tell_left_out(found: Evaluation) -> None:
-    """Say what is not in the figures, and why."""
+    """Print what is not in the figures, and why."""
     known = found.data.left_out
     for reason, count in known.counts.items():
         say(f"Note: {count:,} rows are left out: {reason} (such as {', '.join(known.examples.get(reason, ()))}).")
@@ -40,7 +40,7 @@ def tell_left_out(found: Evaluation) -> None:
     for entry in unreadable[:NAMED]:
         say(f"Not readable: {short_path(entry.name)}: {entry.reason}")
     if len(unreadable) > NAMED:
-        say(f"Not readable: {len(unreadable) - NAMED:,} more; --json names them all.")
+        say(f"Not readable: {len(unreadable) - NAMED:,} more; --json lists them all.")
     for classification in found.classifications:
         classes = classification.classes
         if classes.other:
@@ -48,9 +48,9 @@ def tell_left_out(found: Evaluation) -> None:
 
             say(f"Note: {sum(classes.other.values()):,} images are left out: {named_counts(Counter(classes.other))}.")
         if classes.silent:
-            say(f"Note: {classes.silent:,} images are left out; {str(classes.column)!r} says nothing of them.")
+            say(f"Note: {classes.silent:,} images are left out; {str(classes.column)!r} is empty for them.")
     if found.retrieval is not None and found.retrieval.without_choice:
-        say(f"Note: not measured, having one caption only: {', '.join(found.retrieval.without_choice)}.")
+        say(f"Note: not measured, because there is only one caption: {', '.join(found.retrieval.without_choice)}.")
 
 
 def _retrieval(found: Evaluation, result: RetrievalResult) -> None:

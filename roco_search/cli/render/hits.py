@@ -10,7 +10,7 @@ from roco_search.cli.output import path_cell, print_csv, print_json, print_jsonl
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from roco_search.cli.render.tables import Cell
+    from roco_search.cli.tables import Cell
     from roco_search.search import Hit
 
 
@@ -24,10 +24,10 @@ def show(hits: Sequence[Hit], shape: str = "table", draw: Callable[[Sequence[Hit
     shape
         "table", "json", "jsonl", "csv", "paths" or "print0".
     draw
-        What prints them with their pictures, in place of the table.
+        Prints them with their pictures, instead of the table.
     """
     if not hits:
-        say("Nothing passes all of these conditions; leave out a filter, or lower --min-score or --offset.")
+        say("No image meets all of these conditions; leave out a filter, or lower --min-score or --offset.")
     if shape == "json":
         print_json(list(hits))
     elif shape == "jsonl":
@@ -69,7 +69,9 @@ def body_part(hit: Hit) -> str:
 
 
 def frame(hit: Hit) -> str:
-    """Return which frame of how many, counted from 1; nothing for a file with one."""
+    """Return which slice of a volume, or which frame of how many, counted from 1; nothing for a file with one."""
+    if hit.slice is not None and hit.view is not None:
+        return f"{hit.view.lower()} {hit.slice}"
     return f"{hit.frame + 1}/{hit.frames}" if hit.frames > 1 else ""
 
 

@@ -33,11 +33,11 @@ def draw(hits: Sequence[Hit]) -> None:
         If the output is no terminal, or one without a size (a serial line).
     """
     if not sys.stdout.isatty() or not all(os.get_terminal_size(sys.stdout.fileno())):
-        raise InputError("--preview draws in a terminal, and this output is none; write a page with --html FILE.")
-    # A terminal that does not say what it can draw is no fault, and nothing to print a traceback about.
+        raise InputError("--preview needs a terminal, and this output is not one; write a page with --html FILE.")
+    # A terminal that does not report what it can draw is no error, and needs no traceback.
     logging.getLogger("textual_image").setLevel(logging.CRITICAL)
     try:
-        # Importing it asks the terminal.
+        # Importing it queries the terminal.
         from textual_image.renderable import Image
     except ImportError:
         raise InputError(

@@ -226,7 +226,7 @@ def _copy_to_arrow(file: Path) -> Any:
 
 @contextmanager
 def _unnamed_file() -> Iterator[Any]:
-    """Open a file in roco's cache folder that has no name there, so that nobody finds it and nothing is left of it."""
+    """Open a file in roco's cache folder that has no name there, so that nothing of it remains."""
     folder = Path(cache_folder())
     with write_errors(folder):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)

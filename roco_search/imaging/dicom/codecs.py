@@ -1,6 +1,6 @@
 """Which decoder opens which transfer syntax: imagecodecs, one family of codecs for all that is compressed.
 
-Which of them run in a process of their own, and why, is told in `isolation`.
+Which of them run in a process of their own, and why, is explained in `isolation`.
 """
 
 import importlib.util

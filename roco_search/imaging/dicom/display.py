@@ -1,6 +1,6 @@
 """How one frame asks to be displayed: the attributes of the rendering pipeline, read from the header.
 
-In an enhanced multi-frame object these lie in functional groups, shared or per frame (PS3.3 C.7.6.16);
+In an enhanced multi-frame object these are in functional groups, shared or per frame (PS3.3 C.7.6.16);
 elsewhere at the root of the dataset.
 """
 

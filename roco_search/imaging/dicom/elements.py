@@ -51,7 +51,7 @@ def elements(file: BinaryIO, position: int, encoding: Encoding, size: int, last:
     Raises
     ------
     UnreadableImage
-        If an element cannot be told apart from the next.
+        If an element cannot be separated from the next.
     """
     while (element := element_at(file, position, encoding, size)) is not None:
         yield element
@@ -99,7 +99,7 @@ def element_at(file: BinaryIO, position: int, encoding: Encoding, size: int) -> 
     short = struct.unpack_from(f"{order}H", head, 6)[0]
     if vr in SHORT_VRS:
         return Element(tag, vr, position + 8, short)
-    # A value representation that does not exist, or none, as in implicit VR: what follows tells.
+    # A value representation that does not exist, or none, as in implicit VR: what follows decides.
     candidates = [Element(tag, b"UN", position + 8, short)]
     if len(head) == 12:
         long = _element(tag, b"UN", position + 12, struct.unpack_from(f"{order}I", head, 8)[0])

@@ -32,7 +32,7 @@ def find_frames(file: BinaryIO, pixels: PixelElement, size: int, frames: int) ->
     Raises
     ------
     UnreadableImage
-        If an item runs past the end of the file, there are fewer fragments than frames, or nothing tells where a
+        If an item runs past the end of the file, there are fewer fragments than frames, or nothing shows where a
         frame begins.
     """
     table, fragments = _items(file, pixels, size, frames)
@@ -48,7 +48,7 @@ def find_frames(file: BinaryIO, pixels: PixelElement, size: int, frames: int) ->
     if begins is None:
         begins = [n for n, one in enumerate(fragments) if peek(file, one.offset, 8).startswith(_STARTS)]
         if len(begins) != frames or begins[0] != 0:
-            raise UnreadableImage("nothing in it tells where its frames begin; export it again")
+            raise UnreadableImage("nothing in it shows where its frames begin; export it again")
     return [fragments[begin:end] for begin, end in pairwise([*begins, len(fragments)])]
 
 

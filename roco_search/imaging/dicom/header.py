@@ -142,7 +142,7 @@ class Header:
     """A DICOM file without its pixels.
 
     `syntax` is the UID as the file gives it (unchecked), or the one that its encoding implies where it gives
-    none; `syntax_declared` tells which. `file` is positioned anywhere; for a deflated dataset it is the
+    none; `syntax_declared` says which. `file` is positioned anywhere; for a deflated dataset it is the
     inflated copy, of which `held` bytes are in memory.
     """
 
@@ -170,7 +170,7 @@ def read_header(file: BinaryIO, *, overlays: bool = False) -> Header:
     Raises
     ------
     UnreadableImage
-        If the file is not DICOM, or its dataset cannot be told apart.
+        If the file is not DICOM, or its dataset cannot be parsed.
     """
     head = file.read(HEAD)
     start = 132 if head[128:132] == b"DICM" else 0
@@ -210,7 +210,7 @@ def _wanted_tags() -> frozenset[int]:
 def _read_meta(file: BinaryIO, start: int, size: int) -> tuple[str, str, int]:
     """Return transfer syntax and SOP class of the file meta information, and where the dataset begins.
 
-    Of an element that is there twice the first counts, as for dcmtk: the second was added by a program that did not
+    If an element occurs twice, the first counts, as for dcmtk: the second was added by a program that did not
     look.
     """
     found: dict[int, str] = {}
@@ -234,7 +234,7 @@ def _dataset_encoding(file: BinaryIO, start: int, declared: str) -> Encoding:
         return encoding if reads_as(head, encoding) else encoding_of(head) or encoding
     found = encoding_of(head)
     if found is None:
-        raise UnreadableImage("its transfer syntax is missing and cannot be told from its data; export it again")
+        raise UnreadableImage("its transfer syntax is missing and cannot be inferred from its data; export it again")
     return found
 
 

@@ -36,7 +36,7 @@ ATTEMPTS = 2  # The system may end a process that did nothing wrong; a picture i
 PATIENCE = 8.0  # Seconds for one picture; a radiograph takes a fifth of one.
 MEMORY = 2 * 2**30  # Bytes of address space of a worker: its libraries, and what `MAX_BYTES` allows for a picture.
 PIPE = 2**20  # Bytes that wait in a pipe: with Linux's 64 KiB, a radiograph is 150 turns of both processes.
-# `-P`: a module that lies in the current folder, such as the one with the scans, must never be imported. Where this
+# `-P`: a module in the current folder, such as the one with the scans, must never be imported. Where this
 # package is found may be something that only this process knows, so it is said.
 PROGRAM = "import sys; sys.path.append(sys.argv[1]); from roco_search.imaging.dicom.worker import main; main()"
 ROOT = Path(__file__).parents[3]

@@ -47,7 +47,7 @@ class Palette:
 def read_palette(dataset: "Dataset", *, signed: bool) -> Palette:
     """Return the palette of an image.
 
-    Whether its entries have 8 or 16 bits, the whole table tells: there are tables of 16 bits that use the low 8 alone.
+    The whole table shows whether its entries have 8 or 16 bits: there are tables of 16 bits that use the low 8 alone.
 
     Raises
     ------

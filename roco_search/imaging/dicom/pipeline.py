@@ -23,7 +23,6 @@ from roco_search.imaging.render import average
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
-SOFT_TISSUE = Window(40, 400)
 Made = TypeVar("Made")
 
 
@@ -140,7 +139,7 @@ def render_frame(stored: Stored, window: Window | None = None, at_least: int | N
     Raises
     ------
     UnreadableImage
-        If its colours cannot be told.
+        If its colours cannot be determined.
     """
     dataset, index = stored.dataset, stored.index
     if stored.photometric == "PALETTE COLOR" and stored.array.ndim == 2:
@@ -250,7 +249,7 @@ def without_voi(values: render.Values, stored: Stored, modality: display.Modalit
     low, high = render.robust_range(values, padding)
     is_ct = text(dataset, "Modality") == "CT" and modality.hounsfield and not display.is_localizer(dataset)
     # HU run from -1024 for air. A soft tissue window is of use only if soft tissue is among the values.
-    return SOFT_TISSUE if is_ct and low < SOFT_TISSUE.center < high and low >= -4096 else (low, high)
+    return render.SOFT_TISSUE if is_ct and low < render.SOFT_TISSUE.center < high and low >= -4096 else (low, high)
 
 
 def _is_signed(stored: Stored) -> bool:

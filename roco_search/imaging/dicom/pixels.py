@@ -27,12 +27,12 @@ _PAIRED = frozenset({"YBR_FULL_422", "YBR_PARTIAL_422"})
 _WORKING_BYTES = {"jpeg8": 3, "jpegls": 4, "jpeg2k": 10, "htj2k": 8, "jpegxl": 16, "packbits": 1}
 """What a codec holds for each sample while it decodes, beside what it returns."""
 _MAX_SCANNED = 2 * 10**10  # Pixels that a decoder of progressive JPEG may go through, all scans together: 8 s.
-_MAX_RATIO, _SUSPICIOUS = 2000, 2**24  # Pixels to a byte, of pictures of more than so many pixels.
+_MAX_RATIO, _SUSPICIOUS = 2000, 2**24  # Pixels per byte, in pictures of more than this many pixels.
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """The Image Pixel module (PS3.3 C.7.6.3), validated. `high_bit` is where the topmost stored bit lies."""
+    """The Image Pixel module (PS3.3 C.7.6.3), validated. `high_bit` is the position of the topmost stored bit."""
 
     rows: int
     columns: int
@@ -124,7 +124,7 @@ class FrameDecoder:
         index
             From 0.
         factor
-            By so much at most a grey picture may come out smaller, where its codestream holds lower resolutions.
+            A grey picture may come out smaller by at most this factor if its codestream holds lower resolutions.
 
         Returns
         -------
@@ -243,7 +243,7 @@ class FrameDecoder:
                 return lower, stream
         options: dict[str, Any] = {"jpegxl": {"numthreads": 1}, "jpeg2k": {"numthreads": 1}}.get(codec, {})
         if codec == "jpeg8" and stream.components == 3:
-            # As it is encoded: which colours those are, the header and the codestream tell together.
+            # As it is encoded: the header and the codestream together show which colours those are.
             options = {"colorspace": "RGB", "outcolorspace": "RGB"}
         array = _decode(codec, frame, options)
         if array.dtype.kind not in "ui" or array.ndim != (2 if layout.samples == 1 else 3):

@@ -2,7 +2,7 @@
 
 Threads decode ahead (`imaging.ahead`) while the calling thread encodes. Files are finished in the order they were
 given in, so that a library comes out the same every time. A frame and its file travel together through the batch: a
-file that fails takes its own frames along and shifts nobody.
+file that fails takes its own frames along and displaces no other.
 """
 
 from collections.abc import Callable, Container, Generator, Iterable
@@ -86,7 +86,7 @@ def embed_files(
 def _embed(
     encoder: "Encoder", batch: list[tuple[Candidate, Frame | Outcome | ImageError]], begun: FinishedFile | None
 ) -> tuple[list[FinishedFile], FinishedFile | None]:
-    """Return the files that end in a batch, and the one that goes on in the next; `begun` came from the last."""
+    """Return the files that end in a batch, and the one that continues in the next; `begun` came from the last."""
     finished: list[FinishedFile] = []
     owners: list[FinishedFile] = []
     pixels: list[npt.NDArray[np.uint8]] = []

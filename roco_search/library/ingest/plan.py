@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from roco_search.errors import InputError
-from roco_search.imaging.frame import FrameChoice, choose_frames
+from roco_search.imaging.frame import FrameChoice, Slices, choose_frames
 from roco_search.imaging.walk import FoundFile, Walk, holds_image, is_below
 from roco_search.library.truth.files import KnownFile
 from roco_search.library.truth.store import Store
@@ -59,9 +59,21 @@ def frames_text(choice: FrameChoice) -> str:
     return str(choice)
 
 
+def slices_text(slices: Slices) -> str:
+    """Return which slices of volumes are taken, as it is stored behind a choice of frames."""
+    return f"/{slices.count}/{','.join(slices.planes)}"
+
+
 def frames_choice(text: str) -> FrameChoice:
     """Return the choice of frames that `frames_text` wrote."""
+    text = text.partition("/")[0]
     return int(text) if text.isdigit() else "all" if text == "all" else "middle"
+
+
+def slices_choice(text: str) -> Slices:
+    """Return the choice of slices that `slices_text` wrote behind one of frames; the usual one if it did not."""
+    count, _, planes = text.partition("/")[2].partition("/")
+    return Slices(int(count), tuple(planes.split(",") if planes else ())) if count.isdigit() else Slices()
 
 
 def real_roots(paths: Iterable[str | os.PathLike[str]]) -> list[str]:
@@ -72,20 +84,29 @@ def real_roots(paths: Iterable[str | os.PathLike[str]]) -> list[str]:
     return sorted({os.path.realpath(os.path.expanduser(path)) for path in asked}, key=lambda path: (len(path), path))  # noqa: PTH111
 
 
+def _changed(text: str, frames: FrameChoice | None, slices: Slices | None) -> str:
+    """Return a stored choice with what is given in its place."""
+    chosen, separator, sliced = text.partition("/")
+    return (chosen if frames is None else frames_text(frames)) + (
+        separator + sliced if slices is None else slices_text(slices)
+    )
+
+
 class Roots:
     """The recorded roots and their choice of frames, with the one that this run gives to some."""
 
-    def __init__(self, store: Store, given: list[str], frames: FrameChoice | None) -> None:
+    def __init__(
+        self, store: Store, given: list[str], frames: FrameChoice | None, slices: Slices | None = None
+    ) -> None:
         self.recorded = {root.path: root.frames for root in store.files.roots()}
         self.given = given
-        self.frames = None if frames is None else frames_text(frames)
         self.choices = dict(self.recorded)
         for root in given:
-            if self.frames is not None:
-                nested = [other for other in self.choices if is_below(other, root)]
-                self.choices |= dict.fromkeys([root, *nested], self.frames)
-            elif root not in self.choices:
+            if root not in self.choices:
                 self.choices[root] = self._enclosing(root)
+            if frames is not None or slices is not None:
+                for nested in [other for other in self.choices if is_below(other, root)]:
+                    self.choices[nested] = _changed(self.choices[nested], frames, slices)
         # The innermost root that holds a file decides.
         self._innermost = sorted(self.choices.items(), key=lambda item: -len(item[0]))
 
@@ -112,7 +133,7 @@ class Roots:
 def make_plan(
     store: Store, walk: Walk, roots: Roots, *, prune_missing: bool = False, retry_failed: bool = False
 ) -> Plan:
-    """Decide what this run has to do. Opens no file, except to tell an empty disk from a changed one."""
+    """Decide what this run has to do. Opens no file, except to distinguish an empty disk from a changed one."""
     affected = roots.affected()
     known: dict[str, KnownFile] = {}
     for root in affected:
@@ -147,8 +168,8 @@ def _place(plan: Plan, path: str, found: FoundFile, known: KnownFile | None, roo
         return
     failed = known.status == "unreadable"
     same_choice = known.frames in {None, frames}
-    # Where not even the bytes could be read, the reason is outside the file: nothing in its stat tells that it is
-    # mended. A file that was read and refused is read again only when it changes.
+    # Where not even the bytes could be read, the reason is outside the file: nothing in its stat shows that it was
+    # repaired. A file that was read and refused is read again only when it changes.
     retry = failed and (retry_failed or known.content_hash is None)
     if same_choice and not retry and (known.size, known.mtime_ns) == (found.size, found.mtime_ns):
         plan.unchanged += known.status == "indexed"
@@ -174,13 +195,16 @@ def _lost(walk: Walk, known: dict[str, KnownFile], roots: Roots) -> dict[str, in
 def _below(ordered: list[str], folder: str) -> list[str]:
     """Return the part of an ordered list that is at or below `folder`."""
     base = folder.rstrip("/")
-    start, end = bisect_left(ordered, base + "/"), bisect_left(ordered, base + "0")
     at = bisect_left(ordered, folder)
-    return ([folder] if at < len(ordered) and ordered[at] == folder else []) + ordered[start:end]
+    found = [folder] if at < len(ordered) and ordered[at] == folder else []
+    for separator in ("!/", "/"):  # of an archive, of a folder; "0" follows "/"
+        start, end = (bisect_left(ordered, base + separator[:-1] + last) for last in "/0")
+        found += ordered[start:end]
+    return found
 
 
 def _belongs(file: KnownFile, here: list[str], root_paths: dict[int, str]) -> bool:
-    """Tell whether a root of this run answers for `file`, by its path or by a link that led out of the root."""
+    """Whether a root of this run is responsible for `file`, by its path or by a link that led out of the root."""
     if any(is_below(file.path, root) for root in here):
         return True
     if any(is_below(file.path, root) for root in root_paths.values()):

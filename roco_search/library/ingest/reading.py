@@ -1,14 +1,13 @@
 """One file becomes frames, on a reader's thread: by the bytes and the picture, or with the reason why not."""
 
-import os
 from collections.abc import Container, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 from roco_search.errors import ImageError, NotAnImage
 from roco_search.imaging import Frame, open_image, sniff
-from roco_search.library.ingest.plan import Candidate, frames_choice
+from roco_search.imaging.archives import exists, locate
+from roco_search.library.ingest.plan import Candidate, frames_choice, slices_choice
 from roco_search.system.files import sha256
 
 Kind = Literal["image", "same", "known", "not_image", "unreadable", "other", "vanished"]
@@ -47,7 +46,7 @@ def read_file(
     at_least
         Pixels that are enough for the model: see `open_image`.
     """
-    path = Path(candidate.path)
+    path = locate(candidate.path)
     size = mtime_ns = 0
     failure: ImageError | None = None
     try:
@@ -64,12 +63,13 @@ def read_file(
             yield Outcome("known", size, mtime_ns, digest)
             return
         try:
-            yield from open_image(path, frames=frames_choice(candidate.frames), at_least=at_least)
+            choice, slices = frames_choice(candidate.frames), slices_choice(candidate.frames)
+            yield from open_image(path, frames=choice, at_least=at_least, slices=slices)
         except ImageError as error:
             failure = error
         after = path.stat()
     except (OSError, ImageError) as error:
-        if not os.path.lexists(path):
+        if not exists(path):
             yield Outcome("vanished")
             return
         reason = str(error) if isinstance(error, ImageError) else "the system could not read it; check the disk"

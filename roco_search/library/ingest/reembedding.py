@@ -1,7 +1,7 @@
 """Embed a library again with another model, while the old vectors keep serving.
 
-The new vectors grow in a pending set beside the active one, a transaction a batch, so that an interrupted run goes
-on where it stopped. One transaction makes the pending set the active one.
+The new vectors grow in a pending set beside the active one, a transaction a batch, so that an interrupted run continues
+where it stopped. One transaction makes the pending set the active one.
 
 Files are read again, so they may have changed meanwhile:
 
@@ -22,8 +22,9 @@ from roco_search.library.faults import no_image_yet
 from roco_search.library.ingest.pipeline import BATCH_SIZE, FinishedFile, embed_files
 from roco_search.library.ingest.plan import Candidate
 from roco_search.library.ingest.writing import Writer
-from roco_search.library.reports import ReembedReport, Skipped
+from roco_search.library.reports import ReembedReport
 from roco_search.library.truth.embeddings import EmbeddingSet
+from roco_search.library.truth.files import Skipped
 from roco_search.library.truth.store import Store
 from roco_search.models.encoder import announce_images
 from roco_search.system.progress import Pace, Progress, following

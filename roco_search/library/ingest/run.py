@@ -7,15 +7,15 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 from roco_search.errors import InputError
-from roco_search.imaging.frame import FrameChoice
+from roco_search.imaging.frame import FrameChoice, Slices
 from roco_search.imaging.walk import Walk, is_below
 from roco_search.library.ingest.pipeline import BATCH_SIZE, FinishedFile, embed_files
 from roco_search.library.ingest.plan import Candidate, Plan, Roots, make_plan, real_roots
 from roco_search.library.ingest.reembedding import ReembedRun
 from roco_search.library.ingest.writing import Writer
-from roco_search.library.reports import IndexReport, Skipped
+from roco_search.library.reports import IndexReport
 from roco_search.library.truth.embeddings import EmbeddingSet
-from roco_search.library.truth.files import KnownFile
+from roco_search.library.truth.files import KnownFile, Skipped
 from roco_search.library.truth.store import Store
 from roco_search.models.encoder import announce_images
 from roco_search.system.progress import Pace, Progress, following
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class IndexRun:
-    """What a run knows while it goes on. `run` does it all; the caller holds the writer's lock."""
+    """What a run knows while it is in progress. `run` does it all; the caller holds the writer's lock."""
 
     def __init__(
         self, store: Store, encoder: "Encoder", *, progress: Progress | None = None, batch_size: int = BATCH_SIZE
@@ -44,6 +44,7 @@ class IndexRun:
         retry_failed: bool,
         *,
         reembed: bool = False,
+        slices: Slices | None = None,
     ) -> IndexReport:
         """Bring the library up to date with `paths`, embedded anew if so wanted; see `Library.index`."""
         started = time.monotonic()
@@ -55,7 +56,7 @@ class IndexRun:
         if active is not None:
             active.check_model(self.encoder)
             active.check_arithmetic(self.encoder)
-        roots = Roots(self.store, given, frames)
+        roots = Roots(self.store, given, frames, slices)
         self._refuse_unknown(given, roots)
         walk = Walk()
         for root in roots.affected():
@@ -188,5 +189,6 @@ _MIXED = (
 def no_images(roots: list[str]) -> InputError:
     """Return the refusal for folders in which there is nothing to index."""
     return InputError(
-        f"There are no images in {', '.join(roots)}; roco reads PNG, JPEG, TIFF, WebP, BMP and DICOM. Check the path."
+        f"There are no images in {', '.join(roots)}; roco reads PNG, JPEG, TIFF, WebP, BMP, DICOM, NIfTI, NRRD and "
+        "MetaImage. Check the path."
     )

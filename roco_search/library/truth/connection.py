@@ -196,8 +196,10 @@ def at_or_below(folder: str, *, links: bool = False) -> tuple[str, list[bytes]]:
     is for statements on the table of files.
     """
     base = raw(folder).rstrip(b"/")
-    condition = "path = CAST(? AS TEXT) OR path >= CAST(? AS TEXT) AND path < CAST(? AS TEXT)"
-    parameters = [raw(folder), base + b"/", base + b"0"]  # "0" follows "/" in ASCII.
+    between = "path >= CAST(? AS TEXT) AND path < CAST(? AS TEXT)"
+    condition = f"path = CAST(? AS TEXT) OR {between} OR {between}"
+    # "0" follows "/" in ASCII; members of an archive are behind "!/".
+    parameters = [raw(folder), base + b"/", base + b"0", base + b"!/", base + b"!0"]
     if links:
         condition += " OR files.root_id = (SELECT id FROM roots WHERE roots.path = CAST(? AS TEXT))"
         parameters.append(raw(folder))
@@ -219,7 +221,7 @@ def copy_database(source: Path, target: Path) -> None:
 def not_found(directory: Path) -> LibraryNotFound:
     """Return the refusal for a place without a library."""
     return LibraryNotFound(
-        f"There is no library at {directory} yet; make one with `roco index PATH`, or choose another `directory`."
+        f"There is no library at {directory} yet; create one with `roco index PATH`, or choose another `directory`."
     )
 
 
@@ -239,7 +241,7 @@ def _connect(uri: str) -> sqlite3.Connection:
 
 
 def _open_existing(path: Path) -> sqlite3.Connection:
-    """Open for reading and writing, or, where that is impossible, as a file that nobody changes.
+    """Open for reading and writing, or, where that is impossible, as an immutable file.
 
     Even reading in write-ahead mode needs two small files beside the database. On a read-only or full disk they
     cannot be made; a database that was closed in order can then be read without them.

@@ -24,7 +24,7 @@ State = Literal["active", "pending"]
 
 @dataclass(frozen=True, slots=True)
 class EmbeddingSet:
-    """The vectors of one model. (`last_id`, `count`) tell its state exactly: vectors are only added and removed.
+    """The vectors of one model. (`last_id`, `count`) determine its state: vectors are only added and removed.
 
     `arithmetic` is how all of its images were embedded: "fp32", or the name of a form of lower precision such as
     "openvino-bf16". It is None for a set that was begun before this was recorded: the first images of each of its runs

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from roco_search.library.reports import Skipped
 from roco_search.library.truth.connection import Connection, at_or_below, raw
 from roco_search.library.truth.embeddings import EmbeddingSet
 
@@ -26,6 +25,14 @@ _EMBEDDED = """
     (status = 'indexed' AND EXISTS (
         SELECT 1 FROM frames JOIN vectors ON frame_id = frames.id WHERE file_id = files.id AND set_id = ?))
 """
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Skipped:
+    """A file, or a folder, that could not be used, and why."""
+
+    path: str
+    reason: str
 
 
 class Root(NamedTuple):
@@ -193,7 +200,7 @@ class Files:
         self._connection.write(f"DELETE FROM roots WHERE {condition}", parameters)
 
     def rename(self, old: str, new: str) -> None:
-        """Put `new` for `old` at the beginning of the path of every file and root at or below `old`."""
+        """Replace `old` by `new` at the beginning of the path of every file and root at or below `old`."""
         condition, parameters = at_or_below(old)
         for table in ("files", "roots"):
             rows = self._connection.read(f"SELECT id, path FROM {table} WHERE {condition}", parameters)

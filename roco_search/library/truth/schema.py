@@ -89,7 +89,7 @@ _TABLES = [
     """,
     "CREATE UNIQUE INDEX one_active_one_pending ON embedding_sets (state) WHERE state != 'retired'",
     # float32 little-endian, of unit norm. Rows are never updated and ids never given twice, so the last id and the
-    # count of a set tell its state exactly.
+    # count of a set determine its state exactly.
     """
     CREATE TABLE vectors (
         id INTEGER PRIMARY KEY AUTOINCREMENT,

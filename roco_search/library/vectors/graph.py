@@ -24,7 +24,7 @@ SPACE = "ip"  # Vectors of unit norm: the inner product is the cosine.
 M = 16  # Links of a node. hnswlib's range of use is 5 to 48; 16 gave a recall of 1.000 at ef 50 on 100,000 x 512.
 EF_CONSTRUCTION = 200
 MIN_EF = 64  # hnswlib's own default of 10 loses a fifth of the neighbours at 100,000.
-OVERSAMPLE = 2  # So many times k candidates are asked for, and ranked again by their exact scores.
+OVERSAMPLE = 2  # This many times k candidates are requested, and ranked again by their exact scores.
 SEED = 100
 ADDED_AT_ONCE = 50_000  # Rows handed over in one piece: hnswlib takes a copy.
 GROWTH = 1.2  # After each loading hnswlib draws the same levels again, mostly the lowest: past this it is built anew.
@@ -51,7 +51,7 @@ class Graph:
         Parameters
         ----------
         path
-            Where it lies.
+            The path of the file.
         generation
             Of what the vectors are, as a dictionary of `Generation`.
         ids
@@ -73,7 +73,7 @@ class Graph:
         return cls(index, first)
 
     def search(self, queries: npt.NDArray[np.float32], k: int) -> list[Rows] | None:
-        """Return candidates for the k best: at least k rows a query; None if the graph cannot name so many."""
+        """Return candidates for the k best: at least k rows a query; None if the graph cannot return that many."""
         wanted = min(OVERSAMPLE * k, self._index.get_current_count())
         self._index.set_ef(max(MIN_EF, 2 * wanted))  # It is not saved with the graph.
         try:
@@ -140,7 +140,7 @@ def _hashed(path: Path) -> str | None:
 
 
 def manifest_path(path: Path) -> Path:
-    """Return where the manifest of a graph lies."""
+    """Return the path of a graph's manifest."""
     return path.with_name(f"{path.name}.json")
 
 
@@ -188,7 +188,7 @@ def _load(
 
 
 def _content(ids: Rows, matrix: npt.NDArray[np.float32], count: int) -> str:
-    """Tell the first rows from others: by which they are, and the last by its vector.
+    """Return what distinguishes the first rows from others: which they are, and the vector of the last.
 
     A database put back from a backup can come to the same numbers with other images.
     """

@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from roco_search.library.vectors.graph import Graph
 
 SHARED_FROM = 64 * 2**20  # Bytes of a matrix from which a query is shared among the cores.
-QUERIES_AT_ONCE = 8  # Scores of so many queries are held at once: 32 MB at a million vectors.
+QUERIES_AT_ONCE = 8  # The number of queries whose scores are held at once: 32 MB at a million vectors.
 RESCORED = 8192  # Rows scored in float64 at once: a library full of equal pictures is one long tie.
-FEW = 16  # Picking out one row in so many costs less than multiplying all of them where they lie.
+FEW = 16  # Picking out at most one row in this many costs less than multiplying all of them in place.
 TIE = 1e-5  # Above the rounding of a float32 product of unit vectors; what is nearer to the k-th score is looked at.
 
 Vectors = npt.NDArray[np.float32]
@@ -124,8 +124,8 @@ class VectorIndex:
     def scores(self, query: Vectors, rows: Ids) -> Vectors:
         """Return the cosine similarities of rows to one query of unit norm, float32 as long as `rows`.
 
-        A product of matrices rounds differently from row to row, so equal vectors can differ in the last bit. Summed
-        in float64, row by row, equal vectors score the same wherever they stand.
+        A product of matrices rounds differently from row to row, so equal vectors can differ in the last bit. Summed in
+        float64, row by row, equal vectors score the same wherever they are.
         """
         parts = np.split(rows, range(RESCORED, len(rows), RESCORED))
         wide = query.astype(np.float64)

@@ -3,7 +3,7 @@
 Three files. ``vectors.matrix`` holds the vectors as float32, ``vectors.ids`` their frame ids as int64, both
 little-endian, ascending by frame id, after a page with a magic word and a token that ties the two to each other.
 ``vectors.json``, the manifest, is replaced whole and last: it says of which generation of the library the files are,
-how many rows of them count, and the SHA-256 of each part that was written. What lies behind those rows was left by a
+how many rows of them count, and the SHA-256 of each part that was written. What follows those rows was left by a
 process that was killed, and is overwritten by the next; nothing is ever cut off that another process may have mapped.
 
 New images come at the end, so that bringing a million vectors up to date with a hundred new ones writes a hundred.

@@ -26,7 +26,7 @@ from roco_search.library.directory import PREFILTER, discard_caches
 from roco_search.system.files import replacing
 
 FROM = 256 * 2**20  # Bytes of a matrix from which the copy is worth its disk: what it saves there is 10 ms a query.
-BEHIND = 16  # One row in so many may be new before the copy is made again.
+BEHIND = 16  # One row in this many may be new before the copy is made again.
 SLACK = 1e-5  # Above the rounding of all that is computed here in float32.
 MAGIC = b"ROCOCOAR"
 HEADER = 4096
@@ -47,7 +47,7 @@ class Prefilter:
     codes
         int8 ``(rows, dim)``: the first rows of the matrix, divided by the step and rounded.
     step
-        Of the rounding.
+        The step of the rounding.
     residual
         The greatest length of what rounding took from a row.
     """

@@ -1,1 +1,1 @@
-"""Which models exist, which are on this disk, and how one gets here or leaves."""
+"""Which models exist, which are on this disk, and how one is added or removed."""

@@ -1,7 +1,7 @@
-"""A model as one file, to carry it to where there is no network: an uncompressed zip of its files and a manifest.
+"""A model as one file, to carry it to a machine without a network: an uncompressed zip of its files and a manifest.
 
-The manifest holds the SHA-256 of every file and the model's fingerprint. They tell damage. They do not tell who made
-the archive: for that compare the fingerprint that ``export`` prints with the one that ``import`` prints.
+The manifest holds the SHA-256 of every file and the model's fingerprint. They reveal damage. They do not show who made
+the archive: for that, compare the fingerprint that ``export`` prints with the one that ``import`` prints.
 """
 
 from __future__ import annotations
@@ -136,7 +136,7 @@ def import_model(file: Path, name: str | None = None, *, force: bool = False) ->
 
 
 def _manifest_of(checkpoint: Checkpoint) -> installed.Manifest:
-    """Return the manifest of a model as it lies here; what a pull wrote down of its origin is kept."""
+    """Return the manifest of a model as it is on this disk; what a pull recorded of its origin is kept."""
     known = installed.read_manifest(checkpoint.directory)
     repository, revision = origin_of(checkpoint)
     folder = Path(checkpoint.name)

@@ -1,4 +1,4 @@
-"""The folder of the models that roco itself has put on this disk, and how one gets there whole or not at all.
+"""The folder of the models that roco has stored on this disk; a model is added completely or not at all.
 
 A model is made in a staging folder and then renamed into place. Staging folders begin with a dot, which no name of a
 model does, so that what was left behind by a crash is never found as a model.
@@ -41,7 +41,7 @@ class FileFact:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """Where a model comes from and what it is made of; lies beside its files as ``roco-model.json``.
+    """Where a model comes from and what it is made of; stored beside its files as ``roco-model.json``.
 
     ``revision`` is the commit of the repository, ``pulled`` a date in UTC, ``fingerprint`` that of `Checkpoint`.
     """
@@ -78,7 +78,7 @@ class Manifest:
 
 
 def models_directory() -> Path:
-    """Return where pulled and imported models lie: ``ROCO_MODELS``, or ``models`` in the user's data folder."""
+    """Return where pulled and imported models are kept: ``ROCO_MODELS``, or ``models`` in the user's data folder."""
     if configured := os.environ.get("ROCO_MODELS"):
         return Path(configured).expanduser()
     return Path(user_folder("data")) / "models"
@@ -104,7 +104,7 @@ def is_shard(file: str) -> bool:
 
 
 def folder_of(name: str) -> Path:
-    """Return where the model of this name lies, or would lie. ``name`` must satisfy `is_name`."""
+    """Return the folder of the model of this name, whether it exists or not. ``name`` must satisfy `is_name`."""
     return models_directory() / name.replace("/", "--")
 
 
@@ -165,7 +165,7 @@ def staging(name: str, purpose: str) -> Iterator[Path]:
 
 @contextmanager
 def speaking_of(subject: object, staged: Path) -> Iterator[None]:
-    """Let a refusal name what the person knows instead of the staging folder, which will be gone."""
+    """Let an error name what the user knows instead of the staging folder, which will no longer exist."""
     try:
         yield
     except RocoError as error:
@@ -181,7 +181,7 @@ def install(staged: Path, name: str) -> Path:
 
 
 def uninstall(name: str) -> int:
-    """Take a model and its unfinished downloads away; return the bytes that this frees."""
+    """Remove a model and its unfinished downloads; return the number of bytes freed."""
     with staging(name, "removed") as gone:
         freed = clear_staging(name, but=gone)
         folder = folder_of(name)
@@ -193,7 +193,7 @@ def uninstall(name: str) -> int:
 
 
 def has_staging(name: str) -> bool:
-    """Whether an unfinished download of this model lies here."""
+    """Whether there is an unfinished download of this model."""
     return is_name(name) and any(_staged(name))
 
 

@@ -1,4 +1,4 @@
-"""What can be said of models without running them: which there are, and what a model's own files tell of it."""
+"""What is known of models without running them: which exist, and what a model's own files say about it."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ _FLOATING = frozenset({"F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2"})
 class Listed:
     """A model of the catalogue or of this disk. What is not known is None.
 
-    ``on_disk`` is where it lies; None where it does not. ``bytes`` counts its files, or the download where it is not
-    on this disk. ``word`` is whose word the facts are.
+    ``on_disk`` is where it is; None if it is not on this disk. ``bytes`` counts its files, or the download where it is
+    not on this disk. ``word`` is the source of the facts.
     """
 
     name: str

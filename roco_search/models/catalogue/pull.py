@@ -42,7 +42,7 @@ def pull(
     """Fetch a model from the hub into `installed.models_directory`.
 
     What is here already stays at its commit, and the network is not touched, unless ``revision`` names another or a
-    file has been altered. An interrupted pull leaves nothing that could be taken for a model; the next one goes on
+    file has been altered. An interrupted pull leaves nothing that could be taken for a model; the next one continues
     where it stopped.
 
     Parameters
@@ -50,7 +50,7 @@ def pull(
     name : of the catalogue, or ``org/name`` on the hub.
     revision : a branch, tag, commit or ``refs/pr/N``; the main branch without it.
     endpoint : of the hub, ``HF_ENDPOINT`` without it, ``https://huggingface.co`` without either.
-    progress : is told how many bytes there are and how many have come.
+    progress : is given the total number of bytes and the number received.
 
     Raises
     ------

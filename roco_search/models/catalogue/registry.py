@@ -22,7 +22,7 @@ INSTEAD = "take clip-roco, or medsiglip, which asks for its terms to be accepted
 class Entry:
     """A published encoder that can be loaded once it is on this disk. What is not known is None.
 
-    All of it is its publisher's word, except of the embedded model: see ``catalogue.toml``.
+    All of it is its publisher's statement, except for the embedded model: see ``catalogue.toml``.
     """
 
     name: str

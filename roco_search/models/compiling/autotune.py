@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from roco_search.errors import UnsupportedModel
-from roco_search.models.compiling.cache import private_folder
+from roco_search.models.cache import private_folder
 from roco_search.models.compiling.engines import ImageTower, Run, forms_of, processor_flags, processor_name
 from roco_search.models.compiling.towers import folder_of
 from roco_search.system.files import write_file

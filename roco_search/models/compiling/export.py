@@ -57,7 +57,7 @@ def export_tower(
     inputs
         Arguments of the tower for at least two items of different length, by name; what is traced.
     tensors
-        Where the weights lie, by their names in the checkpoint.
+        The position of each weight, by its name in the checkpoint.
     target
         The file to write. What cannot be referred to goes into ``target.data`` beside it.
 
@@ -97,7 +97,7 @@ def export_tower(
 
 
 def refer(proto: onnx.ModelProto, tensors: Mapping[str, Tensor], state: Mapping[str, np.ndarray]) -> dict[str, str]:
-    """Replace each initialiser that lies in the checkpoint, with the same values, by a reference without data."""
+    """Replace each initialiser that is in the checkpoint, with the same values, by a reference without data."""
     from onnx import TensorProto, helper, numpy_helper
 
     graph, casts, referred = proto.graph, [], {}

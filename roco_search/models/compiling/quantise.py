@@ -42,7 +42,7 @@ def optimised(source: Path, target: Path, give: Callable[[Any], object] = lambda
     target
         Where the graph goes. Only fusions that hold on every processor are applied.
     give
-        Gives a session's options the initialisers that lie elsewhere.
+        Gives a session's options the initialisers that are stored elsewhere.
 
     Raises
     ------

@@ -34,7 +34,7 @@ def options(*, threads: int | None = None, ready: bool = False) -> Any:
 
 
 def session(graph: Path, chosen: Any, weights: object = None) -> Any:
-    """Return a session on the processor, which holds `weights` for as long as it lives: it reads them where they lie.
+    """Return a session on the processor, which holds `weights` for as long as it exists: it reads them in place.
 
     Raises
     ------
@@ -47,7 +47,7 @@ def session(graph: Path, chosen: Any, weights: object = None) -> Any:
 
 
 def onnxruntime_module() -> Any:
-    """Return the module, whose types say little of what it holds; it reports to nobody.
+    """Return the module, with its telemetry off; its types say little about what it holds.
 
     Since its version 1.29 it reports to its maker over the network from the moment it is imported; calling its
     ``disable_telemetry_events()`` comes too late.

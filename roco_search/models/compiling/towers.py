@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from roco_search.models.compiling.cache import cache_directory
+from roco_search.models.cache import cache_directory
 from roco_search.models.compiling.session import onnxruntime_module, options, session
 from roco_search.system.files import sha256
 
@@ -45,7 +45,7 @@ class Compiled:
     Attributes
     ----------
     folder
-        Where it lies.
+        The folder of its files.
     fingerprint
         Of the checkpoint that it was made from.
     tower, form
@@ -103,7 +103,7 @@ class Compiled:
         Parameters
         ----------
         tensors
-            Where the checkpoint's weights lie.
+            The position of each of the checkpoint's weights.
         threads
             See `session.options`.
 
@@ -118,7 +118,7 @@ class Compiled:
 
 
 def folder_of(fingerprint: str) -> Path:
-    """Return where the compiled towers of a checkpoint lie."""
+    """Return the folder of a checkpoint's compiled towers."""
     return cache_directory() / "compiled" / fingerprint[:32]
 
 

@@ -83,9 +83,9 @@ class EfficientNetLite(nn.Module):
     width, depth
         1.0 and 1.0 are Lite0, 1.1 and 1.2 are Lite2.
     channels
-        Of the images.
+        The number of channels of the images.
     eps
-        Of batch norm.
+        The epsilon of batch norm.
     """
 
     def __init__(self, width: float = 1.0, depth: float = 1.0, channels: int = 3, eps: float = 1e-3) -> None:

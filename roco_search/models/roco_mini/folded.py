@@ -6,14 +6,18 @@ than autocast, which rounds the output of each convolution first.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import torch
 from safetensors import safe_open
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from roco_search.models.checkpoint import Checkpoint
 from roco_search.models.roco_mini.efficientnet_layers import EfficientNetLite
+
+if TYPE_CHECKING:
+    from roco_search.models.checkpoint import Checkpoint
 
 _SETTINGS = {
     "width_coefficient": "width",

@@ -17,7 +17,7 @@ from roco_search.datasets.report import licence_of
 from roco_search.models.torch_encoder import TorchEncoder
 from roco_search.system.files import write_errors, write_file
 from roco_search.training.settings import Settings
-from roco_search.training.validation import Look
+from roco_search.training.validation import ValidationResult
 
 if TYPE_CHECKING:
     from roco_search.datasets.pair import TrainingData
@@ -28,8 +28,8 @@ DIRECTIONS = ("image-to-text", "text-to-image")
 
 
 @dataclass(frozen=True, slots=True)
-class Story:
-    """What can be told of a run. Nothing in it names a folder of this machine."""
+class RunSummary:
+    """The facts of a run for its card and its plot; none of them names a folder of this machine."""
 
     encoder: TorchEncoder
     data: TrainingData
@@ -38,7 +38,7 @@ class Story:
 
     @property
     def base(self) -> str:
-        """The name of the model that was started from; of a folder, its last part."""
+        """The name of the model that the run started from; of a folder, its last part."""
         name = self.encoder.name
         return Path(name).name if Path(name).is_absolute() else name
 
@@ -52,32 +52,32 @@ class Story:
         return f"{self.base} on {self.data.train.name}, {len(self.data.train):,} pairs, {batch}"
 
 
-def write_card(output: Path, story: Story, look: Look) -> None:
+def write_card(output: Path, summary: RunSummary, result: ValidationResult) -> None:
     """Write ``README.md`` and ``training.json`` beside the model. Raises `StorageFull` and `InputError`."""
     facts = {
         "roco": roco_search.__version__,
         "revision": revision(),
-        "base": story.base,
-        "base_fingerprint": story.encoder.fingerprint,
-        "data": {"name": story.data.train.name, "layout": story.data.train.layout, "cut": story.data.cut},
-        "pairs": {"train": len(story.data.train), "validation": len(story.data.validation)},
-        "settings": story.settings.to_dict(),
-        "precision": story.encoder.precision,
-        "step": look.step,
-        "steps": story.steps,
-        "validation": {"pool": look.pool, **look.recalls},
+        "base": summary.base,
+        "base_fingerprint": summary.encoder.fingerprint,
+        "data": {"name": summary.data.train.name, "layout": summary.data.train.layout, "cut": summary.data.cut},
+        "pairs": {"train": len(summary.data.train), "validation": len(summary.data.validation)},
+        "settings": summary.settings.to_dict(),
+        "precision": summary.encoder.precision,
+        "step": result.step,
+        "steps": summary.steps,
+        "validation": {"pool": result.pool, **result.recalls},
     }
     with write_errors(output):
         write_file(output / FACTS, json.dumps(facts, indent=2) + "\n")
-        write_file(output / "README.md", card(story, look))
+        write_file(output / "README.md", card(summary, result))
 
 
-def card(story: Story, look: Look) -> str:
+def card(summary: RunSummary, result: ValidationResult) -> str:
     """Return the card in Markdown."""
-    settings, train = story.settings, story.data.train
+    settings, train = summary.settings, summary.data.train
     rows = "\n".join(
         f"| {direction.replace('-', ' ')} | "
-        + " | ".join(f"{100 * look.recalls[f'{direction} recall@{k}']:.1f} %" for k in KS)
+        + " | ".join(f"{100 * result.recalls[f'{direction} recall@{k}']:.1f} %" for k in KS)
         + " |"
         for direction in DIRECTIONS
     )
@@ -86,11 +86,11 @@ def card(story: Story, look: Look) -> str:
         if settings.accumulation == "exact"
         else f"{settings.micro_batch}, gradients of {settings.batch_size // settings.micro_batch} of them averaged"
     )
-    cut = " (cut from the training pairs by case)" if story.data.cut else ""
+    cut = " (cut from the training pairs by case)" if summary.data.cut else ""
     return f"""---
-{yaml.safe_dump(metadata(story, look), sort_keys=False)}---
+{yaml.safe_dump(metadata(summary, result), sort_keys=False)}---
 
-# {story.base}, fine-tuned on {train.name}
+# {summary.base}, fine-tuned on {train.name}
 
 A dual encoder for radiology images and English texts, trained with `roco train`
 (roco-search {roco_search.__version__}{f", revision {found}" if (found := revision()) else ""}).
@@ -99,27 +99,27 @@ A dual encoder for radiology images and English texts, trained with `roco train`
 
 ## Numbers
 
-Recall over the whole pool of {look.pool:,} validation pairs{cut}, after step {look.step:,} of {story.steps:,},
+Recall over the whole pool of {result.pool:,} validation pairs{cut}, after step {result.step:,} of {summary.steps:,},
 which was the best by the mean of all six. Identical captions count as found.
 
-| pool of {look.pool:,} | recall@1 | recall@5 | recall@10 |
+| pool of {result.pool:,} | recall@1 | recall@5 | recall@10 |
 |---|---|---|---|
 {rows}
 
 ## Data
 
-{train.name}: {len(train):,} training pairs, {len(story.data.validation):,} for validation.
+{train.name}: {len(train):,} training pairs, {len(summary.data.validation):,} for validation.
 Licences as the data set states them: {count_licences(map(licence_of, train.pairs))}.
 
 ## Settings
 
 | | |
 |---|---|
-| base | {story.base} |
+| base | {summary.base} |
 | contrastive batch | {batch} |
 | image tower / text tower | {settings.image_tower} / {settings.text_tower} |
 | learning rate, weight decay | {settings.learning_rate:g}, {settings.weight_decay:g} |
-| arithmetic | {story.encoder.precision}, weights in float32 |
+| arithmetic | {summary.encoder.precision}, weights in float32 |
 | augmentation | {"crop, turn, window, masked corners; never flipped" if settings.augment else "none"} |
 | seed | {settings.seed} |
 
@@ -134,31 +134,35 @@ roco query "pleural effusion"
 """
 
 
-def metadata(story: Story, look: Look) -> dict[str, Any]:
+def metadata(summary: RunSummary, result: ValidationResult) -> dict[str, Any]:
     """Return the card's header, as the hub reads it, ``model-index`` included."""
-    train = story.data.train
+    train = summary.data.train
     metrics = [
-        {"type": f"recall_at_{k}", "name": f"{direction} recall@{k}", "value": look.recalls[f"{direction} recall@{k}"]}
+        {
+            "type": f"recall_at_{k}",
+            "name": f"{direction} recall@{k}",
+            "value": result.recalls[f"{direction} recall@{k}"],
+        }
         for direction in DIRECTIONS
         for k in KS
     ]
-    result = {
-        "task": {"type": "image-text-retrieval", "name": f"retrieval in a pool of {look.pool}"},
-        "dataset": {"type": train.name, "name": train.name, "split": story.data.validation.split},
+    entry = {
+        "task": {"type": "image-text-retrieval", "name": f"retrieval in a pool of {result.pool}"},
+        "dataset": {"type": train.name, "name": train.name, "split": summary.data.validation.split},
         "metrics": metrics,
     }
     header: dict[str, Any] = {
         "library_name": "transformers",
         "pipeline_tag": "zero-shot-image-classification",
-        "license": "other",  # what the images allow differs from image to image; it is told below
+        "license": "other",  # licences differ from image to image; they are listed below
         "license_name": "as-the-data",
         "language": "en",
         "tags": ["radiology", "medical-imaging", "clip", "roco-search"],
         "metrics": ["recall"],
-        "model-index": [{"name": f"{story.base} on {train.name}", "results": [result]}],
+        "model-index": [{"name": f"{summary.base} on {train.name}", "results": [entry]}],
     }
-    if "/" in story.base:  # the hub takes repositories only
-        header["base_model"] = story.base
+    if "/" in summary.base:  # the hub takes repositories only
+        header["base_model"] = summary.base
     if "/" in train.name:
         header["datasets"] = [train.name]
     return header

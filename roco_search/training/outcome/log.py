@@ -1,4 +1,4 @@
-"""What a run leaves to be read: a line of JSON for each step, TensorBoard where it is wanted, and the curves."""
+"""The log of a run: a line of JSON for each step, TensorBoard if it is asked for, and the curves."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ CURVES = "curves.png"
 
 
 class Log:
-    """Appends to ``log.jsonl``; each line is a step (``loss``, …) or a look at the validation split (``recall@…``).
+    """Appends to ``log.jsonl``; each line is a step (``loss``, …) or a validation (``recall@…``).
 
-    ``first`` is the step from which the run goes on: what an interrupted run wrote after it is dropped.
+    ``first`` is the step from which the run resumes; lines that an interrupted run wrote after it are dropped.
     """
 
     def __init__(self, output: Path, first: int = 0, tensorboard: bool = False) -> None:

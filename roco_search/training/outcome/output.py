@@ -47,7 +47,7 @@ def _save_pretrained(model: Any, directory: Path) -> None:
     try:
         with quiet():
             model.save_pretrained(directory, max_shard_size="100GB")
-    except SafetensorError as error:  # it tells the operating system's reason in words only
+    except SafetensorError as error:  # it gives the operating system's reason in words only
         if number := re.search(r"os error (\d+)", str(error)):
             raise OSError(int(number[1]), os.strerror(int(number[1]))) from error
         raise
@@ -56,7 +56,7 @@ def _save_pretrained(model: Any, directory: Path) -> None:
 
 
 def _without_places(value: Any) -> Any:
-    """The folder that a model was loaded from is nobody's business."""
+    """The folder that a model was loaded from is private."""
     if isinstance(value, dict):
         return {key: _without_places(entry) for key, entry in value.items() if key != "_name_or_path"}
     return value

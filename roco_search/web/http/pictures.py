@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from roco_search.errors import ImageError
 from roco_search.imaging import Window, open_image
+from roco_search.imaging.archives import locate
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -53,7 +54,7 @@ class PictureCache:
         if window is not None:  # a slider is being moved: the same window is hardly requested again
             return to_jpeg(rendered(frame.path, frame.frame, size, window))
         with suppress(OSError):
-            state = Path(frame.path).stat()
+            state = locate(frame.path).stat()
             # A changed file is another picture: its size and time are part of the name.
             name = f"{frame.id}-{size}-{state.st_size}-{state.st_mtime_ns}.jpg"
             if (kept := self._read(name)) is not None:

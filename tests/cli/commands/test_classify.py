@@ -63,15 +63,15 @@ def test_every_output_says_the_same(roco: Roco, drawn: Path, concepts: ConceptEn
     table = roco(*command)
     assert table.out.startswith("exclusive: one softmax over 2 labels")
     assert table.out.count(".png") == len(flat) == 12
-    assert "(guessed)" in table.out and "the model guessed the prompts to use: " in table.err
+    assert "(guessed)" in table.out and "the model chose the prompts: " in table.err
     assert roco(*command, "--quiet", "--json").err == ""
 
 
 def test_multi_label_says_how_it_understood_the_labels(roco: Roco, drawn: Path, concepts: ConceptEncoder) -> None:
     found = roco("classify", drawn / "normal0.png", "--multi-label", "--labels", "No finding,pneumonia,no tumor")
     assert found.out.startswith("multi-label: each label on its own")
-    assert "'No finding' is set against abnormal images" in found.err
-    assert "'no tumor' is set against 'tumor'" in found.err
+    assert "'No finding' is compared with abnormal images" in found.err
+    assert "'no tumor' is compared with 'tumor'" in found.err
     assert "no no finding" not in " ".join(concepts.texts).lower()
 
 
@@ -158,8 +158,8 @@ def test_thresholds_are_saved_and_applied(roco: Roco, drawn: Path, concepts: Con
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
-        (["drawn"], 2, 'no label; give some, such as --labels "normal,pneumonia"'),
-        (["--labels", "a,b"], 2, "no image; give some"),
+        (["drawn"], 2, 'No label is given; name some, such as --labels "normal,pneumonia"'),
+        (["--labels", "a,b"], 2, "No image is given; name some"),
         (["drawn", "--labels", "normal", "pneumonia", "nodule"], 2, '--labels "normal,pneumonia,nodule"'),
         (["--labels", "normal", "pneumonia", "drawn"], 2, '--labels "normal,pneumonia"'),
         (["drawn", "--labels", "normal"], 1, "One label alone"),

@@ -60,7 +60,7 @@ def test_duplicates(roco: Roco, indexed: Path) -> None:
         ("same pixels", ["01.png", "again.bmp"]),
     ]
     table = roco("duplicates")
-    assert table.err == "2 images are there again, in 2 groups; 15 images compared.\n"
+    assert table.err == "2 images occur again, in 2 groups; 15 images compared.\n"
     lines = [line.split("  ") for line in table.out.splitlines()]
     assert [line[-1].strip() for line in lines[1:]] == [
         "scans/00.png",
@@ -122,7 +122,7 @@ def test_export_redacts(roco: Roco, indexed: Path, tmp_path: Path) -> None:
         (["export", "a.csv"], 1, "end it in .parquet, .npy or .jsonl"),
         (["export", "a.csv", "--format", "csv"], 2, "choose parquet, npy or jsonl"),
         (["export"], 2, "is missing"),
-        (["export", "scans"], 1, "does not say the format"),
+        (["export", "scans"], 1, "does not show the format"),
     ],
 )
 def test_bad_input_is_one_sentence(roco: Roco, indexed: Path, arguments: list[str], code: int, says: str) -> None:

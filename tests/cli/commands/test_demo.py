@@ -118,7 +118,7 @@ def test_it_serves_until_it_is_ended_and_leaves_nothing(library: Path, tmp_path:
 def test_a_space_is_exported(roco: Roco, tmp_path: Path) -> None:
     pytest.importorskip("gradio")
     done = roco("demo", "--export-space", tmp_path / "space")
-    assert done.code == 0 and "holds a Space with roco-mini" in done.err.replace("\n", " ")
+    assert done.code == 0 and "contains a Space with roco-mini" in done.err.replace("\n", " ")
     assert (tmp_path / "space" / "app.py").exists()
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "x").write_text("x")

@@ -141,7 +141,7 @@ def test_the_library_is_private(roco: Roco, scans: Path, tmp_path: Path) -> None
         (["index", "scans", "--model", "nobody"], 1, "There is no model 'nobody'"),
         (["index", "scans", "--frames", "some"], 2, "neither middle, all, nor a number"),
         (["index", "scans", "--frames", "0"], 2, "neither middle, all, nor a number"),
-        (["index", "scans", "--device", "abacus"], 2, "none of auto"),
+        (["index", "scans", "--device", "abacus"], 2, "not one of auto"),
         (["index", "scans", "--library", "scans"], 1, "holds other files"),
         (["query", " "], 2, "text is empty"),
         (["query", "CT", "-n", "0"], 2, "range x>=1"),

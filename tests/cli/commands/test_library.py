@@ -76,7 +76,7 @@ def test_remove_says_what_it_means(roco: Roco, place: Path) -> None:
     done = roco("library", "remove", "scans/CT_small.dcm")
     assert done.code == 0
     assert "1 image file is forgotten" in done.err
-    assert "it lies in scans, so 'roco index' would add it again" in done.err
+    assert "it is in scans, so 'roco index' will add it again" in done.err
     assert (place / "scans" / "CT_small.dcm").exists()
     done = roco("library", "remove", "scans", "--json")
     assert done.json == {"path": str(place / "scans"), "removed": 2, "indexed_again_with": []}
@@ -107,7 +107,7 @@ def test_vacuum(roco: Roco, place: Path) -> None:
     done = roco("library", "vacuum", "--json").json
     assert done["complete"] and done["freed"] == done["before"] - done["after"]
     assert 0 < (place / "library" / "library.db").stat().st_size <= done["after"]
-    assert "the library has" in roco("library", "vacuum").err
+    assert "the library now takes" in roco("library", "vacuum").err
 
 
 def test_move_and_relocate(roco: Roco, place: Path) -> None:
@@ -126,7 +126,7 @@ def test_move_and_relocate(roco: Roco, place: Path) -> None:
     ("arguments", "code", "says"),
     [
         (["remove", "elsewhere"], 1, "roco status"),
-        (["remove", ""], 1, "empty path"),
+        (["remove", ""], 1, "The path is empty"),
         (["remove"], 2, "is missing"),
         (["move", "scans"], 1, "choose a new one"),
         (["move", "library/inside"], 1, "one inside the other"),

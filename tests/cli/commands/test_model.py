@@ -57,7 +57,7 @@ def test_the_list_tells_what_is_here_and_whose_word_it_is(roco: Roco, published:
     assert re.search(r"clip-roco +yes +mit +\d+ KB +32 +16 +publisher", lines["clip-roco"])
     assert re.search(r"pubmedclip +no +MIT +605 MB +224 +512 +publisher", lines["pubmedclip"])
     assert re.search(r"medsiglip +gated .* – +448 +– +publisher", lines["medsiglip"])
-    assert "What a publisher says was not checked" in table.err
+    assert "Publishers' statements were not verified" in table.err
     entries = {entry["name"]: entry for entry in roco("model", "list", "--json").json}
     assert list(entries["clip-roco"]) == [
         "name", "on_disk", "default", "repository", "licence", "gated", "bytes", "image_size", "dim", "good_at", "word",
@@ -109,10 +109,10 @@ def test_new_libraries_take_the_model_that_was_set(
 ) -> None:
     roco("model", "pull", "clip-roco", "-q")
     said = roco("model", "use", "clip-roco").err
-    assert "New libraries take clip-roco." in said
+    assert "clip-roco is now the default for new libraries." in said
     assert roco("index", scans, "--json").json["model"] == "clip-roco"
     monkeypatch.setenv("ROCO_MODEL", "roco-mini")
-    assert "ROCO_MODEL is set to roco-mini and goes before" in roco("model", "use", "clip-roco").err
+    assert "ROCO_MODEL is set to roco-mini and takes precedence" in roco("model", "use", "clip-roco").err
     assert roco("index", scans, "--json", "--library", scans.parent / "second").json["model"] == "roco-mini"
 
 
@@ -173,6 +173,6 @@ finally:
     done = subprocess.run(
         [sys.executable, "-c", hook + loop], capture_output=True, text=True, check=False, env=dict(os.environ)
     )
-    assert "org/small is gone" in done.stderr, done.stderr
+    assert "org/small was removed" in done.stderr, done.stderr
     assert done.stderr.count("NETWORK") == 1, "only pull, and the hook sees it"
     assert done.returncode == 99

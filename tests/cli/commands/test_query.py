@@ -33,7 +33,7 @@ from tests.library.toy import draw_pages
 
 KEYS = [
     "rank", "score", "path", "frame", "frames", "modality", "body_part", "view", "series", "rows", "columns",
-    "study", "modality_guessed", "body_part_guessed", "more", "folded",
+    "study", "modality_guessed", "body_part_guessed", "more", "folded", "slice",
 ]  # fmt: skip
 Query = Callable[..., Result]
 
@@ -215,7 +215,7 @@ def test_page_copies_and_viewer(query: Query, place: Path, tmp_path: Path, monke
     tools.mkdir()
     monkeypatch.setenv("PATH", str(tools))
     none = ask("--open")
-    assert none.code == 1 and "no program here that opens files" in none.err
+    assert none.code == 1 and "has no program that opens files" in none.err
     for name in ("xdg-open", "open"):
         (tools / name).write_text(f'#!/bin/sh\nprintf %s "$1" > {tmp_path}/opened\n')
         (tools / name).chmod(0o755)
@@ -254,11 +254,11 @@ def test_preview_draws_in_a_terminal(place: Path, lines: int) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
-        ([], 2, "Say what to look for"),
-        (["x", "--json", "--csv"], 2, "--json and --csv are different outputs"),
+        ([], 2, "write what to look for"),
+        (["x", "--json", "--csv"], 2, "--json and --csv are different output formats"),
         (["x", "--preview", "-0"], 2, "--preview and --print0"),
         (["x", "--preview"], 1, "--html FILE"),
-        (["x", "--group-by", "patient"], 2, "none of series, study, file, none"),
+        (["x", "--group-by", "patient"], 2, "not one of series, study, file, none"),
         (["x", "--offset", "-1"], 2, "--offset"),
         (["x", "--min-score", "2"], 2, "--min-score"),
         (["x", "--modality", "XX"], 1, "it has CT (3), MR (1)"),
@@ -272,7 +272,7 @@ def test_preview_draws_in_a_terminal(place: Path, lines: int) -> None:
         (["--queries", "notes.txt", "--csv"], 2, "leave out --csv"),
         (["--queries", "notes.txt", "--open"], 2, "leave out --open"),
         (["--queries", "missing.txt"], 1, "cannot be read"),
-        (["--queries", "empty.txt"], 1, "holds no query"),
+        (["--queries", "empty.txt"], 1, "contains no query"),
         (["x", "--html", "notes.txt"], 1, "is kept"),
         (["x", "--copy-to", "notes.txt"], 1, "notes.txt cannot be written"),
     ],

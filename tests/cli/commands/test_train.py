@@ -45,8 +45,8 @@ def test_a_run_leaves_a_model_that_can_be_used(
     done = roco("train", data, "--base", base, "--output", tmp_path / "out", *SMALL)
     assert done.code == 0, done.err
     assert "mean recall" in done.out and "roco index --model" in done.out
-    assert "10 pairs (5 cases" in done.err, "what was read is told before the first step"
-    assert "split off" in done.err, "and that the validation split was split off"
+    assert "10 pairs (5 cases" in done.err, "what was read is printed before the first step"
+    assert "split off train" in done.err, "and that the validation split was split off"
     assert roco("model", "info", tmp_path / "out").code == 0
     before, after = (
         roco("eval", data, "--split", "train", "--model", model, "--json") for model in (base, tmp_path / "out")
@@ -82,7 +82,7 @@ def test_a_folder_with_a_run_is_not_overwritten_and_can_be_gone_on_with(
     refused = roco(*command)
     assert refused.code == 1 and "--resume auto" in refused.err
     again = roco(*command, "--resume", "auto")
-    assert again.code == 0 and "Going on from step 3" in again.err
+    assert again.code == 0 and "Continuing from step 3" in again.err
     assert (tmp_path / "out" / "model.safetensors").read_bytes() == weights
 
 
@@ -125,9 +125,9 @@ def test_data_that_teach_nothing_are_refused(
 @pytest.mark.parametrize(
     ("arguments", "code", "match"),
     [
-        (("--image-tower", "some"), 1, "does not say what learns"),
-        (("--accumulation", "sloppy"), 1, "none of exact, naive"),
-        (("--resume", "perhaps"), 2, "none of never, auto"),
+        (("--image-tower", "some"), 1, "does not name what to train"),
+        (("--accumulation", "sloppy"), 1, "not one of exact, naive"),
+        (("--resume", "perhaps"), 2, "not one of never, auto"),
         (("--preset", "roco-v9"), 1, "there is roco-v1"),
         (("--licence", "CC0"), 1, "CC BY 4.0"),
     ],

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from roco_search.cli.render.terminal import cells
+from roco_search.cli.terminal import cells
 from tests.cli.commands.test_train import imagefolder
 from tests.cli.conftest import Roco
 from tests.training.data import draw

@@ -155,7 +155,7 @@ def test_frames_that_nothing_tells_apart_are_refused(tmp_path: Path) -> None:
     path = draw_dicom(
         tmp_path / "a", np.zeros((2, 8, 8), np.uint8), syntax=JPEGLSLossless, frames=[b"ab", b"cd", b"ef"]
     )
-    with pytest.raises(UnreadableImage, match="nothing in it tells where its frames begin"):
+    with pytest.raises(UnreadableImage, match="nothing in it shows where its frames begin"):
         next(open_image(path))
 
 

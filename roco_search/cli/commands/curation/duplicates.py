@@ -1,4 +1,4 @@
-"""``roco duplicates``: what the library holds twice."""
+"""``roco duplicates``: images that the library contains more than once."""
 
 from __future__ import annotations
 
@@ -20,27 +20,30 @@ def duplicates(
         float | None,
         typer.Option(
             metavar="T",
-            help="Cosine similarity from which pictures are compared [default: 0.97].",
+            help="Minimum cosine similarity for comparing two pictures [default: 0.97].",
             show_default=False,
         ),
     ] = None,
-    exact: Annotated[bool, typer.Option("--exact", help="Only equal files and equal pixels.")] = False,
+    exact: Annotated[bool, typer.Option("--exact", help="Find identical files and identical pixels only.")] = False,
     under: UnderOption = None,
     within_series: Annotated[
         bool, typer.Option("--within-series", help="Also compare the slices of a series and the frames of a file.")
     ] = False,
     embedding_only: Annotated[
-        bool, typer.Option("--embedding-only", help="Open no file: fast, but mostly look-alikes, not copies.")
+        bool,
+        typer.Option(
+            "--embedding-only", help="Compare embeddings only: fast, but finds mostly look-alikes, not copies."
+        ),
     ] = False,
     library: LibraryOption = None,
     json: JsonOption = False,
     csv: CsvOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Find images that are in the library more than once.
+    """Find images that occur more than once in the library.
 
-    Three kinds: identical files; the same pixels in another file, whatever its format; and nearly the same picture,
-    such as a JPEG of it. The embeddings name the candidates, the pictures decide. Nothing is deleted.
+    There are three kinds: identical files; the same pixels in another file, whatever its format; and nearly the same
+    picture, such as a JPEG copy. The embeddings propose candidates and the pictures decide. Nothing is deleted.
 
     Example: `roco duplicates`
     """
@@ -71,7 +74,7 @@ def duplicates(
 
 
 def show(found: Duplicates) -> None:
-    """Print a line an image, the first of each group with the group's number."""
+    """Print one line per image; the first of each group has the group's number."""
     rows = []
     for number, group in enumerate(found.groups, start=1):
         for image in group.images:
@@ -86,11 +89,11 @@ def show(found: Duplicates) -> None:
                     path_cell(image.path),
                 )
             )
-    print_rows(("#", "is to the first", "score", "frame", "image"), rows, right=("#", "score", "frame"))
+    print_rows(("#", "relation to the first", "score", "frame", "image"), rows, right=("#", "score", "frame"))
 
 
 def write_csv(found: Duplicates) -> None:
-    """Print a row an image."""
+    """Print one row per image."""
     columns = ("group", "kind", "relation", "score", "agreement", "frame", "frames", "path")
     rows = (
         (number, group.kind, image.relation, image.score, image.agreement, image.frame, image.frames, image.path)
@@ -101,10 +104,10 @@ def write_csv(found: Duplicates) -> None:
 
 
 def summarise(found: Duplicates) -> None:
-    """Say how many there are, and what could not be compared."""
+    """Print how many there are, and what could not be compared."""
     more = sum(len(group.images) - 1 for group in found.groups)
-    say(f"{more:,} images are there again, in {len(found.groups):,} groups; {found.images:,} images compared.")
+    say(f"{more:,} images occur again, in {len(found.groups):,} groups; {found.images:,} images compared.")
     if found.unreadable:
         first = found.unreadable[0]
         others = f" and {len(found.unreadable) - 1:,} more" if len(found.unreadable) > 1 else ""
-        say(f"Not compared: {short_path(first.path)}{others}: {first.reason}. --json names all.")
+        say(f"Not compared: {short_path(first.path)}{others}: {first.reason}. --json lists all of them.")

@@ -18,22 +18,25 @@ def export(
     form: Annotated[
         str | None,
         typer.Option(
-            "--format", metavar="parquet|npy|jsonl", help="Without it, by the file's extension.", show_default=False
+            "--format",
+            metavar="parquet|npy|jsonl",
+            help="The format; by default, the file's extension decides.",
+            show_default=False,
         ),
     ] = None,
-    vectors: Annotated[bool, typer.Option("--vectors/--no-vectors", help="With the embeddings.")] = True,
+    vectors: Annotated[bool, typer.Option("--vectors/--no-vectors", help="Include the embeddings.")] = True,
     redact_paths: Annotated[
-        bool, typer.Option("--redact-paths", help="Keyed hashes instead of paths, which may name patients.")
+        bool, typer.Option("--redact-paths", help="Write keyed hashes instead of paths, which may name patients.")
     ] = False,
     under: UnderOption = None,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
     library: LibraryOption = None,
     json: JsonOption = False,
 ) -> None:
     """Write rows and vectors as Parquet, NumPy or JSON Lines.
 
-    One row an image: id, path, frame, the stored attributes, keyed hashes of series and study, the vector, and the
-    model that made it. For .npy the rows go into a .jsonl beside it. The files are readable by you alone.
+    Each image is one row: id, path, frame, the stored attributes, keyed hashes of series and study, the vector, and the
+    model that made it. For .npy, the rows are written to a .jsonl file beside it. Only you can read the files.
 
     Example: `roco export embeddings.npy`
     """
@@ -51,4 +54,7 @@ def export(
     if json:
         print_json(done)
     else:
-        say(f"{done.images:,} images of {done.dim} dimensions ({done.model}) are in {' and '.join(done.files)}.")
+        say(
+            f"{done.images:,} images with {done.dim} dimensions ({done.model}) were written to "
+            f"{' and '.join(done.files)}."
+        )

@@ -16,22 +16,26 @@ if TYPE_CHECKING:
 
 
 def embedding_map(
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="map.html or map.png.")] = Path("map.html"),
-    color: Annotated[str, typer.Option(metavar="modality|body_part|folder", help="What the colours say.")] = "modality",
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The file to write, .html or .png.")] = Path(
+        "map.html"
+    ),
+    color: Annotated[
+        str, typer.Option(metavar="modality|body_part|folder", help="What the colours show.")
+    ] = "modality",
     method: Annotated[
         str | None,
-        typer.Option(metavar="umap|pca", help="Default: umap where it is installed.", show_default=False),
+        typer.Option(metavar="umap|pca", help="The projection [default: umap if it is installed].", show_default=False),
     ] = None,
     guess: GuessOption = False,
     redact_paths: RedactPathsOption = False,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite a picture.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite an existing picture.")] = False,
     device: DeviceOption = "auto",
     library: LibraryOption = None,
 ) -> None:
-    """Draw a map of the library: every image a point, and what the model finds alike lies together.
+    """Draw a map of the library: every image is a point, and similar images are close together.
 
-    A page shows what a point is when you point at it, holds everything in itself, and can be printed. UMAP keeps
-    neighbours together (`pip install 'roco-search[map]'`); PCA is always there and quick.
+    An .html page shows what a point is when you point at it, is self-contained, and can be printed. UMAP keeps
+    neighbours together (`pip install 'roco-search[map]'`); PCA is always available and fast.
 
     Example: `roco map --out map.html --method pca`
     """
@@ -46,6 +50,6 @@ def embedding_map(
             guesses = Guesses(load_encoder(opened.model.model, checked)) if guess and opened.model else None
             found = make_map(opened, cast("Method | None", method), guesses=guesses)
         write_map(out, found, cast("Color", color), "Map of the library", redact_paths=redact_paths, force=force)
-    part = f" of {found.total:,}, drawn by lot" if found.total > len(found.ids) else ""
+    part = f" of {found.total:,}, chosen at random" if found.total > len(found.ids) else ""
     by = found.projection.method.upper()
-    say(f"{out} shows {len(found.ids):,} images{part}, laid out by {by}; keep it as you keep these.")
+    say(f"{out} shows {len(found.ids):,} images{part}, laid out by {by}; protect it as you protect the images.")

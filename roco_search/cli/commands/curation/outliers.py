@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def outliers(
     under: UnderOption = None,
-    top: Annotated[int, typer.Option("--top", "-n", min=1, metavar="N", help="How many at most.")] = 20,
+    top: Annotated[int, typer.Option("--top", "-n", min=1, metavar="N", help="The maximum number of outliers.")] = 20,
     deviation: Annotated[
         float | None,
         typer.Option(
@@ -30,9 +30,9 @@ def outliers(
 ) -> None:
     """Find images that do not look like the rest of their folder.
 
-    The score is the distance (1 − cosine similarity) to the five nearest images of the folder; "off" is how far that
-    lies above the folder's median, in units of its spread. A folder of fewer than 12 different files counts to the
-    one above it. An outlier is worth a look, not wrong.
+    The score is the distance (1 − cosine similarity) to the five nearest images of the folder; "off" is how far that is
+    above the folder's median, in units of its spread. A folder with fewer than 12 different files is judged together
+    with its parent. An outlier deserves a look; it is not necessarily wrong.
 
     Example: `roco outliers`
     """
@@ -54,13 +54,13 @@ def outliers(
             for o in found.found
         ]
         print_rows(("score", "off", "why", "folder", "image"), rows, right=("score", "off"))
-    few = f"; {found.unjudged:,} lie among too few to be judged" if found.unjudged else ""
+    few = f"; {found.unjudged:,} are among too few to be judged" if found.unjudged else ""
     say(f"{len(found.found):,} outliers among {found.judged:,} images{few}.")
 
 
 def why(outlier: Outlier) -> str:
-    """Say what the image looks like instead."""
+    """Return what the image looks like instead."""
     frame = f"frame {outlier.frame + 1}: " if outlier.frames > 1 else ""
     if outlier.elsewhere is None or outlier.elsewhere_score is None:
-        return f"{frame}like nothing else in one folder"
+        return f"{frame}unlike any other folder"
     return f"{frame}more like {short_path(outlier.elsewhere)} ({outlier.elsewhere_score:.3f})"

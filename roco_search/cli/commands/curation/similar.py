@@ -21,15 +21,18 @@ from roco_search.cli.render.hits import show
 
 def similar(
     image: Annotated[str, typer.Argument(metavar="PATH", help="An image of the library.", show_default=False)],
-    top: Annotated[int, typer.Option("--top", "-n", min=1, metavar="N", help="How many.")] = 10,
+    top: Annotated[int, typer.Option("--top", "-n", min=1, metavar="N", help="The number of images.")] = 10,
     frame: Annotated[
         int | None,
         typer.Option(
-            min=1, metavar="N", help="Which frame of the file, from 1; without it, the middle one.", show_default=False
+            min=1,
+            metavar="N",
+            help="The frame of the file, counted from 1 [default: the middle one].",
+            show_default=False,
         ),
     ] = None,
     other_series: Annotated[
-        bool, typer.Option("--other-series", help="Leave out the image's own series, whose slices are all alike.")
+        bool, typer.Option("--other-series", help="Leave out the image's own series, whose slices are all similar.")
     ] = False,
     library: LibraryOption = None,
     json: JsonOption = False,
@@ -38,7 +41,7 @@ def similar(
     paths: PathsOption = False,
     print0: Print0Option = False,
 ) -> None:
-    """Find the images most like one that is in the library.
+    """Find the images most similar to one in the library.
 
     No model is loaded, and the file is not read: its stored embedding is compared. The image itself and copies of its
     file are left out. For any other image: roco query PATH.
@@ -56,4 +59,4 @@ def similar(
     else:
         if json:
             print_json(hits)
-        say("The library holds no other image than this one.")
+        say("The library contains no other image than this one.")

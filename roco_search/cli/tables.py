@@ -1,18 +1,18 @@
 """Tables of text in columns, and the one rule they follow: no word is broken while there is a way to keep it whole.
 
-A table that is too wide for the terminal takes that of three forms that needs the fewest lines: its cells are wrapped;
-or its last column goes below each row; or each row becomes a list of its cells, one below the other. Paths are
-shortened in their middle, and columns that hold nothing are left out.
+A table that is too wide for the terminal takes the one of three forms that needs the fewest lines: its cells are
+wrapped; or its last column is printed below each row; or each row becomes a list of its cells, one below the other.
+Paths are shortened in their middle, and columns that hold nothing are left out.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 
-from roco_search.cli.render.terminal import cells, fold, link, shorten, wrap
+from roco_search.cli.terminal import cells, fold, link, shorten, wrap
 
 GAP = 2  # Blanks between two columns.
-INDENT = 4  # Blanks in front of what goes below a row.
+INDENT = 4  # Blanks in front of what is printed below a row.
 LEAST_PATH = 24  # Columns that a path keeps: enough for a file's usual name and a hint of its folder.
 NOTHING = frozenset({"", "–"})
 
@@ -26,7 +26,7 @@ class PathCell:
     Attributes
     ----------
     shown
-        The path as a person sees it.
+        The path as it is printed.
     path
         The file that a click on it opens.
     note
@@ -205,7 +205,7 @@ def _share(least: Sequence[int], natural: Sequence[int], room: int) -> list[int]
 
 
 def _alike(column: Sequence[Cell], width: int) -> set[str]:
-    """Return the paths that could not be told apart once they are shortened."""
+    """Return the paths that would be indistinguishable once they are shortened."""
     by_look: dict[str, set[str]] = {}
     for cell in column:
         if isinstance(cell, PathCell):

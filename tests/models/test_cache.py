@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from roco_search.models.compiling.cache import cache_directory, remembered
+from roco_search.models.cache import cache_directory, remembered
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ class Counted:
 def ask(folder: Path, compute: Counted, monkeypatch: pytest.MonkeyPatch, later: int = 10) -> str:
     files = [folder / name for name in ("config.json", "weights", "absent")]
     newest = max(file.stat().st_ctime_ns for file in files if file.exists())
-    monkeypatch.setattr("roco_search.models.compiling.cache.time.time_ns", lambda: newest + later * 10**9)
+    monkeypatch.setattr("roco_search.models.cache.time.time_ns", lambda: newest + later * 10**9)
     return remembered(folder, files, compute)
 
 

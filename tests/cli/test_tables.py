@@ -8,8 +8,8 @@ import string
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from roco_search.cli.render.tables import GAP, PathCell, Unbroken, draw_facts, draw_table
-from roco_search.cli.render.terminal import cells, fold, link, shorten, wrap
+from roco_search.cli.tables import GAP, PathCell, Unbroken, draw_facts, draw_table
+from roco_search.cli.terminal import cells, fold, link, shorten, wrap
 
 patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # the machine may be busy
 LETTERS = string.ascii_letters + string.digits + "äß胸部é"
@@ -143,11 +143,11 @@ def test_a_row_becomes_a_list_where_columns_cannot_keep_words_whole() -> None:
 
 
 def test_paths_are_links_to_the_file_where_the_terminal_knows_them() -> None:
-    path = PathCell("a b.png", "/scans/a b.png", "(not there now)")
+    path = PathCell("a b.png", "/scans/a b.png", "(does not exist now)")
     plain, linked = (draw_table(("image",), [(path,)], width=60, links=links).rows for links in (False, True))
-    assert plain == ["a b.png  (not there now)"]
+    assert plain == ["a b.png  (does not exist now)"]
     assert re.fullmatch(
-        r"\x1b\]8;;file://[^/]*/scans/a%20b\.png\x1b\\a b\.png\x1b\]8;;\x1b\\  \(not there now\)", linked[0]
+        r"\x1b\]8;;file://[^/]*/scans/a%20b\.png\x1b\\a b\.png\x1b\]8;;\x1b\\  \(does not exist now\)", linked[0]
     )
     assert link("x", "relative.png").count("file://") == 1 and "/relative.png" in link("x", "relative.png")
 

@@ -21,7 +21,7 @@ _MOST = 64  # Fingerprints that are kept, the latest last.
 
 
 def cache_directory() -> Path:
-    """Return where compiled models lie: ``ROCO_CACHE``, or the user's cache folder."""
+    """Return where compiled models are kept: ``ROCO_CACHE``, or the user's cache folder."""
     return Path(cache_folder())
 
 
