@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from roco_search.models import Encoder, load_encoder
     from roco_search.search import Hit
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _ROOMS = {
     "Encoder": "models",

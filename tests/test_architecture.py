@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -39,6 +40,11 @@ def test_hub_is_the_one_door_to_the_network() -> None:
         if any(name == client or name.startswith(f"{client}.") for name in imported(file) for client in NETWORK_CLIENTS)
     }
     assert rooms == {"hub"}
+
+
+def test_a_shelf_can_be_taken_in_at_one_look() -> None:
+    crowded = {folder: count for folder, count in Counter(file.parent for file in FILES).items() if count > 16}
+    assert not crowded
 
 
 def test_a_file_can_be_read_in_one_sitting() -> None:

@@ -12,8 +12,7 @@ from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from roco_search.cli.terminal import bold, shows_links, terminal_width, wrap
-from roco_search.cli.waiting import clear, give_way
+from roco_search.cli.terminal import bold, clear, give_way, shows_links, terminal_width, wrap
 from roco_search.system.text import printable
 
 if TYPE_CHECKING:

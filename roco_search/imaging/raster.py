@@ -11,7 +11,7 @@ from PIL import Image, ImageFile, UnidentifiedImageError, features
 
 from roco_search.errors import UnreadableImage
 from roco_search.imaging.deep import Grey, colours, over_black
-from roco_search.imaging.dicom.codecs import silence
+from roco_search.imaging.dicom.decoding.codecs import silence
 from roco_search.imaging.dicom.tags import Tags
 from roco_search.imaging.frame import (
     Frame,

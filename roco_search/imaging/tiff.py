@@ -13,8 +13,8 @@ from tifffile import TiffFile, TiffFileError, TiffPage
 
 from roco_search.errors import UnreadableImage
 from roco_search.imaging.deep import Grey, colours, over_black
-from roco_search.imaging.dicom.codecs import silence
-from roco_search.imaging.dicom.codestream import CodestreamError, read_codestream
+from roco_search.imaging.dicom.decoding.codecs import silence
+from roco_search.imaging.dicom.decoding.codestream import CodestreamError, read_codestream
 from roco_search.imaging.dicom.samples import to_rgb
 from roco_search.imaging.dicom.tags import Tags
 from roco_search.imaging.frame import (

@@ -23,8 +23,17 @@ import numpy.typing as npt
 from roco_search.errors import UnsupportedModel
 from roco_search.models.cache import private_folder
 from roco_search.models.checkpoint import Checkpoint
-from roco_search.models.compiling.session import options, session
-from roco_search.models.compiling.towers import Compiled, Form, Texts, Tower, beside, folder_of, has_image_tower
+from roco_search.models.compiling.towers import (
+    Compiled,
+    Form,
+    Texts,
+    Tower,
+    beside,
+    folder_of,
+    has_image_tower,
+    options,
+    session,
+)
 from roco_search.models.encoder import CheckpointEncoder, Device, Encoder, Engine, Precision
 from roco_search.models.tokenizer import WORDS, WordPieces
 from roco_search.system.files import write_file

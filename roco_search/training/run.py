@@ -27,24 +27,16 @@ from roco_search.system.process import Interrupt
 from roco_search.system.progress import Progress, following
 from roco_search.training import checkpoint
 from roco_search.training.batches import Batch, Batches, Sampler
-from roco_search.training.cached_texts import CachedTexts, can_cache
 from roco_search.training.distributed import ProcessGroup
-from roco_search.training.ema import ExponentialMovingAverage
 from roco_search.training.gradcache import refuse_batch_statistics
 from roco_search.training.losses import Objective
 from roco_search.training.outcome.card import RunSummary, write_card
 from roco_search.training.outcome.log import Log, draw_curves
 from roco_search.training.outcome.output import save_model
+from roco_search.training.selection import ExponentialMovingAverage, Validation, ValidationResult
 from roco_search.training.settings import Settings
-from roco_search.training.step import Gradient, Inputs, text_features
-from roco_search.training.towers import (
-    add_adapters,
-    merge_adapters,
-    parameter_groups,
-    set_train_mode,
-    set_trainable,
-)
-from roco_search.training.validation import Validation, ValidationResult
+from roco_search.training.step import CachedTexts, Gradient, Inputs, can_cache, text_features
+from roco_search.training.towers import add_adapters, merge_adapters, parameter_groups, set_train_mode, set_trainable
 
 if TYPE_CHECKING:
     from roco_search.datasets.pair import TrainingData

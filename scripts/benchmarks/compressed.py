@@ -83,7 +83,7 @@ def decoding(folder: Path) -> float:
     from pydicom import dcmread
     from pydicom.encaps import get_frame
 
-    from roco_search.imaging.dicom.codecs import codec_of, decode
+    from roco_search.imaging.dicom.decoding.codecs import codec_of, decode
 
     best = float("inf")
     for _ in range(ROUNDS):

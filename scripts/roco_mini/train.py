@@ -39,8 +39,8 @@ from roco_search.system.progress import Silent
 from roco_search.training import checkpoint
 from roco_search.training.outcome.output import save_model
 from roco_search.training.run import Run
+from roco_search.training.selection import ValidationResult
 from roco_search.training.settings import Settings
-from roco_search.training.validation import ValidationResult
 
 COMMON: Mapping[str, Any] = {
     "batch_size": 128,

@@ -135,7 +135,7 @@ PROGRAM = """
 import json, sys, time
 from pathlib import Path
 from roco_search.imaging import open_image
-from roco_search.imaging.dicom.isolation import pool
+from roco_search.imaging.dicom.decoding.isolation import pool
 started = time.monotonic()
 try:
     found = [list(frame.pixels.shape) for frame in open_image(sys.argv[1], frames="all")]

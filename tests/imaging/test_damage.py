@@ -14,7 +14,7 @@ from pydicom.uid import ExplicitVRLittleEndian, JPEGLosslessSV1
 
 from roco_search.errors import ImageError, UnreadableImage
 from roco_search.imaging import open_image
-from roco_search.imaging.dicom.codestream import read_codestream
+from roco_search.imaging.dicom.decoding.codestream import read_codestream
 from tests.imaging.drawing import PATIENT, draw_dicom, only, ramp, shipped
 
 SMALL = [

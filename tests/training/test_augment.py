@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from roco_search.training.augment import augment
+from roco_search.training.batches import augment
 
 
 @settings(max_examples=30)

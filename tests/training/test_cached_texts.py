@@ -10,9 +10,8 @@ import torch
 
 from roco_search.models.checkpoint import Checkpoint
 from roco_search.models.torch_encoder import TorchEncoder
-from roco_search.training.cached_texts import CachedTexts, can_cache
 from roco_search.training.settings import Settings
-from roco_search.training.step import Inputs, text_features
+from roco_search.training.step import CachedTexts, Inputs, can_cache, text_features
 from roco_search.training.towers import set_train_mode, set_trainable
 from tests.models.checkpoints import FAMILIES
 from tests.training.gradients import gradients, worst

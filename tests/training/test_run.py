@@ -22,8 +22,8 @@ from roco_search.models.checkpoint import Checkpoint
 from roco_search.models.torch_encoder import TorchEncoder
 from roco_search.training import checkpoint
 from roco_search.training.run import Run, RunResult, learning_rate_factor
+from roco_search.training.selection import ValidationResult
 from roco_search.training.settings import Settings
-from roco_search.training.validation import ValidationResult
 from tests.disk import files_up_to
 from tests.meter import Meter
 from tests.models.checkpoints import FAMILIES

@@ -22,8 +22,8 @@ from roco_search.cli.options import (
 from roco_search.cli.output import PARTIAL, say, short_path
 from roco_search.cli.progress import ProgressBar
 from roco_search.cli.render.classification import Format, Results, show_evaluation, tell_choices
+from roco_search.cli.terminal import Waiting
 from roco_search.cli.usage import refuse
-from roco_search.cli.waiting import Waiting
 from roco_search.errors import InputError
 from roco_search.system import process
 from roco_search.system.progress import Pace, following

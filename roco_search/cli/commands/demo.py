@@ -10,8 +10,8 @@ import typer
 from roco_search.cli.completion import installed_models
 from roco_search.cli.options import DeviceOption, LibraryOption, RedactPathsOption, checked_device
 from roco_search.cli.output import say
+from roco_search.cli.terminal import Waiting
 from roco_search.cli.usage import refuse
-from roco_search.cli.waiting import Waiting
 from roco_search.system import process
 from roco_search.system.text import size
 

@@ -12,7 +12,7 @@ import typer
 from roco_search.cli.completion import installed_models
 from roco_search.cli.options import JsonOption, LibraryOption
 from roco_search.cli.output import FAILED, print_json, print_line, print_rows, say_error, with_flags
-from roco_search.cli.waiting import Waiting
+from roco_search.cli.terminal import Waiting
 from roco_search.errors import LibraryNotFound, RocoError
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def doctor(
     Example: `roco doctor`
     """
     with Waiting("Looking at what is installed") as waiting:
-        from roco_search.imaging.dicom.codecs import decoder_table
+        from roco_search.imaging.dicom.decoding.codecs import decoder_table
         from roco_search.library import default_library_path
         from roco_search.models.catalogue.registry import default
 

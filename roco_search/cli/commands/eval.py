@@ -20,8 +20,8 @@ from roco_search.cli.options import (
 from roco_search.cli.output import PARTIAL, print_json, say, short_path
 from roco_search.cli.progress import ProgressBar
 from roco_search.cli.render.evaluation import show, tell_left_out
+from roco_search.cli.terminal import Waiting
 from roco_search.cli.usage import refuse
-from roco_search.cli.waiting import Waiting
 from roco_search.models import Precision
 from roco_search.system import process
 

@@ -20,8 +20,8 @@ from roco_search.cli.options import (
 )
 from roco_search.cli.output import PARTIAL, path_cell, print_json, print_rows, say
 from roco_search.cli.progress import ProgressBar
+from roco_search.cli.terminal import Waiting
 from roco_search.cli.usage import refuse
-from roco_search.cli.waiting import Waiting
 from roco_search.errors import LibraryNotFound, RocoError
 from roco_search.models.encoder import Engine
 from roco_search.system import process

@@ -12,7 +12,7 @@ import typer
 from roco_search.cli.options import JsonOption, LibraryOption
 from roco_search.cli.output import FAILED, path_cell, print_json, print_rows, say, say_error, short_path, with_flags
 from roco_search.cli.tables import Cell, Unbroken
-from roco_search.cli.waiting import Waiting
+from roco_search.cli.terminal import Waiting
 from roco_search.system.text import size
 
 app = typer.Typer(no_args_is_help=True, help="Manage libraries: list, verify, move, shrink; forget images.")

@@ -13,7 +13,7 @@ from roco_search.cli.options import JsonOption, QuietOption
 from roco_search.cli.output import path_cell, print_facts, print_json, print_rows, say, short_path
 from roco_search.cli.progress import ProgressBar
 from roco_search.cli.tables import Unbroken
-from roco_search.cli.waiting import Waiting
+from roco_search.cli.terminal import Waiting
 from roco_search.system.text import size
 
 if TYPE_CHECKING:

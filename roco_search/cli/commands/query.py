@@ -27,8 +27,8 @@ from roco_search.cli.options import (
 )
 from roco_search.cli.output import print_jsonl, say
 from roco_search.cli.render.hits import show
+from roco_search.cli.terminal import Waiting
 from roco_search.cli.usage import refuse
-from roco_search.cli.waiting import Waiting
 from roco_search.errors import InputError
 from roco_search.system import process
 

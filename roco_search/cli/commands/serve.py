@@ -8,7 +8,7 @@ import typer
 
 from roco_search.cli.options import LibraryOption
 from roco_search.cli.output import say
-from roco_search.cli.waiting import Waiting
+from roco_search.cli.terminal import Waiting
 
 
 def serve(

@@ -20,14 +20,14 @@ from roco_search.cli.options import (
 )
 from roco_search.cli.output import print_json, print_line, print_rows, say, short_path
 from roco_search.cli.render.training import TrainingProgress
-from roco_search.cli.waiting import Waiting
+from roco_search.cli.terminal import Waiting
 from roco_search.system import process
 from roco_search.system.text import duration, size
 from roco_search.training.settings import Settings, with_preset
 
 if TYPE_CHECKING:
-    from roco_search.training.plan import TrainingPlan
     from roco_search.training.run import RunResult
+    from roco_search.training.session import TrainingPlan
 
 
 OPTIONS = {

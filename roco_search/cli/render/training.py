@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from roco_search.cli.progress import ProgressBar
 
 if TYPE_CHECKING:
-    from roco_search.training.validation import ValidationResult
+    from roco_search.training.selection import ValidationResult
 
 
 class TrainingProgress(ProgressBar):

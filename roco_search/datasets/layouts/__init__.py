@@ -1,20 +1,49 @@
-"""Find out which layout a folder or a file of images and captions is in.
+"""The layouts in which data sets come: `find_layout` recognises that of a folder or a file, `open_hub` fetches by id.
 
-Each layout is one module, with a function that returns the `DataSet`, or None if the folder is in another layout.
+A data set of the Hugging Face hub comes through `hub`, the one door to the network.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from roco_search.datasets.layouts.arrow import find_parquet, find_saved
-from roco_search.datasets.layouts.hub import is_hub_id, open_hub
+from roco_search.datasets.layouts.arrow import as_splits, datasets_module, find_parquet, find_saved
 from roco_search.datasets.layouts.path_table import find_imagefolder, find_table
 from roco_search.datasets.layouts.roco import find_roco
 from roco_search.datasets.layouts.rocov2 import find_rocov2
 from roco_search.datasets.pair import DataSet
 from roco_search.datasets.tables import SUFFIXES
 from roco_search.errors import InputError
+from roco_search.hub.client import is_repository
+from roco_search.hub.download import fetch_data_set
+
+LAYOUT = "hub data set"
+_FILES = frozenset({".csv", ".tsv", ".jsonl", ".ndjson", ".parquet", ".zip", ".tar", ".txt", ".json"})
+
+
+def is_hub_id(data: str) -> bool:
+    """Return whether `data` is an id such as ``eltorio/ROCO-radiology``, and not a mistyped path.
+
+    A path into a folder that exists is not sent to the hub, nor is the name of a file.
+    """
+    first = Path(data).parts[0] if data else ""
+    return is_repository(data) and not Path(first).exists() and Path(data).suffix.lower() not in _FILES
+
+
+def open_hub(identifier: str) -> DataSet:
+    """Download a data set of the hub into the cache of `datasets`, where it stays, or open it from there.
+
+    Raises
+    ------
+    HubError, StorageFull
+        If there is no network and it is not in the cache, or the hub refuses it.
+    InputError
+        If `datasets` is not installed.
+    """
+    datasets_module()  # refuses where it is not installed
+    loaded = fetch_data_set(identifier)
+    return DataSet(identifier, LAYOUT, identifier, as_splits(loaded, Path(), identifier))
+
 
 # The more specific a layout is, the earlier it is tried.
 _FOLDERS = (find_saved, find_roco, find_rocov2, find_imagefolder, find_parquet, find_table)

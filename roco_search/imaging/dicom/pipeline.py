@@ -11,7 +11,7 @@ import numpy.typing as npt
 from roco_search.errors import UnreadableImage
 from roco_search.imaging import render
 from roco_search.imaging.dicom import display, palette, planes
-from roco_search.imaging.dicom.codecs import silence
+from roco_search.imaging.dicom.decoding.codecs import silence
 from roco_search.imaging.dicom.encapsulation import DAMAGED
 from roco_search.imaging.dicom.header import read_header, refuse_unless_picture
 from roco_search.imaging.dicom.pixels import FrameDecoder, Layout

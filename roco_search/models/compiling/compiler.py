@@ -17,8 +17,17 @@ import numpy as np
 
 from roco_search.errors import RocoError
 from roco_search.models.cache import private_folder
-from roco_search.models.compiling.session import options, session
-from roco_search.models.compiling.towers import Compiled, Form, Texts, Tower, beside, folder_of, give_weights
+from roco_search.models.compiling.towers import (
+    Compiled,
+    Form,
+    Texts,
+    Tower,
+    beside,
+    folder_of,
+    give_weights,
+    options,
+    session,
+)
 from roco_search.system.files import set_mode, sha256, sync, temporary_folder, write_file
 
 if TYPE_CHECKING:

@@ -21,8 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from roco_search.models.compiling.session import options, session
-from roco_search.models.compiling.towers import Compiled, beside
+from roco_search.models.compiling.towers import Compiled, beside, options, session
 from roco_search.models.families import FAMILIES
 from roco_search.system.process import cores, wait_passively
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from roco_search.models.compiling.session import onnxruntime_module, options, session
+from roco_search.models.compiling.towers import onnxruntime_module, options, session
 
 if TYPE_CHECKING:
     import onnx

@@ -16,8 +16,8 @@ from roco_search.datasets.licences import count_licences
 from roco_search.datasets.report import licence_of
 from roco_search.models.torch_encoder import TorchEncoder
 from roco_search.system.files import write_errors, write_file
+from roco_search.training.selection import ValidationResult
 from roco_search.training.settings import Settings
-from roco_search.training.validation import ValidationResult
 
 if TYPE_CHECKING:
     from roco_search.datasets.pair import TrainingData

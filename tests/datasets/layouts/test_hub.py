@@ -13,7 +13,7 @@ import datasets
 import pytest
 
 from roco_search.datasets import open_pairs, open_training
-from roco_search.datasets.layouts.hub import is_hub_id, open_hub
+from roco_search.datasets.layouts import is_hub_id, open_hub
 from roco_search.errors import HubError
 from tests.datasets.drawing import grey_of
 from tests.datasets.layouts.test_arrow import made

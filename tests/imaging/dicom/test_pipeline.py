@@ -298,7 +298,7 @@ def test_missing_transfer_syntax_is_inferred(tmp_path: Path) -> None:
 
 
 def test_missing_decoder_is_named_with_its_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("roco_search.imaging.dicom.codecs.is_available", lambda codec: False)
+    monkeypatch.setattr("roco_search.imaging.dicom.decoding.codecs.is_available", lambda codec: False)
     path = draw_dicom(tmp_path / "a", ramp(), syntax=JPEG2000, frames=[b"\xff\x4f\xff\x51"])
     with pytest.raises(UnreadableImage, match=r"JPEG 2000 Image Compression.*pip install imagecodecs"):
         list(open_image(path))

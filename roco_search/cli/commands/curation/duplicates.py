@@ -9,7 +9,7 @@ import typer
 from roco_search.cli.options import CsvOption, JsonOption, LibraryOption, QuietOption, UnderOption, one_format
 from roco_search.cli.output import path_cell, print_csv, print_json, print_rows, say, short_path
 from roco_search.cli.progress import ProgressBar
-from roco_search.cli.waiting import Waiting
+from roco_search.cli.terminal import Waiting
 
 if TYPE_CHECKING:
     from roco_search.curation import Duplicates

@@ -9,8 +9,8 @@ import typer
 
 from roco_search.cli.options import JsonOption, LibraryOption, UnderOption
 from roco_search.cli.output import print_json, say
+from roco_search.cli.terminal import Waiting
 from roco_search.cli.usage import refuse
-from roco_search.cli.waiting import Waiting
 
 
 def export(

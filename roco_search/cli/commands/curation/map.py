@@ -9,7 +9,7 @@ import typer
 
 from roco_search.cli.options import DeviceOption, GuessOption, LibraryOption, RedactPathsOption, checked_device
 from roco_search.cli.output import say
-from roco_search.cli.waiting import Waiting
+from roco_search.cli.terminal import Waiting
 
 if TYPE_CHECKING:
     from roco_search.embedding_map import Color, Method

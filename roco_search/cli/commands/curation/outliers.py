@@ -8,7 +8,7 @@ import typer
 
 from roco_search.cli.options import JsonOption, LibraryOption, UnderOption
 from roco_search.cli.output import path_cell, print_json, print_rows, say, short_path
-from roco_search.cli.waiting import Waiting
+from roco_search.cli.terminal import Waiting
 
 if TYPE_CHECKING:
     from roco_search.curation import Outlier

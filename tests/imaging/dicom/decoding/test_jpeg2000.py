@@ -12,8 +12,8 @@ from pydicom.encaps import encapsulate
 from pydicom.uid import JPEG2000Lossless
 
 from roco_search.imaging import open_image
-from roco_search.imaging.dicom.codestream import Codestream, read_codestream
-from roco_search.imaging.dicom.jpeg2000 import decode_lower, halvings
+from roco_search.imaging.dicom.decoding.codestream import Codestream, read_codestream
+from roco_search.imaging.dicom.decoding.jpeg2000 import decode_lower, halvings
 from tests.imaging.test_reduction import dicom, picture
 
 

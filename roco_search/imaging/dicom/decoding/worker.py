@@ -1,4 +1,4 @@
-"""The process behind `roco_search.imaging.dicom.isolation`: reads codestreams, writes pixels, until its input ends."""
+"""The process behind `isolation`: reads codestreams, writes pixels, until its input ends."""
 
 import os
 import signal
@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from roco_search.imaging.dicom.codecs import decode, silence
-from roco_search.imaging.dicom.isolation import MEMORY, receive, send
+from roco_search.imaging.dicom.decoding.codecs import decode, silence
+from roco_search.imaging.dicom.decoding.isolation import MEMORY, receive, send
 
 
 def main() -> None:

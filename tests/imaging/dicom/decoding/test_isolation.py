@@ -16,7 +16,7 @@ from pydicom.encaps import get_frame
 
 from roco_search.errors import UnreadableImage
 from roco_search.imaging import open_image
-from roco_search.imaging.dicom import isolation
+from roco_search.imaging.dicom.decoding import isolation
 from roco_search.system.process import cores
 from tests.imaging.drawing import shipped
 

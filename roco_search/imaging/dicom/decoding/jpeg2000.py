@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from roco_search.imaging.dicom import codecs, isolation
-from roco_search.imaging.dicom.codestream import Codestream
+from roco_search.imaging.dicom.decoding import codecs, isolation
+from roco_search.imaging.dicom.decoding.codestream import Codestream
 
 
 def halvings(codec: str, stream: Codestream, factor: int) -> int:

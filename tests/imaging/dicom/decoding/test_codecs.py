@@ -3,8 +3,8 @@
 import pytest
 from pydicom.pixels import pixel_array
 
-from roco_search.imaging.dicom import codecs as decoders
-from roco_search.imaging.dicom.codecs import decoder_table
+from roco_search.imaging.dicom.decoding import codecs as decoders
+from roco_search.imaging.dicom.decoding.codecs import decoder_table
 from tests.imaging.drawing import SHARED, grey, only, shipped
 
 

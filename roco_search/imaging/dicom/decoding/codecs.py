@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from roco_search.errors import UnreadableImage
-from roco_search.imaging.dicom.codestream import Codestream
+from roco_search.imaging.dicom.decoding.codestream import Codestream
 from roco_search.imaging.dicom.tags import NEWER_SYNTAXES, registered_uid
 
 RLE = "1.2.840.10008.1.2.5"

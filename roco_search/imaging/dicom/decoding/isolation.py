@@ -1,10 +1,9 @@
 """Codecs that run in processes of their own, each picture with a limit of time and memory: JPEG-LS, HTJ2K and JPEG XL.
 
 CharLS and OpenJPH each met a damaged codestream on which they ran for more than 25 seconds, and nothing ends a thread
-that is in native code; libjxl may be made to draw for as long as the codestream asks for. In a worker
-(`roco_search.imaging.dicom.worker`) they can be ended, and one that dies takes its picture along and nothing else. All
-other codecs have ended and answered in 50,000 mutated inputs, so that they run in this process, where they release
-Python's lock.
+that is in native code; libjxl may be made to draw for as long as the codestream asks for. In a worker they can be
+ended, and one that dies takes its picture along and nothing else. All other codecs ended and answered in every mutated
+input of ``scripts/fuzz``, so that they run in this process, where they release Python's lock.
 
 Workers start when they are first needed, wait for the next picture, and end with this process, however it ends: their
 input closes. What they are given is a codestream and the name of its codec, nothing else of the file.
@@ -38,8 +37,8 @@ MEMORY = 2 * 2**30  # Bytes of address space of a worker: its libraries, and wha
 PIPE = 2**20  # Bytes that wait in a pipe: with Linux's 64 KiB, a radiograph is 150 turns of both processes.
 # `-P`: a module in the current folder, such as the one with the scans, must never be imported. Where this
 # package is found may be something that only this process knows, so it is said.
-PROGRAM = "import sys; sys.path.append(sys.argv[1]); from roco_search.imaging.dicom.worker import main; main()"
-ROOT = Path(__file__).parents[3]
+PROGRAM = "import sys; sys.path.append(sys.argv[1]); from roco_search.imaging.dicom.decoding.worker import main; main()"
+ROOT = Path(__file__).parents[4]
 
 
 class WorkerDied(Exception):
