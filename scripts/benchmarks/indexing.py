@@ -25,7 +25,11 @@ from measuring import Runs, in_turn, machine, run
 from roco_search.imaging import open_image
 from roco_search.models import load_encoder
 from roco_search.models.catalogue.registry import find
+from roco_search.models.compiling.autotune import choose_exact
 from roco_search.models.compiling.compiler import prepare
+from roco_search.models.compiling.engines import processor_name
+from roco_search.models.onnx_encoder import OnnxEncoder
+from roco_search.system.process import cores
 
 ROCO = [sys.executable, "-m", "roco_search"]
 
@@ -37,19 +41,35 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--before", type=Path, default=None, help="another checkout, measured in turn with this one")
     parser.add_argument("--vit", action="store_true", help="also a ViT-B/32 of random weights, 256 pixels as rclip's")
+    parser.add_argument("--engines", action="store_true", help="also each engine that is installed, by itself")
     parser.add_argument("--scratch", type=Path, default=Path("build/bench"), help="where files are made and kept")
     parser.add_argument("--json", type=Path, default=None, help="also write what was measured to this file")
     args = parser.parse_args()
     scratch = args.scratch.resolve()
     scratch.mkdir(parents=True, exist_ok=True)
-    result = measure(scratch, args.images, args.rounds, args.against, vit=args.vit, before=args.before)
+    result = measure(
+        scratch,
+        args.images,
+        args.rounds,
+        args.against,
+        vit=args.vit,
+        each_engine=args.engines,
+        before=args.before,
+    )
     show(result)
     if args.json:
         args.json.write_text(json.dumps(result, indent=1) + "\n")
 
 
 def measure(
-    scratch: Path, images: int, rounds: int, against: str | None, *, vit: bool, before: Path | None
+    scratch: Path,
+    images: int,
+    rounds: int,
+    against: str | None,
+    *,
+    vit: bool,
+    each_engine: bool,
+    before: Path | None,
 ) -> dict[str, Any]:
     pngs = scratch / f"png-{images}"
     write_pngs(pngs, images)
@@ -63,9 +83,10 @@ def measure(
         models["ViT-B/32"] = str(folder)
     library = scratch / "indexed"
 
-    def index(model: str, into: Runs) -> None:
+    def index(model: str, into: Runs, engine: str = "auto") -> None:
         shutil.rmtree(library, ignore_errors=True)
-        run([*ROCO, "index", str(pngs), "--library", str(library), "--model", model, "-q"], into)
+        place = ["--library", str(library), "--model", model, "--engine", engine]
+        run([*ROCO, "index", str(pngs), *place, "-q"], into)
 
     def index_before(into: Runs) -> None:
         shutil.rmtree(library, ignore_errors=True)
@@ -73,6 +94,10 @@ def measure(
         run([*ROCO, "index", str(pngs), "--library", str(library), "--model", "roco-mini", "-q"], into, env=environment)
 
     kinds: dict[str, Any] = {f"roco, {name}": lambda into, m=model: index(m, into) for name, model in models.items()}
+    measured = {name: engines(model) for name, model in models.items()}
+    if each_engine:
+        for name in measured["roco-mini"]["images_per_second"]:
+            kinds[f"roco-mini, {name}"] = lambda into, e=name: index("roco-mini", into, e)
     if before:
         kinds["roco before"] = index_before
     if against:
@@ -84,12 +109,25 @@ def measure(
     rates = {name: images / runs.median for name, runs in found.items()}
     return {
         "machine": machine(),
+        "processor": processor_name(),
+        "cores": cores(),
+        "engines": measured,
         "images": images,
         "images_per_second": rates,
         "runs": {name: runs.as_json() for name, runs in found.items()},
         "stages_ms": stages(scratch, sorted(pngs.iterdir())[:48]),
         "compressed": compressed.measure(scratch, before),
     }
+
+
+def engines(model: str) -> dict[str, Any]:
+    """Return which engine embeds the images of a model here, and the rate of each in fp32, towers alone."""
+    encoder = load_encoder(model, "cpu", "fast")
+    assert isinstance(encoder, OnnxEncoder)
+    measured = encoder.autotune.measured(fast=False)
+    rates = {name: found.rate for name, found in measured.items()}
+    differences = {name: found.difference for name, found in measured.items()}
+    return {"chosen": choose_exact(measured), "images_per_second": rates, "difference_to_fp32": differences}
 
 
 def stages(scratch: Path, pngs: list[Path]) -> dict[str, dict[str, float]]:
@@ -174,6 +212,9 @@ def write_vit(folder: Path) -> None:
 
 def show(result: dict[str, Any]) -> None:
     print(f"{result['machine']}; {result['images']} PNGs of 512 to 1024 pixels, whole runs")
+    for model, engines in result["engines"].items():
+        rates = ", ".join(f"{name} {rate:.0f}" for name, rate in engines["images_per_second"].items())
+        print(f"image tower of {model}: {engines['chosen']} is used; images/s in fp32: {rates}")
     rates = result["images_per_second"]
     for name, rate in rates.items():
         peak = result["runs"][name]["peak_bytes"] / 2**20

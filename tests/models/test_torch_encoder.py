@@ -11,6 +11,7 @@ import transformers as tf
 from PIL import Image
 
 from roco_search.models import Encoder, load_encoder
+from roco_search.models.torch_encoder import IMAGES_AT_ONCE
 from tests.models.checkpoints import FAMILIES
 
 TEXTS = [
@@ -89,6 +90,14 @@ def test_embeddings_are_of_unit_norm_and_empty_input_is_empty(checkpoint: Path, 
     np.testing.assert_allclose(np.linalg.norm(encoder.encode_images(images), axis=1), 1, atol=1e-5)
     assert encoder.encode_images([]).shape == (0, encoder.dim)
     assert encoder.encode_texts([]).shape == (0, encoder.dim)
+
+
+def test_parts_in_flight_come_back_in_order(checkpoint: Path) -> None:
+    random = np.random.default_rng(0)
+    many = [random.integers(0, 256, (40, 40, 3), dtype=np.uint8) for _ in range(2 * IMAGES_AT_ONCE + 5)]
+    encoder = load_encoder(checkpoint, device="cpu")
+    alone = np.concatenate([encoder.encode_images([image]) for image in many])
+    np.testing.assert_allclose(encoder.encode_images(many), alone, atol=1e-5)
 
 
 def test_reduced_precision_stays_close(checkpoint: Path, images: list[np.ndarray]) -> None:

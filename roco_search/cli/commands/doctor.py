@@ -23,6 +23,7 @@ PACKAGES = (
     "torch",
     "transformers",
     "onnxruntime",
+    "openvino",
     "tokenizers",
     "pydicom",
     "imagecodecs",
@@ -32,6 +33,7 @@ PACKAGES = (
     "hnswlib",
     "sqlite-utils",
 )
+OPTIONAL = frozenset({"openvino"})  # It has no wheels for some machines.
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,8 @@ def doctor(
         checks.append(check_device())
         waiting.now("Loading the model")
         checks.append(check_model(model or default()))
+        waiting.now("Measuring what embeds images fastest")
+        checks.append(check_engines(model or default()))
         waiting.now("Verifying the library")
         checks.append(check_library(library or default_library_path()))
     problems = [check.problem for check in checks if check.problem]
@@ -94,6 +98,8 @@ def check_package(name: str) -> Check:
     try:
         return Check(name, version(name))
     except PackageNotFoundError:
+        if name in OPTIONAL:
+            return Check(name, "missing; nothing needs it, though images are embedded faster with it")
         return Check(name, "missing", f"{name} is not installed; run 'pip install {name}'.")
 
 
@@ -118,6 +124,24 @@ def check_model(name: str) -> Check:
     except RocoError as error:
         return Check("model", f"{name} does not load", with_flags(str(error)))
     return Check("model", f"{name}, {encoder.dim} dimensions, {encoder.image_size} px, {encoder.fingerprint[:12]}")
+
+
+def check_engines(name: str) -> Check:
+    """Return the rate at which each engine embeds images on the processor in fp32, and which one is used."""
+    from roco_search.models import load_encoder
+    from roco_search.models.compiling.autotune import choose_exact
+    from roco_search.models.compiling.towers import has_image_tower
+    from roco_search.models.onnx_encoder import OnnxEncoder
+
+    try:
+        encoder = load_encoder(name, "cpu", "fast")
+        if not isinstance(encoder, OnnxEncoder) or not has_image_tower(encoder.checkpoint):
+            return Check("image engine", "torch; the model is not compiled yet, which `roco index` does")
+        measured = encoder.autotune.measured(fast=False)
+    except RocoError as error:
+        return Check("image engine", f"{name} does not load", with_flags(str(error)))
+    rates = [f"{engine} {found.rate:.0f} images/s" for engine, found in measured.items()]
+    return Check("image engine", f"{choose_exact(measured)}; in fp32: {', '.join(rates)}")
 
 
 def check_library(directory: Path) -> Check:

@@ -30,6 +30,7 @@ from roco_search.cli.render.hits import show
 from roco_search.cli.terminal import Waiting
 from roco_search.cli.usage import refuse
 from roco_search.errors import InputError
+from roco_search.system import process
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -148,6 +149,7 @@ def query(
 
     Example: `roco query "pleural effusion"`
     """
+    process.import_numpy_alone()
     from roco_search.daemon import warm
     from roco_search.library import default_library_path
     from roco_search.models.catalogue.registry import default

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
 import stat
 import subprocess
@@ -79,6 +80,8 @@ def test_doctor_looks_at_everything(roco: Roco, scans: Path) -> None:
     assert report["problems"] == []
     names = {check["name"] for check in report["checks"]}
     assert {"python", "torch", "pydicom", "device", "model", "library"} <= names
+    engines = next(check["found"] for check in report["checks"] if check["name"] == "image engine")
+    assert re.search(r"in fp32: .*onnxruntime \d+ images/s", engines)
     assert {"JPEG Lossless", "JPEG-LS", "JPEG 2000", "High-Throughput JPEG 2000", "RLE"} <= {
         word for d in report["decoders"] if d["available"] for word in _names(d["name"])
     }
