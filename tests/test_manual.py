@@ -35,6 +35,8 @@ SHORTENED = {
     "train": ["--max-steps", "2", "--batch-size", "4", "--micro-batch", "2"],
     "serve": ["--idle", "0.02"],
 }
+SMALL = "./clip-vit-base-patch32"
+"""The folder of a model that `roco train` loads, trains and compiles in a moment."""
 SCANS = {"head.dcm": "CT_small.dcm", "knee.dcm": "MR_small.dcm", "colour.dcm": "SC_rgb_rle_2frame.dcm"}
 
 
@@ -117,6 +119,8 @@ def test_every_command_of_a_page_runs(page: Path, place: Path, indexed: Path) ->
                 continue
             if "./tuned" in command and command[1] != "train" and not (place / "tuned").exists():
                 (place / "tuned").symlink_to(EMBEDDED, target_is_directory=True)
+            if page.stem == "train":  # README trains the embedded model
+                command = [SMALL if word == "roco-mini" else word for word in command]  # noqa: PLW2901
             done = run(place, command[1:], HF_ENDPOINT=hub.endpoint, HF_HUB_CACHE=str(place / "hub"), **exported)
             assert done.returncode == 0, f"{shlex.join(command)}: {done.stderr}"
 

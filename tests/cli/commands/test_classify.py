@@ -12,7 +12,7 @@ import pytest
 from tests.cli.conftest import Roco
 from tests.concepts import ConceptEncoder, draw
 
-DEV = Path(__file__).parents[2] / "../shared/data/pairs/dev"
+DEV = Path(__file__).parents[3] / "../shared/data/pairs/dev"
 
 
 @pytest.fixture

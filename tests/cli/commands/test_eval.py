@@ -12,7 +12,7 @@ from tests.cli.conftest import Roco
 from tests.concepts import ConceptEncoder, draw
 from tests.models.checkpoints import clip
 
-DEV = Path(__file__).parents[2] / "../shared/data/pairs/dev"
+DEV = Path(__file__).parents[3] / "../shared/data/pairs/dev"
 needs_pairs = pytest.mark.skipif(not DEV.is_dir(), reason="the held-out pairs are not beside this checkout")
 KINDS = (("pneumonia", "ct"), ("pneumonia", "mri"), ("normal", "ct"), ("normal", "mri"))
 

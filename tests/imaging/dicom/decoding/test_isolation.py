@@ -97,7 +97,7 @@ def test_a_module_in_the_current_folder_is_never_imported(tmp_path: Path) -> Non
         (tmp_path / f"{name}.py").write_text(f"open({str(tmp_path / 'imported')!r}, 'w')\n")
     code = (
         "import sys\n"
-        "from roco_search.imaging import open_image\nfrom roco_search.imaging.dicom import isolation\n"
+        "from roco_search.imaging import open_image\nfrom roco_search.imaging.dicom.decoding import isolation\n"
         "next(open_image(sys.argv[1]))\n"
         "print(isolation.pool.idle.qsize())\n"
     )
@@ -128,7 +128,7 @@ def test_without_workers_the_process_decodes_by_itself(monkeypatch: pytest.Monke
 def test_workers_end_with_their_process_even_if_it_is_killed() -> None:
     code = (
         "import os, signal, sys\n"
-        "from roco_search.imaging import open_image\nfrom roco_search.imaging.dicom import isolation\n"
+        "from roco_search.imaging import open_image\nfrom roco_search.imaging.dicom.decoding import isolation\n"
         "next(open_image(sys.argv[1]))\n"
         "print(isolation.pool.idle.queue[0]._process.pid, flush=True)\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"
