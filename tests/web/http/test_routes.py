@@ -53,6 +53,21 @@ def test_a_window_is_applied_to_it(site: Site, scans: Path) -> None:
         assert site.ask(f"/roco/image/{number}.jpg?{query}").status == 422
 
 
+def test_overlays_are_drawn_for_those_who_ask(site: Site, scans: Path) -> None:
+    known = ids(site.desk)
+    assert not site.ask(f"/roco/image/{known['CT_small.dcm']}.json").json["overlays"]
+    number = known["examples_overlay.dcm"]
+    assert site.ask(f"/roco/image/{number}.json").json["overlays"]
+    plain, drawn = (
+        next(open_image(scans / "examples_overlay.dcm", overlays=overlays)).pixels.astype(np.int16)
+        for overlays in (False, True)
+    )
+    assert (plain != drawn).any()
+    for query, expected in (("", plain), ("&overlays=1", drawn), ("&overlays=0", plain)):
+        answer = site.ask(f"/roco/image/{number}.jpg?size=1280{query}")
+        assert abs(pixels(answer.body) - expected).mean() < 2
+
+
 def test_what_is_known_of_a_picture_and_its_neighbours(site: Site) -> None:
     known = ids(site.desk)
     facts = site.ask(f"/roco/image/{known['series-17136']}.json").json
