@@ -13,6 +13,7 @@ from roco_search.errors import LibraryEmpty
 from roco_search.library.directory import default_library_path, discard_caches, prepare, writer_lock
 from roco_search.library.faults import no_image_yet
 from roco_search.library.reports import IndexReport, LibraryHealth, LibraryStatus
+from roco_search.library.truth.captions import Captions
 from roco_search.library.truth.embeddings import EmbeddingSet
 from roco_search.library.truth.files import Skipped
 from roco_search.library.truth.frames import Frames, Selection, StoredFrame
@@ -48,13 +49,14 @@ class Library:
     """An open library. Many processes may search in it while one writes.
 
     `Library.create_or_open` is for indexing and `Library.open` for everything else; both are context managers. What is
-    stored of the pictures is in `frames`.
+    stored of the pictures is in `frames`, and the texts that belong to them in `captions`.
     """
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._index: VectorIndex | None = None
         self.frames: Frames = store.frames
+        self.captions: Captions = store.captions
 
     @classmethod
     def create_or_open(cls, directory: PathLike) -> Self:
