@@ -130,8 +130,12 @@ def _read_csv(path: Path, text: str) -> Lines:
                     )
             yield start, dict(zip(names, cells, strict=False))
     except csv.Error as error:
-        advice = "close each double quote, and write it twice where it belongs to a text"
-        raise InputError(f"{path}, line {end + 1}: not CSV ({error}); {advice}, or export the file again.") from None
+        if "field larger" in str(error):
+            raise InputError(f"{path}, line {end + 1}: not CSV ({error}); export the file again.") from None
+        raise InputError(
+            f"{path}, line {end + 1}: not CSV (a double quote here is not balanced by another); close it, or write it "
+            "twice if it belongs to the text."
+        ) from None
 
 
 def _column_names(path: Path, line: int, cells: Sequence[str]) -> list[str]:
