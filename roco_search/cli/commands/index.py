@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, NoReturn, cast, get_args
 
 import typer
 
-from roco_search.cli.completion import installed_models
 from roco_search.cli.options import (
     DeviceOption,
     JsonOption,
@@ -16,6 +15,7 @@ from roco_search.cli.options import (
     QuietOption,
     checked_device,
     frame_choice,
+    installed_models,
     one_of,
 )
 from roco_search.cli.output import PARTIAL, path_cell, print_json, print_rows, say
