@@ -149,7 +149,7 @@ def _only_table(files: Sequence[Path]) -> Table | None:
         raise InputError(
             f"{found[0].path.parent} has {len(found)} tables of images and captions: {names}; name one of these files."
         )
-    return (named or found or [None])[0]
+    return next(iter(named or found), None)
 
 
 class PathTable:
