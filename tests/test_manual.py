@@ -122,7 +122,7 @@ def test_every_command_of_a_page_runs(page: Path, place: Path, indexed: Path) ->
             if page.stem == "train":  # README trains the embedded model
                 command = [SMALL if word == "roco-mini" else word for word in command]  # noqa: PLW2901
             done = run(place, command[1:], HF_ENDPOINT=hub.endpoint, HF_HUB_CACHE=str(place / "hub"), **exported)
-            assert done.returncode == 0, f"{shlex.join(command)}: {done.stderr}"
+            assert done.returncode == 0, f"{shlex.join(command)}: {done.stdout}{done.stderr}"
 
 
 @pytest.mark.slow

@@ -57,7 +57,13 @@ def mirrored(pair: Pair) -> Pair:
     for caption, weight in pair.captions.items():
         other = exchange_sides(caption)
         captions[other] = captions.get(other, 0.0) + weight
-    return replace(pair, picture=Mirrored(pair.picture), caption=exchange_sides(pair.caption), captions=captions)
+    return replace(
+        pair,
+        picture=Mirrored(pair.picture),
+        caption=exchange_sides(pair.caption),
+        captions=captions,
+        image=f"{pair.image} mirrored",
+    )
 
 
 def exchange_sides(text: str) -> str:

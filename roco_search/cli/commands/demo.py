@@ -8,8 +8,7 @@ from typing import Annotated
 
 import typer
 
-from roco_search.cli.completion import installed_models
-from roco_search.cli.options import DeviceOption, LibraryOption, RedactPathsOption, checked_device
+from roco_search.cli.options import DeviceOption, LibraryOption, RedactPathsOption, checked_device, installed_models
 from roco_search.cli.output import say
 from roco_search.cli.terminal import Waiting
 from roco_search.cli.usage import refuse

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Literal, cast, get_args
 
 import typer
 
-from roco_search.cli.completion import body_parts, groupings, modalities, views
 from roco_search.cli.options import (
     LOCAL,
     CsvOption,
@@ -20,10 +19,14 @@ from roco_search.cli.options import (
     LibraryOption,
     PathsOption,
     Print0Option,
+    body_parts,
     checked_device,
+    groupings,
     in_panels,
+    modalities,
     one_format,
     one_of,
+    views,
 )
 from roco_search.cli.output import print_jsonl, say
 from roco_search.cli.render.hits import show
@@ -35,7 +38,7 @@ from roco_search.system import process
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from roco_search.cli.completion import Offer
+    from roco_search.cli.options import Offer
     from roco_search.search import GroupBy, Hit, Term
 
     Find = Callable[[Sequence[Term]], list[Hit]]
@@ -199,7 +202,7 @@ def query(
         ((_, terms),) = asked
         hits = find(terms)
     if preview:
-        from roco_search.cli.render.preview import draw
+        from roco_search.cli.render.contact_sheet import draw
 
         show(hits, draw=draw)
     else:
