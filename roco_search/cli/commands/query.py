@@ -43,7 +43,6 @@ if TYPE_CHECKING:
 
     Find = Callable[[Sequence[Term]], list[Hit]]
 
-LISTING = 200  # hits; if at least this many are requested and the library has no more, nothing is grouped or folded
 PANELS = {
     "Query": ("plus", "minus", "text", "queries"),
     "Filters": ("modality", "body_part", "view", "under", "path", "guess", "library"),
@@ -179,9 +178,6 @@ def query(
         path=tuple(path or ()),
     )
     with Waiting("Searching"), warm.library(library or default_library_path()) as opened:
-        # A long list of everything is an inventory, not a search: it contains each image.
-        images = opened.model.count if opened.model else 0
-        everything = group_by is None and top >= max(images, LISTING)
         find: Find = partial(
             search,
             opened,
@@ -190,8 +186,8 @@ def query(
             offset=offset,
             filters=filters,
             guess=guess,
-            group_by=cast("GroupBy", group_by or ("none" if everything else "series")),
-            fold=not (no_fold or everything),
+            group_by=cast("GroupBy | None", group_by),
+            fold=False if no_fold else None,
             min_score=min_score,
             mode="exact" if exact else "approximate" if approx else "auto",
         )
