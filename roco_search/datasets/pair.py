@@ -217,9 +217,10 @@ def fold_text(value: Any) -> str:
 
 
 def read_captions(value: Any) -> list[str]:
-    """Return the distinct captions in a cell, which holds one or a list of them."""
+    """Return the distinct captions in a cell, which holds one or a list of them. An object of JSON is no caption."""
     values = value if isinstance(value, list | tuple) else [value]
-    return list(dict.fromkeys(filter(None, map(fold_text, values))))
+    texts = (fold_text(text) for text in values if not isinstance(text, Mapping))
+    return list(dict.fromkeys(filter(None, texts)))
 
 
 def weigh_captions(captions: Sequence[str], columns: Mapping[str, Any], extra: Sequence[str]) -> dict[str, float]:

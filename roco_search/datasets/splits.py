@@ -34,12 +34,17 @@ def known_split(name: str) -> str | None:
     >>> known_split("Dev"), known_split("fold-1")
     ('validation', None)
     """
-    return _CANONICAL.get(name.casefold())
+    return _CANONICAL.get(name.strip().casefold())
 
 
 def canonical_split(name: str) -> str:
     """Return the one name of a split; a split of another kind keeps its own."""
     return known_split(name) or name
+
+
+def fold_split(name: str) -> str:
+    """Return the form in which names of splits are compared: case and white space at the ends do not matter."""
+    return known_split(name) or name.strip().casefold()
 
 
 def sort_splits(names: Iterable[str]) -> list[str]:
@@ -58,7 +63,7 @@ def find_split(data: DataSet, name: str) -> str | None:
     """
     if name in data.splits:
         return name
-    found = [own for own in data.splits if canonical_split(own) == canonical_split(name)]
+    found = [own for own in data.splits if fold_split(own) == fold_split(name)]
     if len(found) > 1:
         raise InputError(
             f"{data.label} has {len(found)} splits that go by the name {canonical_split(name)!r}: {', '.join(found)}; "
