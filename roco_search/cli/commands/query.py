@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 PANELS = {
     "Query": ("plus", "minus", "text", "queries"),
-    "Filters": ("modality", "body_part", "view", "under", "path", "guess", "library"),
+    "Filters": ("modality", "body_part", "view", "under", "path", "text_match", "guess", "library"),
     "Which hits": ("top", "offset", "min_score", "group_by", "no_fold", "exact", "approx", "device"),
     "Output": ("preview", "json", "jsonl", "csv", "paths", "print0"),
     "Actions": ("html", "copy_to", "open_first"),
@@ -78,6 +78,14 @@ BodyPart = Annotated[list[str] | None, _many("TERM", "Only this body part, such 
 View = Annotated[list[str] | None, _many("TERM", "Only this view, such as PA.", views)]
 Under = Annotated[list[Path] | None, _many("PATH", "Only this folder or file.")]
 PathPattern = Annotated[list[str] | None, _many("PATTERN", "Only paths that match this pattern; \\* matches anything.")]
+TextMatch = Annotated[
+    str | None,
+    typer.Option(
+        metavar="WORDS",
+        help="Only images with these words in their caption: '\"pleural effusion\" NOT resolved'.",
+        show_default=False,
+    ),
+]
 Top = Annotated[int, typer.Option("--top", "-n", min=1, metavar="N", help="The number of hits.")]
 Offset = Annotated[int, typer.Option(min=0, metavar="N", help="Skip the first N hits.")]
 MinScore = Annotated[
@@ -124,6 +132,7 @@ def query(
     view: View = None,
     under: Under = None,
     path: PathPattern = None,
+    text_match: TextMatch = None,
     guess: GuessOption = False,
     top: Top = 10,
     offset: Offset = 0,
@@ -176,6 +185,7 @@ def query(
         view=tuple(view or ()),
         under=tuple(under or ()),
         path=tuple(path or ()),
+        text_match=text_match,
     )
     with Waiting("Searching"), warm.library(library or default_library_path()) as opened:
         find: Find = partial(
