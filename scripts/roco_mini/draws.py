@@ -15,14 +15,14 @@ NOTHING = 0.05
 # Of a written caption, the share of all written ones by source: vqa_rad's are terse and some vague, covid_chestxray
 # has a few long notes for many films.
 WRITTEN_SHARES: Mapping[str, float] = {"medpix2": 0.82, "vqa_rad": 0.1, "covid_chestxray": 0.05, "pocus_lung_us": 0.03}
-MOST = 12.0  # how much oftener than a pair drawn evenly any pair without a written caption may be
+MOST = 20.0  # how much oftener than a pair drawn evenly any pair without a written caption may be
 
 
-def frequencies(pairs: Sequence[Pair]) -> np.ndarray:
+def frequencies(pairs: Sequence[Pair], power: float = 0.5) -> np.ndarray:
     """Return the relative frequency of each pair, float ``(pairs,)``.
 
     Written captions and drawings have a fixed share. The rest is divided among classes, a modality of a part of the
-    body, by the root of their size, and within a class among its sources in the same way: so a class that one source
+    body, by a power of their size, and within a class by the root of the size of its sources: a class that one source
     shows a thousand times over, all alike, is no more than one that five sources show.
     """
     kinds = [_kind(pair) for pair in pairs]
@@ -31,7 +31,7 @@ def frequencies(pairs: Sequence[Pair]) -> np.ndarray:
     weights = np.zeros(len(pairs))
     for kind, share in shares.items():
         own = [i for i, other in enumerate(kinds) if other == kind]
-        found = _label([pairs[i] for i in own]) if kind == "label" else _by_source([pairs[i] for i in own])
+        found = _label([pairs[i] for i in own], power) if kind == "label" else _by_source([pairs[i] for i in own])
         weights[own] = share * found
     return np.asarray(weights / weights.sum())
 
@@ -48,20 +48,20 @@ def _by_source(pairs: Sequence[Pair]) -> np.ndarray:
     return np.array(weights) / sum(weights)
 
 
-def _label(pairs: Sequence[Pair]) -> np.ndarray:
+def _label(pairs: Sequence[Pair], power: float) -> np.ndarray:
     classes = [(pair.columns["modality"], pair.columns["body_part"]) for pair in pairs]
     sources = [(*of, pair.columns["source"]) for of, pair in zip(classes, pairs, strict=True)]
     labels = [(*of, *map(str, pair.columns["labels"])) for of, pair in zip(sources, pairs, strict=True)]
-    share = _roots(classes) * _within(sources, classes) * _within(labels, sources) / _count(labels)
+    share = _powers(classes, power) * _within(sources, classes) * _within(labels, sources) / _count(labels)
     share = share / share.sum()
     share = np.minimum(share, MOST / len(pairs))
     return np.asarray(share / share.sum())
 
 
-def _roots(of: Sequence[Hashable]) -> np.ndarray:
+def _powers(of: Sequence[Hashable], power: float) -> np.ndarray:
     sizes = Counter(of)
-    total = sum(size**0.5 for size in sizes.values())
-    return np.array([sizes[key] ** 0.5 / total for key in of])
+    total = sum(size**power for size in sizes.values())
+    return np.array([sizes[key] ** power / total for key in of])
 
 
 def _within(inner: Sequence[Hashable], outer: Sequence[Hashable]) -> np.ndarray:

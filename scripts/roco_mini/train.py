@@ -69,7 +69,16 @@ STAGES: Mapping[str, Mapping[str, Any]] = {
 MORE: Mapping[str, Any] = {"image_tower": "last:50%", "text_factor": 0.08, "averaging": 0.98, "checkpoint_every": 20}
 BROADER: Mapping[str, Mapping[str, Any]] = {
     "third": {**MORE, "max_steps": 160, "image_size": 128, "seed": 110, "learning_rate": 7e-4, "warmup": 20},
-    "fourth": {**MORE, "max_steps": 130, "image_size": 160, "seed": 112, "learning_rate": 5e-4, "warmup": 10},
+    # Classes of a dozen images oftener.
+    "fourth": {
+        **MORE,
+        "max_steps": 120,
+        "image_size": 128,
+        "seed": 112,
+        "learning_rate": 5e-4,
+        "warmup": 8,
+        "power": 0.35,
+    },
 }
 
 
@@ -111,8 +120,9 @@ def train(base: Path, data: TrainingData, settings: Mapping[str, Any], output: P
     torch.manual_seed(0)  # of the noise, whether the stage before was run just now or existed already
     encoder = TorchEncoder(Checkpoint.open(base.name, base), "auto", "auto")
     add_noise(encoder.model.vision_model, *NOISE)
-    weights = frequencies(data.train.pairs)
-    run = Run(encoder, data, Settings(**{**COMMON, **settings}), output, Printed(), weights=weights)
+    chosen = {**COMMON, **settings}
+    weights = frequencies(data.train.pairs, chosen.pop("power", 0.5))
+    run = Run(encoder, data, Settings(**chosen), output, Printed(), weights=weights)
     cheapen(run.model)
     if last := checkpoint.latest(output):
         run.resume(checkpoint.load(last))
