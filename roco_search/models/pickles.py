@@ -27,7 +27,7 @@ _SECONDS, _BYTES_A_SECOND = 120.0, 10e6
 _BECAUSE = {
     "memory": "unpacks to more than its own size, as no weights do",
     "compressed": "is a compressed archive, which torch never writes",
-    "script": "is a TorchScript program; save its state dict instead",
+    "script": "is a TorchScript program, not a state dict",
     "damaged": "is damaged, or is no file of weights that torch wrote",
     "empty": "holds no tensors",
     "forbidden": "tries to do something other than to be read",
