@@ -37,7 +37,7 @@ _DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "CLIPImageProcessor": _CLIP_DEFAULTS,
     "CLIPFeatureExtractor": _CLIP_DEFAULTS,
     # What roco writes for a checkpoint of open_clip whose longer side fits, and which transformers has no class for.
-    "OpenClipImageProcessor": _CLIP_DEFAULTS,
+    "OpenClipImageProcessor": {**_CLIP_DEFAULTS, "fits_longest": True},
     "SiglipImageProcessor": {**_HALF_MEAN, "resample": Image.Resampling.BICUBIC},
     "ViTImageProcessor": {**_HALF_MEAN, "resample": Image.Resampling.BILINEAR},
     "ViTFeatureExtractor": {**_HALF_MEAN, "resample": Image.Resampling.BILINEAR},
@@ -98,7 +98,7 @@ class Preprocessing:
         def wanted(step: str) -> bool:
             return bool(merged.get(step, True))
 
-        longest = merged["size"].get("longest_edge") if family == "OpenClipImageProcessor" else None
+        longest = merged["size"].get("longest_edge") if merged.get("fits_longest") else None
         shortest, resize_to = _size(merged["size"]) if wanted("do_resize") and not longest else (None, None)
         crop = _size(merged["crop_size"], square=True)[1] if wanted("do_center_crop") else None
         return cls(

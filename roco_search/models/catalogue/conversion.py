@@ -72,6 +72,8 @@ def convert(published: Published, target: Path) -> Checkpoint:
         If it has no tokenizer.
     StorageFull
     """
+    if published.is_open_clip and published.own_tokenizer() is None:
+        raise _no_tokenizer(published)
     weights = published.weights
     size = weights.stat().st_size
     pickled = weights.suffix in pickles.SUFFIXES
@@ -100,12 +102,7 @@ def _rewrite(published: Published, weights: Path, target: Path) -> None:
     tower = _text_tower(published)
     found = layout.read(config, read_header(weights), tower)
     source = published.own_tokenizer()
-    if source is None:
-        name, _ = layout.text_source(config) if config else (layout.CLIP_TOKENIZER, False)
-        raise InputError(
-            f"{published.name} comes without a tokenizer; name a model on this disk that has the one of {name}, or its "
-            "folder, as `tokenizer`."
-        )
+    assert source is not None
     rewrite(found.weights, target / installed.WEIGHTS)
     _write(target / "config.json", found.config)
     _write(target / "preprocessor_config.json", found.preprocessor)
@@ -118,6 +115,15 @@ def _rewrite(published: Published, weights: Path, target: Path) -> None:
     of_clip = found.config["text_config"]["model_type"] == "clip_text_model"
     settings.setdefault("tokenizer_class", "CLIPTokenizer" if of_clip else "BertTokenizer")
     _write(told, {**settings, "model_max_length": found.length})
+
+
+def _no_tokenizer(published: Published) -> InputError:
+    config = read_json(published.folder / layout.CONFIG) if published.folder else None
+    name, _ = layout.text_source(config) if config else (layout.CLIP_TOKENIZER, False)
+    return InputError(
+        f"{published.name} comes without a tokenizer; name a model on this disk that has the one of {name}, or its "
+        "folder, as `tokenizer`."
+    )
 
 
 def _text_tower(published: Published) -> dict[str, Any] | None:

@@ -159,6 +159,8 @@ def _repository(name: str) -> str:
     entry = registry.entries().get(name)
     if entry and entry.repository:
         return entry.repository
+    if entry:
+        raise ModelNotFound(f"{name} cannot be pulled by this name. {registry.how_to_obtain(entry)}")
     if not installed.is_name(name) or "/" not in name:
         raise ModelNotFound(
             f"There is no model {name!r} in the catalogue ({', '.join(registry.entries())}); for another one write "
@@ -178,7 +180,7 @@ def _choose(listing: Listing) -> list[RemoteFile]:
     if not whole:
         if "config.json" not in names:
             raise UnsupportedModel(
-                f"{repository} is neither in transformers' layout nor in open_clip's, so it cannot be loaded; "
+                f"{repository} is not in transformers' layout, nor in open_clip's, so it cannot be loaded; "
                 f"{registry.INSTEAD}."
             )
         if any(name.endswith(_PICKLES) for name in names):

@@ -1,7 +1,7 @@
 """Small checkpoints as open_clip publishes them, of the configurations in ``golden.json``.
 
-Their weights, images and texts come from the seeds of ``scripts/goldens/open_clip_outputs.py``, which computed with
-open_clip 3.3 itself what the golden file says of them.
+Their weights, images and texts come from `seeds`; ``scripts/goldens/open_clip_outputs.py`` computed with open_clip 3.3
+itself what the golden file says of them.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
-from scripts.goldens.open_clip_outputs import values
+from tests.models.open_clip.seeds import values
 
 
 @cache

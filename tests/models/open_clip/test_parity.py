@@ -10,8 +10,8 @@ import pytest
 from roco_search.models import load_encoder
 from roco_search.models.catalogue.local import import_any
 from roco_search.models.checkpoint import Checkpoint
-from scripts.goldens.open_clip_outputs import TEXTS, images
 from tests.models.open_clip.published import golden, publish, tokenizer
+from tests.models.open_clip.seeds import TEXTS, images
 
 
 @pytest.mark.parametrize("case", golden()["cases"])
