@@ -208,7 +208,7 @@ def malformed(chance: random.Random, whole: bytes) -> bytes:
             return chance.randbytes(chance.randrange(2000)) + b"\n"
     request = json.loads(whole)
     name = chance.choice(sorted(request))
-    others: list[Any] = [None, [], {}, 7, "", "a\0b", [None], ["query", 3], {"A=": "x"}, {"COLUMNS": 80}, [[]], True, "\udc80"]
+    others: list[Any] = [None, [], {}, 7, "", "a\0b", [None], ["query", 3], {"A=": "x"}, {"COLUMNS": 80}, [[]], True]
     request[name] = chance.choice(others)
     if chance.random() < 0.2:
         del request[name]
