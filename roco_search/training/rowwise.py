@@ -62,7 +62,7 @@ class _Rowwise(TorchDispatchMode):
     """
 
     def __init__(self, key: Sequence[int], first: int, count: int) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._key, self._first, self._count, self._layer = key, first, count, 0
 
     def __torch_dispatch__(
