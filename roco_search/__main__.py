@@ -4,15 +4,22 @@ import sys
 
 
 def main() -> None:
-    """Run the command line."""
+    """Run the command line, and end the process with its exit code."""
+    from roco_search.system.process import leave, open_streams
+
+    open_streams()
+    leave(_code())
+
+
+def _code() -> int:
     if sys.argv[1:2] == ["query"]:
         from roco_search.daemon.client import ask
 
         if (code := ask(sys.argv[1:])) is not None:
-            sys.exit(code)
-    from roco_search.cli import main as run
+            return code
+    from roco_search.cli import answer
 
-    run()
+    return answer(sys.argv[1:])
 
 
 if __name__ == "__main__":

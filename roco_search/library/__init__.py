@@ -13,6 +13,7 @@ from roco_search.errors import LibraryEmpty
 from roco_search.library.directory import default_library_path, discard_caches, prepare, writer_lock
 from roco_search.library.faults import no_image_yet
 from roco_search.library.reports import IndexReport, LibraryHealth, LibraryStatus
+from roco_search.library.truth.captions import Captions
 from roco_search.library.truth.embeddings import EmbeddingSet
 from roco_search.library.truth.files import Skipped
 from roco_search.library.truth.frames import Frames, Selection, StoredFrame
@@ -48,13 +49,14 @@ class Library:
     """An open library. Many processes may search in it while one writes.
 
     `Library.create_or_open` is for indexing and `Library.open` for everything else; both are context managers. What is
-    stored of the pictures is in `frames`.
+    stored of the pictures is in `frames`, and the texts that belong to them in `captions`.
     """
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._index: VectorIndex | None = None
         self.frames: Frames = store.frames
+        self.captions: Captions = store.captions
 
     @classmethod
     def create_or_open(cls, directory: PathLike) -> Self:
@@ -199,6 +201,8 @@ class Library:
         slices: "Slices | None" = None,
         prune_missing: bool = False,
         retry_failed: bool = False,
+        captions: bool | None = None,
+        reports: bool | None = None,
         progress: "Progress | None" = None,
         batch_size: int = 32,
     ) -> IndexReport:
@@ -222,6 +226,12 @@ class Library:
             Also drop the images of folders that vanished or are suddenly empty.
         retry_failed
             Read files again that could not be read before, although they are unchanged.
+        captions
+            Whether to read captions: tables that name the images, texts beside them, folders named after a class. None
+            keeps what was asked for with each folder, which is nothing at first; False forgets what was read.
+        reports
+            Whether to read reports of the same studies: structured reports, and encapsulated PDFs with a text layer.
+            They name patients. None and False as for `captions`.
         progress
             Follows the run.
         batch_size
@@ -239,7 +249,16 @@ class Library:
 
         with self._writing() as store:
             run = IndexRun(store, encoder, progress=progress, batch_size=batch_size)
-            report = run.run(paths, frames, prune_missing, retry_failed, reembed=reembed, slices=slices)
+            report = run.run(
+                paths,
+                frames,
+                prune_missing,
+                retry_failed,
+                reembed=reembed,
+                slices=slices,
+                captions=captions,
+                reports=reports,
+            )
         self._refresh()
         return report
 

@@ -109,6 +109,7 @@ def relocate(store: Store, old: str | os.PathLike[str], new: str | os.PathLike[s
         )
     with store.transaction():
         store.files.rename(before, after)
+        store.captions.rename(before, after)
     return len(files)
 
 

@@ -57,6 +57,7 @@ def status(store: Store) -> LibraryStatus:
             frames=store.frames.count(),
             modalities=_tally(store, "modality"),
             body_parts=_tally(store, "body_part"),
+            captions=store.captions.count(),
             skipped=store.files.refused("unreadable"),
             not_images=store.files.refused("not_image"),
             database_bytes=_size(store, DATABASE, f"{DATABASE}-wal"),
@@ -116,6 +117,8 @@ def vacuum(store: Store) -> Vacuumed:
         stale = active is None or matrix_state(store, active) == "stale"
     if stale or graph_state(directory / GRAPH, generation) in ("stale", "behind"):  # it may hold what was removed
         discard_caches(directory)
+    with store.transaction():
+        store.captions.forget_traces()
     store.vacuum()
     complete = store.empty_journal()
     return Vacuumed(str(directory), before, _folder_size(store), complete)
@@ -124,8 +127,8 @@ def vacuum(store: Store) -> Vacuumed:
 def remove(store: Store, path: str | os.PathLike[str]) -> int:
     """Forget everything at or below `path`; return the number of image files forgotten.
 
-    Nothing of it stays behind: SQLite overwrites what it deletes (`secure_delete`), the journal is emptied, and the
-    caches, which hold the vectors too, are removed.
+    Nothing of it stays behind: SQLite overwrites what it deletes (`secure_delete`), the words of its captions leave the
+    full-text index, the journal is emptied, and the caches, which hold the vectors too, are removed.
 
     Raises
     ------
@@ -134,10 +137,13 @@ def remove(store: Store, path: str | os.PathLike[str]) -> int:
     """
     folder = real_path(path)
     count = store.files.count("indexed", folder)
-    if not store.files.any_below(folder) and not any(is_below(root.path, folder) for root in store.files.roots()):
+    known = store.files.any_below(folder) or store.captions.any_below(folder)
+    if not known and not any(is_below(root.path, folder) for root in store.files.roots()):
         raise InputError(f"The library knows nothing at {folder}; `roco status` lists the folders that it knows.")
     with store.transaction():
         store.files.forget(folder)
+        store.captions.forget(folder)
+        store.captions.forget_traces()
     discard_caches(store.directory)
     store.empty_journal()
     return count

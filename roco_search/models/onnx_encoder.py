@@ -113,9 +113,20 @@ class OnnxEncoder(CheckpointEncoder):
             self.expect_images(len(images))
         tower = self._opening.result() if self._opening is not None else None
         if tower is not None and len(images) > 0:
-            return np.asarray(tower(images, self._preprocessing))
+            return self._usable(np.asarray(tower(images, self._preprocessing)), images)
         if self._image is None:
             return self._torch.encode_images(images)
+        return self._by_onnxruntime(images)
+
+    def _usable(self, embedded: np.ndarray, images: Sequence[np.ndarray]) -> np.ndarray:
+        """Embed in fp32 by onnxruntime what an engine made numbers of that are none: no image is lost to an engine."""
+        broken = np.flatnonzero(~np.isfinite(embedded).all(axis=1))
+        if broken.size and self._image is not None:
+            logger.debug("%d embeddings were not finite and are made again in fp32", broken.size)
+            embedded[broken] = self._by_onnxruntime([images[index] for index in broken.tolist()])
+        return embedded
+
+    def _by_onnxruntime(self, images: Sequence[np.ndarray]) -> np.ndarray:
         out = np.empty((len(images), self.dim), np.float32)
         for start in range(0, len(images), IMAGES_AT_ONCE):
             pixels = self._preprocessing(images[start : start + IMAGES_AT_ONCE])

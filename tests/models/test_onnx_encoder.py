@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
+from concurrent.futures import Future
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ import pytest
 
 from roco_search.models import load_encoder
 from roco_search.models.catalogue.registry import EMBEDDED, find
+from roco_search.models.compiling.engines import ImageTower
 from roco_search.models.onnx_encoder import OnnxEncoder, encode_texts_once
 from roco_search.models.torch_encoder import TorchEncoder
 from tests.concepts import ConceptEncoder
@@ -145,3 +147,19 @@ def test_an_encoder_whose_weights_may_change_is_asked_each_time(cache: Path) -> 
     encode_texts_once(encoder, FIXED)
     encode_texts_once(encoder, FIXED)
     assert encoder.texts == FIXED * 2 and not remembered(cache)
+
+
+def test_what_an_engine_makes_no_number_of_is_embedded_in_fp32(images: list[np.ndarray]) -> None:
+    encoder = load_encoder("roco-mini", device="cpu")
+    assert isinstance(encoder, OnnxEncoder)
+    expected = encoder.encode_images(images)
+    broken = load_encoder("roco-mini", device="cpu")
+    assert isinstance(broken, OnnxEncoder)
+
+    def run(pixels: np.ndarray) -> np.ndarray:
+        found = broken.exact(pixels)
+        return np.where(np.arange(len(found))[:, None] % 2 == 0, np.nan, found)
+
+    broken._opening = Future()
+    broken._opening.set_result(ImageTower(run))
+    np.testing.assert_allclose(broken.encode_images(images), expected, atol=1e-6)

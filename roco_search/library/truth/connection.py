@@ -24,7 +24,7 @@ from roco_search.system.files import create_file, set_mode
 if TYPE_CHECKING:
     from sqlite_utils import Database
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 BUSY_SECONDS = 10.0
 PAGES_AT_ONCE = 1024  # 16 MiB of the database copied at a time.
 
@@ -189,15 +189,15 @@ def raw(text: str) -> bytes:
     return os.fsencode(text)
 
 
-def at_or_below(folder: str, *, links: bool = False) -> tuple[str, list[bytes]]:
-    """Return the SQL condition that `path` is `folder` or something below it, and the parameters of that condition.
+def at_or_below(folder: str, *, links: bool = False, column: str = "path") -> tuple[str, list[bytes]]:
+    """Return the SQL condition that a path is `folder` or something below it, and the parameters of that condition.
 
     With `links`, a file also counts that was found through the root `folder` and is elsewhere: a link led to it. That
     is for statements on the table of files.
     """
     base = raw(folder).rstrip(b"/")
-    between = "path >= CAST(? AS TEXT) AND path < CAST(? AS TEXT)"
-    condition = f"path = CAST(? AS TEXT) OR {between} OR {between}"
+    between = f"{column} >= CAST(? AS TEXT) AND {column} < CAST(? AS TEXT)"
+    condition = f"{column} = CAST(? AS TEXT) OR {between} OR {between}"
     # "0" follows "/" in ASCII; members of an archive are behind "!/".
     parameters = [raw(folder), base + b"/", base + b"0", base + b"!/", base + b"!0"]
     if links:

@@ -23,6 +23,64 @@ def m002_arithmetic(db: Database) -> None:
     db.execute("PRAGMA user_version = 2")
 
 
+@migrations()
+def m003_captions(db: Database) -> None:
+    """Add the texts that belong to images, searchable in full, and which images are of one case."""
+    for statement in _CAPTIONS:
+        db.execute(statement)
+    db.table("captions").enable_fts(
+        ["text", "affirmed"], create_triggers=True, tokenize="unicode61 remove_diacritics 2"
+    )
+    db.execute("CREATE VIRTUAL TABLE caption_words USING fts5vocab (captions_fts, col)")
+    db.execute("PRAGMA user_version = 3")
+
+
+_CAPTIONS = [
+    # Which texts were asked for with a root: '' (nothing was said), 'none', or 'captions', 'reports', both.
+    "ALTER TABLE roots ADD COLUMN texts TEXT NOT NULL DEFAULT ''",
+    # A keyed hash, equal for the files of one case, by the folder or by a column of a table.
+    "ALTER TABLE files ADD COLUMN case_key TEXT",
+    "CREATE INDEX files_by_case ON files (case_key) WHERE case_key IS NOT NULL",
+    "CREATE INDEX frames_by_study ON frames (study) WHERE study IS NOT NULL",
+    # Where texts were read: a table, a file beside an image, a report, or a folder whose name is one.
+    """
+    CREATE TABLE text_files (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        path TEXT NOT NULL UNIQUE,
+        size INTEGER NOT NULL,
+        mtime_ns INTEGER NOT NULL
+    )
+    """,
+    # A text is of a file, which the text file calls `named`, a path; or of a study (a keyed hash), and `named` is
+    # empty. affirmed is what of the text is not negated ("no effusion").
+    """
+    CREATE TABLE captions (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        text_file_id INTEGER NOT NULL REFERENCES text_files (id) ON DELETE CASCADE,
+        file_id INTEGER REFERENCES files (id) ON DELETE CASCADE,
+        study TEXT,
+        named TEXT NOT NULL,
+        text TEXT NOT NULL,
+        affirmed TEXT NOT NULL,
+        CHECK ((file_id IS NULL) != (study IS NULL))
+    )
+    """,
+    "CREATE INDEX captions_by_file ON captions (file_id)",
+    "CREATE INDEX captions_by_study ON captions (study) WHERE study IS NOT NULL",
+    "CREATE INDEX captions_by_text_file ON captions (text_file_id)",
+    # A word that was deleted stays in the full-text index until this is seen to: see `Captions.forget_traces`.
+    """
+    CREATE TRIGGER caption_removed AFTER DELETE ON captions BEGIN
+        INSERT OR REPLACE INTO settings VALUES ('traces_of_captions', '1');
+    END
+    """,
+    """
+    CREATE TRIGGER caption_changed AFTER UPDATE ON captions BEGIN
+        INSERT OR REPLACE INTO settings VALUES ('traces_of_captions', '1');
+    END
+    """,
+]
+
 _TABLES = [
     # id, salt (the key of the hashes of series and study), created.
     "CREATE TABLE settings (key TEXT PRIMARY KEY, value TEXT NOT NULL)",

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 
+from roco_search.library.truth.captions import Captions
 from roco_search.library.truth.connection import Connection
 from roco_search.library.truth.embeddings import Embeddings
 from roco_search.library.truth.files import Files
@@ -26,6 +27,8 @@ class Store:
         The pictures, as they are asked for; only reads.
     embeddings
         The sets of vectors, one per model.
+    captions
+        The texts that belong to images.
     """
 
     def __init__(self, connection: Connection) -> None:
@@ -34,6 +37,7 @@ class Store:
         self.frames = Frames(connection)
         self.embeddings = Embeddings(connection)
         self.files = Files(connection, self.keyed_hash)
+        self.captions = Captions(connection)
 
     @classmethod
     def create_or_open(cls, directory: Path) -> "Store":
@@ -83,6 +87,7 @@ class Store:
         summary: dict[str, object] = dict(self.settings)
         for table in ("roots", "files", "frames", "vectors"):
             summary[table] = self._connection.read(f"SELECT COUNT(*), MAX(id) FROM {table}")[0]
+        summary["captions"] = self.captions.count()
         return summary
 
     def vacuum(self) -> None:
