@@ -120,7 +120,7 @@ def _formats(head: bytes) -> tuple[str, ...]:
         return ("AVIF",)
     if kind in HEIF:
         if find_spec("pillow_heif") is None:
-            raise UnreadableImage("a HEIC picture, for which a package is missing; pip install pillow-heif")
+            raise UnreadableImage("a HEIC picture, for which a package is missing; pip install 'roco-search[heic]'")
         from pillow_heif import register_heif_opener
 
         register_heif_opener()

@@ -43,10 +43,9 @@ if TYPE_CHECKING:
 
     Find = Callable[[Sequence[Term]], list[Hit]]
 
-LISTING = 200  # hits; if at least this many are requested and the library has no more, nothing is grouped or folded
 PANELS = {
     "Query": ("plus", "minus", "text", "queries"),
-    "Filters": ("modality", "body_part", "view", "under", "path", "guess", "library"),
+    "Filters": ("modality", "body_part", "view", "under", "path", "text_match", "guess", "library"),
     "Which hits": ("top", "offset", "min_score", "group_by", "no_fold", "exact", "approx", "device"),
     "Output": ("preview", "json", "jsonl", "csv", "paths", "print0"),
     "Actions": ("html", "copy_to", "open_first"),
@@ -79,6 +78,14 @@ BodyPart = Annotated[list[str] | None, _many("TERM", "Only this body part, such 
 View = Annotated[list[str] | None, _many("TERM", "Only this view, such as PA.", views)]
 Under = Annotated[list[Path] | None, _many("PATH", "Only this folder or file.")]
 PathPattern = Annotated[list[str] | None, _many("PATTERN", "Only paths that match this pattern; \\* matches anything.")]
+TextMatch = Annotated[
+    str | None,
+    typer.Option(
+        metavar="WORDS",
+        help="Only images with these words in their caption: '\"pleural effusion\" NOT resolved'.",
+        show_default=False,
+    ),
+]
 Top = Annotated[int, typer.Option("--top", "-n", min=1, metavar="N", help="The number of hits.")]
 Offset = Annotated[int, typer.Option(min=0, metavar="N", help="Skip the first N hits.")]
 MinScore = Annotated[
@@ -125,6 +132,7 @@ def query(
     view: View = None,
     under: Under = None,
     path: PathPattern = None,
+    text_match: TextMatch = None,
     guess: GuessOption = False,
     top: Top = 10,
     offset: Offset = 0,
@@ -177,11 +185,9 @@ def query(
         view=tuple(view or ()),
         under=tuple(under or ()),
         path=tuple(path or ()),
+        text_match=text_match,
     )
     with Waiting("Searching"), warm.library(library or default_library_path()) as opened:
-        # A long list of everything is an inventory, not a search: it contains each image.
-        images = opened.model.count if opened.model else 0
-        everything = group_by is None and top >= max(images, LISTING)
         find: Find = partial(
             search,
             opened,
@@ -190,8 +196,8 @@ def query(
             offset=offset,
             filters=filters,
             guess=guess,
-            group_by=cast("GroupBy", group_by or ("none" if everything else "series")),
-            fold=not (no_fold or everything),
+            group_by=cast("GroupBy | None", group_by),
+            fold=False if no_fold else None,
             min_score=min_score,
             mode="exact" if exact else "approximate" if approx else "auto",
         )

@@ -102,6 +102,19 @@ class Captions:
             raise
         return np.array([frame_id for (frame_id,) in rows], np.int64)
 
+    def captioned(self) -> Ids:
+        """Return the ids of the frames that have a text, int64, ascending."""
+        if not self._known:
+            return np.empty(0, np.int64)
+        sql = """
+            SELECT id FROM (
+                SELECT frames.id FROM frames WHERE file_id IN (SELECT file_id FROM captions WHERE file_id IS NOT NULL)
+                UNION
+                SELECT frames.id FROM frames WHERE study IN (SELECT study FROM captions WHERE study IS NOT NULL)
+            ) ORDER BY id
+        """
+        return np.array([frame_id for (frame_id,) in self._connection.read(sql)], np.int64)
+
     def texts(self, ids: Iterable[int]) -> dict[int, list[str]]:
         """Return the texts of frames, by frame: captions first, then reports; frames without any are left out."""
         if not self._known:
