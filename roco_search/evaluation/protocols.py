@@ -178,7 +178,7 @@ def rank_shuffled_32(
 
 def _equal(keys: Owners) -> npt.NDArray[np.bool_]:
     """Return bool ``(batches, size, size)``: which keys of a batch are equal."""
-    return keys[:, :, None] == keys[:, None, :]
+    return np.asarray(keys[:, :, None] == keys[:, None, :])
 
 
 def check_batches(pairs: int) -> None:
