@@ -18,6 +18,7 @@ from PIL import Image
 from roco_search.errors import ImageError, InputError
 from roco_search.imaging import Tags, open_image
 from roco_search.models import Encoder
+from roco_search.models.encoder import ct_windows
 from roco_search.system.files import sha256
 from roco_search.system.text import printable
 
@@ -81,7 +82,7 @@ def read_upload(path: str | Path, folder: Path, encoder: Encoder) -> UploadedIma
         raise InputError("That file was not uploaded; upload it again.")
     try:
         content = bytes.fromhex(sha256(file))
-        frame = next(open_image(file))
+        frame = next(open_image(file, ct_windows=ct_windows(encoder)))
     except ImageError as error:
         raise InputError(f"That file cannot be used as an image: {error}.") from None
     except OSError:
