@@ -203,3 +203,8 @@ def test_remove_never_takes_what_is_not_its_own(models: Path, clip_folder: Path)
 def test_a_known_model_that_cannot_be_loaded_says_what_to_use(models: Path, name: str) -> None:
     with pytest.raises(UnsupportedModel, match=r"biomedclip cannot be loaded, because .*open_clip.*; take clip-roco"):
         registry.find(name)
+
+
+def test_a_folder_that_was_moved_is_to_be_named_anew(tmp_path: Path) -> None:
+    with pytest.raises(ModelNotFound, match=r"There is no model in .*gone\. .* `roco index --model FOLDER`"):
+        registry.find(str(tmp_path / "gone"))
