@@ -28,7 +28,7 @@ from roco_search.cli.options import (
     one_of,
     views,
 )
-from roco_search.cli.output import print_jsonl, say
+from roco_search.cli.output import print_jsonl, say, short_path
 from roco_search.cli.render.hits import show
 from roco_search.cli.terminal import Waiting
 from roco_search.cli.usage import refuse
@@ -164,7 +164,7 @@ def query(
     from roco_search.daemon import warm
     from roco_search.library import default_library_path
     from roco_search.models.catalogue.registry import default
-    from roco_search.search import Filters, GroupBy, read_query, search
+    from roco_search.search import Filters, GroupBy, named_in, read_query, search
 
     shape = one_format(preview=preview, json=json, jsonl=jsonl, csv=csv, paths=paths, print0=print0)
     if group_by is not None:
@@ -204,9 +204,11 @@ def query(
         if queries is not None:
             for line, terms in asked:
                 print_jsonl({"query": line, "hits": find(terms)})
+                _say_left_out(named_in(opened, terms))
             return
         ((_, terms),) = asked
         hits = find(terms)
+        _say_left_out(named_in(opened, terms))
     if preview:
         from roco_search.cli.render.contact_sheet import draw
 
@@ -248,6 +250,11 @@ def _say_how_read(attribute: Literal["modality", "body_part"], values: list[str]
             *others, last = terms
             read = f"{', '.join(others)} or {last}" if others else last
             say(f"Note: --{attribute.replace('_', '-')} {value} is read as {read}.")
+
+
+def _say_left_out(images: Sequence[Path]) -> None:
+    for path in images:
+        say(f"Note: {short_path(path)} is in the library itself, and is left out of its own hits.")
 
 
 def _refuse_beside_queries(shape: str, **others: object) -> None:
