@@ -42,7 +42,8 @@ def fill(opened: Opened, root: Path, files: int = 120, seed: int = 0) -> None:
                 if chance.random() < 0.3:  # Equal to an earlier one, or nearly, or not nearly enough.
                     vector = vectors[chance.integers(len(vectors))] + vector * chance.choice([0, 0.005, 0.03])
                 vectors.append((vector / np.linalg.norm(vector)).astype(np.float32))
-            builder.add(str(root / folder / name), number, vectors[-count:], **tags)
+            case = f"case{number % 7}" if number % 2 else None
+            builder.add(str(root / folder / name), number, vectors[-count:], case, **tags)
 
 
 @dataclass
@@ -58,9 +59,12 @@ class Expected:
 
     @classmethod
     def of(cls, opened: Opened) -> Expected:
-        columns = "frames.id, path, number, modality, body_part, view, series, study, hex(content_hash), vector"
+        columns = (
+            "frames.id, path, number, modality, body_part, view, series, study, case_key, hex(content_hash), vector"
+        )
         sql = f"SELECT {columns} FROM vectors JOIN frames ON frames.id = frame_id JOIN files ON files.id = file_id"
-        names = ("id", "path", "frame", "modality", "body_part", "view", "series", "study", "content", "vector")
+        attributes = ("modality", "body_part", "view", "series", "study", "case")
+        names = ("id", "path", "frame", *attributes, "content", "vector")
         rows = [dict(zip(names, row, strict=True)) for row in opened.rows(f"{sql} ORDER BY frames.id")]
         return cls(rows, np.stack([np.frombuffer(row.pop("vector"), "<f4") for row in rows]))
 
@@ -128,7 +132,8 @@ class Expected:
     def _group(row: dict[str, Any], group_by: str) -> Any:
         if group_by == "none":
             return row["id"]
-        return (group_by != "file" and row[group_by] and (group_by, row[group_by])) or row["path"]
+        named = None if group_by == "file" else row[group_by] or row["case"]
+        return row["path"] if named is None else (group_by, named)
 
 
 @cache

@@ -3,7 +3,7 @@
 **exclusive**: the labels exclude each other. One softmax over ``logit_scale × score`` of all labels.
 
 **multi-label**: each label is judged on its own. A softmax over two: ``logit_scale ×`` the score of its own prompts
-against that of its opposite's (CheXzero, Tiu et al. 2022).
+against that of its opposite's (CheXzero, Tiu et al. 2022). A label and its opposite given together add up to one.
 
 The temperature is the model's own, learned in its training, in both. A sigmoid model (SigLIP, Zhai et al. 2023)
 gives each text a match probability with odds ``exp(logit_scale × score + logit_bias)``. That exactly one of several
@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from roco_search.classify.guesses import Guessable, Guesses
 from roco_search.classify.labels import Label, Mode, check_labels
-from roco_search.classify.prompt_choice import OWN, Prompts, check_templates, depends_on_image, fitting, prompts_for
+from roco_search.classify.prompt_choice import OWN, Prompts, check_templates, depends_on_image, fitting, prompts_of_each
 from roco_search.errors import InputError
 from roco_search.imaging import Tags
 from roco_search.models.encoder import Encoder
@@ -128,7 +128,7 @@ class Classifier:
     def prompts(self, prompt_set: str) -> list[Prompts]:
         """Return the prompts of each label under a prompt set."""
         chosen = prompt_sets()[GENERAL if prompt_set == OWN else prompt_set]
-        return [prompts_for(label, chosen, self.templates) for label in self.labels]
+        return prompts_of_each(self.labels, chosen, self.templates, both_sides=self.mode == "multi-label")
 
     def choose(self, vector: Vector, tags: Tags | None) -> tuple[str, bool]:
         """Return the name of the prompt set for an image, and whether the model had to guess what the image is."""

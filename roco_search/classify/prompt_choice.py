@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from roco_search.classify.labels import Label, meaning
+from roco_search.classify.labels import Label, fold, meaning
 from roco_search.errors import InputError
 from roco_search.vocabulary import GENERAL, PromptSet, prompt_sets, subject_prompts
 
@@ -44,6 +44,40 @@ def prompts_for(label: Label, chosen: PromptSet, templates: Sequence[str] = ()) 
     """
     default = _from_templates(label, templates) if templates else _from_set(label, chosen)
     return Prompts(label.positive or default.positive, label.negative or default.negative)
+
+
+def prompts_of_each(
+    labels: Sequence[Label], chosen: PromptSet, templates: Sequence[str] = (), *, both_sides: bool
+) -> list[Prompts]:
+    """Return the prompts of labels on images of one kind.
+
+    With ``both_sides``, where a label and its opposite are given together ("pneumonia" and "no pneumonia", "normal" and
+    "abnormal"), what stands for the one stands against the other, so that their probabilities add up to one. A person's
+    own prompts of either take precedence.
+    """
+    found = [prompts_for(label, chosen, templates) for label in labels]
+    for one, other in _opposites(labels) if both_sides else ():
+        first, second = labels[one], labels[other]
+        found[one] = Prompts(
+            first.positive or second.negative or found[one].positive,
+            first.negative or second.positive or found[one].negative,
+        )
+        found[other] = Prompts(second.positive or found[one].negative, second.negative or found[one].positive)
+    return found
+
+
+def _opposites(labels: Sequence[Label]) -> list[tuple[int, int]]:
+    """Return the places of labels that are each other's opposites, that of the finding or of "normal" first."""
+    said = [meaning(label.name) for label in labels]
+    normal = next((place for place, entry in enumerate(said) if entry.kind == "normal"), None)
+    names = {fold(name): place for place, label in enumerate(labels) for name in (label.name, *label.aliases)}
+    found = []
+    for place, entry in enumerate(said):
+        if entry.kind == "absence" and (one := names.get(fold(entry.of), place)) != place:
+            found.append((one, place))
+        elif entry.kind == "abnormal" and normal is not None:
+            found.append((normal, place))
+    return found
 
 
 def _from_templates(label: Label, templates: Sequence[str]) -> Prompts:

@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from roco_search.classify.engine import Classifier, Prediction
 from roco_search.classify.labels import Label, Mode, fold
+from roco_search.datasets.files import with_slashes
 from roco_search.datasets.tables import read_table
 from roco_search.errors import InputError
 from roco_search.statistics.classification import ZeroShot, evaluate_exclusive, evaluate_multi_label
@@ -27,7 +28,8 @@ PATH_COLUMNS = ("path", "file_name")
 LABEL_COLUMNS = ("label", "labels")
 _YES, _NO = frozenset({"1", "1.0", "true", "yes"}), frozenset({"0", "0.0", "false", "no"})
 _UNKNOWN = frozenset({"", "-1", "-1.0", "nan", "none", "na", "n/a", "unknown"})
-_NAMED = 6  # other truths named in a message
+_NAMED = 6  # other truths, and missing files, named in a message
+_MISSING = 0.1  # the share of a table's files that may be missing
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +53,14 @@ class Matched:
         What else the table says of these images, and of how many: values that are none of the labels.
     left_out
         Images for which the table has none of the labels.
+    missing
+        Files that the table names and that are not among these images, or do not exist.
     """
 
     values: dict[str, npt.NDArray[np.float64]] = field(default_factory=dict)
     other: Counter[str] = field(default_factory=Counter)
     left_out: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
 
 
 class Truth:
@@ -117,7 +122,14 @@ class Truth:
             for row in self.rows
         ]
 
-    def match(self, images: Iterable[str], folders: Sequence[Path] = (), *, ignore_other: bool = False) -> Matched:
+    def match(
+        self,
+        images: Iterable[str],
+        folders: Sequence[Path] = (),
+        *,
+        ignore_other: bool = False,
+        allow_missing: bool = False,
+    ) -> Matched:
         """Find the truth of images.
 
         Parameters
@@ -128,11 +140,14 @@ class Truth:
             To which the table's paths may be relative, besides its own folder and the current one.
         ignore_other
             Leave out images whose true label is not among the labels, instead of refusing them.
+        allow_missing
+            Measure on what is there although more than a tenth of the table's files are not.
 
         Raises
         ------
         InputError
-            If the table covers none of the images, or gives a value that is not among the labels.
+            If the table covers none of the images, gives a value that is not among the labels, or more than a tenth
+            of its files are missing.
         """
         wanted = set(images)
         found: dict[str, Annotation] = {}
@@ -140,6 +155,8 @@ class Truth:
         refused: Counter[str] = Counter()
         for row in self.rows:
             image = next((path for path in self._places(row, folders) if path in wanted), None)
+            if image is None or not Path(image).exists():
+                result.missing.append(row.path)
             if image is None:
                 continue
             value, other = self._value(row)
@@ -154,7 +171,19 @@ class Truth:
             else:
                 result.values[image] = value
         self._check(found, result, refused, ignore_other)
+        if not allow_missing and len(result.missing) > _MISSING * len(self.rows):
+            raise InputError(
+                f"{self.say_missing(result)}; correct the paths, name the folder with the images, or measure without "
+                "them by --allow-missing."
+            )
         return result
+
+    def say_missing(self, matched: Matched) -> str:
+        """Return the beginning of a sentence that counts and names the files of the table that are missing."""
+        count, rows = len(matched.missing), len(self.rows)
+        named = ", ".join(matched.missing[:_NAMED]) + (", …" if count > _NAMED else "")
+        match = "matches" if count == 1 else "match"
+        return f"{count:,} of the {rows:,} rows of the truth {self.path} {match} no image ({named})"
 
     def _check_repeated(
         self,
@@ -195,10 +224,11 @@ class Truth:
             )
 
     def _places(self, row: Annotation, folders: Sequence[Path]) -> list[str]:
-        path = Path(row.path)
-        if path.is_absolute():
-            return [os.path.realpath(path)]
-        return [os.path.realpath(base / path) for base in (self.path.parent, *folders, Path())]
+        paths = [Path(text) for text in dict.fromkeys((row.path, with_slashes(row.path)))]
+        if paths[0].is_absolute():
+            return [os.path.realpath(paths[0])]
+        bases = (self.path.parent, *folders, Path())
+        return [os.path.realpath(base / path) for path in paths for base in bases]
 
     def _value(self, row: Annotation) -> tuple[npt.NDArray[np.float64] | None, list[str]]:
         """Return the truth of a row, or None where it has none of the labels, and what else it says."""

@@ -1,4 +1,7 @@
-"""The one progress bar: drawn on standard error where that is a terminal, unless the person asked for quiet."""
+"""The one progress bar: drawn on standard error where that is a terminal, unless the person asked for quiet.
+
+A training adds lines to it: evaluations and notes.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,9 @@ from roco_search.system.text import duration
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
     from rich.progress import ProgressColumn, TaskID
+
+    from roco_search.training.selection import ValidationResult
+
 
 _LINE_EVERY_S = 30.0  # where no bar is shown
 _SETTLED_S = 1.0  # an earlier pace means little
@@ -117,3 +123,23 @@ def _shown(name: str, value: float) -> str:
     if words.endswith(" per second"):
         return f"{value:,.1f} {words.removesuffix(' per second')}/s"
     return f"{words} {value:.3f}"
+
+
+class TrainingProgress(ProgressBar):
+    """A bar on a terminal, an occasional line elsewhere, nothing when quiet; evaluations and notes are lines."""
+
+    def __init__(self, quiet: bool) -> None:
+        super().__init__("Training", quiet, figures=("loss", "pairs_per_second"), unit="step")
+
+    def validated(self, result: ValidationResult, best: bool) -> None:
+        """Print what a validation found."""
+        recalls = result.recalls
+        self.say(
+            f"step {result.step:,}: recall@10 among {result.pool:,}: image to text "
+            f"{recalls['image-to-text recall@10']:.3f}, text to image {recalls['text-to-image recall@10']:.3f}; "
+            f"mean recall {result.mean:.3f}{'  (best, kept)' if best else ''}"
+        )
+
+    def note(self, text: str) -> None:
+        """Print something that the user should know."""
+        self.say(text)

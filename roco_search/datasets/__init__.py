@@ -13,6 +13,9 @@ with a weight of 0.6, and the others share the rest. A list of words is one capt
 
 **Cases** come from a column ``case``, ``group``, ``patient_id``, ``study_id`` or the like; in ROCO the case is the
 article. No case is in both training and validation.
+
+**Images** are recognised by their content. The rows of one image are positives of each other, whatever path they name,
+and no image is in both training and validation.
 """
 
 from __future__ import annotations
@@ -22,13 +25,14 @@ from pathlib import Path
 
 from roco_search.datasets.assembly import assemble, check_choices, refuse_empty
 from roco_search.datasets.columns import parse_conditions, select_rows
+from roco_search.datasets.identity import identify_images
 from roco_search.datasets.layouts import find_layout
 from roco_search.datasets.pair import LeftOut, Pair, PairSet, Picture, PictureFile, TrainingData, check_trainable
 from roco_search.datasets.splits import (
     TRAIN,
     VALIDATION,
     canonical_split,
-    drop_shared_cases,
+    drop_shared,
     find_split,
     require_split,
     split_off_validation,
@@ -92,6 +96,7 @@ def open_pairs(
     with collector_paused():
         rows = select_rows(found.splits[name](), conditions, f"the split {name} of {found.label}")
         check_choices(rows, found, licences=licences, caption_columns=caption_columns)
+        (rows,) = identify_images(rows)
         read = assemble(rows, licences=licences, caption_columns=caption_columns)
     refuse_empty(read, found, name, InputError)
     return read.as_pair_set(found, canonical_split(name))
@@ -107,10 +112,11 @@ def open_training(
     validation_share: float = 0.1,
     cases_apart: bool = True,
 ) -> TrainingData:
-    """Open what a run learns from and what it is validated on; no case is in both.
+    """Open what a run learns from and what it is validated on; no case and no image is in both.
 
     Where the data set has no validation split, whole cases are split off its training split, and `TrainingData.cut` is
-    true. Where it has one, training pairs of its cases are left out and counted. A test split is not opened.
+    true. Training pairs of a case or an image of the validation split are left out and counted. A test split is not
+    opened.
 
     Parameters
     ----------
@@ -121,7 +127,8 @@ def open_training(
     validation_share
         The share of the pairs, in (0, 1), to split off.
     cases_apart
-        False takes the data set's own training split unchanged, to repeat what others did with it.
+        False takes the data set's own training split unchanged, to repeat what others did with it; what it shares with
+        the validation split is then counted by `report.describe`.
 
     Raises
     ------
@@ -142,7 +149,8 @@ def open_training(
         every = [row for part in rows.values() for row in part]
         check_choices(every, found, licences=licences, caption_columns=caption_columns)
         parts = {
-            split: assemble(part, licences=licences, caption_columns=caption_columns) for split, part in rows.items()
+            split: assemble(part, licences=licences, caption_columns=caption_columns)
+            for split, part in zip(rows, identify_images(*rows.values()), strict=True)
         }
     for split, part in parts.items():
         refuse_empty(part, found, own[split] or split, TrainingError)
@@ -151,6 +159,6 @@ def open_training(
         train, validation = split_off_validation(parts[TRAIN], validation_share, seed, found.label)
     else:
         validation = parts[VALIDATION]
-        train = drop_shared_cases(parts[TRAIN], validation) if cases_apart else parts[TRAIN]
-        refuse_empty(train, found, own[TRAIN] or TRAIN, TrainingError)
+        train = drop_shared(parts[TRAIN], validation) if cases_apart else parts[TRAIN]
+    refuse_empty(train, found, own[TRAIN] or TRAIN, TrainingError)
     return TrainingData(train.as_pair_set(found, TRAIN), validation.as_pair_set(found, VALIDATION), cut)

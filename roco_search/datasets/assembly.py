@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from roco_search.datasets.licences import Licence, check_codes, parse_codes, parse_licence
 from roco_search.datasets.pair import DataSet, LeftOut, Pair, PairSet, Row, fold_text, weigh_captions
@@ -41,7 +41,7 @@ def check_choices(
 
 
 def assemble(rows: Sequence[Row], *, licences: Sequence[str] = (), caption_columns: Sequence[str] = ()) -> Split:
-    """Make pairs of the rows of one split, in their order.
+    """Make pairs of the rows of one split, in their order. The captions of one image are true of all its pairs.
 
     Parameters
     ----------
@@ -63,9 +63,24 @@ def assemble(rows: Sequence[Row], *, licences: Sequence[str] = (), caption_colum
         columns = row.columns
         if row.licence is not None and "licence" not in columns and "license" not in columns:
             columns = {**columns, "licence": row.licence}
-        split.pairs.append(Pair(row.picture, next(iter(captions)), captions, columns, row.case))
+        split.pairs.append(Pair(row.picture, next(iter(captions)), captions, columns, row.case, row.image))
         split.names.append(row.name)
+    _share_captions(split.pairs)
     return split
+
+
+def _share_captions(pairs: list[Pair]) -> None:
+    """List the captions of the other rows of an image too, with the weight 0: they are true of it, not drawn for it."""
+    places: dict[str, list[int]] = {}
+    for place, pair in enumerate(pairs):
+        places.setdefault(pair.image, []).append(place)
+    for same in places.values():
+        if len(same) > 1:
+            every = dict.fromkeys((caption for place in same for caption in pairs[place].captions), 0.0)
+            for place in same:
+                own = pairs[place].captions
+                if len(own) < len(every):
+                    pairs[place] = replace(pairs[place], captions={**own, **{k: 0.0 for k in every if k not in own}})
 
 
 def refuse_empty(split: Split, data: DataSet, name: str, kind: type[RocoError]) -> None:

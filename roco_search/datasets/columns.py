@@ -13,8 +13,11 @@ from typing import Any
 from roco_search.datasets.pair import Row, fold_text, read_captions
 from roco_search.errors import InputError
 
-IMAGES = ("file_name", "path", "filepath", "file_path", "image_path", "image_file_name", "filename", "image", "img")
-CAPTIONS = ("text", "caption", "captions", "title", "description", "report")
+IMAGES = (
+    *("file_name", "path", "filepath", "file_path", "image_path", "image_file_name", "filename", "image", "img"),
+    *("image_name", "image_file", "img_path", "img_name", "file", "image_id"),
+)
+CAPTIONS = ("text", "caption", "captions", "title", "description", "report", "comment", "sentence")
 CASES = (
     *("case", "case_id", "group", "group_id", "patient", "patient_id", "subject", "subject_id"),
     *("study", "study_id", "pmc_id", "pmcid", "article"),

@@ -10,6 +10,8 @@ from roco_search.errors import InputError
 from roco_search.imaging.sniff import DICOM_EXTENSIONS, RASTER_EXTENSIONS
 
 _IMAGES = RASTER_EXTENSIONS | DICOM_EXTENSIONS
+_IMAGE_FOLDERS = frozenset({"images", "image", "imgs", "img", "pictures", "figures"})
+_FOLDERS = 64  # beside a table: no more are searched for a bare name
 
 
 class FileIndex:
@@ -20,9 +22,15 @@ class FileIndex:
         self._folders: dict[str, _Folder] = {}
 
     def find(self, relative: str) -> Path | None:
-        """Return the path of a file, or None if it does not exist. An absolute path is looked up as it is."""
-        folder, name = os.path.split(relative)
-        return self._folder(folder).find(name)
+        """Return the path of a file, or None if it does not exist.
+
+        An absolute path is looked up as it is. The separators may be those of Windows.
+        """
+        for written in dict.fromkeys((relative, with_slashes(relative))):
+            folder, name = os.path.split(written)
+            if found := self._folder(folder).find(name):
+                return found
+        return None
 
     def find_image(self, folder: str, stem: str) -> Path | None:
         """Return the image of this name in a folder, whatever its extension; or None."""
@@ -36,6 +44,45 @@ class FileIndex:
         if name not in self._folders:
             self._folders[name] = _Folder(self.root / name)
         return self._folders[name]
+
+
+class ImageFolders:
+    """Finds the images of a table: by their paths relative to its folder, or else in the folders beside it.
+
+    Many data sets have a table of bare names, and the images in ``images/``. A name may lack its extension.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._files = FileIndex(root)
+        self._beside: list[list[str]] | None = None
+
+    def find(self, relative: str) -> list[Path]:
+        """Return the path of an image; several where different folders have it, none where it does not exist."""
+        if found := self._find("", relative):
+            return [found]
+        if os.path.isabs(relative):  # noqa: PTH117
+            return []
+        if self._beside is None:
+            self._beside = self._list()
+        for folders in self._beside:
+            if several := [found for folder in folders if (found := self._find(folder, relative))]:
+                return several
+        return []
+
+    def _find(self, folder: str, relative: str) -> Path | None:
+        path = os.path.join(folder, relative)  # noqa: PTH118
+        if found := self._files.find(path):
+            return found
+        parent, name = os.path.split(with_slashes(path))
+        return None if os.path.splitext(name)[1].lower() in _IMAGES else self._files.find_image(parent, name)  # noqa: PTH122
+
+    def _list(self) -> list[list[str]]:
+        """Return the folders to search: those for images by their name, then the others, then those inside them."""
+        near = sorted(path for path in self._files.root.glob("*/") if not path.name.startswith("."))[:_FOLDERS]
+        inside = sorted(path for folder in near for path in folder.glob("*/"))[:_FOLDERS]
+        named = [path for path in near if path.name.casefold() in _IMAGE_FOLDERS]
+        groups = (named, [path for path in near if path not in named], inside)
+        return [[path.relative_to(self._files.root).as_posix() for path in group] for group in groups]
 
 
 class _Folder:
@@ -77,9 +124,14 @@ def _fold(name: str) -> str:
     return unicodedata.normalize("NFC", name).casefold()
 
 
+def with_slashes(path: str) -> str:
+    """Return a path that may have been written on Windows with the separators of all other systems."""
+    return path.replace("\\", "/")
+
+
 def leaves_folder(relative: str) -> bool:
     """Return whether a path leads, or could lead, out of the folder that it is relative to."""
-    parts = relative.replace("\\", "/").split("/")
+    parts = with_slashes(relative).split("/")
     return ".." in parts or not parts[0] or parts[0][1:2] == ":"  # the last condition is a drive of Windows
 
 

@@ -38,6 +38,16 @@ class Picture(Protocol):
         """Return uint8 ``(height, width, 3)``. Raises `ImageError`. Several threads may call it at once."""
 
 
+class StoredPicture(Picture, Protocol):
+    """A picture whose stored bytes can be compared with those of another. Both methods may raise `OSError`."""
+
+    def size(self) -> int:
+        """Return the number of its bytes."""
+
+    def stored(self, limit: int = -1) -> bytes:
+        """Return its bytes, or the first ``limit`` of them."""
+
+
 @dataclass(frozen=True, slots=True)
 class PictureFile:
     """An image file. Of a file with several frames, the middle one is used."""
@@ -54,6 +64,15 @@ class PictureFile:
         from roco_search.imaging import open_image
 
         return next(open_image(self.path)).pixels
+
+    def size(self) -> int:
+        """Return the number of its bytes."""
+        return self.path.stat().st_size
+
+    def stored(self, limit: int = -1) -> bytes:
+        """Return its bytes, or the first ``limit`` of them."""
+        with self.path.open("rb") as file:
+            return file.read(limit)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,15 +93,18 @@ class Row:
         As the data set states them; None where it does not.
     fault
         Why it has no caption, if the reason is another than an empty cell.
+    image
+        The identity of the image, which other rows of the same image share; see `identity.identify_images`.
     """
 
     name: str
-    picture: Picture | None
+    picture: StoredPicture | None
     captions: Sequence[str]
     columns: Mapping[str, Any] = field(default_factory=dict)
     case: str | None = None
     licence: str | None = None
     fault: str = ""
+    image: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,13 +118,17 @@ class Pair:
     caption
         The data set's own caption, without white space at its ends.
     captions
-        Each caption that is true of the image, with the weight with which training draws it; `caption` is among
-        them. A caption that two images list is a positive for both, whichever of them it was drawn for.
+        Each caption that is true of the image, with the weight with which training draws it for this pair; `caption`
+        is among them. A caption of another row of the same image has the weight 0. A caption that two images list is a
+        positive for both, whichever of them it was drawn for.
     columns
         Everything else that the data set states about the image.
     case
         Images of one case (a patient, a study, an article) share it, and a case is never divided between two splits.
         None where the data set does not state it: the image is then a case of its own.
+    image
+        The identity of the image: pairs that show the same one share it. The name of the picture where nothing else
+        is said.
     """
 
     picture: Picture
@@ -110,8 +136,11 @@ class Pair:
     captions: Mapping[str, float] = field(default_factory=dict)
     columns: Mapping[str, Any] = field(default_factory=lambda: _NO_COLUMNS)
     case: str | None = None
+    image: str = ""
 
     def __post_init__(self) -> None:
+        if not self.image:
+            object.__setattr__(self, "image", self.picture.name)
         if not self.captions:
             object.__setattr__(self, "captions", {self.caption: 1.0})
 
@@ -188,9 +217,10 @@ def fold_text(value: Any) -> str:
 
 
 def read_captions(value: Any) -> list[str]:
-    """Return the distinct captions in a cell, which holds one or a list of them."""
+    """Return the distinct captions in a cell, which holds one or a list of them. An object of JSON is no caption."""
     values = value if isinstance(value, list | tuple) else [value]
-    return list(dict.fromkeys(filter(None, map(fold_text, values))))
+    texts = (fold_text(text) for text in values if not isinstance(text, Mapping))
+    return list(dict.fromkeys(filter(None, texts)))
 
 
 def weigh_captions(captions: Sequence[str], columns: Mapping[str, Any], extra: Sequence[str]) -> dict[str, float]:
@@ -223,13 +253,18 @@ def check_trainable(pairs: Sequence[Pair]) -> None:
     Raises
     ------
     TrainingError
-        If there is no pair, or only one, or all captions are the same.
+        If there is no pair, or only one, or all images or all captions are the same.
     """
     if not pairs:
         raise TrainingError("There is no image with a caption to learn from; give data with captions.")
     if len(pairs) == 1:
         raise TrainingError(
             f"There is a single pair, {pairs[0].picture.name}, and nothing to contrast it with; give at least two."
+        )
+    if len({pair.image for pair in pairs}) == 1:
+        raise TrainingError(
+            f"All {len(pairs):,} pairs show the same image, {pairs[0].picture.name}, so there is nothing to contrast "
+            "it with; give at least two images."
         )
     first = set(pairs[0].captions)
     if all(first == set(pair.captions) for pair in pairs):

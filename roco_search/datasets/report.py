@@ -35,8 +35,8 @@ def relative_name(path: Path, root: Path) -> str:
 def describe(data: PairSet | TrainingData) -> list[str]:
     """Return sentences about data, one a line.
 
-    They state the layout, the number of pairs, cases and distinct captions, the licences, what was left out and why
-    with up to three examples, and whether the validation split was split off the training split.
+    They state the layout, the number of pairs, images, cases and distinct captions, the licences, what was left out
+    and why with up to three examples, and whether the validation split was split off the training split.
     """
     if isinstance(data, PairSet):
         return [_size(data), *_cases(data), f"Licences: {_licences(data)}.", *_left_out(data)]
@@ -50,17 +50,18 @@ def describe(data: PairSet | TrainingData) -> list[str]:
         lines.append(f"Validation: {_pairs(validation)}.")
     if shared := count_shared(train, validation):
         lines.append(
-            f"{_count(shared, 'training pair')} {'is' if shared == 1 else 'are'} of cases that are in the validation "
-            "split too, so its figures will be too good."
+            f"{_count(shared, 'training pair')} {'is' if shared == 1 else 'are'} of cases or images that are in the "
+            "validation split too, so its figures will be too good."
         )
     lines.append(f"Licences in train: {_licences(train)}.")
     return [*lines, *_left_out(train), *_left_out(validation)]
 
 
 def count_shared(train: PairSet, validation: PairSet) -> int:
-    """Return the number of training pairs whose case is in the validation split too."""
+    """Return the number of training pairs whose case or image is in the validation split too."""
     cases = {pair.case for pair in validation.pairs} - {None}
-    return sum(pair.case in cases for pair in train.pairs)
+    images = {pair.image for pair in validation.pairs}
+    return sum(pair.case in cases or pair.image in images for pair in train.pairs)
 
 
 def licence_of(pair: Pair) -> str | None:
@@ -76,8 +77,10 @@ def _size(data: PairSet) -> str:
 def _pairs(data: PairSet) -> str:
     pairs = data.pairs
     captions = len({pair.caption for pair in pairs})
+    images = len({pair.image for pair in pairs})
+    of_images = f"{_count(images, 'image')}, " if images < len(pairs) else ""
     cases = f"{_count(case_count(pairs), 'case')}, " if any(pair.case is not None for pair in pairs) else ""
-    return f"{_count(len(pairs), 'pair')} ({cases}{_count(captions, 'distinct caption')})"
+    return f"{_count(len(pairs), 'pair')} ({of_images}{cases}{_count(captions, 'distinct caption')})"
 
 
 def _cases(data: PairSet) -> list[str]:

@@ -1,7 +1,8 @@
 """The splits of a data set: their names, of which train, validation and test have several, and cases across them.
 
-No case (a patient, a study, an article) is divided between training and validation: a validation split that is split
-off has whole cases only, and one that a data set brings along keeps its cases to itself.
+No case (a patient, a study, an article) is divided between training and validation, and no image is in both: a
+validation split that is split off has whole cases only, and one that a data set brings along keeps its cases and its
+images to itself.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from roco_search.errors import InputError, TrainingError
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 SHARED_CASE = "the case is in the validation split too"
+SHARED_IMAGE = "the image is in the validation split too"
 _NAMES = {
     TRAIN: ("train", "training"),
     VALIDATION: ("validation", "val", "valid", "dev"),
@@ -32,12 +34,17 @@ def known_split(name: str) -> str | None:
     >>> known_split("Dev"), known_split("fold-1")
     ('validation', None)
     """
-    return _CANONICAL.get(name.casefold())
+    return _CANONICAL.get(name.strip().casefold())
 
 
 def canonical_split(name: str) -> str:
     """Return the one name of a split; a split of another kind keeps its own."""
     return known_split(name) or name
+
+
+def fold_split(name: str) -> str:
+    """Return the form in which names of splits are compared: case and white space at the ends do not matter."""
+    return known_split(name) or name.strip().casefold()
 
 
 def sort_splits(names: Iterable[str]) -> list[str]:
@@ -56,7 +63,7 @@ def find_split(data: DataSet, name: str) -> str | None:
     """
     if name in data.splits:
         return name
-    found = [own for own in data.splits if canonical_split(own) == canonical_split(name)]
+    found = [own for own in data.splits if fold_split(own) == fold_split(name)]
     if len(found) > 1:
         raise InputError(
             f"{data.label} has {len(found)} splits that go by the name {canonical_split(name)!r}: {', '.join(found)}; "
@@ -119,16 +126,19 @@ def split_off_validation(split: Split, share: float, seed: int, label: str) -> t
         side = validation if case in selected else train
         side.pairs.append(pair)
         side.names.append(name)
-    return train, validation
+    return drop_shared(train, validation), validation
 
 
-def drop_shared_cases(train: Split, validation: Split) -> Split:
-    """Return the training split without the cases of the validation split; they are counted as left out."""
-    taken = {pair.case for pair in validation.pairs if pair.case is not None}
+def drop_shared(train: Split, validation: Split) -> Split:
+    """Return the training split without the cases and images of the validation split, which count as left out."""
+    cases = {pair.case for pair in validation.pairs if pair.case is not None}
+    images = {pair.image for pair in validation.pairs}
     kept = Split(left_out=train.left_out)
     for pair, name in zip(train.pairs, train.names, strict=True):
-        if pair.case in taken:
+        if pair.case in cases:
             kept.left_out.add(SHARED_CASE, name)
+        elif pair.image in images:
+            kept.left_out.add(SHARED_IMAGE, name)
         else:
             kept.pairs.append(pair)
             kept.names.append(name)
@@ -136,17 +146,19 @@ def drop_shared_cases(train: Split, validation: Split) -> Split:
 
 
 def case_keys(split: Split) -> list[Case]:
-    """Return a key of the case of each pair, which no other case has."""
-    return [
-        ("image", name) if pair.case is None else ("case", pair.case)
-        for pair, name in zip(split.pairs, split.names, strict=True)
-    ]
+    """Return a key of the case of each pair, which no other case has.
+
+    Without a case it is that of the image, by the first of its names in their order.
+    """
+    first: dict[str, str] = {}
+    for pair, name in zip(split.pairs, split.names, strict=True):
+        first[pair.image] = min(name, first.get(pair.image, name))
+    return [("image", first[pair.image]) if pair.case is None else ("case", pair.case) for pair in split.pairs]
 
 
 def case_count(pairs: Sequence[Pair]) -> int:
-    """Return the number of cases; a pair without one is a case of its own."""
-    stated = {pair.case for pair in pairs}
-    return len(stated - {None}) + sum(pair.case is None for pair in pairs)
+    """Return the number of cases; an image without one is a case of its own."""
+    return len({("image", pair.image) if pair.case is None else ("case", pair.case) for pair in pairs})
 
 
 def _select_cases(sizes: Counter[Case], wanted: int, seed: int) -> set[Case]:

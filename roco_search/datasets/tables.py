@@ -13,7 +13,8 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,16 +22,18 @@ from typing import Any
 
 from roco_search.datasets.files import read_text
 from roco_search.errors import InputError
+from roco_search.imaging.sniff import DICOM_EXTENSIONS, RASTER_EXTENSIONS
 
 SUFFIXES = (".jsonl", ".ndjson", ".csv", ".tsv")
-_DELIMITERS = ",\t;"
+_DELIMITERS = ",\t;|"
+_IMAGE_SUFFIXES = tuple((RASTER_EXTENSIONS | DICOM_EXTENSIONS) - {""})
 
 Lines = Iterator[tuple[int, dict[str, Any]]]
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table that was read: its columns, and each row with its line in the file (in Parquet, its number from 1)."""
+    """A table that was read: its columns, and each row with its first line in the file (in Parquet, its number)."""
 
     path: Path
     columns: list[str]
@@ -40,8 +43,9 @@ class Table:
 def read_table(path: Path) -> Table:
     """Read a table; the extension of its name determines its format.
 
-    The cells of a CSV file may be separated by commas, semicolons or tabs. Names of columns lose white space at their
-    ends. A text that begins with a brace is JSON Lines, whatever its name.
+    The cells of a CSV file may be separated by commas, semicolons, tabs or vertical bars. Quotes are read strictly: one
+    that is not closed would make a single text of the rows after it. Names of columns lose white space at their ends.
+    A text that begins with a brace is JSON Lines, whatever its name.
 
     Raises
     ------
@@ -101,23 +105,56 @@ def _read_json_lines(path: Path, text: str) -> Lines:
 def _read_csv(path: Path, text: str) -> Lines:
     header = text[: text.find("\n")] if "\n" in text else text
     delimiter = "\t" if path.suffix.lower() == ".tsv" else max(_DELIMITERS, key=header.count)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    lines = list(io.StringIO(text, newline=""))
+    reader = csv.reader(lines, delimiter=delimiter, strict=True)
     names: list[str] = []
+    end = 0  # of the row before
     try:
         for cells in reader:
+            start, end = end + 1, reader.line_num
             if not cells:
                 continue
             if not names:
-                names = [name.strip() for name in cells]
+                names = _column_names(path, start, cells)
                 continue
             if len(cells) < len(names) or any(cell.strip() for cell in cells[len(names) :]):
                 raise InputError(
-                    f"{path}, line {reader.line_num}: {len(cells)} cells where the header has {len(names)}; put a "
-                    "text that contains the separator into double quotes."
+                    f"{path}, line {start}: {len(cells)} cells where the header has {len(names)}; put a text that "
+                    "contains the separator into double quotes."
                 )
-            yield reader.line_num, dict(zip(names, cells, strict=False))
+            for number in range(start, end):
+                if _is_row(lines[number], delimiter, len(names)):
+                    raise InputError(
+                        f"{path}, line {start}: a double quote is not closed before line {number + 1}, which would "
+                        "become part of one text; close it, or write it twice if it belongs to the text."
+                    )
+            yield start, dict(zip(names, cells, strict=False))
     except csv.Error as error:
-        raise InputError(f"{path}, line {reader.line_num}: not CSV ({error}); export the file again.") from None
+        if "field larger" in str(error):
+            raise InputError(f"{path}, line {end + 1}: not CSV ({error}); export the file again.") from None
+        raise InputError(
+            f"{path}, line {end + 1}: not CSV (a double quote here is not balanced by another); close it, or write it "
+            "twice if it belongs to the text."
+        ) from None
+
+
+def _column_names(path: Path, line: int, cells: Sequence[str]) -> list[str]:
+    names = [name.strip() for name in cells]
+    twice = next((name for name, count in Counter(names).items() if name and count > 1), None)
+    if twice is not None:
+        raise InputError(f"{path}, line {line}: the column {twice!r} is there twice; rename or remove one of them.")
+    return names
+
+
+def _is_row(line: str, delimiter: str, columns: int) -> bool:
+    """Return whether a line inside a quoted text is a row of its own: as many cells, and the file of an image in one.
+
+    A text may contain line ends and commas, hence the file; it does not contain tabs.
+    """
+    cells = line.rstrip("\r\n").split(delimiter)
+    if columns < 2 or len(cells) < columns:
+        return False
+    return delimiter == "\t" or any(cell.strip(' "').lower().endswith(_IMAGE_SUFFIXES) for cell in cells)
 
 
 def _read_parquet(path: Path) -> list[tuple[int, dict[str, Any]]]:

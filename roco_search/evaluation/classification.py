@@ -13,9 +13,8 @@ from roco_search.errors import InputError
 from roco_search.evaluation.classes import Classes, Column
 from roco_search.evaluation.embed import Embedded, Embeddings
 from roco_search.models.encoder import Encoder
-from roco_search.statistics.auc import Floats
 from roco_search.statistics.bootstrap import Metric
-from roco_search.statistics.classification import ZeroShot, compare_exclusive, evaluate_exclusive
+from roco_search.statistics.classification import Floats, ZeroShot, compare_exclusive, evaluate_exclusive
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -154,6 +154,21 @@ def read_levels(path: str | os.PathLike[str], frame: int = 0) -> "Levels | None"
             raise _not_a_picture()
 
 
+def has_overlays(path: str | os.PathLike[str]) -> bool:
+    """Whether `open_image` has overlay planes to draw: only DICOM files hold any.
+
+    Raises
+    ------
+    NotAnImage, UnreadableImage
+        As `open_image`.
+    """
+    if sniff(path) != "dicom":
+        return False
+    from roco_search.imaging.dicom.pipeline import with_overlays
+
+    return next(_in_own_words("dicom", with_overlays(locate(path))))
+
+
 def _open(
     kind: Kind | None,
     source: Source,

@@ -10,7 +10,6 @@ import numpy.typing as npt
 from PIL import Image, ImageFile, UnidentifiedImageError, features
 
 from roco_search.errors import UnreadableImage
-from roco_search.imaging.deep import Grey, colours, over_black
 from roco_search.imaging.dicom.decoding.codecs import silence
 from roco_search.imaging.dicom.tags import Tags
 from roco_search.imaging.frame import (
@@ -27,6 +26,7 @@ from roco_search.imaging.frame import (
 )
 from roco_search.imaging.render import STRETCH
 from roco_search.imaging.sniff import AVIF, HEIF, brand, is_tiff
+from roco_search.imaging.tiff import Grey, colours, over_black
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
 MULTI_FRAME = frozenset({"PNG", "WEBP", "AVIF"})
@@ -120,7 +120,7 @@ def _formats(head: bytes) -> tuple[str, ...]:
         return ("AVIF",)
     if kind in HEIF:
         if find_spec("pillow_heif") is None:
-            raise UnreadableImage("a HEIC picture, for which a package is missing; pip install pillow-heif")
+            raise UnreadableImage("a HEIC picture, for which a package is missing; pip install 'roco-search[heic]'")
         from pillow_heif import register_heif_opener
 
         register_heif_opener()

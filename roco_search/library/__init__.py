@@ -201,6 +201,8 @@ class Library:
         slices: "Slices | None" = None,
         prune_missing: bool = False,
         retry_failed: bool = False,
+        captions: bool | None = None,
+        reports: bool | None = None,
         progress: "Progress | None" = None,
         batch_size: int = 32,
     ) -> IndexReport:
@@ -224,6 +226,12 @@ class Library:
             Also drop the images of folders that vanished or are suddenly empty.
         retry_failed
             Read files again that could not be read before, although they are unchanged.
+        captions
+            Whether to read captions: tables that name the images, texts beside them, folders named after a class. None
+            keeps what was asked for with each folder, which is nothing at first; False forgets what was read.
+        reports
+            Whether to read reports of the same studies: structured reports, and encapsulated PDFs with a text layer.
+            They name patients. None and False as for `captions`.
         progress
             Follows the run.
         batch_size
@@ -241,7 +249,16 @@ class Library:
 
         with self._writing() as store:
             run = IndexRun(store, encoder, progress=progress, batch_size=batch_size)
-            report = run.run(paths, frames, prune_missing, retry_failed, reembed=reembed, slices=slices)
+            report = run.run(
+                paths,
+                frames,
+                prune_missing,
+                retry_failed,
+                reembed=reembed,
+                slices=slices,
+                captions=captions,
+                reports=reports,
+            )
         self._refresh()
         return report
 

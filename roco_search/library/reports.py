@@ -30,6 +30,7 @@ class IndexReport:
 
     All counts are of files, apart from `frames`: pictures embedded or taken over from an equal file in this run.
     `skipped` and `not_images` list every such file under the given roots, also those remembered from earlier runs.
+    `captions` counts the texts (captions and reports) that are new or have changed.
     `images_per_second` is `frames` by `seconds`. `warnings` are sentences for the person. `reembedding` is what a
     re-embedding did before; if that is not complete, nothing else was done.
     """
@@ -41,6 +42,7 @@ class IndexReport:
     moved: int = 0
     removed: int = 0
     frames: int = 0
+    captions: int = 0
     skipped: list[Skipped] = field(default_factory=list)
     not_images: list[Skipped] = field(default_factory=list)
     seconds: float = 0.0

@@ -27,6 +27,7 @@ __all__ = ["NEAR", "Filters", "GroupBy", "Hit", "Term", "read_query", "search"]
 Ids = npt.NDArray[np.int64]
 Vector = npt.NDArray[np.float32]
 
+LISTING = 200  # Hits from which a search for all that there is, and no less, is an inventory: each picture is listed.
 GROWTH = 4  # Factor by which the search goes deeper each time that the ranking held too few groups.
 AT_ONCE = 256  # Pictures of the ranking that are looked up together.
 
@@ -42,8 +43,8 @@ def search(
     offset: int = 0,
     filters: Filters | None = None,
     guess: bool = False,
-    group_by: GroupBy = "none",
-    fold: bool = False,
+    group_by: GroupBy | None = None,
+    fold: bool | None = None,
     min_score: float | None = None,
     mode: Mode = "auto",
 ) -> list[Hit]:
@@ -73,9 +74,11 @@ def search(
         Let the model supply modality and body part where a header says nothing, for filters and for hits.
     group_by
         One hit a series, study or file, its best picture; "none" for every picture. What belongs to no series (or
-        study) counts by its file.
+        study) counts by its case: a folder among others of its kind, or what a table of captions states; else by its
+        file. None for "series", and for "none" where at least `LISTING` hits, and as many as there are, are wanted.
     fold
-        Leave out a hit whose picture is nearly the same (`NEAR`) as that of a better one.
+        Leave out a hit whose picture is nearly the same (`NEAR`) as that of a better one. None to do so unless every
+        picture is wanted.
     min_score
         The least cosine similarity.
     mode
@@ -98,6 +101,9 @@ def search(
     if offset < 0:
         raise InputError("The number of hits to skip must be 0 or more; choose another `offset`.")
     library.active().check_model(encoder)
+    everything = group_by is None and n >= max(library.active().count, LISTING)
+    by: GroupBy = group_by or ("none" if everything else "series")
+    folded = not everything if fold is None else fold
     own = np.empty(0, np.int64)
     if vector is None:
         query, own = embed(library, encoder, _read(terms))
@@ -109,8 +115,8 @@ def search(
     with library.snapshot():
         among = None if filters is None else resolve(library, filters, guesses)
         pool = _Pool(library, query, among, own, min_score, mode)
-        groups = pool.page(n, offset, group_by, fold)
-        more = pool.more(groups, group_by)
+        groups = pool.page(n, offset, by, folded)
+        more = pool.more(groups, by)
         guessed = _guessed(library, groups, guesses)
     return [
         _hit(rank, group, others, terms_guessed)
@@ -161,6 +167,9 @@ class _Pool:
         belonging: Belonging = group_by
         members = self._library.frames.members(best, belonging)
         alone = [frame_id for frame_id in best if frame_id not in members]
+        if group_by != "file":
+            members |= self._library.frames.members(alone, "case", of_no=group_by)
+            alone = [frame_id for frame_id in alone if frame_id not in members]
         members |= self._library.frames.members(alone, "file")
         return [self._count(members[frame_id]) - 1 for frame_id in best]
 

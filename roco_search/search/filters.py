@@ -31,6 +31,9 @@ class Filters:
         Folders and files.
     path
         Patterns of the whole path, as a shell's; ``*`` stands for ``/`` too.
+    text_match
+        A condition on the words of captions and reports, such as ``"pleural effusion" NOT resolved``: see
+        `Captions.matching`.
     """
 
     modality: tuple[str, ...] = ()
@@ -38,6 +41,7 @@ class Filters:
     view: tuple[str, ...] = ()
     under: tuple[str | os.PathLike[str], ...] = ()
     path: tuple[str, ...] = ()
+    text_match: str | None = None
 
 
 def resolve(library: Library, filters: Filters, guesses: "Guesses | None" = None) -> Ids | None:
@@ -55,13 +59,15 @@ def resolve(library: Library, filters: Filters, guesses: "Guesses | None" = None
     Raises
     ------
     InputError
-        If the library has no picture of a value, with the values that it has.
+        If the library has no picture of a value, with the values that it has; if a condition on words cannot be read.
     """
     if filters == Filters():
         return None
     view = _terms(library, "view", filters.view, None)
     under = tuple(_under(library, folder) for folder in filters.under)
     passing = library.frames.select(Selection(view=view, under=under, path=filters.path))
+    if filters.text_match is not None:
+        passing = np.intersect1d(passing, _saying(library, filters.text_match))
     if filters.modality:
         terms = _terms(library, "modality", filters.modality, guesses)
         said, silent = Selection(modality=terms), Selection(modality=(None,))
@@ -71,6 +77,15 @@ def resolve(library: Library, filters: Filters, guesses: "Guesses | None" = None
         said, silent = Selection(body_part=terms), Selection(body_part=(None,))
         passing = np.intersect1d(passing, _either(library, "body_part", terms, said, silent, guesses))
     return passing
+
+
+def _saying(library: Library, expression: str) -> Ids:
+    if not library.captions.any():
+        raise InputError(
+            "This library has no captions to look into; add them with `roco index --captions`, or leave `text_match` "
+            "out."
+        )
+    return library.captions.matching(expression)
 
 
 def _either(

@@ -53,7 +53,7 @@ class Hit:
     modality_guessed, body_part_guessed
         Whether the value is the model's guess, because the header says nothing. Never without being asked for.
     more
-        How many other pictures of its group (series, study, file) pass the filters and the least score.
+        How many other pictures of its group (series, study, case, file) pass the filters and the least score.
     slice
         Of a volume, which slice of the plane `view`, from 1 at the feet, the back or the left side; None otherwise.
     folded
@@ -149,8 +149,15 @@ class RankedGroups:
 
 
 def group_key(frame: StoredFrame, by: GroupBy) -> Hashable:
-    """Return what is equal for the frames of one group. A frame of no series (or study) belongs to its file."""
+    """Return what is equal for the frames of one group.
+
+    A frame of no series (or study), as a PNG is, belongs to its case; without a case, to its file.
+    """
     if by == "none":
         return frame.id
-    named = {"series": frame.series, "study": frame.study, "file": None}[by]
-    return (by, named) if named is not None else ("file", frame.path)
+    if by != "file":
+        if (named := frame.series if by == "series" else frame.study) is not None:
+            return by, named
+        if frame.case is not None:
+            return "case", frame.case
+    return "file", frame.path

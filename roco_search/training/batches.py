@@ -224,10 +224,16 @@ def draw_caption(pair: Pair, random: np.random.Generator) -> str:
 
 
 def positives(pairs: Sequence[Pair], captions: Sequence[str]) -> npt.NDArray[np.bool_]:
-    """Return bool ``(n, n)``: whether caption *j* is true of image *i*.
+    """Return bool ``(n, n)``: whether caption *j*, drawn for pair *j*, is true of the image of pair *i*.
 
-    It is where the image lists it. The caption that was drawn for it is among those.
+    It is where the pairs show the same image, and where the image lists that caption.
     """
-    return np.array([[caption in pair.captions for caption in captions] for pair in pairs], bool).reshape(
-        len(pairs), len(captions)
-    )
+    images = np.unique([pair.image for pair in pairs], return_inverse=True)[1]
+    found: npt.NDArray[np.bool_] = images[:, None] == images[None, :]
+    places: dict[str, list[int]] = {}
+    for place, caption in enumerate(captions):
+        places.setdefault(caption, []).append(place)
+    for row, pair in enumerate(pairs):
+        for caption in pair.captions:
+            found[row, places.get(caption, [])] = True
+    return found

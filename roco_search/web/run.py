@@ -14,9 +14,13 @@ from pathlib import Path
 from roco_search.library import Library
 from roco_search.library.faults import no_image_yet
 from roco_search.models import Device, load_encoder
+from roco_search.models.catalogue import registry
 from roco_search.system.files import temporary_folder
 from roco_search.web.app import PORT, check_gradio, safe_address, serve, warm_up
 from roco_search.web.backend import Desk
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+"""Images that may be shown, with ``captions.csv``; ``ATTRIBUTION.md`` says where they come from."""
 
 
 def run_demo(
@@ -62,6 +66,17 @@ def run_demo(
     ):
         threading.Thread(target=warm_up, args=(desk,), name="roco-warm-up", daemon=True).start()
         serve(desk, folder, address, ready)
+
+
+@contextmanager
+def example_library() -> Iterator[Path]:
+    """Yield a library of the example images that come with roco; it is removed at the end of the block."""
+    check_gradio()
+    with temporary_folder(Path(tempfile.gettempdir()) / "roco-examples") as folder:
+        path = folder / "library"
+        with Library.create_or_open(path) as library:
+            library.index([EXAMPLES], load_encoder(registry.default()))
+        yield path
 
 
 @contextmanager

@@ -1,8 +1,9 @@
 """What may be said of each training image of roco-mini, from the columns of its row.
 
-The label sources phrase one label in several ways: all phrasings of one label are true of each of its images.
-Every image is also its modality, its body part and, where known, its plane; a written caption that names an organ or a
-joint makes it an image of that as well, in the words of somebody who searches: "MRI of the knee".
+The label sources phrase one label in several ways: all phrasings of one label are true of each of its images, and each
+finding alone is, too. Every image is also its modality, its body part and, where known, its plane, in the ways people
+type that ("CXR", "Röntgen Knie"); a written caption that names an organ or a joint makes it an image of that as well.
+What is true and not to be drawn has a weight of zero: where another image's caption says it, it is no negative.
 """
 
 from __future__ import annotations
@@ -14,25 +15,33 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
+from names import LIMBS, MODALITIES, SHORT, foreign, names, with_wider
 
 from roco_search.datasets.pair import Pair
 
-MODALITIES = {
-    "XR": ("X-ray", "radiograph", "plain film"),
-    "CT": ("CT", "computed tomography", "CT scan"),
-    "MR": ("MRI", "magnetic resonance imaging", "MR image"),
-    "US": ("ultrasound", "sonogram", "ultrasonography"),
-    "OTHER": ("angiogram", "X-ray angiography", "angiography"),
-}
-BODY_PARTS = {
-    "heart": ("heart", "cardiac", "coronary"),
-    "abdomen": ("abdomen", "abdominal"),
-    "pelvis": ("pelvis", "pelvic"),
-    "spine": ("spine", "spinal"),
-    "musculoskeletal": ("musculoskeletal", "bones and joints"),
-    "orbit": ("orbit", "orbital"),
-}
 PLANES = ("axial", "coronal", "sagittal")
+# The sources whose labels are findings; what stands among them that is none, and what a finding is called in full.
+FINDINGS_OF = {"nih_cxr14", "tb_cxr", "nih_talo", "kermany_cxr", "covid_cxnet", "hannover_covid", "brain_tumor_mri",
+               "ctich_head", "dental_pano", "bone_break_xr", "scoliosis_xr", "periapical_xr", "knee_oa"}  # fmt: skip
+NORMAL = ("normal", "no finding", "normal knee", "no tumor", "no hemorrhage", "no visible abnormality")
+NO_FINDING = {
+    "AP",
+    "PA",
+    "ICU",
+    "panoramic",
+    "periapical",
+    "pediatric",
+    "KL0",
+    "KL1",
+    "KL2",
+    "KL3",
+    "KL4",
+    "spine",
+    *LIMBS,
+}
+SAID = {"effusion": "pleural effusion", "edema": "pulmonary edema", "hernia": "hiatal hernia", "nodule": "lung nodule",
+        "mass": "lung mass", "infiltration": "pulmonary infiltrate", "fibrosis": "pulmonary fibrosis",
+        "cavity": "dental cavity", "implant": "dental implant", "fillings": "dental fillings"}  # fmt: skip
 # Organs and joints, and how captions write them; no word that is also the name of a plain finding or of a sequence.
 ORGANS = {
     "knee": r"knees?|menisc\w+|patella\w*|cruciate",
@@ -88,7 +97,9 @@ def _captions(pair: Pair, phrasings: dict[tuple[object, ...], set[str]]) -> dict
     weights: dict[str, float] = defaultdict(float)
     if pair.columns["text_kind"] == "label":
         own = phrasings[label_key(pair)]
-        _share(weights, own, 0.75)
+        findings = set(finding_captions(pair))
+        _share(weights, own, 0.5 if findings else 0.7)
+        _share(weights, findings, 0.2)
     else:
         weights[pair.caption] += 0.3
         _share(weights, _sentences(pair.caption), 0.1)
@@ -96,29 +107,53 @@ def _captions(pair: Pair, phrasings: dict[tuple[object, ...], set[str]]) -> dict
         if title := pair.columns.get("title"):
             weights[title] += 0.05
             _share(weights, {f"{view} showing {title}" for view in _views(pair)}, 0.1)
-        if findings := pair.columns.get("case_findings"):
-            _share(weights, _sentences(findings), 0.1)
-    _share(weights, set(generic_captions(pair)), 0.15)
-    _share(weights, set(organ_captions(pair)) or set(generic_captions(pair)), 0.1)
+        if of_case := pair.columns.get("case_findings"):
+            _share(weights, _sentences(of_case), 0.1)
+        _share(weights, set(organ_captions(pair)) or set(generic_captions(pair)), 0.1)
+    part, *wider = with_wider(pair.columns["body_part"])
+    _share(weights, set(generic_captions(pair)), 0.2)
+    _share(weights, set(foreign(pair.columns["modality"], part)), 0.05)
+    _share(weights, {caption for other in wider for caption in generic_captions(pair, other)}, 0.03)
+    _share(weights, {f"{caption}." for caption in weights if not caption.endswith(".")}, 0.0)
     return dict(weights)
 
 
-def generic_captions(pair: Pair) -> Iterable[str]:
+def generic_captions(pair: Pair, part: str | None = None) -> Iterable[str]:
     """Modality and body part in the words of people who search: "chest X-ray", "axial CT of the abdomen"."""
-    part = pair.columns["body_part"]
-    names = BODY_PARTS.get(part, (part,))
+    part = part or pair.columns["body_part"]
+    place, *others = names(part)
     for modality in MODALITIES[pair.columns["modality"]]:
-        yield f"{modality} of the {names[0]}"
-        for name in names[-2:]:
+        yield f"{modality} of the {place}"
+        for name in (place, *others):
             yield f"{name} {modality}"
-        yield from (f"{plane} {names[-1]} {modality}" for plane in _planes(pair))
+        for plane in _planes(pair):
+            yield f"{plane} {others[0] if others else place} {modality}"
+            yield f"{plane} {modality} of the {place}"
+    yield from SHORT.get((pair.columns["modality"], part), ())
     if pair.columns["source"] == "medpix2":
         # "MR - T1W w/Gadolinium" -> "T1W w/Gadolinium"; the plane and the part make it a phrase.
         sequence = pair.columns["labels"][0].partition(" - ")[2]
         for plane in _planes(pair):
-            yield f"{plane} {sequence or pair.columns['modality']} {names[0]}"
+            yield f"{plane} {sequence or pair.columns['modality']} {place}"
         # How MedPix itself describes an image whose author wrote nothing.
         yield f"{pair.columns['labels'][0]}, {pair.columns['labels'][1].lower()} view, {pair.columns['labels'][2]}"
+
+
+def finding_captions(pair: Pair) -> Iterable[str]:
+    """Each finding of a label source alone, of several in a label: "pneumothorax", "chest X-ray with pneumothorax"."""
+    columns = pair.columns
+    if columns["source"] not in FINDINGS_OF:
+        return
+    modality, place = MODALITIES[columns["modality"]][0], names(columns["body_part"])
+    view = f"{place[1] if len(place) > 1 and columns['body_part'] != 'chest' else place[0]} {modality}"
+    for label in columns["labels"]:
+        finding = SAID.get(label, label)
+        if finding in NORMAL:
+            yield from (f"normal {view}", f"{view}, normal", f"{view} without abnormality")
+        elif finding not in NO_FINDING:
+            if finding.endswith(" fracture"):
+                yield from ("fracture", f"{view} with a fracture")
+            yield from (finding, f"{view} with {finding}", f"{finding} on {modality}", f"{view} showing {finding}")
 
 
 def organ_captions(pair: Pair) -> Iterable[str]:
@@ -134,10 +169,14 @@ def organ_captions(pair: Pair) -> Iterable[str]:
 
 
 def _planes(pair: Pair) -> list[str]:
-    if pair.columns["source"] != "medpix2":
+    """The plane of a slice, as MedPix's column, a label or a label's own phrase states it."""
+    columns = pair.columns
+    if columns["modality"] not in ("CT", "MR"):
         return []
-    plane = str(pair.columns["labels"][1]).lower()
-    return [p for p in PLANES if p == plane or (p == "axial" and plane == "transverse")]
+    said = {str(label).lower() for label in columns["labels"]}
+    if columns["text_kind"] == "label":
+        said |= set(re.findall(r"\w+", pair.caption.lower()))
+    return [p for p in PLANES if p in said or (p == "axial" and "transverse" in said)]
 
 
 def label_key(pair: Pair) -> tuple[object, ...]:

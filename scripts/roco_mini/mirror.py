@@ -12,10 +12,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
+from names import LIMBS
 
 from roco_search.datasets.pair import Pair, Picture
 
-SYMMETRIC = frozenset({"brain", "head", "head and neck", "orbit", "spine", "musculoskeletal", "pelvis", "breast"})
+SYMMETRIC = {"brain", "head", "head and neck", "neck", "orbit", "spine", "musculoskeletal", "pelvis", "prostate",
+             "breast", "teeth", *LIMBS}  # fmt: skip
 _SIDES = {"left": "right", "right": "left", "lt": "rt", "rt": "lt", "l": "r", "r": "l"}
 # A lone L or R is a side, but L4 is a vertebra and "R/O" is rule out.
 _SIDE = re.compile(r"\b(?:left|right|lt|rt)(?=\b|sided)|(?<![\w/.'-])[LR](?![\w/'-])", re.IGNORECASE)
@@ -55,7 +57,13 @@ def mirrored(pair: Pair) -> Pair:
     for caption, weight in pair.captions.items():
         other = exchange_sides(caption)
         captions[other] = captions.get(other, 0.0) + weight
-    return replace(pair, picture=Mirrored(pair.picture), caption=exchange_sides(pair.caption), captions=captions)
+    return replace(
+        pair,
+        picture=Mirrored(pair.picture),
+        caption=exchange_sides(pair.caption),
+        captions=captions,
+        image=f"{pair.image} mirrored",
+    )
 
 
 def exchange_sides(text: str) -> str:

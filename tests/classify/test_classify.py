@@ -16,6 +16,7 @@ from PIL import Image
 from roco_search.classify import Classifier, Label, Picture, Unreadable, classify, classify_files, meaning, split_labels
 from roco_search.classify.heat import draw as draw_heat
 from roco_search.classify.heat import heat_maps, write
+from roco_search.classify.labels import fold
 from roco_search.classify.prompt_choice import fitting, prompts_for
 from roco_search.errors import InputError
 from roco_search.imaging import Tags, open_image
@@ -144,6 +145,39 @@ def test_multi_label_sets_each_label_against_its_own_opposite() -> None:
     (among,) = classify(encoder, [picture("pneumonia", "mri")], [own, "normal", "CT"], mode="multi-label")
     found = {entry.label: entry.probability for entry in among.labels}
     assert found["pneumonia"] == alone.labels[0].probability, "other labels do not matter"
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        ["pneumonia", "no pneumonia"],
+        ["without pneumonia", "CT", "pneumonia"],
+        ["no CT", "CT"],
+        ["normal", "abnormal"],
+        ["not normal", "no finding", "COVID-19", "COVID-19 negative"],
+        [Label("infiltrate", aliases=("pneumonia",)), "no pneumonia"],
+        [Label("pneumonia", positive=("an opacity",)), "no pneumonia"],
+        ["pneumonia", Label("no pneumonia", positive=("clear lungs",), negative=("an opacity",))],
+    ],
+)
+@pytest.mark.parametrize("templates", [(), ("an image with {}", "{}")])
+def test_a_label_and_its_opposite_add_up_to_one(labels: list[str | Label], templates: tuple[str, ...]) -> None:
+    images = [picture("pneumonia"), picture("normal", "ct"), picture("mri")]
+    for found in classify(ConceptEncoder(), images, labels, mode="multi-label", templates=templates):
+        of = {entry.label: entry.probability for entry in found.labels}
+        absent = next(name for name in of if meaning(name).kind in {"absence", "abnormal"})
+        wanted = {fold(meaning(absent).of), "infiltrate"}
+        if meaning(absent).kind == "abnormal":
+            wanted = {fold(name) for name in of if meaning(name).kind == "normal"}
+        other = next(probability for name, probability in of.items() if fold(name) in wanted)
+        assert of[absent] + other == pytest.approx(1, abs=1e-12)
+
+
+def test_a_persons_own_prompts_of_both_opposites_are_kept() -> None:
+    labels = [Label("pneumonia", positive=("an opacity",)), Label("no pneumonia", negative=("consolidation",))]
+    first, second = Classifier(ConceptEncoder(), labels, "multi-label").prompts("chest-xray")
+    assert first.positive == ("an opacity",) and second.negative == ("consolidation",)
+    assert first.negative == second.positive
 
 
 def test_the_softmax_is_a_sigmoid_models_own_odds() -> None:

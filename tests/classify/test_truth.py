@@ -27,7 +27,8 @@ def images(tmp_path: Path) -> dict[str, str]:
 
 
 def truth_of(table: Path, images: dict[str, str], mode: str = "exclusive", **options: object) -> dict[str, list[float]]:
-    found = Truth(table, NORMAL_OR_PNEUMONIA, mode, options.pop("column", None)).match(images.values(), **options)  # type: ignore[arg-type]
+    truth = Truth(table, NORMAL_OR_PNEUMONIA, mode, options.pop("column", None))  # type: ignore[arg-type]
+    found = truth.match(images.values(), allow_missing=True, **options)  # type: ignore[arg-type]
     return {Path(path).name: value.tolist() for path, value in found.values.items()}
 
 
@@ -114,3 +115,25 @@ def test_a_column_without_a_name_is_no_column(tmp_path: Path, images: dict[str, 
     assert truth_of(table, images) == {"a.png": [1, 0]}
     with pytest.raises(InputError, match="it has label"):
         truth_of(table, images, column="finding")
+
+
+def test_files_that_match_no_image_are_counted_named_and_refused_beyond_a_tenth(
+    tmp_path: Path, images: dict[str, str]
+) -> None:
+    rows = [f"images/{name},normal" for name in ("a.png", "b.png", "typo.png", "gone.png")]
+    truth = Truth(write(tmp_path / "t.csv", "\n".join(["path,label", *rows])), NORMAL_OR_PNEUMONIA, "exclusive")
+    with pytest.raises(InputError, match=r"2 of the 4 rows of the truth .*t\.csv match no image \(images/typo\.png, "):
+        truth.match(images.values())
+    with pytest.raises(InputError, match="2 of the 4 rows"):
+        truth.match(truth.files())  # without images to choose from, files that do not exist are missing all the same
+    found = truth.match(images.values(), allow_missing=True)
+    assert found.missing == ["images/typo.png", "images/gone.png"] and len(found.values) == 2
+    rows = [f"images/{number}.png,normal" for number in range(9)]
+    known = [str(draw(tmp_path / "images" / f"{number}.png", "ct").resolve()) for number in range(9)]
+    table = write(tmp_path / "t.csv", "\n".join(["path,label", *rows, "images/typo.png,normal"]))
+    assert Truth(table, NORMAL_OR_PNEUMONIA, "exclusive").match(known).missing == ["images/typo.png"]
+
+
+def test_paths_may_be_written_on_windows(tmp_path: Path, images: dict[str, str]) -> None:
+    table = write(tmp_path / "t.csv", "path,label\nimages\\a.png,normal\n.\\images\\b.png,pneumonia\n")
+    assert truth_of(table, images) == {"a.png": [1, 0], "b.png": [0, 1]}

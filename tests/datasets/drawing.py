@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from roco_search.datasets import Pair, PictureFile
 from roco_search.datasets.assembly import Split
@@ -20,9 +21,14 @@ SHARED = Path(__file__).parents[2].parent / "shared"
 
 
 def draw(path: Path, grey: int = 128) -> Path:
-    """Write a picture of 6 x 4 pixels; lossless unless it is a JPEG, which keeps one grey nearly."""
+    """Write a picture of 6 x 4 pixels; lossless unless it is a JPEG, which keeps one grey nearly.
+
+    Its path is in the file, so that no two files have the same content.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("L", (6, 4), grey).save(path)
+    said = PngInfo()
+    said.add_text("path", str(path))
+    Image.new("L", (6, 4), grey).save(path, pnginfo=said, comment=str(path))
     return path
 
 

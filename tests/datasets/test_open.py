@@ -102,4 +102,4 @@ def test_cases_are_kept_apart_unless_the_own_splits_are_wanted_as_they_are(folde
     apart, own = open_training(folder), open_training(folder, cases_apart=False)
     assert len(apart.train) == 28 and len(own.train) == 30 and not own.cut
     assert not any("too good" in line for line in describe(apart))
-    assert "2 training pairs are of cases that are in the validation split too" in " ".join(describe(own))
+    assert "2 training pairs are of cases or images that are in the validation split too" in " ".join(describe(own))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -12,10 +13,11 @@ from hypothesis import strategies as st
 from roco_search.datasets.assembly import Split
 from roco_search.datasets.splits import (
     SHARED_CASE,
+    SHARED_IMAGE,
     canonical_split,
     case_count,
     case_keys,
-    drop_shared_cases,
+    drop_shared,
     find_split,
     known_split,
     require_split,
@@ -121,9 +123,29 @@ def test_what_was_left_out_stays_with_train() -> None:
 
 
 def test_train_gives_up_the_cases_of_a_given_validation_split() -> None:
-    train = drop_shared_cases(split_of(["a", "b", None, "b", "c"]), split_of(["b", None, "d"]))
+    validation = renamed(split_of(["b", None, "d"]), "other ")
+    train = drop_shared(split_of(["a", "b", None, "b", "c"]), validation)
     assert [pair.case for pair in train.pairs] == ["a", None, "c"]
     assert train.left_out.counts == {SHARED_CASE: 2} and train.left_out.examples == {SHARED_CASE: ["1.png", "3.png"]}
+
+
+def test_train_gives_up_the_images_of_the_validation_split() -> None:
+    train = drop_shared(split_of(["a", "b", None, None]), split_of(["x", None, None]))
+    assert train.names == ["3.png"] and train.left_out.counts == {SHARED_IMAGE: 3}
+
+
+def test_an_image_of_two_cases_is_not_in_both_splits() -> None:
+    for seed in range(20):
+        split = split_of(["a", "b", "c", "d"])
+        twice = Split([*split.pairs, replace(split.pairs[0], case="e")], [*split.names, "copy of 0.png"])
+        train, validation = split_off_validation(twice, 0.4, seed, "./d")
+        assert not {pair.image for pair in train.pairs} & {pair.image for pair in validation.pairs}
+        assert len(train.pairs) + len(validation.pairs) + train.left_out.counts.total() == 5
+
+
+def renamed(split: Split, prefix: str) -> Split:
+    """Return the split with images of its own."""
+    return Split([replace(pair, image=prefix + pair.image) for pair in split.pairs], split.names)
 
 
 def test_cases_are_counted() -> None:

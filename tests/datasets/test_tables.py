@@ -20,13 +20,15 @@ def test_json_lines(tmp_path: Path) -> None:
     assert table.rows == [(1, {"a": 1}), (3, {"b": ["x"], "a": "\u2028"})]
 
 
-@pytest.mark.parametrize(("suffix", "delimiter"), [("csv", ","), ("csv", "\t"), ("csv", ";"), ("tsv", "\t")])
+@pytest.mark.parametrize(
+    ("suffix", "delimiter"), [("csv", ","), ("csv", "\t"), ("csv", ";"), ("csv", "|"), ("tsv", "\t")]
+)
 def test_csv_whatever_separates_its_cells(tmp_path: Path, suffix: str, delimiter: str) -> None:
     rows = [["a.png", 'of "two",\nlines; here'], ["b.png", ""]]
     table = read_table(write_csv(tmp_path / f"a.{suffix}", [" path", "title "], rows, delimiter))
     assert table.columns == ["path", "title"]
     assert [list(cells.values()) for _, cells in table.rows] == rows
-    assert [line for line, _ in table.rows] == [3, 4]
+    assert [line for line, _ in table.rows] == [2, 4]
 
 
 def test_parquet(tmp_path: Path) -> None:
@@ -55,6 +57,12 @@ def test_json_lines_under_another_name(tmp_path: Path) -> None:
         ("a.csv", "a,b\n1\n", "line 2: 1 cells where the header has 2"),
         ("a.csv", "a,b\n1," + "x" * 200_000, "line 2: not CSV"),
         ("a.csv", "a,b\n", "has no row"),
+        ("a.csv", 'a,b\n1,"2\n3,4\n5,6\n', "line 2: not CSV"),
+        ("a.csv", 'a,b\n1,"2"x\n', "line 2: not CSV"),
+        ("a.csv", 'a,b\n0,0\n"1,2\n3,"4\n', "line 3: not CSV"),
+        ("a.tsv", 'a\tb\n1\t"2\n3\t4\n5\t6"\n', "line 2: a double quote is not closed before line 3"),
+        ("a.csv", 'a,b\n1.png,"2\n3.PNG,"\n', "line 2: a double quote is not closed before line 3"),
+        ("a.csv", "a,b,a\n1,2,3\n", "line 1: the column 'a' is there twice"),
         ("a.csv", "", "has no row"),
         ("a.parquet", "no Parquet", "is damaged"),
     ],

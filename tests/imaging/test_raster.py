@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pillow_heif
 import pytest
 from PIL import Image, ImageFile
 from PIL.TiffImagePlugin import TiffImageFile
@@ -26,6 +27,28 @@ def test_lossless_formats_return_what_was_drawn(tmp_path: Path, suffix: str) -> 
     frame = only(path)
     assert (frame.pixels == COLOUR).all() and frame.pixels.flags.c_contiguous
     assert frame.tags == Tags(rows=6, columns=8) and (frame.index, frame.count) == (0, 1)
+
+
+@pytest.mark.parametrize("suffix", ["avif", "heic"])
+def test_pictures_of_phones_are_read(tmp_path: Path, suffix: str) -> None:
+    smooth = np.dstack([np.tile(np.linspace(0, 255, 96), (64, 1)), np.tile(np.linspace(255, 0, 64), (96, 1)).T])
+    drawn = np.dstack([smooth, smooth.mean(axis=2)]).round().astype(np.uint8)
+    path = tmp_path / f"a.{suffix}"
+    if suffix == "heic":
+        pillow_heif.from_pillow(Image.fromarray(drawn)).save(path, quality=95)
+    else:
+        Image.fromarray(drawn).save(path, quality=95)
+    frame = only(path)
+    assert frame.pixels.shape == drawn.shape
+    assert np.abs(frame.pixels.astype(int) - drawn).mean() < 3
+
+
+def test_a_heic_picture_names_the_package_that_reads_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.heic"
+    pillow_heif.from_pillow(Image.new("RGB", (64, 64))).save(path)
+    monkeypatch.setattr("roco_search.imaging.raster.find_spec", lambda _: None)
+    with pytest.raises(UnreadableImage, match=r"pip install 'roco-search\[heic\]'"):
+        only(path)
 
 
 def test_jpeg_grey(tmp_path: Path) -> None:

@@ -115,7 +115,7 @@ class Builder:
         with closing(Store.open(directory)) as store, store.transaction():
             yield cls(store)
 
-    def add(self, path: str, content: int, vectors: Sequence[np.ndarray], **tags: Any) -> None:
+    def add(self, path: str, content: int, vectors: Sequence[np.ndarray], case: str | None = None, **tags: Any) -> None:
         """Add a file of as many frames as there are vectors, all with the same tags; see `Tags`."""
         record = FileRecord(
             path=path,
@@ -128,6 +128,7 @@ class Builder:
             reason=None,
         )
         file_id = self._store.files.add(record)
+        self._store.files.set_cases([(case, file_id)])
         for number, vector in enumerate(vectors):
             frame_id = self._store.files.add_frame(file_id, number, len(vectors), Tags(**tags))
             self._store.embeddings.add(self._chosen, frame_id, vector)

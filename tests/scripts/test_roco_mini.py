@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import json
+from argparse import Namespace
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -31,6 +34,11 @@ def mirror() -> ModuleType:
 @pytest.fixture(scope="module")
 def captions() -> ModuleType:
     return recipe("captions")
+
+
+@pytest.fixture(scope="module")
+def drawn() -> ModuleType:
+    return recipe("drawn")
 
 
 def recipe(name: str) -> ModuleType:
@@ -110,6 +118,101 @@ def test_all_phrasings_of_a_label_are_true_of_each_of_its_images(captions: Modul
         [pair(tmp_path / f"{n}.png", text, "breast", **columns) for n, text in enumerate(texts)]
     )
     assert all(set(texts) <= set(each.captions) for each in pairs)
+
+
+def test_what_a_class_is_called_lands_on_its_images(captions: ModuleType, tmp_path: Path) -> None:
+    """Each with a weight: it is drawn in training."""
+    (knee,) = captions.with_captions([labelled(tmp_path, "knee_oa", "XR", "knee", "knee osteoarthritis")])
+    drawn = {caption for caption, weight in knee.captions.items() if weight}
+    assert {"X-ray of the knee", "knee radiograph", "Röntgen Knie", "radiografía de rodilla", "radio genou"} <= drawn
+    assert {"bone X-ray", "knee osteoarthritis"} <= drawn, "what it is an image of as well, and its finding alone"
+    (chest,) = captions.with_captions([labelled(tmp_path, "nih_cxr14", "XR", "chest", "effusion", "nodule")])
+    assert {"CXR", "lung X-ray", "pleural effusion", "chest X-ray with lung nodule"} <= set(chest.captions)
+    assert chest.captions["X-ray of the chest."] == 0, "true, so no negative, and never drawn"
+
+
+def test_a_class_is_drawn_by_its_size_and_not_by_how_many_sources_show_it(tmp_path: Path) -> None:
+    """One source of 400 alike counts as much as four of 100, and a small class more than its share."""
+    one = [labelled(tmp_path, "knee_oa", "XR", "knee", "KL1") for _ in range(400)]
+    four = [labelled(tmp_path, f"source{n % 4}", "XR", "hand", "hand") for n in range(400)]
+    few = [labelled(tmp_path, "renal_nm", "NM", "kidney", "renal scintigraphy") for _ in range(100)]
+    share = recipe("draws").frequencies([*one, *four, *few])
+    assert share.sum() == pytest.approx(1)
+    assert share[:400].sum() == pytest.approx(share[400:800].sum())
+    assert share[800:].sum() == pytest.approx(share[:400].sum() / 2)
+
+
+def test_drawings_are_the_same_each_time_and_no_two_alike(drawn: ModuleType) -> None:
+    pairs = drawn.drawn_pairs(3)
+    assert len({pair.case for pair in pairs}) == len(pairs) == 3 * len(drawn.KINDS)
+    assert all(pair.columns["modality"] == "none" and len(pair.captions) > 3 for pair in pairs)
+    seen = set()
+    for pair in pairs:
+        pixels = pair.picture.read()
+        assert pixels.dtype == np.uint8 and pixels.ndim == 3 and pixels.shape[2] == 3
+        np.testing.assert_array_equal(pixels, pair.picture.read())
+        seen.add(pixels.tobytes())
+    assert len(seen) >= len(pairs) - 2, "blank frames of one colour and size may coincide"
+
+
+def test_no_case_that_the_example_library_shows_is_trained_on(tmp_path: Path) -> None:
+    examples = recipe("examples")
+    shown = next(examples.table())["case"]
+    kept, left = (replace(labelled(tmp_path, "x", "CT", "head", "x"), case=case) for case in ("another", shown))
+    assert examples.without_shown([kept, left]) == [kept]
+
+
+def test_the_example_images_may_be_shown_and_are_small() -> None:
+    examples = recipe("examples")
+    rows = list(examples.table())
+    assert 60 <= len(rows) <= 90
+    assert {row["file"] for row in rows} == {file.name for file in examples.EXAMPLES.glob("*.jpg")}
+    assert {row["licence"] for row in rows} <= {"CC0 1.0", "CC BY 2.0", "CC BY 3.0", "CC BY 4.0"}
+    attribution = (examples.EXAMPLES / "ATTRIBUTION.md").read_text("utf-8")
+    assert all(f"| {row['work']} | {row['licence']} |" in attribution for row in rows)
+    assert sum(file.stat().st_size for file in examples.EXAMPLES.iterdir()) < 3e6
+    for row in rows:
+        with Image.open(examples.EXAMPLES / row["file"]) as image:
+            assert min(image.size) <= 320 and not image.getexif()
+
+
+@pytest.mark.parametrize("licence", ["CC BY-SA 4.0", "CC BY-NC 4.0", "CC BY-NC-ND", "not stated", "Apache 2.0"])
+def test_other_licences_are_refused_for_examples(licence: str) -> None:
+    assert not recipe("examples")._may_be_shown(licence)
+
+
+def test_folds_divide_cases_and_each_image_is_held_out_once(tmp_path: Path) -> None:
+    validate = recipe("validate")
+    pairs = [replace(medpix(tmp_path, "a"), case=f"m{n // 3}") for n in range(90)]
+    pairs += [replace(labelled(tmp_path, "x", "CT", "head", "x"), case=f"x{n // 2}") for n in range(60)]
+    held = np.array([validate.in_fold(pairs, fold) for fold in range(validate.FOLDS)])
+    assert (held.sum(axis=0) == 1).all()
+    for case in {pair.case for pair in pairs}:
+        assert len({fold for fold, i in zip(*np.nonzero(held), strict=True) if pairs[i].case == case}) == 1
+    assert held[:, :90].sum(axis=1).tolist() == [18] * 5, "as many written captions in each"
+
+
+def test_a_recipe_against_itself_is_a_ratio_of_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    validate, random = recipe("validate"), np.random.default_rng(0)
+    part = {
+        "case": [f"c{n // 2}" for n in range(40)],
+        "shuffled-32": np.column_stack([np.full(40, 9), random.integers(1, 9, (40, 2))]).tolist(),
+        "image-to-text": random.integers(1, 20, 40).tolist(),
+        "text-to-image": random.integers(1, 20, 40).tolist(),
+        "precision": {"XR chest": 1.0},
+        "drawn": [0, 1],
+    }
+    for name in ("new", "old"):
+        (tmp_path / name / "0").mkdir(parents=True)
+        (tmp_path / name / "0/found.json").write_text(json.dumps(part))
+    validate.compare_runs(Namespace(names=["new", "old"], output=tmp_path))
+    said = capsys.readouterr().out
+    assert "new / old  mean of the three: 1.000 (1.000 to 1.000)" in said
+
+
+def labelled(folder: Path, source: str, modality: str, part: str, *labels: str) -> Pair:
+    columns = {"source": source, "labels": list(labels), "modality": modality, "text_kind": "label"}
+    return pair(folder / "a.png", f"{part} {' '.join(labels)}", part, **columns)
 
 
 def medpix(folder: Path, caption: str) -> Pair:

@@ -20,6 +20,8 @@ from tests.collection import Expected, every, fill, found
 from tests.imaging.drawing import shipped
 from tests.library.toy import Opened, ToyEncoder, draw, draw_pages
 
+EVERY: dict[str, Any] = {"group_by": "none", "fold": False}
+
 
 @pytest.fixture
 def filled(tmp_path: Path) -> Iterator[Opened]:
@@ -45,19 +47,19 @@ def test_hits_are_what_sorting_all_vectors_gives(filled: Opened) -> None:
     ]
     rows.sort(key=lambda row: (-np.float32(row[3]), row[0]))
     for mode in ("exact", "approximate"):
-        hits = search(filled.library, filled.encoder, ["pleural effusion"], n=99, mode=mode)
+        hits = search(filled.library, filled.encoder, ["pleural effusion"], n=99, mode=mode, **EVERY)
         assert [hit.rank for hit in hits] == list(range(1, 17))
         assert [(hit.path, hit.frame) for hit in hits] == [(path, frame) for _, path, frame, _ in rows]
         np.testing.assert_allclose([hit.score for hit in hits], [score for *_, score in rows], atol=1e-6)
-    assert search(filled.library, filled.encoder, ["pleural effusion"], n=3) == hits[:3]
+    assert search(filled.library, filled.encoder, ["pleural effusion"], n=3, **EVERY) == hits[:3]
 
 
 def test_what_is_left_out_is_no_hit_and_the_rest_moves_up(filled: Opened) -> None:
     vector = filled.encoder.encode_texts(["pleural effusion"])[0]
-    every_hit = search(filled.library, filled.encoder, vector=vector, n=99)
+    every_hit = search(filled.library, filled.encoder, vector=vector, n=99, **EVERY)
     ids = {(frame.path, frame.frame): frame.id for frame in filled.library.frames.get(range(99)).values()}
     without = np.array([ids[hit.path, hit.frame] for hit in (every_hit[0], every_hit[3])])
-    hits = search(filled.library, filled.encoder, vector=vector, without=without, n=99)
+    hits = search(filled.library, filled.encoder, vector=vector, without=without, n=99, **EVERY)
     kept = [hit for hit in every_hit if hit not in (every_hit[0], every_hit[3])]
     assert [(hit.path, hit.frame, hit.score) for hit in hits] == [(hit.path, hit.frame, hit.score) for hit in kept]
     assert [hit.rank for hit in hits] == list(range(1, len(kept) + 1))
@@ -73,7 +75,7 @@ def test_a_hit_tells_what_the_header_says(filled: Opened) -> None:
 
 
 def test_equal_pictures_come_in_the_order_of_the_scan(filled: Opened) -> None:
-    hits = search(filled.library, filled.encoder, ["anything"], n=99)
+    hits = search(filled.library, filled.encoder, ["anything"], n=99, **EVERY)
     names = [Path(hit.path).name for hit in hits]
     assert names.index("9b.png") == names.index("9a.png") + 1
     assert len({hit.score for hit in hits if Path(hit.path).name in {"9a.png", "9b.png"}}) == 1
@@ -142,6 +144,12 @@ def test_both_paths_give_ten_whenever_ten_exist(large: tuple[Opened, Path], mode
             assert found(hits) == expected.hits(query, fold=True, **choice)
 
 
+def test_without_a_word_hits_are_grouped_and_folded_as_the_command_does(large: tuple[Opened, Path]) -> None:
+    opened, _ = large
+    ask = partial(search, opened.library, opened.encoder, ["CT"])
+    assert ask(n=10) == ask(n=10, group_by="series", fold=True) != ask(n=10, **EVERY)
+
+
 def test_pages_join_to_the_whole(large: tuple[Opened, Path]) -> None:
     opened, _ = large
     ask = partial(search, opened.library, opened.encoder, ["CT"], group_by="series", fold=True)
@@ -201,7 +209,7 @@ def test_an_image_finds_others_but_not_itself_nor_its_copies(filled: Opened, tmp
     copy = shutil.copy(filled.paths()[0], tmp_path / "elsewhere")
     assert filled.paths()[0] not in {hit.path for hit in search(filled.library, filled.encoder, [Path(copy)], n=99)}
     stranger = draw(tmp_path / "stranger.png", 77)
-    others = search(filled.library, filled.encoder, [stranger], n=99)
+    others = search(filled.library, filled.encoder, [stranger], n=99, **EVERY)
     assert len(others) == 16 and len(filled.encoder.batches) > before
 
 

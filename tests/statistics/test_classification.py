@@ -18,8 +18,13 @@ from sklearn.metrics import (
 )
 
 from roco_search.errors import InputError
-from roco_search.statistics.auc import auc, youden
-from roco_search.statistics.classification import compare_exclusive, evaluate_exclusive, evaluate_multi_label
+from roco_search.statistics.classification import (
+    auc,
+    compare_exclusive,
+    evaluate_exclusive,
+    evaluate_multi_label,
+    youden,
+)
 
 nan = float("nan")
 tied_scores = st.lists(st.tuples(st.integers(0, 6), st.booleans()), min_size=2, max_size=60).filter(

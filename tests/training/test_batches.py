@@ -98,14 +98,23 @@ def test_colour_stays_colour(tmp_path: Path) -> None:
 
 
 def test_captions_are_drawn_by_weight_and_true_where_they_are_listed() -> None:
-    picture = PictureFile(Path("none"))
+    pictures = [PictureFile(Path(name)) for name in "abc"]
     pairs = [
-        Pair(picture, "a chest", {"a chest": 0.7, "chest": 0.3}),
-        Pair(picture, "another chest", {"another chest": 0.7, "chest": 0.3}),
-        Pair(picture, "a hand"),
+        Pair(pictures[0], "a chest", {"a chest": 0.7, "chest": 0.3}),
+        Pair(pictures[1], "another chest", {"another chest": 0.7, "chest": 0.3}),
+        Pair(pictures[2], "a hand"),
     ]
     random = np.random.default_rng(0)
     drawn = [draw_caption(pairs[0], random) for _ in range(400)]
     assert drawn.count("chest") == pytest.approx(120, abs=40)
     found = positives(pairs, ["chest", "another chest", "a hand"])
     assert found.tolist() == [[True, False, False], [True, True, False], [False, False, True]]
+
+
+def test_rows_of_one_image_are_positives_of_each_other() -> None:
+    shown = [PictureFile(Path(name)) for name in ("a", "b", "a", "a")]
+    pairs = [Pair(picture, f"caption {number}") for number, picture in enumerate(shown)]
+    found = positives(pairs, [pair.caption for pair in pairs])
+    same = np.array([[one == other for other in shown] for one in shown])
+    assert np.array_equal(found, same)
+    assert positives([], []).shape == (0, 0)

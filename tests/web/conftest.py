@@ -27,6 +27,7 @@ collect_ignore_glob = [] if find_spec("gradio") else ["test_*.py"]
 
 DICOM = (
     "CT_small.dcm", "MR_small.dcm", "693_J2KI.dcm", "examples_palette.dcm", "SC_rgb_rle_2frame.dcm", "reportsi.dcm",
+    "examples_overlay.dcm",
 )  # fmt: skip
 HARM = "<img src=x onerror=alert(1)> ${1+1} {{value}} `x` _.png"
 

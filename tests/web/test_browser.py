@@ -37,6 +37,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory, scans: Path, indexed: Path) -
         copy = Path(shutil.copytree(SCANS, tmp_path_factory.mktemp("real") / "scans"))
         place = copy.parent / "library"
         with Library.create_or_open(place) as library:
+            shutil.copy(scans / "examples_overlay.dcm", copy)
             library.index([copy], load_encoder("roco-mini", "cpu"))
     scratch = tmp_path_factory.mktemp("scratch")
     with Desk(place, load_encoder("roco-mini", "cpu")) as desk, serve(desk, scratch, scans) as site:
@@ -55,6 +56,7 @@ def test_a_person_finds_opens_compares_classifies_and_looks_at_the_map(
     filters_leave_only_what_they_name(page, demo)
     the_keyboard_alone_opens_moves_and_closes(page, demo)
     a_window_changes_the_picture_and_neighbours_follow(page, demo)
+    overlays_of_the_file_are_drawn_when_they_are_wanted(page, demo)
     more_like_this_asks_again(page)
     a_dropped_dicom_is_classified_and_explained(page, scans)
     the_map_is_drawn_and_opens_images(page)
@@ -139,6 +141,22 @@ def a_window_changes_the_picture_and_neighbours_follow(page: Page, demo: Site) -
     key = "ArrowUp" if beside[series].place else "ArrowDown"
     page.page.keyboard.press(key)
     wait(page, f"document.querySelector('.roco-viewer [aria-current]').dataset.id !== '{before}'")
+
+
+def overlays_of_the_file_are_drawn_when_they_are_wanted(page: Page, demo: Site) -> None:
+    frames = demo.desk.ask(lambda library: library.frames.get(range(1, 999))).values()
+    number = next(frame.id for frame in frames if frame.path.endswith("examples_overlay.dcm"))
+    box = page.page.get_by_label("Overlays of the file")
+    assert not box.is_visible(), "the CT that is open has none"
+    beside = page.viewer("return d.querySelector('[aria-current]').dataset.id")
+    page.page.evaluate(f"roco.open({number})")
+    box.check()
+    wait(page, "document.querySelector('.roco-viewer [data-part=image]').src.includes('overlays=1')")
+    page.shot("4-overlays")
+    box.uncheck()
+    wait(page, "!document.querySelector('.roco-viewer [data-part=image]').src.includes('overlays')")
+    page.page.evaluate(f"roco.open({beside})")
+    wait(page, f"document.querySelector('.roco-viewer [aria-current]').dataset.id === '{beside}'")
 
 
 def more_like_this_asks_again(page: Page) -> None:

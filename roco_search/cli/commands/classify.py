@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 PANELS = {
     "Labels and prompts": ("labels", "labels_file", "multi_label", "template"),
-    "Ground truth": ("truth", "truth_column", "ignore_other_truth", "save_thresholds", "thresholds"),
+    "Ground truth": ("truth", "truth_column", "ignore_other_truth", "allow_missing", "save_thresholds", "thresholds"),
     "How": ("model", "frames", "device"),
     "Output": ("explain", "explain_dir", "json", "jsonl", "csv", "quiet"),
 }
@@ -101,6 +101,9 @@ def classify(
     ignore_other_truth: Annotated[
         bool, typer.Option("--ignore-other-truth", help="Leave out images whose true label is not among the labels.")
     ] = False,
+    allow_missing: Annotated[
+        bool, typer.Option("--allow-missing", help="Measure although over a tenth of the files of --truth are missing.")
+    ] = False,
     save_thresholds: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="With --truth: save the Youden threshold of each label.", show_default=False),
@@ -138,7 +141,9 @@ def classify(
 
         process.prepare()
         table = Truth(truth, given, mode, truth_column) if truth else None
-        paths, matched = what_to_read(images or [], table, ignore_other_truth, quiet)
+        paths, matched = what_to_read(
+            images or [], table, quiet, ignore_other=ignore_other_truth, allow_missing=allow_missing
+        )
         # Everything that can be refused has been checked: only now is it worth loading the model.
         from roco_search.classify import Classifier
         from roco_search.classify.thresholds import load_thresholds
@@ -215,7 +220,7 @@ def nothing_to_show(results: Results, images: Sequence[Path]) -> NoReturn:
 
 
 def what_to_read(
-    images: Sequence[Path], table: Truth | None, ignore_other: bool, quiet: bool
+    images: Sequence[Path], table: Truth | None, quiet: bool, *, ignore_other: bool, allow_missing: bool
 ) -> tuple[list[str | Path], Matched | None]:
     """Return what to classify and its truth; if there is a truth file, only the images that it names are read."""
     if table is None:
@@ -224,9 +229,11 @@ def what_to_read(
 
     present = [source.path for source in find_images(images)] if images else table.files()
     folders = [path for path in images if path.is_dir()]
-    matched = table.match(present, folders, ignore_other=ignore_other)
+    matched = table.match(present, folders, ignore_other=ignore_other, allow_missing=allow_missing)
     if not quiet:
         tell_left_out(present, matched)
+        if matched.missing:
+            say(f"Note: {table.say_missing(matched)}; they are not measured.")
     return [path for path in present if path in matched.values], matched
 
 
@@ -287,7 +294,7 @@ def evaluate(
     from roco_search.classify.truth import measure
 
     found = measure(classifier, results.predictions, matched, limits)
-    show_evaluation(found, shape)
+    show_evaluation(found, shape, matched.missing)
     if save is not None:
         without = save_thresholds(save, classifier, found)
         say(f"Thresholds saved to {short_path(save)}; they will do less well on other images.")

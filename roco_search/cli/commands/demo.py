@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from roco_search.cli.completion import installed_models
-from roco_search.cli.options import DeviceOption, LibraryOption, RedactPathsOption, checked_device
+from roco_search.cli.options import DeviceOption, LibraryOption, RedactPathsOption, checked_device, installed_models
 from roco_search.cli.output import say
 from roco_search.cli.terminal import Waiting
 from roco_search.cli.usage import refuse
@@ -32,6 +32,9 @@ def demo(
     ] = None,
     open_browser: Annotated[bool, typer.Option("--open", help="Open it in your browser.")] = False,
     redact_paths: RedactPathsOption = False,
+    examples: Annotated[
+        bool, typer.Option("--examples", help="Show the example images that come with roco, not a library of yours.")
+    ] = False,
     export_space: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="Instead, write a Space for Hugging Face, with examples.", show_default=False),
@@ -57,7 +60,7 @@ def demo(
     It listens on this machine only, and nothing leaves it. Images are addressed by number, never by path; temporary
     files are removed when the demo ends.
 
-    Example: `roco demo`
+    Example: `roco demo`, or `roco demo --examples` before you have indexed anything
     """
     if export_space is not None:
         _export(export_space, push, model)
@@ -71,14 +74,17 @@ def demo(
         if open_browser:
             typer.launch(url)
 
+    if examples and library is not None:
+        refuse("--examples has a library of its own; leave --library out.")
     checked = checked_device(device)
-    with Waiting("Starting the demo") as waiting:
+    with ExitStack() as stack:
+        waiting = stack.enter_context(Waiting("Starting the demo"))
         from roco_search.library import default_library_path
-        from roco_search.web.run import run_demo
+        from roco_search.web.run import example_library, run_demo
 
         process.prepare()
         run_demo(
-            library or default_library_path(),
+            stack.enter_context(example_library()) if examples else library or default_library_path(),
             host=host,
             port=port,
             auth=auth,

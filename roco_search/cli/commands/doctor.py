@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from roco_search.cli.completion import installed_models
-from roco_search.cli.options import JsonOption, LibraryOption
+from roco_search.cli.options import JsonOption, LibraryOption, installed_models
 from roco_search.cli.output import FAILED, print_json, print_line, print_rows, say_error, with_flags
 from roco_search.cli.terminal import Waiting
 from roco_search.errors import LibraryNotFound, RocoError

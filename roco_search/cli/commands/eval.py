@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, cast, get_args
 
 import typer
 
-from roco_search.cli.completion import installed_models
 from roco_search.cli.options import (
     DeviceOption,
     JsonOption,
@@ -15,6 +14,7 @@ from roco_search.cli.options import (
     QuietOption,
     checked_device,
     in_panels,
+    installed_models,
     one_of,
 )
 from roco_search.cli.output import PARTIAL, print_json, say, short_path

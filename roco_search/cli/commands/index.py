@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, NoReturn, cast, get_args
 
 import typer
 
-from roco_search.cli.completion import installed_models
 from roco_search.cli.options import (
     DeviceOption,
     JsonOption,
@@ -16,6 +15,7 @@ from roco_search.cli.options import (
     QuietOption,
     checked_device,
     frame_choice,
+    installed_models,
     one_of,
 )
 from roco_search.cli.output import PARTIAL, path_cell, print_json, print_rows, say
@@ -87,6 +87,22 @@ def index(
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Read unreadable files again even if they have not changed.")
     ] = False,
+    captions: Annotated[
+        bool | None,
+        typer.Option(
+            "--captions/--no-captions",
+            help="Read captions: tables that name images, texts beside them, folders named after a class.",
+            show_default=False,
+        ),
+    ] = None,
+    reports: Annotated[
+        bool | None,
+        typer.Option(
+            "--reports/--no-reports",
+            help="Read structured reports and encapsulated PDFs of the same studies. They name patients.",
+            show_default=False,
+        ),
+    ] = None,
     device: DeviceOption = "auto",
     engine: Annotated[
         str,
@@ -146,6 +162,8 @@ def index(
                 slices=sliced,
                 prune_missing=prune_missing,
                 retry_failed=retry_failed,
+                captions=captions,
+                reports=reports,
                 progress=progress,
             )
     if report.reembedding is not None and not report.reembedding.complete:
@@ -210,6 +228,7 @@ def show(report: IndexReport) -> None:
                 ("unchanged", report.unchanged),
                 ("moved", report.moved),
                 ("removed", report.removed),
+                ("captions read", report.captions),
                 ("not readable", len(report.skipped)),
                 ("without a picture", len(report.not_images)),
             )

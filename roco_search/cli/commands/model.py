@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from roco_search.cli.completion import catalogue_models, installed_models
-from roco_search.cli.options import JsonOption, QuietOption
+from roco_search.cli.options import JsonOption, QuietOption, catalogue_models, installed_models
 from roco_search.cli.output import path_cell, print_facts, print_json, print_rows, say, short_path
 from roco_search.cli.progress import ProgressBar
 from roco_search.cli.tables import Unbroken

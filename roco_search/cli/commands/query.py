@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Literal, cast, get_args
 
 import typer
 
-from roco_search.cli.completion import body_parts, groupings, modalities, views
 from roco_search.cli.options import (
     LOCAL,
     CsvOption,
@@ -20,10 +19,14 @@ from roco_search.cli.options import (
     LibraryOption,
     PathsOption,
     Print0Option,
+    body_parts,
     checked_device,
+    groupings,
     in_panels,
+    modalities,
     one_format,
     one_of,
+    views,
 )
 from roco_search.cli.output import print_jsonl, say
 from roco_search.cli.render.hits import show
@@ -35,15 +38,14 @@ from roco_search.system import process
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from roco_search.cli.completion import Offer
+    from roco_search.cli.options import Offer
     from roco_search.search import GroupBy, Hit, Term
 
     Find = Callable[[Sequence[Term]], list[Hit]]
 
-LISTING = 200  # hits; if at least this many are requested and the library has no more, nothing is grouped or folded
 PANELS = {
     "Query": ("plus", "minus", "text", "queries"),
-    "Filters": ("modality", "body_part", "view", "under", "path", "guess", "library"),
+    "Filters": ("modality", "body_part", "view", "under", "path", "text_match", "guess", "library"),
     "Which hits": ("top", "offset", "min_score", "group_by", "no_fold", "exact", "approx", "device"),
     "Output": ("preview", "json", "jsonl", "csv", "paths", "print0"),
     "Actions": ("html", "copy_to", "open_first"),
@@ -76,6 +78,14 @@ BodyPart = Annotated[list[str] | None, _many("TERM", "Only this body part, such 
 View = Annotated[list[str] | None, _many("TERM", "Only this view, such as PA.", views)]
 Under = Annotated[list[Path] | None, _many("PATH", "Only this folder or file.")]
 PathPattern = Annotated[list[str] | None, _many("PATTERN", "Only paths that match this pattern; \\* matches anything.")]
+TextMatch = Annotated[
+    str | None,
+    typer.Option(
+        metavar="WORDS",
+        help="Only images with these words in their caption: '\"pleural effusion\" NOT resolved'.",
+        show_default=False,
+    ),
+]
 Top = Annotated[int, typer.Option("--top", "-n", min=1, metavar="N", help="The number of hits.")]
 Offset = Annotated[int, typer.Option(min=0, metavar="N", help="Skip the first N hits.")]
 MinScore = Annotated[
@@ -122,6 +132,7 @@ def query(
     view: View = None,
     under: Under = None,
     path: PathPattern = None,
+    text_match: TextMatch = None,
     guess: GuessOption = False,
     top: Top = 10,
     offset: Offset = 0,
@@ -174,11 +185,9 @@ def query(
         view=tuple(view or ()),
         under=tuple(under or ()),
         path=tuple(path or ()),
+        text_match=text_match,
     )
     with Waiting("Searching"), warm.library(library or default_library_path()) as opened:
-        # A long list of everything is an inventory, not a search: it contains each image.
-        images = opened.model.count if opened.model else 0
-        everything = group_by is None and top >= max(images, LISTING)
         find: Find = partial(
             search,
             opened,
@@ -187,8 +196,8 @@ def query(
             offset=offset,
             filters=filters,
             guess=guess,
-            group_by=cast("GroupBy", group_by or ("none" if everything else "series")),
-            fold=not (no_fold or everything),
+            group_by=cast("GroupBy | None", group_by),
+            fold=False if no_fold else None,
             min_score=min_score,
             mode="exact" if exact else "approximate" if approx else "auto",
         )
@@ -199,7 +208,7 @@ def query(
         ((_, terms),) = asked
         hits = find(terms)
     if preview:
-        from roco_search.cli.render.preview import draw
+        from roco_search.cli.render.contact_sheet import draw
 
         show(hits, draw=draw)
     else:

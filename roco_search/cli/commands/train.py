@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from roco_search.cli.completion import installed_models
 from roco_search.cli.options import (
     DeviceOption,
     JsonOption,
     QuietOption,
     checked_device,
     in_panels,
+    installed_models,
     one_of,
     with_settings,
 )
 from roco_search.cli.output import print_json, print_line, print_rows, say, short_path
-from roco_search.cli.render.training import TrainingProgress
+from roco_search.cli.progress import TrainingProgress
 from roco_search.cli.terminal import Waiting
 from roco_search.system import process
 from roco_search.system.text import duration, size

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from roco_search.statistics.classification import ZeroShot
 
 Format = Literal["table", "json", "jsonl", "csv"]
-SHOWN = 5  # exclusive labels of an image in the table; the other formats have all of them
+SHOWN = 5  # exclusive labels of a single image in the table; the other formats have all of them
+NONE = "none"  # of the labels reaches its threshold
 DISCLAIMER = "probabilities are the model's, not clinical ones"
 
 
@@ -117,25 +118,53 @@ class Results:
     def _table(self) -> None:
         print_line(heading(self.classifier))
         print_line()
-        many = any(prediction.frame for prediction in self.predictions)
-        columns = ["probability", "score", *(["given"] if self.limits is not None else []), "label", "prompts"]
-        columns += [*(["frame"] if many else []), "image"]
-        rows: list[list[Cell]] = []
-        shown = SHOWN if self.classifier.mode == "exclusive" else len(self.classifier.labels)
-        for prediction in self.predictions:
-            for entry in prediction.labels[:shown]:
-                given = []
-                if self.limits is not None:
-                    given = ["yes" if entry.probability >= self.limits[entry.label] else "no"]
-                frame = [str(prediction.frame + 1)] if many else []
-                figures = [f"{entry.probability:.3f}", f"{entry.score:.3f}"]
-                image = path_cell(prediction.path or "")
-                rows.append([*figures, *given, entry.label, title(prediction), *frame, image])
-        print_rows(columns, rows, right=("probability", "score", "frame"))
-        if len(self.classifier.labels) > shown:
-            say(f"Each image's {shown} best labels; --json, --jsonl and --csv have all {len(self.classifier.labels)}.")
+        if len(self.predictions) > 1:
+            self._images()
+        else:
+            self._labels(self.predictions[0])
         if self.directory is not None:
             self._shares()
+
+    def _labels(self, prediction: Prediction) -> None:
+        """Print a row for each label of the only image."""
+        columns = ["probability", "score", *(["given"] if self.limits is not None else []), "label", "prompts", "image"]
+        rows: list[list[Cell]] = []
+        shown = SHOWN if self.classifier.mode == "exclusive" else len(self.classifier.labels)
+        for entry in prediction.labels[:shown]:
+            given = []
+            if self.limits is not None:
+                given = ["yes" if entry.probability >= self.limits[entry.label] else "no"]
+            figures = [f"{entry.probability:.3f}", f"{entry.score:.3f}"]
+            rows.append([*figures, *given, entry.label, title(prediction), path_cell(prediction.path or "")])
+        print_rows(columns, rows, right=("probability", "score"))
+        if len(self.classifier.labels) > shown:
+            say(f"The {shown} best labels; --json, --jsonl and --csv have all {len(self.classifier.labels)}.")
+
+    def _images(self) -> None:
+        """Print a row for each image, and how many images have each label."""
+        exclusive = self.classifier.mode == "exclusive"
+        many = any(prediction.frame for prediction in self.predictions)
+        counts: Counter[str] = Counter()
+        rows: list[list[Cell]] = []
+        for prediction in self.predictions:
+            if exclusive and self.limits is None:
+                given = [prediction.labels[0]]
+            else:
+                limits = self.limits or {}
+                given = [entry for entry in prediction.labels if entry.probability >= limits.get(entry.label, 0.5)]
+            counts.update([entry.label for entry in given] or [NONE])
+            said = ", ".join(f"{entry.label} {entry.probability:.3f}" for entry in given) or NONE
+            frame = [str(prediction.frame + 1)] if many else []
+            rows.append([said, title(prediction), *frame, path_cell(prediction.path or "")])
+        columns = ["label" if exclusive else "labels", "prompts", *(["frame"] if many else []), "image"]
+        print_rows(columns, rows, right=("frame",))
+        print_line()
+        total = len(self.predictions)
+        names = [*(label.name for label in self.classifier.labels), *([NONE] if counts[NONE] else [])]
+        totals = [[name, f"{counts[name]:,}", f"{100 * counts[name] / total:.1f} %"] for name in names]
+        print_rows(["total", "images", f"of {total:,}"], totals, right=("images", f"of {total:,}"))
+        if len(self.classifier.labels) > 1:
+            say("Each image's probabilities of all labels: --json, --jsonl or --csv.")
 
     def _shares(self) -> None:
         rows = [
@@ -181,13 +210,13 @@ def tell_choices(classifier: Classifier, predictions: Sequence[Prediction]) -> N
         say(f"Note: where the header does not state what an image is, the model chose the prompts: {named}.")
 
 
-def show_evaluation(found: ZeroShot, shape: Format) -> None:
-    """Print an evaluation."""
+def show_evaluation(found: ZeroShot, shape: Format, missing: Sequence[str] = ()) -> None:
+    """Print an evaluation; JSON has the files of the truth that are ``missing`` too."""
     match shape:
         case "json":
-            print_json(found)
+            print_json({**asdict(found), "missing": list(missing)})
         case "jsonl":
-            print_jsonl(found)
+            print_jsonl({**asdict(found), "missing": list(missing)})
         case "csv":
             _evaluation_csv(found)
         case "table":

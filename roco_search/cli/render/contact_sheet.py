@@ -1,13 +1,20 @@
-"""A page of hits with their pictures, and the thumbnails; a library stores none, so the files are read again."""
+"""Hits as pictures: a contact sheet on a page of its own, and rows in the terminal by kitty, sixel or half blocks."""
 
 from __future__ import annotations
 
+import logging
+import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rich.text import Text
+
+from roco_search.cli.output import out, short_path
 from roco_search.cli.render.hits import body_part, frame, group, modality
-from roco_search.errors import ImageError
+from roco_search.errors import ImageError, InputError
 from roco_search.figures.page import data_uri, page, render, write_page
+from roco_search.system.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,6 +22,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from roco_search.search import Hit, Term
+
 
 KIND = "contact sheet"
 SIDE = 320  # pixels: sharp at the 240 CSS pixels of a card, and on paper
@@ -93,3 +101,36 @@ def _card(hit: Hit) -> dict[str, object]:
         "image": None if isinstance(drawn, str) else data_uri(drawn),
         "text": drawn if isinstance(drawn, str) else Path(hit.path).name,
     }
+
+
+LINES = 12  # Height of a picture: three fit on a usual screen.
+PIXELS = 512  # More than twelve lines have on any screen.
+
+
+def draw(hits: Sequence[Hit]) -> None:
+    """Print each hit with its picture.
+
+    Raises
+    ------
+    InputError
+        If the output is no terminal, or one without a size (a serial line).
+    """
+    if not sys.stdout.isatty() or not all(os.get_terminal_size(sys.stdout.fileno())):
+        raise InputError("--preview needs a terminal, and this output is not one; write a page with --html FILE.")
+    # A terminal that does not report what it can draw is no error, and needs no traceback.
+    logging.getLogger("textual_image").setLevel(logging.CRITICAL)
+    try:
+        # Importing it queries the terminal.
+        from textual_image.renderable import Image
+    except ImportError:
+        raise InputError(
+            "--preview needs textual-image; run 'pip install textual-image', or use --html FILE."
+        ) from None
+
+    console = out()
+    for hit in hits:
+        picture = thumbnail(hit, PIXELS)
+        facts = [f"{hit.rank}.", f"{hit.score:.3f}", modality(hit), body_part(hit), frame(hit), group(hit)]
+        line = "  ".join(fact for fact in [*facts, short_path(hit.path)] if fact)
+        console.print(Text(printable(line)))
+        console.print(Text(f"({picture})") if isinstance(picture, str) else Image(picture, height=LINES, width="auto"))

@@ -24,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from roco_search.datasets.columns import IMAGES, Schema, find_column
-from roco_search.datasets.pair import DataSet, ReadRows, Row
+from roco_search.datasets.pair import DataSet, PictureFile, ReadRows, Row
 from roco_search.datasets.report import dataset_name, relative_name
 from roco_search.datasets.splits import TRAIN, known_split, sort_splits
 from roco_search.datasets.tables import parquet_errors, parquet_module
@@ -38,6 +38,7 @@ PARQUET = "Parquet"
 _IMAGE_NAMES = ("image", *IMAGES, "jpg", "png")
 _NUMBERED = re.compile(r"(.+?)-\d+(?:-of-\d+)?")  # train-00000-of-00002
 _COPIED_ROWS = 64  # at once; an image may have megabytes
+_ROWS_AT_ONCE = 1000  # of which only the lengths are looked at
 
 
 def find_saved(folder: Path) -> DataSet | None:
@@ -119,10 +120,24 @@ class ArrowPicture:
     column: str
     folder: Path
     name: str
+    length: int
 
     def read(self) -> npt.NDArray[np.uint8]:
         """Return uint8 ``(height, width, 3)``, rendered as everywhere in roco."""
         return read_cell(self.dataset[self.row][self.column], self.folder)
+
+    def size(self) -> int:
+        """Return the number of its bytes, which of a cell that is a path are those of the file."""
+        return self.length if self.length >= 0 else len(self.stored())
+
+    def stored(self, limit: int = -1) -> bytes:
+        """Return its bytes, or the first ``limit`` of them."""
+        cell = self.dataset[self.row][self.column]
+        if isinstance(cell, dict):
+            cell = cell.get("bytes") or cell.get("path")
+        if isinstance(cell, str) and cell:
+            return PictureFile(self.folder / cell).stored(limit)
+        return (cell or self.name.encode())[: limit if limit >= 0 else None]  # an empty cell is like no other
 
 
 def read_cell(cell: Any, folder: Path) -> npt.NDArray[np.uint8]:
@@ -167,10 +182,11 @@ def _read_rows(dataset: Any, folder: Path, row_name: str, picture_name: str, lab
     classes = {name: names for name in columns if (names := getattr(dataset.features[name], "names", None))}
     for row in cells:
         row.update({name: names[row[name]] for name, names in classes.items() if row[name] not in (None, -1)})
+    lengths = _lengths(undecoded, image)
     return [
         Row(
             f"{row_name} {number}",
-            ArrowPicture(undecoded, number - 1, image, folder, f"{picture_name} {number}"),
+            ArrowPicture(undecoded, number - 1, image, folder, f"{picture_name} {number}", lengths[number - 1]),
             schema.captions(row),
             schema.others(row),
             schema.case_of(row),
@@ -179,6 +195,22 @@ def _read_rows(dataset: Any, folder: Path, row_name: str, picture_name: str, lab
         )
         for number, row in enumerate(cells, 1)
     ]
+
+
+def _lengths(undecoded: Any, image: str) -> list[int]:
+    """Return the number of bytes in each cell of images, without reading them; -1 where it holds none itself."""
+    import pyarrow.compute
+
+    arrow: Any = pyarrow
+    lengths: list[int] = []
+    for batch in undecoded.with_format("arrow").iter(_ROWS_AT_ONCE):
+        cells = batch.column(image)
+        if arrow.types.is_struct(cells.type) and cells.type.get_field_index("bytes") >= 0:
+            cells = arrow.compute.struct_field(cells, "bytes")
+        binary = arrow.types.is_binary(cells.type) or arrow.types.is_large_binary(cells.type)
+        found = arrow.compute.binary_length(cells).to_pylist() if binary else [None] * len(cells)
+        lengths += [-1 if length is None else length for length in found]
+    return lengths
 
 
 def _read_parquet(files: Sequence[Path], root: Path) -> list[Row]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from roco_search.datasets.columns import Schema
-from roco_search.datasets.files import FileIndex, leaves_folder
+from roco_search.datasets.files import FileIndex, ImageFolders, leaves_folder, with_slashes
 from roco_search.datasets.pair import DataSet, PictureFile, ReadRows, Row, fold_text
 from roco_search.datasets.report import dataset_name, relative_name
 from roco_search.datasets.splits import TRAIN, known_split, sort_splits
@@ -20,6 +20,8 @@ IMAGEFOLDER = "imagefolder"
 TABLE = "table of paths"
 _METADATA = tuple(f"metadata.{suffix}" for suffix in ("jsonl", "csv", "parquet"))
 _UNNAMED = "without a split"
+_CAPTIONS = "captions"
+_TABLES = (*SUFFIXES, ".txt")
 
 Lines = Iterable[tuple[int, Mapping[str, Any]]]
 
@@ -36,47 +38,118 @@ def find_imagefolder(folder: Path) -> DataSet | None:
             return DataSet(dataset_name(folder), IMAGEFOLDER, str(folder), splits)
         tables = {path.parent.name: path for name in reversed(_METADATA) for path in base.glob(f"*/{name}")}
         if tables:
-            parts = {name: partial(_read, tables[name], folder, anywhere=False) for name in sort_splits(tables)}
-            return DataSet(dataset_name(folder), IMAGEFOLDER, str(folder), parts)
+            return DataSet(
+                dataset_name(folder), IMAGEFOLDER, str(folder), _named_tables(tables, folder, anywhere=False)
+            )
     return None
 
 
 def find_table(path: Path) -> DataSet | None:
     """Find a table, or in a folder a table for each split by its name, such as ``train.csv`` and ``test.csv``.
 
-    A path in it is absolute, or relative to the table, or else to the current folder. One table is divided by
-    `table_splits`.
+    A folder without these may hold one table of images and captions, whatever it is called, such as ``captions.csv``.
+    A path in a table is absolute, or relative to the table or a folder beside it, or else to the current folder. One
+    table is divided by `table_splits`.
     """
     if path.is_file():
         splits = table_splits(read_table(path), path.parent, path.stem, anywhere=True)
         return DataSet(dataset_name(path), TABLE, str(path), splits)
-    tables = {
-        file.stem: file for file in sorted(path.iterdir()) if file.suffix.lower() in SUFFIXES and known_split(file.stem)
-    }
-    if not tables:
-        return None
-    parts = {name: partial(_read, tables[name], path, anywhere=True) for name in sort_splits(tables)}
-    return DataSet(dataset_name(path), TABLE, str(path), parts)
+    files = sorted(file for file in path.iterdir() if file.suffix.lower() in _TABLES and file.is_file())
+    tables = {file.stem: file for file in files if file.suffix.lower() in SUFFIXES and known_split(file.stem)}
+    if tables:
+        return DataSet(dataset_name(path), TABLE, str(path), _named_tables(tables, path, anywhere=True))
+    if (table := _only_table(files)) is not None:
+        splits = table_splits(table, path, table.path.stem, anywhere=True)
+        return DataSet(dataset_name(path), TABLE, str(path), splits)
+    return None
 
 
 def table_splits(table: Table, root: Path, own: str, *, anywhere: bool) -> dict[str, ReadRows]:
     """Return the splits of one table.
 
-    They are the values of its column ``split``; or the first folders of its paths, if each of these is the name of a
-    split; or else a single one, which is called ``own`` if that is the name of a split, and train otherwise.
+    They are the values of its column ``split``, whose case does not matter; or the first folders of its paths, if each
+    of these is the name of a split; or else a single one, which is called ``own`` if that is the name of a split, and
+    train otherwise.
     """
     paths = PathTable(table, root, anywhere=anywhere)
-    column = paths.schema.split
-    if column is not None:
-        names = [fold_text(cells.get(column)) or _UNNAMED for _, cells in table.rows]
+    if paths.schema.split is not None:
+        names = [name or _UNNAMED for name in _stated_splits(paths, table)]
     else:
         names = [_first_folder(paths.file_name(cells)) for _, cells in table.rows]
         if not all(map(known_split, names)):
             names = [own if known_split(own) else TRAIN] * len(names)
+    return _divide(paths, table, names)
+
+
+def _named_tables(tables: Mapping[str, Path], root: Path, *, anywhere: bool) -> dict[str, ReadRows]:
+    """Return the splits of tables that are named after splits.
+
+    Where a table has a column of splits, and each of its values is the name of one, the column decides.
+    """
+    parts: dict[str, list[ReadRows]] = {}
+    for own, path in tables.items():
+        try:
+            table = read_table(path)
+            paths = PathTable(table, root, anywhere=anywhere)
+        except InputError:  # which is raised again when this split is asked for, and not when another is
+            parts.setdefault(own, []).append(partial(_read, path, root, anywhere=anywhere))
+            continue
+        names = [name or own for name in _stated_splits(paths, table)]
+        if not all(map(known_split, names)):
+            names = [own] * len(names)
+        for name, read in _divide(paths, table, names).items():
+            same = next((known for known in parts if known.casefold() == name.casefold()), name)
+            parts.setdefault(same, []).append(read)
+    return {name: partial(_read_each, parts[name]) for name in sort_splits(parts)}
+
+
+def _stated_splits(paths: PathTable, table: Table) -> list[str]:
+    """Return what the column of splits says of each line; empty where it says nothing, or there is none."""
+    column = paths.schema.split
+    return [fold_text(cells.get(column)) if column is not None else "" for _, cells in table.rows]
+
+
+def _divide(paths: PathTable, table: Table, names: Sequence[str]) -> dict[str, ReadRows]:
+    """Return the lines of each split; names that differ in case alone are one, spelled as it is first."""
+    spelled: dict[str, str] = {}
     parts: dict[str, list[tuple[int, dict[str, Any]]]] = {}
     for name, line in zip(names, table.rows, strict=True):
-        parts.setdefault(name, []).append(line)
+        parts.setdefault(spelled.setdefault(name.casefold(), name), []).append(line)
     return {name: partial(paths.rows, parts[name]) for name in sort_splits(parts)}
+
+
+def _read_each(parts: Iterable[ReadRows]) -> list[Row]:
+    return [row for read in parts for row in read()]
+
+
+def _only_table(files: Sequence[Path]) -> Table | None:
+    """Return the table of images and captions among files.
+
+    Raises
+    ------
+    InputError
+        If several files are one, none of which is called captions; or the one that may be is damaged.
+    """
+    found: list[Table] = []
+    damaged: list[InputError] = []
+    for file in files:
+        try:
+            table = read_table(file)
+        except InputError as error:
+            damaged += [error] if file.stem.casefold() == _CAPTIONS else []
+            continue
+        schema = Schema.of(table.columns)
+        if schema.image is not None and schema.caption is not None:
+            found.append(table)
+    named = [table for table in found if table.path.stem.casefold() == _CAPTIONS]
+    if damaged and not named:
+        raise damaged[0]
+    if len(found) > 1 and len(named) != 1:
+        names = ", ".join(table.path.name for table in found)
+        raise InputError(
+            f"{found[0].path.parent} has {len(found)} tables of images and captions: {names}; name one of these files."
+        )
+    return next(iter(named or found), None)
 
 
 class PathTable:
@@ -89,8 +162,8 @@ class PathTable:
     root
         The folder of the data set, to which the names in a report are relative.
     anywhere
-        Whether a path may lead out of the table's folder. If so, a file that is not found there is looked for in the
-        current folder too, to which some tables are relative.
+        Whether a path may lead out of the table's folder. If so, a file that is not found there or in a folder beside
+        the table is looked for in the current folder too, to which some tables are relative.
 
     Raises
     ------
@@ -101,7 +174,8 @@ class PathTable:
     def __init__(self, table: Table, root: Path, *, anywhere: bool) -> None:
         self.schema = Schema.of(table.columns)
         self._table, self._anywhere = table, anywhere
-        self._indexes = [FileIndex(table.path.parent), *([FileIndex(Path())] if anywhere else [])]
+        self._folders = ImageFolders(table.path.parent)
+        self._current = FileIndex(Path()) if anywhere else None
         self._prefix = Path(relative_name(table.path.parent, root)).as_posix()
         if self.schema.image is None:
             raise InputError(
@@ -130,9 +204,9 @@ class PathTable:
                 f"{self._table.path}, line {number}: {name!r} leads out of the data folder; move the image into it, or "
                 "give a CSV or TSV of paths instead."
             )
-        path = next((found for index in self._indexes if (found := index.find(name))), None)
+        path = self._find(number, name)
         return Row(
-            os.path.normpath(os.path.join(self._prefix, name)).replace(os.sep, "/"),  # noqa: PTH118
+            os.path.normpath(os.path.join(self._prefix, with_slashes(name))).replace(os.sep, "/"),  # noqa: PTH118
             PictureFile(path) if path else None,
             self.schema.captions(cells),
             self.schema.others(cells),
@@ -140,6 +214,17 @@ class PathTable:
             self.schema.licence_of(cells),
             self.schema.fault,
         )
+
+    def _find(self, number: int, name: str) -> Path | None:
+        found = self._folders.find(name)
+        if len(found) > 1:
+            raise InputError(
+                f"{self._table.path}, line {number}: {name!r} is in several folders, such as {found[0]} and "
+                f"{found[1]}; write the folder into the table."
+            )
+        if found:
+            return found[0]
+        return self._current.find(name) if self._current is not None else None
 
 
 def _read(path: Path, root: Path, *, anywhere: bool) -> list[Row]:
@@ -152,4 +237,4 @@ def _metadata(folder: Path) -> Path | None:
 
 
 def _first_folder(path: str) -> str:
-    return path.replace("\\", "/").removeprefix("./").partition("/")[0]
+    return with_slashes(path).removeprefix("./").partition("/")[0]

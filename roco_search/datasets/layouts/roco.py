@@ -25,6 +25,7 @@ from roco_search.datasets.files import FileIndex, leaves_folder, read_text
 from roco_search.datasets.pair import DataSet, PictureFile, Row, fold_text
 from roco_search.datasets.report import dataset_name, relative_name
 from roco_search.datasets.splits import sort_splits
+from roco_search.errors import InputError
 
 LAYOUT = "ROCO"
 _KIND = "radiology"
@@ -116,10 +117,17 @@ def _read_licences(path: Path) -> dict[str, tuple[str | None, str | None]] | Non
     if not path.is_file():
         return None
     found = {}
-    for name, *cells in csv.reader(io.StringIO(read_text(path), newline="")):
-        if len(cells) < 2 or name.strip().upper() == "ROCO_ID":
-            continue
-        # The second cell is the article and the figure's file, as in PMC4608653_cro-0008-0385-g01.jpg.
-        article = cells[0].strip().partition("_")[0]
-        found[name.strip()] = article or None, cells[-1].strip() or None
+    reader = csv.reader(io.StringIO(read_text(path), newline=""), strict=True)
+    end = 0  # of the line before
+    try:
+        for row in reader:
+            end = reader.line_num
+            name, *cells = row or [""]
+            if len(cells) < 2 or name.strip().upper() == "ROCO_ID":
+                continue
+            # The second cell is the article and the figure's file, as in PMC4608653_cro-0008-0385-g01.jpg.
+            article = cells[0].strip().partition("_")[0]
+            found[name.strip()] = article or None, cells[-1].strip() or None
+    except csv.Error as error:
+        raise InputError(f"{path}, line {end + 1}: not CSV ({error}); copy the file again.") from None
     return found

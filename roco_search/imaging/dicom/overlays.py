@@ -89,6 +89,14 @@ def _polygon(vertices: list[float], down: npt.NDArray[Any], across: npt.NDArray[
     return np.asarray(drawn, dtype=bool)
 
 
+def has_overlays(dataset: "Dataset") -> bool:
+    """Whether a header, read with its overlays, describes an overlay plane, drawn or not."""
+    return any(
+        integer(dataset, group << 16 | 0x0010) and integer(dataset, group << 16 | 0x0011)
+        for group in range(0x6000, 0x6020, 2)
+    )
+
+
 def draw_overlays(
     picture: npt.NDArray[np.uint8], dataset: "Dataset", index: int, words: npt.NDArray[Any], unused: set[int]
 ) -> None:

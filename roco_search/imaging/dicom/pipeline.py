@@ -14,7 +14,7 @@ from roco_search.imaging.dicom import display, palette
 from roco_search.imaging.dicom.decoding.codecs import silence
 from roco_search.imaging.dicom.encapsulation import DAMAGED
 from roco_search.imaging.dicom.header import read_header, refuse_unless_picture
-from roco_search.imaging.dicom.overlays import draw_overlays, shutter
+from roco_search.imaging.dicom.overlays import draw_overlays, has_overlays, shutter
 from roco_search.imaging.dicom.pixels import FrameDecoder, Layout
 from roco_search.imaging.dicom.tags import Tags, read_tags
 from roco_search.imaging.dicom.values import items, text
@@ -65,6 +65,12 @@ def open_dicom(
         return Frame(render_frame(stored, window, at_least), tags, stored.index, stored.layout.frames)
 
     yield from each_frame(source, frames, finish, at_least, overlays=overlays)
+
+
+def with_overlays(source: Source) -> Iterator[bool]:
+    """Yield, once, whether the file describes overlay planes; see `roco_search.imaging.has_overlays`."""
+    with source.open("rb") as file:
+        yield has_overlays(read_header(file, overlays=True).dataset)
 
 
 def each_frame(

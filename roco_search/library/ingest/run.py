@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from roco_search.errors import InputError
 from roco_search.imaging.frame import FrameChoice, Slices
 from roco_search.imaging.walk import Walk, is_below
+from roco_search.library.ingest.captions import CaptionRun
 from roco_search.library.ingest.pipeline import BATCH_SIZE, FinishedFile, embed_files
 from roco_search.library.ingest.plan import Candidate, Plan, Roots, make_plan, real_roots
 from roco_search.library.ingest.reembedding import ReembedRun
@@ -45,6 +46,8 @@ class IndexRun:
         *,
         reembed: bool = False,
         slices: Slices | None = None,
+        captions: bool | None = None,
+        reports: bool | None = None,
     ) -> IndexReport:
         """Bring the library up to date with `paths`, embedded anew if so wanted; see `Library.index`."""
         started = time.monotonic()
@@ -70,6 +73,7 @@ class IndexRun:
         if plan.work:
             self._embed(plan, ids, active)
         self._drop(plan.gone)
+        self._read_texts(walk, roots, plan, captions, reports)
         self.report.unchanged += plan.unchanged
         self._gather(walk, roots)
         self._refuse_without_image(given, before)
@@ -172,6 +176,12 @@ class IndexRun:
         with self.store.transaction():
             self.store.files.delete(file.id for file in gone)
         self.report.removed += len(gone)
+
+    def _read_texts(self, walk: Walk, roots: Roots, plan: Plan, captions: bool | None, reports: bool | None) -> None:
+        run = CaptionRun(self.store, walk, roots.affected(), plan.lost)
+        run.run(captions, reports)
+        self.report.captions = run.read
+        self.report.warnings += run.warnings
 
     def _gather(self, walk: Walk, roots: Roots) -> None:
         affected = roots.affected()

@@ -7,7 +7,7 @@ runs inside the caller's `Store.transaction`.
 import json
 import re
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -101,6 +101,19 @@ class Captions:
                 raise _no_expression(expression) from None
             raise
         return np.array([frame_id for (frame_id,) in rows], np.int64)
+
+    def captioned(self) -> Ids:
+        """Return the ids of the frames that have a text, int64, ascending."""
+        if not self._known:
+            return np.empty(0, np.int64)
+        sql = """
+            SELECT id FROM (
+                SELECT frames.id FROM frames WHERE file_id IN (SELECT file_id FROM captions WHERE file_id IS NOT NULL)
+                UNION
+                SELECT frames.id FROM frames WHERE study IN (SELECT study FROM captions WHERE study IS NOT NULL)
+            ) ORDER BY id
+        """
+        return np.array([frame_id for (frame_id,) in self._connection.read(sql)], np.int64)
 
     def texts(self, ids: Iterable[int]) -> dict[int, list[str]]:
         """Return the texts of frames, by frame: captions first, then reports; frames without any are left out."""
@@ -226,28 +239,20 @@ class Captions:
         self._connection.write("DELETE FROM settings WHERE key = 'traces_of_captions'")
         return True
 
-    # Cases.
-
-    def case_keys(self, folder: str) -> dict[int, str | None]:
-        """Return the case, a keyed hash, of each file at or below a folder by the file's id."""
-        condition, parameters = at_or_below(folder, links=True)
-        return dict(self._connection.read(f"SELECT id, case_key FROM files WHERE {condition}", parameters))
-
-    def set_cases(self, cases: Sequence[tuple[str | None, int]]) -> None:
-        """Note the case, a keyed hash, of files: pairs of that and the file's id."""
-        self._connection.write_many("UPDATE files SET case_key = ? WHERE id = ?", cases)
-
 
 def _quoted(expression: str) -> str:
-    """Return an expression in which every word is in quotes: "x-ray" would be read as an operator otherwise."""
-    parts = []
+    """Return an expression with each word in quotes, as "x-ray" needs it, and AND where two conditions adjoin."""
+    parts: list[str] = []
     for phrase, beginning, bracket, word in _TOKEN.findall(expression):
-        if bracket or word in _OPERATORS:
+        if bracket == ")" or word in _OPERATORS:
             parts.append(bracket or word)
-        elif word:
+            continue
+        if parts and parts[-1] not in {*_OPERATORS, "("}:
+            parts.append("AND")
+        if word:
             parts.append(f'"{word.rstrip("*")}"' + "*" * word.endswith("*"))
         else:
-            parts.append(f'"{phrase}"{beginning}')
+            parts.append(bracket or f'"{phrase}"{beginning}')
     return " ".join(parts)
 
 

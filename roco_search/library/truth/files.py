@@ -164,7 +164,20 @@ class Files:
         """
         return [KnownFile(*row) for row in self._connection.read(sql, [chosen.id])]
 
+    def without_series(self, folder: str) -> list[tuple[int, str, str | None]]:
+        """Return id, path and case (a keyed hash) of the files as in `below` of which a picture is of no series."""
+        condition, parameters = at_or_below(folder, links=True)
+        sql = f"""
+            SELECT id, path, case_key FROM files WHERE status = 'indexed' AND {condition}
+            AND EXISTS (SELECT 1 FROM frames WHERE file_id = files.id AND series IS NULL)
+        """
+        return self._connection.read(sql, parameters)
+
     # Writing files.
+
+    def set_cases(self, cases: Iterable[tuple[str | None, int]]) -> None:
+        """Note the case, a keyed hash, of files: pairs of that and the file's id."""
+        self._connection.write_many("UPDATE files SET case_key = ? WHERE id = ?", cases)
 
     def add(self, record: FileRecord) -> int:
         """Store a file without frames; return its id."""

@@ -17,19 +17,20 @@ from roco_search.library.truth.embeddings import EmbeddingSet
 
 Ids = npt.NDArray[np.int64]
 Attribute = Literal["modality", "body_part", "view"]
-Belonging = Literal["series", "study", "file"]
+Belonging = Literal["series", "study", "case", "file"]
 
 _COLUMNS = (
     "frames.id, files.path, number, count, modality, body_part, view, laterality, rows, columns, series, study, "
     "series_number, instance_number, localizer"
 )
+_CASES_SINCE = 3  # the version of the schema
 _FROM = "FROM frames JOIN files ON files.id = file_id"
 _EMBEDDED = "FROM vectors JOIN frames ON frames.id = frame_id JOIN files ON files.id = file_id"
 
 
 @dataclass(frozen=True, slots=True)
 class StoredFrame:
-    """One picture as the library knows it; `frame` counts from 0, `series` and `study` are keyed hashes."""
+    """One picture as the library knows it; `frame` counts from 0; `series`, `study` and `case` are keyed hashes."""
 
     id: int
     path: str
@@ -46,6 +47,7 @@ class StoredFrame:
     series_number: int | None
     instance_number: int | None
     localizer: bool | None
+    case: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,9 +122,13 @@ class Frames:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
+    def _columns(self) -> str:
+        """Return the columns of a `StoredFrame`; libraries of an earlier version know no cases."""
+        return f"{_COLUMNS}, {'files.case_key' if self._connection.version() >= _CASES_SINCE else 'NULL'}"
+
     def get(self, ids: Iterable[int]) -> dict[int, StoredFrame]:
         """Return what is stored of these frames, by id, in the order asked for; an unknown id is left out."""
-        sql = f"SELECT {_COLUMNS} {_FROM} WHERE frames.id = ?"
+        sql = f"SELECT {self._columns()} {_FROM} WHERE frames.id = ?"
         rows = (row for frame_id in ids for row in self._connection.read(sql, [int(frame_id)]))
         return {row[0]: _stored(row) for row in rows}
 
@@ -161,18 +167,28 @@ class Frames:
             rows = [row for row in rows if fits(row[1])]
         return np.array([frame_id for frame_id, _ in rows], np.int64)
 
-    def members(self, ids: Sequence[int], belonging: Belonging) -> dict[int, Ids]:
-        """Return, for each of these frames, the ids of all frames of its series, study or file, itself included.
+    def members(
+        self, ids: Sequence[int], belonging: Belonging, *, of_no: Literal["series", "study"] | None = None
+    ) -> dict[int, Ids]:
+        """Return, for each of these frames, the ids of all frames of its series, study, case or file, itself included.
 
-        A frame that belongs to no series (or study) is left out. Ids are int64, ascending.
+        A frame that belongs to no series (or study, or case) is left out, and so is with `of_no` one that belongs to a
+        series (or study). Ids are int64, ascending.
         """
-        key = "file_id" if belonging == "file" else belonging
+        if belonging == "case" and self._connection.version() < _CASES_SINCE:
+            return {}
+        key = {"file": "file_id", "case": "case_key"}.get(belonging, belonging)
+        table = "frames JOIN files ON files.id = file_id" if belonging == "case" else "frames"
         wanted = json.dumps([int(frame_id) for frame_id in ids])
-        sql = f"SELECT id, {key} FROM frames WHERE id IN (SELECT value FROM json_each(?))"
+        sql = f"SELECT frames.id, {key} FROM {table} WHERE frames.id IN (SELECT value FROM json_each(?))"
         keys = {frame_id: found for frame_id, found in self._connection.read(sql, [wanted]) if found is not None}
         if not keys:  # SQLite would look through every frame to find none.
             return {}
-        sql = f"SELECT id, {key} FROM frames WHERE {key} IN (SELECT value FROM json_each(?)) ORDER BY id"
+        others = f"AND {of_no} IS NULL" if of_no else ""
+        sql = f"""
+            SELECT frames.id, {key} FROM {table} WHERE {key} IN (SELECT value FROM json_each(?)) {others}
+            ORDER BY frames.id
+        """
         groups: dict[str | int, list[int]] = {}
         for other, found in self._connection.read(sql, [json.dumps(sorted(set(keys.values())))]):
             groups.setdefault(found, []).append(other)
@@ -198,7 +214,7 @@ class Frames:
 
     def of_file(self, path: str) -> list[StoredFrame]:
         """Return the pictures of the file at a real path, ascending; none if it is not known, or has none."""
-        sql = f"SELECT {_COLUMNS} {_FROM} WHERE path = CAST(? AS TEXT) ORDER BY number"
+        sql = f"SELECT {self._columns()} {_FROM} WHERE path = CAST(? AS TEXT) ORDER BY number"
         return [_stored(row) for row in self._connection.read(sql, [raw(path)])]
 
     def id_of(self, path: str, number: int) -> int | None:
@@ -248,13 +264,13 @@ class Frames:
         `under` is the real path of a folder or file; None for everything.
         """
         condition, parameters = ("1", []) if under is None else at_or_below(under, links=True)
-        sql = f"SELECT {_COLUMNS}, vector {_EMBEDDED} WHERE set_id = ? AND {condition} ORDER BY frames.id"
+        sql = f"SELECT {self._columns()}, vector {_EMBEDDED} WHERE set_id = ? AND {condition} ORDER BY frames.id"
         for *row, vector in self._connection.stream(sql, [active.id, *parameters]):
             yield _stored(row), vector
 
 
 def _stored(row: Sequence[Any]) -> StoredFrame:
-    """Return a row of `_COLUMNS` as a frame."""
+    """Return a row of `Frames._columns` as a frame."""
     values = list(row)
-    values[-1] = None if row[-1] is None else bool(row[-1])
+    values[-2] = None if row[-2] is None else bool(row[-2])
     return StoredFrame(*values)

@@ -28,7 +28,9 @@ def m003_captions(db: Database) -> None:
     """Add the texts that belong to images, searchable in full, and which images are of one case."""
     for statement in _CAPTIONS:
         db.execute(statement)
-    db.table("captions").enable_fts(["text", "affirmed"], create_triggers=True, tokenize="unicode61 remove_diacritics 2")
+    db.table("captions").enable_fts(
+        ["text", "affirmed"], create_triggers=True, tokenize="unicode61 remove_diacritics 2"
+    )
     db.execute("CREATE VIRTUAL TABLE caption_words USING fts5vocab (captions_fts, col)")
     db.execute("PRAGMA user_version = 3")
 

@@ -3,8 +3,9 @@
 (() => {
   "use strict";
   const roco = (window.roco = window.roco || {});
-  const image = (id, size, window) =>
-    `/roco/image/${id}.jpg?size=${size}` + (window ? `&center=${window.center}&width=${window.width}` : "");
+  const image = (id, size, window, overlays) =>
+    `/roco/image/${id}.jpg?size=${size}` +
+    (window ? `&center=${window.center}&width=${window.width}` : "") + (overlays ? "&overlays=1" : "");
 
   let dialog, ids, place, facts, opener, timer, shownWindow;
   let shown = 0; // counts the requests, so that a late answer is not shown
@@ -38,6 +39,7 @@
             <label>Width <output data-part="width-shown"></output><input type="range" data-part="width" step="any"></label>
             <div data-part="presets"></div>
           </fieldset>
+          <label data-part="overlays-block"><input type="checkbox" data-part="overlays"> Overlays of the file</label>
           <div data-part="beside-block"><h3 data-part="beside-title"></h3><ol data-part="beside" class="roco-strip"></ol></div>
           <p class="roco-quiet">← → other hits, ↑ ↓ neighbours, Escape closes. For research, not for clinical use.</p>
         </div>
@@ -62,11 +64,12 @@
         setWindow(window.center, window.width, 60);
       });
     }
+    $("overlays").addEventListener("change", () => redraw());
     $("image").addEventListener("error", () => $("image").setAttribute("alt", "This image cannot be shown."));
   }
 
   function keys(event) {
-    if (event.altKey || event.ctrlKey || event.metaKey || event.target.matches("input")) return;
+    if (event.altKey || event.ctrlKey || event.metaKey || event.target.matches("input[type=range]")) return;
     const steps = { ArrowLeft: "previous", ArrowRight: "next", ArrowUp: "above", ArrowDown: "below" };
     if (!steps[event.key]) return;
     event.preventDefault();
@@ -118,6 +121,8 @@
     $("count").textContent = at >= 0 ? `${at + 1} of ${ids.length}` : "neighbour";
     $("image").alt = [facts.modality, facts.body_part, facts.name].filter(Boolean).join(", ");
     list();
+    $("overlays").checked = false;
+    $("overlays-block").hidden = !facts.overlays;
     levels();
     beside();
   }
@@ -170,11 +175,16 @@
   function setWindow(center, width, wait = 0) {
     if (!facts || !facts.levels) return;
     say({ center, width });
-    const own = center === facts.levels.center && width === facts.levels.width;
-    const { id } = facts;
+    redraw(wait);
+  }
+
+  // The picture with the window and the overlays that are chosen now.
+  function redraw(wait = 0) {
+    const { id, levels: found } = facts;
+    const own = !found || (shownWindow.center === found.center && shownWindow.width === found.width);
     clearTimeout(timer);
     timer = setTimeout(() => {
-      if (facts && facts.id === id) $("image").src = image(id, 1280, own ? null : { center, width });
+      if (facts && facts.id === id) $("image").src = image(id, 1280, own ? null : shownWindow, $("overlays").checked);
     }, wait);
   }
 

@@ -43,16 +43,16 @@ class PictureCache:
         self._bytes = 0
         self._lock = Lock()
 
-    def picture(self, frame: StoredFrame, size: int, window: Window | None = None) -> bytes:
-        """Return a frame as a JPEG of at most `size` pixels on its longer side.
+    def picture(self, frame: StoredFrame, size: int, window: Window | None = None, *, overlays: bool = False) -> bytes:
+        """Return a frame as a JPEG of at most `size` pixels on its longer side; see `open_image` for the rest.
 
         Raises
         ------
         UnreadableImage, NotAnImage
             If the file no longer exists, or can no longer be read.
         """
-        if window is not None:  # a slider is being moved: the same window is hardly requested again
-            return to_jpeg(rendered(frame.path, frame.frame, size, window))
+        if window is not None or overlays:  # a slider is being moved: the same picture is hardly requested again
+            return to_jpeg(rendered(frame.path, frame.frame, size, window, overlays=overlays))
         with suppress(OSError):
             state = locate(frame.path).stat()
             # A changed file is another picture: its size and time are part of the name.
@@ -90,11 +90,11 @@ class PictureCache:
                 (self._folder / oldest).unlink(missing_ok=True)
 
 
-def rendered(path: str, frame: int, size: int, window: Window | None = None) -> Image:
+def rendered(path: str, frame: int, size: int, window: Window | None = None, *, overlays: bool = False) -> Image:
     """Render a frame, counted from 0, with at most `size` pixels on its longer side."""
     from PIL import Image
 
-    image = Image.fromarray(next(open_image(path, window=window, frames=(frame,))).pixels)
+    image = Image.fromarray(next(open_image(path, window=window, frames=(frame,), overlays=overlays)).pixels)
     image.thumbnail((size, size), Image.Resampling.LANCZOS)
     return image
 

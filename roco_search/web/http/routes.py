@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from fastapi import Request
 
 from roco_search.errors import ImageError, InputError, RocoError
-from roco_search.imaging import Window, read_levels
+from roco_search.imaging import Window, has_overlays, read_levels
 from roco_search.imaging.dicom.levels import Levels
 from roco_search.system.process import cores
 from roco_search.system.text import printable
@@ -73,7 +73,11 @@ def add_routes(app: FastAPI, desk: Desk, folder: Path) -> None:
 
     @app.get("/roco/image/{frame_id}.jpg")
     async def image(
-        frame_id: int, size: int = 320, center: float | None = Query(None), width: float | None = Query(None)
+        frame_id: int,
+        size: int = 320,
+        center: float | None = Query(None),
+        width: float | None = Query(None),
+        overlays: bool = False,
     ) -> Response:
         if size not in SIZES:
             raise HTTPException(422, f"The size must be one of {', '.join(map(str, SIZES))}.")
@@ -83,7 +87,7 @@ def add_routes(app: FastAPI, desk: Desk, folder: Path) -> None:
             window = None if center is None or width is None else Window(center, width)
         except InputError as error:
             raise HTTPException(422, str(error)) from None
-        data, kind, status = await work(picture, desk, cache, frame_id, size, window)
+        data, kind, status = await work(picture, desk, cache, frame_id, size, window, overlays)
         return Response(data, status, media_type=kind)
 
     @app.get("/roco/image/{frame_id}.json")
@@ -118,13 +122,15 @@ def _give_way() -> None:
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
 
 
-def picture(desk: Desk, cache: PictureCache, frame_id: int, size: int, window: Window | None) -> tuple[bytes, str, int]:
+def picture(
+    desk: Desk, cache: PictureCache, frame_id: int, size: int, window: Window | None, overlays: bool
+) -> tuple[bytes, str, int]:
     """Return a frame as a picture, or a placeholder with the reason; its media type; and the HTTP status."""
     frame = desk.frame(frame_id)
     if frame is None:
         return placeholder(None), "image/svg+xml", 404
     try:
-        return cache.picture(frame, size, window), "image/jpeg", 200
+        return cache.picture(frame, size, window, overlays=overlays), "image/jpeg", 200
     except ImageError as error:
         return placeholder(error), "image/svg+xml", 404
 
@@ -136,9 +142,9 @@ def describe(desk: Desk, frame_id: int) -> dict[str, Any] | None:
         return None
     frame = found.frame
     try:
-        levels = read_levels(frame.path, frame.frame)
+        levels, overlays = read_levels(frame.path, frame.frame), has_overlays(frame.path)
     except ImageError:
-        levels = None
+        levels, overlays = None, False
     return {
         "id": frame.id,
         "name": desk.name(frame.path),
@@ -152,6 +158,7 @@ def describe(desk: Desk, frame_id: int) -> dict[str, Any] | None:
         "rows": frame.rows,
         "columns": frame.columns,
         "levels": levels and _levels(levels),
+        "overlays": overlays,
         "beside": _beside(found),
     }
 

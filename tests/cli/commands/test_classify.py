@@ -62,7 +62,7 @@ def test_every_output_says_the_same(roco: Roco, drawn: Path, concepts: ConceptEn
     assert list(csv.DictReader(io.StringIO(roco(*command, "--csv").out))) == flat
     table = roco(*command)
     assert table.out.startswith("exclusive: one softmax over 2 labels")
-    assert table.out.count(".png") == len(flat) == 12
+    assert table.out.count(".png") == 6 and len(flat) == 12
     assert "(guessed)" in table.out and "the model chose the prompts: " in table.err
     assert roco(*command, "--quiet", "--json").err == ""
 
@@ -134,9 +134,35 @@ def test_truth_makes_it_an_evaluation(roco: Roco, drawn: Path, concepts: Concept
     rows = list(csv.DictReader(io.StringIO(roco("classify", *labels, "--truth", "truth.csv", "--csv").out)))
     assert [row["measure"] for row in rows] == ["accuracy", "macro_auc", "auc", "auc"]
     (drawn / "normal0.png").unlink()
-    partial = roco("classify", *labels, "--truth", "truth.csv", "--jsonl")
+    refused = roco("classify", *labels, "--truth", "truth.csv")
+    says = "1 of the 6 rows of the truth truth.csv matches no image (drawn/normal0.png)"
+    assert refused.code == 1 and says in refused.err
+    partial = roco("classify", *labels, "--truth", "truth.csv", "--jsonl", "--allow-missing")
     assert (partial.code, json.loads(partial.out)["images"]) == (3, 5)
+    assert json.loads(partial.out)["missing"] == ["drawn/normal0.png"]
     assert "normal0.png: there is no such file" in partial.err
+    again = roco("classify", drawn, *labels, "--truth", "truth.csv", "--allow-missing")
+    assert again.code == 0 and f"Note: {says}; they are not measured." in again.err
+
+
+def test_a_folder_has_a_row_for_each_image_and_totals(roco: Roco, drawn: Path, concepts: ConceptEncoder) -> None:
+    (drawn / "normal2.png").unlink()
+    found = roco("classify", drawn, "--labels", "normal,pneumonia,ct")
+    rows = [line.split() for line in found.out.splitlines()]
+    assert [(row[0], row[-1].rsplit("/")[-1]) for row in rows if row and row[-1].endswith(".png")] == [
+        (path.name[:-5], path.name) for path in sorted(drawn.iterdir())
+    ]
+    assert rows[-3:] == [["normal", "2", "40.0", "%"], ["pneumonia", "3", "60.0", "%"], ["ct", "0", "0.0", "%"]]
+    command = ("classify", drawn, "--multi-label", "--template", "{}", "--labels", "pneumonia,no ct,fracture")
+    given = [
+        [label["label"] for label in e["labels"] if label["probability"] >= 0.5] for e in roco(*command, "--json").json
+    ]
+    expected = [[name, sum(name in labels for labels in given)] for name in ("pneumonia", "no ct", "fracture")]
+    totals = [line.rsplit(maxsplit=3)[:2] for line in roco(*command).out.splitlines()[-4:] if "%" in line]
+    assert [[name, int(count)] for name, count in totals if name != "none"] == expected
+    assert sum(map(len, given)) < 15
+    one = roco("classify", drawn / "normal0.png", "--labels", "normal,pneumonia,ct").out
+    assert one.count("normal0.png") == 3 and "total" not in one
 
 
 def test_thresholds_are_saved_and_applied(roco: Roco, drawn: Path, concepts: ConceptEncoder) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import re
 import signal
@@ -15,6 +16,7 @@ import pytest
 
 from roco_search.errors import InputError
 from roco_search.library import Library
+from roco_search.models import load_encoder
 from tests.cli.conftest import Roco
 
 
@@ -123,3 +125,27 @@ def test_a_space_is_exported(roco: Roco, tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "x").write_text("x")
     assert "contains other files" in roco("demo", "--export-space", tmp_path / "other").err.replace("\n", " ")
+
+
+def test_the_examples_are_a_library_of_their_own_that_answers_rightly_and_is_gone_afterwards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("gradio")
+    from roco_search.search import search
+    from roco_search.web.run import EXAMPLES, example_library
+
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    rows = csv.DictReader((EXAMPLES / "captions.csv").read_text("utf-8").splitlines())
+    truth = {row["file"]: (row["modality"], row["body_part"]) for row in rows}
+    with example_library() as place, Library.open(place) as library:
+        encoder = load_encoder("roco-mini")
+        assert len(library.embedded()) == len(truth)
+        for query, right in (("chest X-ray", ("XR", "chest")), ("coronary angiogram", ("XA", "heart"))):
+            hits = search(library, encoder, [query], n=10)
+            assert [truth[Path(hit.path).name] for hit in hits] == [right] * 10
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_examples_and_a_library_exclude_each_other(roco: Roco, tmp_path: Path) -> None:
+    done = roco("demo", "--examples", "--library", tmp_path)
+    assert done.code == 2 and "leave --library out" in done.err.replace("\n", " ")

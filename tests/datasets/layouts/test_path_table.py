@@ -219,3 +219,97 @@ def test_a_line_without_a_path_is_named(tmp_path: Path) -> None:
     path = write_csv(tmp_path / "list.csv", ["path", "caption"], [["1.png", "a"], [" ", "b"]])
     with pytest.raises(InputError, match=r"list\.csv, line 3: no path"):
         open_pairs(path, "train")
+
+
+SPELLED = ["train", "Train", "train", "TRAIN", " train", "val", "Val", "test"]
+
+
+@pytest.mark.parametrize("name", ["all.csv", "train.csv", "folder"])
+def test_a_split_may_be_spelled_in_any_case_and_in_the_table_of_another(tmp_path: Path, name: str) -> None:
+    rows = [[f"{number}.png", f"caption {number}", split] for number, split in enumerate(SPELLED)]
+    for number in range(len(rows)):
+        draw(tmp_path / f"{number}.png", number)
+    path = write_csv(tmp_path / ("train.csv" if name == "folder" else name), ["file_name", "caption", "split"], rows)
+    if name == "folder":
+        path = tmp_path
+    found = {split: [pair.caption for pair in open_pairs(path, split).pairs] for split in ("train", "dev", "test")}
+    assert found == {
+        "train": [f"caption {number}" for number in range(5)],
+        "dev": ["caption 5", "caption 6"],
+        "test": ["caption 7"],
+    }
+
+
+def test_a_column_of_folds_does_not_divide_the_table_of_a_split(tmp_path: Path) -> None:
+    draw(tmp_path / "1.png")
+    rows = [["1.png", "a", "3"], ["1.png", "b", "train"]]
+    write_csv(tmp_path / "train.csv", ["path", "caption", "split"], rows)
+    assert len(open_pairs(tmp_path, "train")) == 2
+
+
+def test_a_damaged_table_of_another_split_is_refused_when_that_is_opened(tmp_path: Path) -> None:
+    draw(tmp_path / "1.png")
+    write_csv(tmp_path / "train.csv", ["path", "caption"], [["1.png", "a"]])
+    write_lines(tmp_path / "test.csv", ["path,caption", "1.png"])
+    assert len(open_pairs(tmp_path, "train")) == 1
+    with pytest.raises(InputError, match=r"test\.csv, line 2: 1 cells"):
+        open_pairs(tmp_path, "test")
+
+
+def test_paths_written_on_windows(tmp_path: Path) -> None:
+    draw(tmp_path / "images" / "a.jpg", 7)
+    write_csv(tmp_path / "train.csv", ["file_name", "caption"], [[r"images\a.jpg", "one"], [r".\images\A.JPG", "two"]])
+    found = open_pairs(tmp_path / "train.csv", "train")
+    assert [pair.caption for pair in found.pairs] == ["one", "two"] and len({p.image for p in found.pairs}) == 1
+    write_csv(tmp_path / "b" / "metadata.csv", ["file_name", "caption"], [[r"images\a.jpg", "one"]])
+    draw(tmp_path / "b" / "images" / "a.jpg", 8)
+    (pair,) = open_pairs(tmp_path / "b", "train").pairs
+    assert grey_of(pair) == 8
+
+
+@pytest.mark.parametrize("name", ["captions.csv", "captions.txt", "results.csv"])
+@pytest.mark.parametrize("folder", ["images", "Images", "Flicker8k_Dataset", "scans/all", ""])
+def test_a_table_of_captions_beside_a_folder_of_images(tmp_path: Path, name: str, folder: str) -> None:
+    for number in (1, 2):
+        draw(tmp_path / folder / f"{number}.png", number)
+    write_csv(tmp_path / "notes.csv", ["a"], [["b"]])
+    delimiter = "|" if name == "results.csv" else ","
+    columns = ["image_name", " comment_number", " comment"] if delimiter == "|" else ["image", "number", "caption"]
+    rows = [["1.png", " 0", " one"], ["1.png", " 1", " first"], ["2", " 0", " two, without an ending"]]
+    write_csv(tmp_path / name, columns, rows, delimiter)
+    found = open_pairs(tmp_path, "train")
+    assert [(grey_of(pair), pair.caption) for pair in found.pairs] == [
+        (1, "one"),
+        (1, "first"),
+        (2, "two, without an ending"),
+    ]
+
+
+def test_a_name_in_several_folders_is_refused_unless_one_is_for_images(tmp_path: Path) -> None:
+    for number, folder in enumerate(("a", "b")):
+        draw(tmp_path / folder / "1.png", number)
+    write_csv(tmp_path / "captions.csv", ["path", "caption"], [["1.png", "one"]])
+    with pytest.raises(InputError, match=r"captions\.csv, line 2: '1\.png' is in several folders"):
+        open_pairs(tmp_path, "train")
+    draw(tmp_path / "images" / "1.png", 7)
+    assert grey_of(open_pairs(tmp_path, "train").pairs[0]) == 7
+
+
+def test_of_several_tables_that_of_the_captions_is_taken(tmp_path: Path) -> None:
+    draw(tmp_path / "1.png")
+    for name in ("old", "new"):
+        write_csv(tmp_path / f"{name}.csv", ["path", "caption"], [["1.png", name]])
+    with pytest.raises(InputError, match=r"2 tables of images and captions: new\.csv, old\.csv"):
+        open_pairs(tmp_path, "train")
+    write_lines(tmp_path / "captions.csv", ["path,caption", "1.png"])
+    with pytest.raises(InputError, match=r"captions\.csv, line 2: 1 cells"):
+        open_pairs(tmp_path, "train")
+    write_csv(tmp_path / "captions.csv", ["path", "caption"], [["1.png", "captions"]])
+    assert open_pairs(tmp_path, "train").pairs[0].caption == "captions"
+
+
+def test_an_object_is_no_caption(tmp_path: Path) -> None:
+    draw(tmp_path / "1.png")
+    write_lines(tmp_path / "metadata.jsonl", [{"file_name": "1.png", "text": t} for t in ({"en": "a"}, "b")])
+    found = open_pairs(tmp_path, "train")
+    assert [pair.caption for pair in found.pairs] == ["b"] and found.left_out.counts == {"the caption is empty": 1}

@@ -7,17 +7,20 @@ import io
 import json
 import re
 import shutil
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from roco_search.imaging import Window, open_image
-from roco_search.library import Library
+from roco_search.imaging import Slices, Window, open_image
+from roco_search.library import Library, StoredFrame
 from roco_search.models import load_encoder
-from roco_search.web.backend import Desk
+from roco_search.web.backend import Conditions, Desk, Query
 from roco_search.web.http.pictures import PictureCache
+from roco_search.web.http.routes import picture
+from tests.imaging.test_volumes import REAL, series, write_series
 from tests.web.conftest import Site, serve
 
 
@@ -51,6 +54,60 @@ def test_a_window_is_applied_to_it(site: Site, scans: Path) -> None:
     assert abs(pixels(answer.body) - shown).mean() < 3
     for query in ("size=1280&center=5", "size=5", "center=1&width=-4", "center=nan&width=2", "center=x&width=2"):
         assert site.ask(f"/roco/image/{number}.jpg?{query}").status == 422
+
+
+def test_overlays_are_drawn_for_those_who_ask(site: Site, scans: Path) -> None:
+    known = ids(site.desk)
+    assert not site.ask(f"/roco/image/{known['CT_small.dcm']}.json").json["overlays"]
+    number = known["examples_overlay.dcm"]
+    assert site.ask(f"/roco/image/{number}.json").json["overlays"]
+    plain, drawn = (
+        next(open_image(scans / "examples_overlay.dcm", overlays=overlays)).pixels.astype(np.int16)
+        for overlays in (False, True)
+    )
+    assert (plain != drawn).any()
+    for query, expected in (("", plain), ("&overlays=1", drawn), ("&overlays=0", plain)):
+        answer = site.ask(f"/roco/image/{number}.jpg?size=1280{query}")
+        assert abs(pixels(answer.body) - expected).mean() < 2
+
+
+@REAL
+def test_volumes_and_archives_are_found_and_shown_as_the_dicom_they_were_made_of(tmp_path: Path) -> None:
+    slices = series("dcm_qa_ct", "AXIAL")
+    scans = tmp_path / "scans"
+    scans.mkdir()
+    for kind in ("ct.nii.gz", "ct.nrrd", "ct.mha"):
+        write_series(scans / kind, slices)
+    write_series(scans / "mr.nii.gz", series("dcm_qa_mr", "SAGITTAL"))
+    with zipfile.ZipFile(scans / "export.zip", "w") as archive:
+        for number, one in enumerate(slices):
+            archive.write(one.filename, f"DICOM/IM{number:04}")
+    encoder = load_encoder("roco-mini", "cpu")
+    with Library.create_or_open(tmp_path / "library") as library:
+        library.index([scans], encoder, slices=Slices(3))
+    window = Window(35, 80)
+    with Desk(tmp_path / "library", encoder) as desk:
+        hits = desk.find(Query("CT of the head"), Conditions(per_series=False), n=99).hits
+        found = [frame for number, _ in hits if (frame := desk.frame(number)) is not None]
+        assert {Path(hit.path).name for hit in found} >= {"ct.nii.gz", "ct.nrrd", "ct.mha", "mr.nii.gz", "IM0008"}
+        cache = PictureCache(tmp_path / "pictures")
+        compared = 0
+        for hit in found:
+            if (place := place_in_series(hit)) is not None:
+                shown, kind, status = picture(desk, cache, hit.id, 1280, window, False)
+                assert (kind, status) == ("image/jpeg", 200)
+                right = next(open_image(slices[place].filename, window=window)).pixels.astype(np.int16)
+                assert abs(pixels(shown) - right).mean() < 2
+                compared += 1
+        assert compared == 3 * 3 + len(slices)
+
+
+def place_in_series(frame: StoredFrame) -> int | None:
+    """Which slice of the CT a hit shows, by its number from the feet."""
+    name = Path(frame.path).name
+    if name.startswith("ct.") and frame.view == "AXIAL" and frame.instance_number is not None:
+        return frame.instance_number - 1
+    return int(name[2:]) if name.startswith("IM") else None
 
 
 def test_what_is_known_of_a_picture_and_its_neighbours(site: Site) -> None:

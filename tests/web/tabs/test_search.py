@@ -21,7 +21,8 @@ def shown(gallery: str) -> list[int]:
 
 def expected(indexed: Path, text: str, n: int = PAGE, **options: object) -> list[tuple[str, int, float]]:
     with Library.open(indexed) as library:
-        hits = search(library, load_encoder("roco-mini", "cpu"), [text], n=n, **options)  # type: ignore[arg-type]
+        every = {"group_by": "none", "fold": False, **options}
+        hits = search(library, load_encoder("roco-mini", "cpu"), [text], n=n, **every)  # type: ignore[arg-type]
     return [(hit.path, hit.frame, hit.score) for hit in hits]
 
 
@@ -95,7 +96,7 @@ def test_text_and_image_together_are_their_sum(desk: Desk, scans: Path, tmp_path
     )
     total = brought.vector + desk.encoder.encode_texts(["chest X-ray"])[0]
     with Library.open(desk.ask(lambda library: library.directory)) as library:
-        hits = search(library, desk.encoder, vector=total, n=99)
+        hits = search(library, desk.encoder, vector=total, n=99, group_by="none", fold=False)
     kept = [hit for hit in hits if not hit.path.endswith("MR_small.dcm")]
     assert [(hit.path, hit.score) for _, hit in both.hits] == [(hit.path, hit.score) for hit in kept]
 

@@ -147,15 +147,15 @@ def unpack_bytes(packed: bytes, count: int) -> npt.NDArray[np.uint8]:
 
 
 def silence() -> None:
-    """Silence pydicom, Pillow and tifffile for this process. Cheap, and called before every file is read."""
+    """Silence the libraries that read files, for this process. Cheap, and called before every file is read."""
     # Each time, because a `catch_warnings` block of the host program takes the filters with it when it ends.
-    for module in (r"pydicom(\.|$)", r"PIL(\.|$)", r"tifffile(\.|$)", r"nibabel(\.|$)", r"nrrd(\.|$)"):
+    for module in (r"pydicom(\.|$)", r"PIL(\.|$)", r"tifffile(\.|$)", r"nibabel(\.|$)", r"nrrd(\.|$)", r"pypdf(\.|$)"):
         warnings.filterwarnings("ignore", module=module)
     _silence_logs()
 
 
 @cache
 def _silence_logs() -> None:
-    for logger in ("pydicom", "PIL", "tifffile", "nibabel"):
+    for logger in ("pydicom", "PIL", "tifffile", "nibabel", "pypdf"):
         # Child loggers take their level from here; a filter would not reach their records.
         logging.getLogger(logger).setLevel(logging.CRITICAL + 1)

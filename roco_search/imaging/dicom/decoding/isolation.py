@@ -13,6 +13,7 @@ import atexit
 import json
 import os
 import queue
+import signal
 import struct
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
+from roco_search.imaging.dicom.decoding import codecs
 from roco_search.system.process import cores
 
 ISOLATED = frozenset({"jpegls", "htj2k", "jpegxl"})
@@ -37,7 +39,7 @@ MEMORY = 2 * 2**30  # Bytes of address space of a worker: its libraries, and wha
 PIPE = 2**20  # Bytes that wait in a pipe: with Linux's 64 KiB, a radiograph is 150 turns of both processes.
 # `-P`: a module in the current folder, such as the one with the scans, must never be imported. Where this
 # package is found may be something that only this process knows, so it is said.
-PROGRAM = "import sys; sys.path.append(sys.argv[1]); from roco_search.imaging.dicom.decoding.worker import main; main()"
+PROGRAM = f"import sys; sys.path.append(sys.argv[1]); from {__name__} import main; main()"
 ROOT = Path(__file__).parents[4]
 
 
@@ -245,3 +247,36 @@ def decode(codec: str, frame: bytes, options: dict[str, Any]) -> npt.NDArray[Any
 atexit.register(pool.close)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=pool.forget)
+
+
+def main() -> None:
+    """Be a worker: read codestreams, write pixels, until the other side has gone."""
+    # Ctrl-C is for the process that asked; this one ends when that one does.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    codecs.silence()
+    with suppress(ImportError, ValueError, OSError):  # there is no such limit on every system
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    requests = sys.stdin.buffer
+    # What a native library prints must not get between the answers.
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    send(answers, {"ready": True})
+    while True:
+        try:
+            request, frame = receive(requests)
+        except EOFError:
+            return
+        try:
+            head, body = _decode(request, bytes(frame))
+        except MemoryError:
+            head, body = {"short_of_memory": True}, memoryview(b"")
+        except Exception:  # Decoders raise anything at all on damaged data, and quote header values in it.
+            head, body = {"refused": True}, memoryview(b"")
+        send(answers, head, body)
+
+
+def _decode(request: dict[str, Any], frame: bytes) -> tuple[dict[str, Any], memoryview]:
+    array = np.ascontiguousarray(codecs.decode(request["codec"], frame, request["options"]))
+    return {"dtype": array.dtype.str, "shape": list(array.shape)}, array.data.cast("B")

@@ -1,0 +1,107 @@
+"""How much of a query captions affirm, against a computation on their words; and the part of a text that is shown."""
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from roco_search.errors import InputError
+from roco_search.search import Filters, search
+from roco_search.search.captions import Asked, caption_scores, snippet
+from tests.library.toy import Opened, ToyEncoder, draw
+
+TEXTS = [
+    "Chest X-ray with a pleural effusion.",
+    "Chest X-ray, no pleural effusion.",
+    "CT of the chest: pleural effusions and a mass",
+    "CT of the head.",
+    "Pneumothorax",
+    "",
+]
+
+
+@pytest.fixture(scope="module")
+def said(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Opened]:
+    place = tmp_path_factory.mktemp("said")
+    for number, text in enumerate(TEXTS):
+        draw(place / "scans" / f"{number}.png", number)
+        if text:
+            (place / "scans" / f"{number}.txt").write_text(text)
+    with Opened(place / "library", ToyEncoder()) as opened:
+        opened.index(place / "scans", captions=True)
+        yield opened
+
+
+def by_name(opened: Opened, ids: np.ndarray, scores: np.ndarray) -> dict[int, float]:
+    frames = opened.library.frames.get(ids.tolist())
+    return {int(Path(frames[i].path).stem): float(s) for i, s in zip(ids.tolist(), scores, strict=True)}
+
+
+EFFUSION, CHEST, XRAY, CT = Asked(("pleural effusion",)), Asked(("chest", "thorax")), Asked(("x-ray",)), Asked(("ct",))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "affirming", "excluded"),
+    [
+        ([EFFUSION], [{0, 2}], []),
+        ([EFFUSION, CT], [{0, 2}, {2, 3}], []),
+        ([CHEST, XRAY, EFFUSION], [{0, 1, 2}, {0, 1}, {0, 2}], []),
+        ([CHEST], [{0, 1, 2}], [({2}, Asked(("mass",)))]),
+        ([Asked(("kidney stone",)), CHEST], [set(), {0, 1, 2}], []),
+    ],
+)
+def test_rare_words_count_for_more(
+    said: Opened, wanted: list[Asked], affirming: list[set[int]], excluded: list[tuple[set[int], Asked]]
+) -> None:
+    found = by_name(said, *caption_scores(said.library, wanted, [asked for _, asked in excluded]))
+    count = len([text for text in TEXTS if text])
+    weights = [math.log((count + 1) / (len(numbers) + 0.5)) for numbers in affirming]
+    for number in range(count):
+        share = sum(w for w, numbers in zip(weights, affirming, strict=True) if number in numbers) / sum(weights)
+        ruled_out = any(number in numbers for numbers, _ in excluded)
+        assert found[number] == pytest.approx(0 if ruled_out else share, abs=1e-6)
+    assert set(found) == set(range(count)), "an image without a text is not judged by its text"
+
+
+def test_what_no_caption_speaks_of_is_asked_of_the_picture(said: Opened) -> None:
+    angiogram = Asked(("angiogram",), needed=False)
+    assert by_name(said, *caption_scores(said.library, [EFFUSION, angiogram]))[0] == 1
+    assert by_name(said, *caption_scores(said.library, [EFFUSION, angiogram._replace(needed=True)]))[0] < 1
+
+
+def test_a_condition_on_words_is_a_filter(said: Opened, tmp_path: Path) -> None:
+    def names(**filters: object) -> list[str]:
+        chosen = Filters(text_match='"pleural effusion" NOT mass', **filters)  # type: ignore[arg-type]
+        return sorted(Path(hit.path).name for hit in search(said.library, said.encoder, ["x"], filters=chosen))
+
+    assert names() == ["0.png", "1.png"]
+    assert names(path=("*/1.png",)) == ["1.png"]
+    draw(tmp_path / "scans" / "a.png", 1)
+    with Opened(tmp_path / "library", ToyEncoder()) as without:
+        without.index(tmp_path / "scans")
+        with pytest.raises(InputError, match="roco index --captions"):
+            search(without.library, without.encoder, ["x"], filters=Filters(text_match="mass"))
+
+
+LONG = "The heart is normal. " * 10 + "There is a small pleural effusion on the left. " + "The ribs are intact. " * 10
+
+
+def test_a_snippet_shows_what_was_found() -> None:
+    assert snippet([], [EFFUSION]) is None
+    assert snippet(["short"], [EFFUSION]) == "short"
+    assert snippet(["Nothing here", "A pleural\n effusion"], [EFFUSION]) == "A pleural effusion"
+    shown = snippet([LONG], [EFFUSION])
+    assert shown is not None and "small pleural effusion on the left" in shown
+    assert shown.startswith("…") and shown.endswith("…") and len(shown) <= 100
+    assert "Pleuraerguß" in (snippet(["x " * 99 + "Röntgen: Pleuraerguß"], [Asked(("pleuraergu",), True)]) or "")
+
+
+@given(st.text(max_size=400), st.integers(20, 120))
+def test_a_snippet_is_one_short_line_of_the_text(text: str, most: int) -> None:
+    shown = snippet([text], [Asked(("effusion",))], most)
+    assert shown is not None and len(shown) <= max(most, 1) + 1 and "\n" not in shown
+    assert shown.strip("…") in " ".join(text.split())
