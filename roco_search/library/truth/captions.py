@@ -227,7 +227,7 @@ class Captions:
         """Remove what deleted texts left behind; return whether anything was deleted since the last time.
 
         FTS5 only notes that a word is gone. Merging its segments leaves such words out, and SQLite overwrites what the
-        segments were (`secure_delete`). The words of what is kept are written anew: 2 s for 100,000 captions.
+        segments were (`secure_delete`). The words of what is kept are written anew: 0.4 s for 100,000 captions.
         """
         if not self._known:
             return False
