@@ -69,7 +69,9 @@ def drawn(encoder: Encoder, each: int = 6) -> Pictures:
     from scripts.roco_mini.drawn import drawn_pairs
 
     pairs = drawn_pairs(each)
-    rows = [{"file": pair.picture.name, "modality": "none", "body_part": "none", "labels": [], "text": ""} for pair in pairs]
+    rows = [
+        {"file": pair.picture.name, "modality": "none", "body_part": "none", "labels": [], "text": ""} for pair in pairs
+    ]
     pictures = [pair.picture.read() for pair in pairs]
     parts = [encoder.encode_images(pictures[start : start + AT_ONCE]) for start in range(0, len(pictures), AT_ONCE)]
     return Pictures(rows, np.concatenate(parts))
