@@ -17,14 +17,14 @@ from roco_search.library.truth.frames import Belonging
 from roco_search.models.encoder import Encoder
 from roco_search.search.filters import Filters, resolve
 from roco_search.search.hits import NEAR, SLICED, GroupBy, Hit, RankedGroup, RankedGroups
-from roco_search.search.terms import Term, embed, read_query, unit
+from roco_search.search.terms import Term, embed, named_in, read_query, unit
 from roco_search.search.understanding import Understood, as_typed, understand
 from roco_search.search.weighing import Weighing, weigh
 
 if TYPE_CHECKING:
     from roco_search.classify.guesses import Guesses
 
-__all__ = ["NEAR", "Filters", "GroupBy", "Hit", "Term", "Understood", "read", "read_query", "search"]
+__all__ = ["NEAR", "Filters", "GroupBy", "Hit", "Term", "Understood", "named_in", "read", "read_query", "search"]
 
 Ids = npt.NDArray[np.int64]
 Vector = npt.NDArray[np.float32]
@@ -66,8 +66,8 @@ def search(
         The library's own model.
     terms
         What to look for: texts, paths of images, and either with a weight as a `Term`. Their embeddings are added;
-        several texts are thereby averaged, as in a prompt ensemble. An image that is given is not among the hits, nor
-        are copies of its file.
+        several texts are thereby averaged, as in a prompt ensemble. The very file of an image that is given is not
+        among the hits; a copy of it elsewhere in the library is.
     vector
         An embedding of the same model, float32 ``(dim,)``, instead of terms.
     without

@@ -28,7 +28,7 @@ from roco_search.cli.options import (
     one_of,
     views,
 )
-from roco_search.cli.output import NOTHING, print_jsonl, say
+from roco_search.cli.output import NOTHING, print_jsonl, say, short_path
 from roco_search.cli.render.hits import show
 from roco_search.cli.terminal import Waiting
 from roco_search.cli.usage import refuse
@@ -36,7 +36,7 @@ from roco_search.errors import InputError
 from roco_search.system import process
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from roco_search.cli.options import Offer
     from roco_search.search import GroupBy, Hit, Term
@@ -174,7 +174,7 @@ def query(
     from roco_search.daemon import warm
     from roco_search.library import default_library_path
     from roco_search.models.catalogue.registry import default
-    from roco_search.search import Filters, GroupBy, read, read_query, search
+    from roco_search.search import Filters, GroupBy, named_in, read, read_query, search
 
     shape = one_format(preview=preview, json=json, jsonl=jsonl, csv=csv, paths=paths, print0=print0)
     if group_by is not None:
@@ -217,12 +217,14 @@ def query(
             for line, terms in asked:
                 said = None if cosine else read(opened, terms, verbatim=verbatim)
                 print_jsonl({"query": line, "hits": find(terms, understood=said)})
+                _say_left_out(named_in(opened, terms))
             return
         ((_, terms),) = asked
         understood = None if cosine else read(opened, terms, verbatim=verbatim)
         if understood is not None and understood.line:
             say(f"Understood: {understood.line}")
         hits = find(terms, understood=understood)
+        _say_left_out(named_in(opened, terms))
     if only_matches and not hits:
         say("Nothing here fits; leave out --only-matches to see what is nearest.")
         raise typer.Exit(NOTHING)
@@ -267,6 +269,11 @@ def _say_how_read(attribute: Literal["modality", "body_part"], values: list[str]
             *others, last = terms
             read = f"{', '.join(others)} or {last}" if others else last
             say(f"Note: --{attribute.replace('_', '-')} {value} is read as {read}.")
+
+
+def _say_left_out(images: Sequence[Path]) -> None:
+    for path in images:
+        say(f"Note: {short_path(path)} is in the library itself, and is left out of its own hits.")
 
 
 def _refuse_beside_queries(shape: str, **others: object) -> None:
