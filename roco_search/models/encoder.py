@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
+from roco_search.errors import InputError
+
 if TYPE_CHECKING:
     import numpy as np
 
+    from roco_search.imaging.frame import CtWindows
     from roco_search.models.checkpoint import Checkpoint
 
 
@@ -24,9 +27,10 @@ Precision = Literal["auto", "fast", "fp32", "bf16", "fp16"]
 class Encoder(Protocol):
     """A dual encoder. Preprocessing and tokenising are its own business.
 
-    Its attributes are cheap to read; weights are loaded at the first call that needs them. Two more are optional:
-    ``expect_images(count)`` announces how many images are about to be embedded (see `announce_images`), and
-    ``image_arithmetic`` names how they are (see `image_arithmetic`).
+    Its attributes are cheap to read; weights are loaded at the first call that needs them. Three more are optional:
+    ``expect_images(count)`` announces how many images are about to be embedded (see `announce_images`),
+    ``image_arithmetic`` names how they are (see `image_arithmetic`), and ``ct_windows`` how CT is to be rendered for it
+    (see `ct_windows`).
     """
 
     @property
@@ -72,6 +76,48 @@ def image_arithmetic(encoder: Encoder) -> str:
     return str(getattr(encoder, "image_arithmetic", "fp32"))
 
 
+def ct_windows(encoder: Encoder) -> CtWindows | None:
+    """Return the windows that an encoder takes CT in, for `roco_search.imaging.open_image`; None for the file's own."""
+    windows: CtWindows | None = getattr(encoder, "ct_windows", None)
+    return windows
+
+
+def checked_images(images: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Return images as arrays that a tower takes, PIL images among them in RGB.
+
+    Raises
+    ------
+    InputError
+        If one is anything else than uint8 ``(height, width, 3)``, such as ``(3, height, width)`` or floating point: its
+        embedding would be that of noise.
+    """
+    import numpy as np
+
+    found = []
+    for number, image in enumerate(images):
+        if hasattr(image, "convert"):
+            image = np.asarray(image.convert("RGB"))  # noqa: PLW2901
+        if not (isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.ndim == 3):
+            seen = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
+        elif image.shape[2] != 3 or not image.size:
+            seen = f"{image.dtype} {image.shape}"
+        else:
+            found.append(image)
+            continue
+        raise InputError(
+            f"`images` holds {seen} at {number}; give a list of uint8 arrays (height, width, 3), as `open_image` "
+            "yields them, or of PIL images."
+        )
+    return found
+
+
+def checked_texts(texts: Sequence[str]) -> Sequence[str]:
+    """Return texts. Raises `InputError` for one that is no list, or holds anything else than texts."""
+    if isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
+        raise InputError("`texts` is a list of texts, such as ['chest X-ray'].")
+    return texts
+
+
 class CheckpointEncoder:
     """What every encoder over a `Checkpoint` says of itself."""
 
@@ -102,6 +148,16 @@ class CheckpointEncoder:
     def logit_bias(self) -> float | None:
         """SigLIP's bias; None for a softmax model."""
         return self.checkpoint.logit_bias
+
+    @property
+    def ct_windows(self) -> CtWindows | None:
+        """See `Checkpoint.ct_windows`."""
+        from roco_search.imaging.frame import Window
+
+        if (stated := self.checkpoint.ct_windows) is None:
+            return None
+        red, green, blue = (Window(center, width) for width, center in stated)
+        return red, green, blue
 
     @property
     def fingerprint(self) -> str:

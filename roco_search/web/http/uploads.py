@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,9 +18,10 @@ from PIL import Image
 from roco_search.errors import ImageError, InputError
 from roco_search.imaging import Tags, open_image
 from roco_search.models import Encoder
-from roco_search.system.files import sha256
+from roco_search.models.encoder import ct_windows
 from roco_search.system.text import printable
 
+OLDEST = 600.0  # seconds that an upload may wait for being used
 LARGEST = 1024  # pixels of the longer side that are kept, to draw the image and its heat maps
 
 
@@ -29,8 +33,6 @@ class UploadedImage:
     ----------
     vector
         Its embedding, float32 ``(dim,)``.
-    content
-        SHA-256 of its file.
     name
         The name of its file.
     pixels
@@ -42,7 +44,6 @@ class UploadedImage:
     """
 
     vector: npt.NDArray[np.float32]
-    content: bytes
     name: str
     pixels: npt.NDArray[np.uint8]
     tags: Tags
@@ -76,8 +77,7 @@ def read_upload(path: str | Path, folder: Path, encoder: Encoder) -> UploadedIma
     if not file.resolve().is_relative_to(folder.resolve()):
         raise InputError("That file was not uploaded; upload it again.")
     try:
-        content = bytes.fromhex(sha256(file))
-        frame = next(open_image(file))
+        frame = next(open_image(file, ct_windows=ct_windows(encoder)))
     except ImageError as error:
         raise InputError(f"That file cannot be used as an image: {error}.") from None
     except OSError:
@@ -89,7 +89,34 @@ def read_upload(path: str | Path, folder: Path, encoder: Encoder) -> UploadedIma
         raise InputError("The model could not embed that image; try another.")
     small = Image.fromarray(frame.pixels)
     small.thumbnail((LARGEST, LARGEST))
-    return UploadedImage(vector, content, printable(file.name), np.asarray(small), frame.tags, frame.index, frame.count)
+    return UploadedImage(vector, printable(file.name), np.asarray(small), frame.tags, frame.index, frame.count)
+
+
+def delete_old_uploads(folder: str, seconds: float = OLDEST) -> None:
+    """Delete the files that were uploaded longer ago than that and never used, such as an abandoned page's."""
+    limit = time.time() - seconds
+    for place, _, names in os.walk(folder):
+        for name in names:
+            path = os.path.join(place, name)  # noqa: PTH118
+            with suppress(OSError):  # used, and so deleted, meanwhile
+                if os.stat(path).st_mtime < limit:  # noqa: PTH116
+                    os.unlink(path)  # noqa: PTH108
+
+
+@contextmanager
+def nothing_left(folder: str) -> Iterator[None]:
+    """Delete what the reading of one upload leaves in `folder` itself.
+
+    Gradio writes there while it reads, and moves what is complete into a folder of its own; what is not stays.
+    """
+    before = {entry.name for entry in os.scandir(folder)}
+    try:
+        yield
+    finally:
+        for entry in os.scandir(folder):
+            if entry.name not in before and entry.is_file(follow_symlinks=False):
+                with suppress(OSError):
+                    os.unlink(entry.path)  # noqa: PTH108
 
 
 def names_uploads_only(body: bytes, uploads: str) -> bool:
