@@ -261,4 +261,3 @@ def _language(words: Sequence[str]) -> str:
 
 def _lists() -> dict[str, frozenset[str]]:
     return {name: frozenset(phrases) for name, phrases in word_lists().items()}
-

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from roco_search.errors import InputError
 from roco_search.search import Filters, search
-from roco_search.search.captions import Asked, caption_scores, snippet
+from roco_search.search.captions import UNNEEDED, Asked, caption_scores, snippet
 from tests.library.toy import Opened, ToyEncoder, draw
 
 TEXTS = [
@@ -52,6 +52,7 @@ EFFUSION, CHEST, XRAY, CT = Asked(("pleural effusion",)), Asked(("chest", "thora
         ([CHEST, XRAY, EFFUSION], [{0, 1, 2}, {0, 1}, {0, 2}], []),
         ([CHEST], [{0, 1, 2}], [({2}, Asked(("mass",)))]),
         ([Asked(("kidney stone",)), CHEST], [set(), {0, 1, 2}], []),
+        ([EFFUSION, CHEST._replace(needed=False)], [{0, 2}, {0, 1, 2}], []),
     ],
 )
 def test_rare_words_count_for_more(
@@ -59,7 +60,10 @@ def test_rare_words_count_for_more(
 ) -> None:
     found = by_name(said, *caption_scores(said.library, wanted, [asked for _, asked in excluded]))
     count = len([text for text in TEXTS if text])
-    weights = [math.log((count + 1) / (len(numbers) + 0.5)) for numbers in affirming]
+    weights = [
+        math.log((count + 1) / (len(numbers) + 0.5)) * (1 if asked.needed else UNNEEDED)
+        for asked, numbers in zip(wanted, affirming, strict=True)
+    ]
     for number in range(count):
         share = sum(w for w, numbers in zip(weights, affirming, strict=True) if number in numbers) / sum(weights)
         ruled_out = any(number in numbers for numbers, _ in excluded)
