@@ -5,8 +5,9 @@ import sys
 
 def main() -> None:
     """Run the command line, and end the process with its exit code."""
-    from roco_search.system.process import leave
+    from roco_search.system.process import leave, open_streams
 
+    open_streams()
     leave(_code())
 
 

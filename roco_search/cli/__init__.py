@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from typing import Annotated, Any
@@ -13,6 +14,9 @@ from roco_search.cli.commands import COMMANDS, add_commands, add_summaries, name
 from roco_search.cli.output import FAILED, USAGE, say_error
 from roco_search.cli.usage import Misuse, ParserError, sentence
 from roco_search.errors import RocoError
+from roco_search.system.process import unwritable
+
+_UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EBADF, errno.EFBIG}
 
 
 def application() -> typer.Typer:
@@ -94,6 +98,11 @@ def answer(arguments: list[str]) -> int:
         # The reader (head, less) has seen enough. Keep the interpreter from flushing into the closed pipe.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except Exception as error:
+        # Writing a file of ours fails with an error of ours: this is the standard output.
+        if isinstance(error, OSError) and error.filename is None and error.errno in _UNWRITABLE:
+            unwritable(sys.stdout)
+            say_error(f"The output could not be written ({error.strerror}).")
+            return FAILED
         if os.environ.get("ROCO_DEBUG"):
             raise
         say_error(

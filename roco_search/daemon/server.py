@@ -11,12 +11,14 @@ import struct
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
+from time import monotonic
 from typing import Any, TextIO
 
 from roco_search import __version__
 from roco_search.daemon import warm
-from roco_search.daemon.client import ACCEPTED, DECLINED, circumstances, socket_of
+from roco_search.daemon.client import ACCEPTED, DECLINED, TERMINAL, circumstances, socket_of
 from roco_search.errors import Busy, LibraryError
 from roco_search.system.files import locked
 
@@ -102,24 +104,63 @@ def _listening(path: Path) -> Iterator[socket.socket]:
         yield listener
 
 
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a process asks for: `arguments` of ``roco``, and where it stands."""
+
+    roco: str
+    library: str
+    arguments: list[str]
+    folder: str
+    circumstances: dict[str, str | None]
+    terminal: dict[str, str]
+
+    @classmethod
+    def parse(cls, content: bytes) -> "Request":
+        """Read the request of `client.ask`. Raises `ValueError` for anything else, whatever it is."""
+        try:
+            found = json.loads(content)
+        except RecursionError:
+            raise ValueError("not a request") from None
+        if not isinstance(found, dict) or set(found) != set(cls.__dataclass_fields__):
+            raise ValueError("not a request")
+        texts = [found["roco"], found["library"], found["folder"], *_values(found["arguments"], list)]
+        texts += _values(found["terminal"], dict)
+        texts += [value for value in _values(found["circumstances"], dict) if value is not None]
+        # No argument, path or variable that a process was given has a zero in it.
+        known = set(found["terminal"]) <= set(TERMINAL)
+        if not (known and found["arguments"]) or not all(isinstance(text, str) and "\0" not in text for text in texts):
+            raise ValueError("not a request")
+        return cls(**found)
+
+
+def _values(found: object, kind: type) -> list[Any]:
+    """Return the values of a list, or the keys and values of a dictionary, if it is of that kind."""
+    if not isinstance(found, kind):
+        raise ValueError("not a request")
+    return [*found, *found.values()] if isinstance(found, dict) else list(found)  # type: ignore[call-overload]
+
+
 def _one(connection: socket.socket, library: str, answer: Answer, declines: Declines) -> bool:
     """Read a request and answer it; False if this process cannot answer it."""
-    connection.settimeout(REQUEST_SECONDS)
+    deadline = monotonic() + REQUEST_SECONDS
     streams: list[int] = []
     try:
-        request = _read(connection)
-        if not _is_peer(connection) or not _fits(request, library) or declines(request["arguments"]):
+        request = Request.parse(_line(connection, deadline))
+        if not _is_peer(connection) or not _fits(request, library) or declines(request.arguments):
             connection.sendall(DECLINED)
             return False
         connection.sendall(ACCEPTED)
+        connection.settimeout(_left(deadline))
         _, streams, _, _ = socket.recv_fds(connection, 1, 2)
         if len(streams) != 2:
             return False
         with _as_asker(request, streams):
-            code = answer(request["arguments"])
+            code = answer(request.arguments)
+        connection.settimeout(REQUEST_SECONDS)
         connection.sendall(bytes([code & 0xFF]))
         return True
-    except (ValueError, KeyError, TypeError):
+    except ValueError:
         return False
     finally:
         for descriptor in streams:
@@ -127,17 +168,31 @@ def _one(connection: socket.socket, library: str, answer: Answer, declines: Decl
                 os.close(descriptor)
 
 
-def _read(connection: socket.socket) -> dict[str, Any]:
+def _line(connection: socket.socket, deadline: float) -> bytes:
+    """Read up to the end of a line. All of it has to arrive in time, so that one who dawdles holds up nobody for long.
+
+    Raises
+    ------
+    TimeoutError
+    ValueError
+        If the line is too long, or breaks off.
+    """
     content = b""
     while not content.endswith(b"\n"):
+        connection.settimeout(_left(deadline))
         more = connection.recv(1 << 16)
         if not more or len(content) > MAX_REQUEST:
             raise ValueError("not a request")
         content += more
-    request = json.loads(content)
-    if not isinstance(request, dict):
-        raise ValueError("not a request")
-    return request
+    return content
+
+
+def _left(deadline: float) -> float:
+    """Return the seconds until a deadline. Raises `TimeoutError` if there are none."""
+    seconds = deadline - monotonic()
+    if seconds <= 0:
+        raise TimeoutError
+    return seconds
 
 
 def _is_peer(connection: socket.socket) -> bool:
@@ -149,24 +204,24 @@ def _is_peer(connection: socket.socket) -> bool:
     return bool(user == os.geteuid())
 
 
-def _fits(request: dict[str, Any], library: str) -> bool:
+def _fits(request: Request, library: str) -> bool:
     """Whether this process can answer: it is the same roco under the same settings, and the library is its own."""
-    same = (request["roco"], request["circumstances"]) == (__version__, circumstances())
-    return bool(same and request["arguments"][0] == "query" and request["library"] == library)
+    same = (request.roco, request.circumstances) == (__version__, circumstances())
+    return same and request.arguments[0] == "query" and request.library == library
 
 
 @contextmanager
-def _as_asker(request: dict[str, Any], streams: list[int]) -> Iterator[None]:
+def _as_asker(request: Request, streams: list[int]) -> Iterator[None]:
     """Use the caller's folder and output for the time of one answer."""
     folder, environment = os.open(".", os.O_RDONLY), dict(os.environ)
     before = sys.stdout, sys.stderr
     out, err = (_text(descriptor) for descriptor in streams)
     try:
-        os.chdir(request["folder"])
+        os.chdir(request.folder)
         for name in ("COLUMNS", "NO_COLOR", "TERM"):
             os.environ.pop(name, None)
-        os.environ.update({str(name): str(value) for name, value in request["terminal"].items()})
-        os.environ["ROCO_LIBRARY"] = request["library"]  # If no argument names one, the caller's own applies.
+        os.environ.update(request.terminal)
+        os.environ["ROCO_LIBRARY"] = request.library  # If no argument names one, the caller's own applies.
         sys.stdout, sys.stderr = out, err
         yield
     finally:

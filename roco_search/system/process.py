@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType, TracebackType
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO, TypeVar
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -84,6 +84,37 @@ def wait_passively() -> bool:
     return True
 
 
+def open_streams() -> None:
+    """Make the standard streams able to take any text.
+
+    A closed one takes it nowhere, and one that lacks characters, such as a terminal in Latin-1, gets escapes for them.
+    """
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115 - for good
+        elif (stream.encoding or "").lower().replace("_", "-") not in {"utf-8", "utf8"}:
+            stream.reconfigure(errors="backslashreplace")
+
+
+def unwritable(stream: TextIO) -> str | None:
+    """Return why what is still buffered cannot be written; None if it was, or if its reader has seen enough.
+
+    A stream that cannot be written takes no more text afterwards.
+    """
+    try:
+        stream.flush()
+    except BrokenPipeError:
+        reason = None
+    except (OSError, ValueError) as error:
+        reason = (isinstance(error, OSError) and error.strerror) or "it is closed"
+    else:
+        return None
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    return reason
+
+
 def leave(code: int) -> NoReturn:
     """End the process without taking the interpreter and its native libraries apart, a tenth of a cold query.
 
@@ -93,17 +124,11 @@ def leave(code: int) -> NoReturn:
     such as ``head``, is no failure.
     """
     atexit._run_exitfuncs()
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            if stream is not None:
-                stream.flush()
-        except BrokenPipeError:
-            pass
-        except (OSError, ValueError) as error:
-            code = code or 1
-            if isinstance(error, OSError) and stream is sys.stdout and sys.stderr is not None:
-                with suppress(OSError, ValueError):
-                    sys.stderr.write(f"Error: The output could not be written ({error.strerror}).\n")
+    if reason := unwritable(sys.stdout):
+        code = code or 1
+        with suppress(OSError, ValueError):
+            sys.stderr.write(f"Error: The output could not be written ({reason}).\n")
+    unwritable(sys.stderr)
     os._exit(code)
 
 

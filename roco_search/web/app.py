@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -213,6 +214,8 @@ def server(app: FastAPI) -> Any:
     """Return the uvicorn server of an app; the sockets are given when it runs."""
     import uvicorn
 
+    from roco_search.web.http.connections import ACCEPTED_AT_ONCE, Connections, GuardedProtocol
+
     class Server(uvicorn.Server):
         """Ends in order also when its terminal is closed, so that the run's folder is removed."""
 
@@ -233,7 +236,14 @@ def server(app: FastAPI) -> Any:
     # Open pages keep a connection; at the end the server does not wait for them, nor log that they broke.
     return Server(
         uvicorn.Config(
-            app, log_level="critical", access_log=False, server_header=False, ws="none", timeout_graceful_shutdown=2
+            app,
+            http=partial(GuardedProtocol, connections=Connections()),  # type: ignore[arg-type]
+            backlog=ACCEPTED_AT_ONCE,
+            log_level="critical",
+            access_log=False,
+            server_header=False,
+            ws="none",
+            timeout_graceful_shutdown=2,
         )
     )
 

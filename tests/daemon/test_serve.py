@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
 
+from roco_search import __version__
 from roco_search.cli.commands import local_flags
-from roco_search.daemon.client import is_private, socket_of
+from roco_search.daemon.client import circumstances, is_private, socket_of
 
 ROOT = Path(__file__).parents[2]
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -186,6 +190,66 @@ def test_one_that_does_not_answer_is_not_waited_for(home: Path, roco: Run) -> No
         with connection:
             assert json.loads(connection.recv(1 << 16))["arguments"] == ["query", "ramp", "--json"]
             assert not socket.recv_fds(connection, 1, 2)[1], "its output was not handed over"
+
+
+def malformed(chance: random.Random, whole: bytes) -> bytes:
+    """A request as nobody sends it: cut, with bytes changed, or of other types, and nested without end."""
+    match chance.randrange(6):
+        case 0:
+            return whole[: chance.randrange(len(whole))]
+        case 1:
+            content = bytearray(whole)
+            for _ in range(chance.choice((1, 3, 20))):
+                content[chance.randrange(len(content) - 1)] = chance.randrange(256)
+            return bytes(content)
+        case 2:
+            return b"[" * chance.choice((10, 100_000)) + b"\n"
+        case 3:
+            return chance.randbytes(chance.randrange(2000)) + b"\n"
+    request = json.loads(whole)
+    name = chance.choice(sorted(request))
+    others: list[Any] = [None, [], {}, 7, "", "a\0b", [None], ["query", 3], {"A=": "x"}, {"COLUMNS": 80}, [[]], True]
+    request[name] = chance.choice(others)
+    if chance.random() < 0.2:
+        del request[name]
+    return json.dumps(request).encode() + b"\n"
+
+
+def test_a_warm_process_survives_any_bytes(home: Path, roco: Run, served: subprocess.Popen[str]) -> None:
+    place = str((home / "library").resolve())
+    whole = json.dumps(
+        {
+            "roco": __version__,
+            "library": place,
+            "arguments": ["query", "ramp"],
+            "folder": str(home),
+            "circumstances": circumstances(),
+            "terminal": {},
+        }
+    ).encode()
+    chance = random.Random(0)
+    for _ in range(int(os.environ.get("ROCO_TEST_FRAMES", "400"))):
+        with socket.socket(socket.AF_UNIX) as connection, suppress(OSError):
+            connection.settimeout(5)
+            connection.connect(socket_of(place))
+            connection.sendall(malformed(chance, whole + b"\n"))
+            connection.shutdown(socket.SHUT_WR)
+            connection.recv(1)
+    assert served.poll() is None
+    assert "numpy" not in imported(home, "query", "ramp"), "and it answers"
+
+
+def test_one_who_dawdles_holds_up_nobody_for_long(home: Path, roco: Run, served: subprocess.Popen[str]) -> None:
+    place = socket_of(str((home / "library").resolve()))
+    with socket.socket(socket.AF_UNIX) as slow:
+        slow.connect(place)
+        started = time.monotonic()
+        with suppress(OSError):  # until it hangs up
+            while time.monotonic() - started < 10:
+                slow.sendall(b" ")
+                time.sleep(0.2)
+        assert time.monotonic() - started < 5
+    assert served.poll() is None
 
 
 CLIENT = """

@@ -12,6 +12,7 @@ What it keeps out, and why:
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import hmac
@@ -19,28 +20,28 @@ import ipaddress
 import os
 import re
 import socket
-from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from time import monotonic
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from roco_search.web.http.uploads import names_uploads_only
+from roco_search.system.text import duration
+from roco_search.web.http.bodies import Disconnected, again, is_event, limited, spooled, whole
+from roco_search.web.http.limits import Guesses, Limit, Rate
+from roco_search.web.http.uploads import delete_old_uploads, names_uploads_only, nothing_left
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 MEGABYTE = 2**20
 LONGEST_MESSAGE = 4 * MEGABYTE  # of anything but an upload; an embedding and a few labels are far shorter
-MOST_CLIENTS = 1024
 
 _READ = re.compile(
     r"/|/favicon\.ico|/theme\.css|/manifest\.json|/config/?"
     r"|/(assets|static|svelte)/[\w./-]+"
     r"|/gradio_api/(queue/data|heartbeat/\w+|upload_progress|startup-events|theme\.css)"
-    r"|/roco/(image/\d+\.(jpg|json)|map\.json|assets/[\w.-]+)",
+    r"|/roco/(image/\d{1,18}\.(jpg|json)|map\.json|assets/[\w.-]+)",
     re.ASCII,
 )
 _WRITE = re.compile(r"/gradio_api/(queue/join|upload|cancel|reset)", re.ASCII)
@@ -58,14 +59,6 @@ _HEADERS = {
     "cross-origin-resource-policy": "same-origin",
     "permissions-policy": "camera=(), microphone=(), geolocation=(), display-capture=()",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Rate:
-    """The number of requests at once, and the number per second in the long run."""
-
-    burst: float
-    a_second: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,9 +110,9 @@ class Gate:
 
     def __init__(self, app: ASGIApp, rules: Rules, uploads: Path) -> None:
         self._app, self._rules, self._uploads = app, rules, os.path.realpath(uploads)
-        self._limits = {kind: _Limit(rate) for kind, rate in rules.rates.items()}
-        # Guessing is slow: ten wrong passwords at once, then one every five seconds, from all clients together.
-        self._wrong = _Limit(Rate(10, 0.2))
+        self._limits = {kind: Limit(rate) for kind, rate in rules.rates.items()}
+        self._guesses = Guesses()
+        self._one_upload = asyncio.Lock()
         ancestors = " ".join(rules.framed_by) or "'none'"
         headers = {**_HEADERS, "content-security-policy": POLICY.format(ancestors=ancestors)}
         if not rules.framed_by:
@@ -140,14 +133,33 @@ class Gate:
             await _answer(send, *refusal, self._headers)
             return
         longest = self._rules.longest_upload if scope["path"] == UPLOAD else LONGEST_MESSAGE
-        receive = _limited(receive, longest)
+        receive = limited(receive, longest)
+        if scope["path"] == UPLOAD:
+            await self._upload(scope, receive, send)
+            return
         if scope["path"] == JOIN:
-            body = await _whole(receive)
+            try:
+                body = await whole(receive)
+            except Disconnected:
+                return
+            if not is_event(body):
+                await _answer(send, 422, "That is no message of this page; reload it.", self._headers)
+                return
             if not names_uploads_only(body, self._uploads):
                 await _answer(send, 403, "Only a file that was just uploaded can be used.", self._headers)
                 return
-            receive = _again(body, receive)
+            receive = again(body, receive)
         await self._app(scope, receive, self._with_headers(scope, send))
+
+    async def _upload(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass an upload on when all of it has come: what is broken off leaves nothing behind."""
+        delete_old_uploads(self._uploads)
+        try:
+            async with spooled(receive, self._uploads) as complete, self._one_upload:
+                with nothing_left(self._uploads):
+                    await self._app(scope, complete, self._with_headers(scope, send))
+        except Disconnected:
+            return
 
     def _refuse(self, scope: Scope, headers: dict[str, str]) -> tuple[int, str] | None:
         """Return the status and message of a refused request; None for one that is accepted."""
@@ -156,7 +168,7 @@ class Gate:
             return 421, "This demo does not answer to that name; open the address that roco printed."
         if not self._is_own_origin(scope, headers):
             return 403, "Requests from other sites are refused; use the demo's own page."
-        if (wrong := self._check_password(headers)) is not None:
+        if (wrong := self._check_password(self._client(scope, headers), headers)) is not None:
             return wrong
         if not _exists(method, path, scope.get("raw_path", b"")):
             return 404, "This address does not exist here."
@@ -195,16 +207,19 @@ class Gate:
         to_first_page = scope["method"] == "GET" and scope["path"] == "/"
         return to_first_page and headers.get("sec-fetch-mode") == "navigate" and headers.get("sec-fetch-dest") in target
 
-    def _check_password(self, headers: dict[str, str]) -> tuple[int, str] | None:
+    def _check_password(self, client: str, headers: dict[str, str]) -> tuple[int, str] | None:
         if self._rules.auth is None:
             return None
+        if (seconds := self._guesses.refused_for(client)) > 0:
+            return 429, f"Too many wrong passwords; wait {duration(seconds)}."
         given = _credentials(headers.get("authorization", ""))
         # Both are compared, each in constant time, so that the time does not reveal which of them was right.
         right = [hmac.compare_digest(a.encode(), b.encode()) for a, b in zip(given, self._rules.auth, strict=True)]
         if all(right):
+            self._guesses.right(client)
             return None
-        if given != ("", "") and not self._wrong.take("anyone"):
-            return 429, "Too many wrong passwords; wait a minute."
+        if given != ("", ""):
+            self._guesses.wrong(client)
         return 401, "Enter the user name and the password of this demo."
 
     def _with_headers(self, scope: Scope, send: Send) -> Send:
@@ -220,63 +235,6 @@ class Gate:
             await send(message)
 
         return sending
-
-
-class _Limit:
-    """A token bucket for each client; the client that has been silent longest is forgotten first."""
-
-    def __init__(self, rate: Rate) -> None:
-        self._rate = rate
-        self._clients: OrderedDict[str, tuple[float, float]] = OrderedDict()
-
-    def take(self, client: str) -> bool:
-        now = monotonic()
-        tokens, then = self._clients.pop(client, (self._rate.burst, now))
-        tokens = min(self._rate.burst, tokens + (now - then) * self._rate.a_second)
-        allowed = tokens >= 1
-        self._clients[client] = (tokens - allowed, now)
-        if len(self._clients) > MOST_CLIENTS:
-            self._clients.popitem(last=False)
-        return allowed
-
-
-def _limited(receive: Receive, longest: int) -> Receive:
-    """Pass a body on up to `longest` bytes, and hang up if it goes on: its announced length may be false."""
-    received = 0
-
-    async def receiving() -> Message:
-        nonlocal received
-        message = await receive()
-        received += len(message.get("body", b""))
-        if received > longest:
-            return {"type": "http.disconnect"}
-        return message
-
-    return receiving
-
-
-async def _whole(receive: Receive) -> bytes:
-    """Read a body to its end, or until the other side hangs up."""
-    parts = []
-    while True:
-        message = await receive()
-        parts.append(message.get("body", b""))
-        if message["type"] == "http.disconnect" or not message.get("more_body"):
-            return b"".join(parts)
-
-
-def _again(body: bytes, receive: Receive) -> Receive:
-    """Return a `receive` that gives a body that was read already to the next application."""
-    given = False
-
-    async def receiving() -> Message:
-        nonlocal given
-        if given:
-            return await receive()
-        given = True
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    return receiving
 
 
 def own_names() -> Iterable[str]:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +21,7 @@ from roco_search.models import Encoder
 from roco_search.system.files import sha256
 from roco_search.system.text import printable
 
+OLDEST = 600.0  # seconds that an upload may wait for being used
 LARGEST = 1024  # pixels of the longer side that are kept, to draw the image and its heat maps
 
 
@@ -90,6 +94,33 @@ def read_upload(path: str | Path, folder: Path, encoder: Encoder) -> UploadedIma
     small = Image.fromarray(frame.pixels)
     small.thumbnail((LARGEST, LARGEST))
     return UploadedImage(vector, content, printable(file.name), np.asarray(small), frame.tags, frame.index, frame.count)
+
+
+def delete_old_uploads(folder: str, seconds: float = OLDEST) -> None:
+    """Delete the files that were uploaded longer ago than that and never used, such as an abandoned page's."""
+    limit = time.time() - seconds
+    for place, _, names in os.walk(folder):
+        for name in names:
+            path = os.path.join(place, name)  # noqa: PTH118
+            with suppress(OSError):  # used, and so deleted, meanwhile
+                if os.stat(path).st_mtime < limit:  # noqa: PTH116
+                    os.unlink(path)  # noqa: PTH108
+
+
+@contextmanager
+def nothing_left(folder: str) -> Iterator[None]:
+    """Delete what the reading of one upload leaves in `folder` itself.
+
+    Gradio writes there while it reads, and moves what is complete into a folder of its own; what is not stays.
+    """
+    before = {entry.name for entry in os.scandir(folder)}
+    try:
+        yield
+    finally:
+        for entry in os.scandir(folder):
+            if entry.name not in before and entry.is_file(follow_symlinks=False):
+                with suppress(OSError):
+                    os.unlink(entry.path)  # noqa: PTH108
 
 
 def names_uploads_only(body: bytes, uploads: str) -> bool:

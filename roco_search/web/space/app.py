@@ -12,7 +12,8 @@ from roco_search.library import Library
 from roco_search.models import Encoder, load_encoder
 from roco_search.web.app import PORT, Address, serve
 from roco_search.web.backend import Desk
-from roco_search.web.http.gate import MEGABYTE, Rate, Rules
+from roco_search.web.http.gate import MEGABYTE, Rules
+from roco_search.web.http.limits import Rate
 from roco_search.web.run import scratch_folder
 from roco_search.web.space.export import MARK
 

@@ -32,7 +32,8 @@ def report_errors(handler: Callable[Concatenate[Any, Rest], Changes]) -> Callabl
     @wraps(handler)
     def reporting(tab: Any, *arguments: Rest.args, **named: Rest.kwargs) -> Changes:
         try:
-            return handler(tab, *arguments, **named)
+            # Gradio takes an empty dictionary for the value of the first component.
+            return handler(tab, *arguments, **named) or {tab.status: gr.skip()}
         except RocoError as error:
             return {tab.status: markup.note(str(error), error=True)}
         except Exception as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 
+import gradio as gr
 import pytest
 
 from roco_search.errors import InputError
@@ -12,6 +13,10 @@ from roco_search.web.tabs import Changes, report_errors
 
 class Tab:
     status = "status"
+
+    @report_errors
+    def change_nothing(self) -> Changes:
+        return {}
 
     @report_errors
     def fail(self, error: Exception) -> Changes:
@@ -28,3 +33,7 @@ def test_of_an_unexpected_error_only_the_type_is_shown_and_logged(caplog: pytest
         changes = Tab().fail(ValueError("PatientName is Doe^Jane"))
     assert list(changes) == ["status"] and "ValueError" in changes["status"]
     assert "ValueError in fail" in caplog.text and "Doe" not in caplog.text + changes["status"]
+
+
+def test_a_handler_that_changes_nothing_gives_gradio_something_to_skip() -> None:
+    assert Tab().change_nothing() == {"status": gr.skip()}
