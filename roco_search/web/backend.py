@@ -26,6 +26,7 @@ from roco_search.library import Library, LibraryStatus, StoredFrame
 from roco_search.library.truth.frames import Attribute
 from roco_search.search import Filters, Hit, search
 from roco_search.search.terms import unit
+from roco_search.search.understanding import Understood, understand
 from roco_search.system.text import printable
 
 if TYPE_CHECKING:
@@ -64,21 +65,29 @@ class Conditions:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """What to look for: a text, an upload, or both; or the id of a frame whose like is wanted."""
+    """What to look for: a text, an upload, or both; or the id of a frame whose like is wanted.
+
+    A `verbatim` text is taken as it was typed, without being read.
+    """
 
     text: str = ""
     upload: Upload | None = None
     like: int | None = None
+    verbatim: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Hits with the ids of their frames, whether there may be more, the seconds it took, and the library's size."""
+    """Hits with the ids of their frames, whether there may be more, the seconds it took, and the library's size.
+
+    `understood` is what was read out of the text; None for a query without one, or one that is taken as it was typed.
+    """
 
     hits: list[tuple[int, Hit]]
     more: bool
     seconds: float
     total: int
+    understood: Understood | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +183,10 @@ class Desk:
             self._search, query=query, vector=unit(vector), conditions=conditions, n=n + 1, offset=offset
         )
         hits, total = self.ask(question)
-        return Found(hits[:n], len(hits) > n, perf_counter() - start, total)
+        understood = None
+        if text and not query.verbatim:
+            understood = self.ask(lambda library: understand(text, library.captions.words))
+        return Found(hits[:n], len(hits) > n, perf_counter() - start, total, understood)
 
     def _vector(self, query: Query) -> Vector | None:
         if query.upload is not None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from roco_search.library import LibraryStatus, Skipped
     from roco_search.search import Hit
     from roco_search.web.backend import Desk, Found
+    from roco_search.web.chips import Chip
 
 MOST_ROWS = 500  # of a table of files; `roco status` names all of them
 SCRIPTS = ("gallery.js", "viewer.js", "map.js")
@@ -37,6 +38,11 @@ def header() -> Markup:
 def note(text: str, *, error: bool = False) -> Markup:
     """Return one sentence for the person; a screen reader reads an error at once."""
     return render("web/templates/note.html", text=text, error=error)
+
+
+def understood(chips: Sequence[Chip]) -> Markup:
+    """Return what was understood of a query as buttons, each of which searches without that; nothing for no chips."""
+    return render("web/templates/chips.html", chips=chips)
 
 
 def cards(desk: Desk, found: Found) -> Markup:

@@ -47,6 +47,7 @@ def values(text: str) -> dict[str, dict[str, Any]]:
         "web/templates/cards.html": {
             "cards": [{"id": text, "name": text, "label": text, "score": text, "facts": text}],
         },
+        "web/templates/chips.html": {"chips": [{"label": text, "kind": "wanted", "without": text}]},
         "web/templates/gallery.html": {"cards": text},
         "web/templates/head.html": {"scripts": [text]},
         "web/templates/header.html": {},

@@ -37,8 +37,9 @@ def demo(tmp_path_factory: pytest.TempPathFactory, scans: Path, indexed: Path) -
         copy = Path(shutil.copytree(SCANS, tmp_path_factory.mktemp("real") / "scans"))
         place = copy.parent / "library"
         with Library.create_or_open(place) as library:
-            shutil.copy(scans / "examples_overlay.dcm", copy)
-            library.index([copy], load_encoder("roco-mini", "cpu"))
+            for name in ("examples_overlay.dcm", "examples_overlay.txt"):
+                shutil.copy(scans / name, copy)
+            library.index([copy], load_encoder("roco-mini", "cpu"), captions=True)
     scratch = tmp_path_factory.mktemp("scratch")
     with Desk(place, load_encoder("roco-mini", "cpu")) as desk, serve(desk, scratch, scans) as site:
         yield site
@@ -53,6 +54,7 @@ def test_a_person_finds_opens_compares_classifies_and_looks_at_the_map(
     prepare_gradio(demo.folder)
     page = Page(browser, demo, tmp_path)
     a_search_shows_twelve_images(page, demo)
+    chips_say_what_was_understood_and_one_can_be_taken_away(page)
     filters_leave_only_what_they_name(page, demo)
     the_keyboard_alone_opens_moves_and_closes(page, demo)
     a_window_changes_the_picture_and_neighbours_follow(page, demo)
@@ -84,11 +86,31 @@ def a_search_shows_twelve_images(page: Page, demo: Site) -> None:
     assert len(found) == 12 and "12 of" in page.status
     page.shot("1-search")
     if SCANS.is_dir():
+        # Every picture: of twelve cases, more would show another part than there are brains.
+        before = page.status
+        page.page.get_by_label("One hit per series").uncheck()
+        found = page.answered(before)
         vectors = demo.desk.ask(lambda library: library.embeddings(np.array(found)))
         frames = demo.desk.ask(lambda library: library.frames.get(found))
         guesses = Guesses(demo.desk.encoder).guess("body_part", vectors)
         parts = [frames[number].body_part or guess for number, guess in zip(found, guesses, strict=True)]
         assert sum(part in HEADS for part in parts) >= 11, parts
+        before = page.status
+        page.page.get_by_label("One hit per series").check()
+        page.answered(before)
+
+
+def chips_say_what_was_understood_and_one_can_be_taken_away(page: Page) -> None:
+    chips = page.page.locator(".roco-chip")
+    page.search("brain MRI without pnuemonia")
+    said = ["brain", "MRI", "not pneumonia", "“pnuemonia” read as “pneumonia”"]
+    wait(page, f"document.querySelectorAll('.roco-chip').length === {len(said)}")
+    assert sorted(text.removesuffix(" ×") for text in chips.all_inner_texts()) == sorted(said)
+    page.shot("1-chips")
+    chips.filter(has_text="not pneumonia").click()
+    wait(page, "document.querySelectorAll('.roco-chip').length === 2")
+    assert sorted(page.box.input_value().split()) == ["MRI", "brain"]
+    page.search("brain MRI")
 
 
 def filters_leave_only_what_they_name(page: Page, demo: Site) -> None:
