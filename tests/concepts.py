@@ -6,9 +6,11 @@ import hashlib
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 QUARTERS = ("pneumonia", "normal", "ct", "mri")
 """What the top left, top right, bottom left and bottom right say when they are bright."""
@@ -65,7 +67,11 @@ def picture(*words: str, side: int = 64) -> np.ndarray:
     return pixels
 
 
-def draw(path: Path, *words: str) -> Path:
+def draw(path: Path, *words: str, own: bool = False) -> Path:
+    """Write an image; with ``own``, its path is in it, so that no other file has the same content."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(picture(*words)).save(path)
+    said = PngInfo()
+    said.add_text("path", str(path))
+    options: dict[str, Any] = {"pnginfo": said, "comment": str(path)} if own else {}
+    Image.fromarray(picture(*words)).save(path, **options)
     return path

@@ -75,7 +75,9 @@ def measure_classification(
     """
     pairs = found[0].pairs
     truth = classes.truth(pairs)
-    rows = np.flatnonzero(truth >= 0)
+    # Rows of one image that say the same are one image.
+    once = np.unique(np.stack([found[0].image_numbers, truth], axis=1), axis=0, return_index=True)[1]
+    rows = np.sort(once[truth[once] >= 0])
     if not len(rows):
         raise InputError(
             f"No image that could be read belongs to a class of {str(classes.column)!r}; choose other images."

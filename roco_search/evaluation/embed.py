@@ -1,11 +1,11 @@
-"""Pairs become embeddings: each picture is read once, on threads ahead of the model, whatever the number of models.
+"""Pairs become embeddings: each image is read once, on threads ahead of the model, whatever the number of models.
 
 A picture that cannot be read is left out with its caption, named and counted; it displaces no other.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 
@@ -34,6 +34,29 @@ class UnreadablePicture:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Pool:
+    """What is ranked against each other: each image once, and each of its captions once.
+
+    Attributes
+    ----------
+    images, texts
+        float32 ``(images, dim)`` and ``(captions, dim)`` of unit norm.
+    captions
+        The captions.
+    owners
+        int64 ``(captions,)``: the image that each belongs to.
+    pairs
+        The first pair of each image.
+    """
+
+    images: Embeddings
+    texts: Embeddings
+    captions: Sequence[str]
+    owners: npt.NDArray[np.int64]
+    pairs: Sequence[Pair]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Embedded:
     """What a model makes of pairs.
 
@@ -41,22 +64,59 @@ class Embedded:
     ----------
     pairs
         Those whose picture could be read, in the order of the data set; row *i* below is `pairs[i]`.
-    images, texts
-        float32 ``(n, dim)`` of unit norm. Identical captions have the identical embedding. Without captions,
-        ``texts`` is ``(0, dim)``.
+    images
+        float32 ``(n, dim)`` of unit norm; pairs that show the same image have the identical embedding.
+    known, vectors
+        The row of each distinct caption in ``vectors``, float32 ``(captions, dim)`` of unit norm; none if captions were
+        not wanted.
     unreadable
-        The others.
+        The others, by their image.
     """
 
     pairs: Sequence[Pair]
     images: Embeddings
-    texts: Embeddings
+    known: Mapping[str, int]
+    vectors: Embeddings
     unreadable: Sequence[UnreadablePicture]
 
     @property
     def captions(self) -> list[str]:
         """The data set's own caption of each pair."""
         return [pair.caption for pair in self.pairs]
+
+    @property
+    def texts(self) -> Embeddings:
+        """The embedding of the own caption of each pair, float32 ``(n, dim)``; ``(0, dim)`` without captions."""
+        return self.vectors[[self.known[caption] for caption in self.captions]] if self.known else self.vectors
+
+    @property
+    def image_numbers(self) -> npt.NDArray[np.int64]:
+        """The number of the image of each pair, int64 ``(n,)``, from 0 in their order."""
+        numbers: dict[str, int] = {}
+        return np.array([numbers.setdefault(pair.image, len(numbers)) for pair in self.pairs], np.int64)
+
+    def pool(self, rows: npt.NDArray[np.int64] | None = None) -> Pool:
+        """Return the images and captions of all pairs, or of some rows of them."""
+        first: dict[str, int] = {}
+        said: dict[tuple[str, str], None] = {}
+        for row in range(len(self.pairs)) if rows is None else rows.tolist():
+            pair = self.pairs[row]
+            first.setdefault(pair.image, row)
+            said.update(((pair.image, caption), None) for caption in own_captions(pair))
+        places = {image: place for place, image in enumerate(first)}
+        captions = [caption for _, caption in said]
+        return Pool(
+            self.images[list(first.values())],
+            self.vectors[[self.known[caption] for caption in captions]],
+            captions,
+            np.array([places[image] for image, _ in said], np.int64),
+            [self.pairs[row] for row in first.values()],
+        )
+
+
+def own_captions(pair: Pair) -> list[str]:
+    """Return the captions that a pair's own row of the data set has."""
+    return [caption for caption, weight in pair.captions.items() if weight > 0]
 
 
 def embed(
@@ -100,8 +160,12 @@ def embed_with_each(
     InputError
         If no picture can be read, or an embedding is not finite.
     """
-    wanted = list(pairs.pairs if isinstance(pairs, PairSet) else pairs)
-    kept: list[Pair] = []
+    given = list(pairs.pairs if isinstance(pairs, PairSet) else pairs)
+    first: dict[str, Pair] = {}
+    for pair in given:
+        first.setdefault(pair.image, pair)
+    wanted = list(first.values())
+    place: dict[str, int] = {}  # of an image among the embeddings
     unreadable: list[UnreadablePicture] = []
     images: list[list[Embeddings]] = [[] for _ in encoders]
     pace = Pace()
@@ -112,7 +176,7 @@ def embed_with_each(
                 if isinstance(found, ImageError):
                     unreadable.append(UnreadablePicture(pair.picture.name, str(found)))
                 else:
-                    kept.append(pair)
+                    place[pair.image] = len(place)
                     pixels.append(found)
             for encoder, parts in zip(encoders, images, strict=True):
                 if pixels:
@@ -120,12 +184,15 @@ def embed_with_each(
             told.advance(len(batch), images_per_second=pace.add(len(batch)))
             batch.clear()  # These pixels would be held until the next batch is whole.
             pixels.clear()
+    kept = [pair for pair in given if pair.image in place]
     if not kept:
         raise InputError(_nothing_left(unreadable))
-    texts = [_embed_texts(encoder, [pair.caption for pair in kept] if captions else []) for encoder in encoders]
+    rows = [place[pair.image] for pair in kept]
+    said = list(dict.fromkeys(caption for pair in kept for caption in own_captions(pair))) if captions else []
+    known = {caption: row for row, caption in enumerate(said)}
     both = [
-        Embedded(kept, np.concatenate(parts), of_captions, unreadable)
-        for parts, of_captions in zip(images, texts, strict=True)
+        Embedded(kept, np.concatenate(parts)[rows], known, _embed_texts(encoder, said), unreadable)
+        for encoder, parts in zip(encoders, images, strict=True)
     ]
     for encoder, embedded in zip(encoders, both, strict=True):
         _check(encoder, embedded)
@@ -136,13 +203,9 @@ def _read(pair: Pair) -> Iterator[Pixels]:
     yield pair.picture.read()
 
 
-def _embed_texts(encoder: Encoder, captions: Sequence[str]) -> Embeddings:
-    distinct = {caption: row for row, caption in enumerate(dict.fromkeys(captions))}
-    texts = list(distinct)
+def _embed_texts(encoder: Encoder, texts: Sequence[str]) -> Embeddings:
     parts = [encoder.encode_texts(texts[i : i + _TEXTS_AT_ONCE]) for i in range(0, len(texts), _TEXTS_AT_ONCE)]
-    if not parts:
-        return np.empty((0, encoder.dim), np.float32)
-    return np.asarray(np.concatenate(parts)[[distinct[caption] for caption in captions]])
+    return np.concatenate(parts) if parts else np.empty((0, encoder.dim), np.float32)
 
 
 def _check(encoder: Encoder, embedded: Embedded) -> None:

@@ -30,7 +30,7 @@ def draw_recall(rankings: Sequence[tuple[str, Sequence[Ranking]]]) -> Figure:
     rankings
         By the name of the model; each with both directions of the whole pool.
     """
-    pool = rankings[0][1][0].candidates
+    pool = rankings[0][1][-1].candidates  # images
     ks = np.arange(1, min(pool, _FURTHEST) + 1)
     with style() as figure:
         drawn = figure(figsize=(7.2, 3.6))
@@ -47,14 +47,14 @@ def draw_recall(rankings: Sequence[tuple[str, Sequence[Ranking]]]) -> Figure:
         ticks = [k for k in (1, 2, 5, 10, 20, 50, 100) if k <= ks[-1]]
         axes.set_xticks(ticks, [str(k) for k in ticks])
         axes.minorticks_off()
-        axes.set_title(f"Recall@k among N = {pool:,}, an identical caption counts as found")
+        axes.set_title(f"Recall@k among N = {_size(rankings[0][1])}, an identical caption counts as found")
         axes.legend(loc="upper left")
     return drawn
 
 
 def draw_ranks(rankings: Sequence[Ranking]) -> Figure:
     """Draw how many queries have which rank, any-match, in bins that double."""
-    pool = rankings[0].candidates
+    pool = max(ranking.candidates for ranking in rankings)
     edges = [1]
     while edges[-1] <= pool:
         edges.append(edges[-1] * 2)
@@ -71,9 +71,15 @@ def draw_ranks(rankings: Sequence[Ranking]) -> Figure:
         axes.set_xticks(places, names, rotation=30 if len(names) > 9 else 0)
         axes.grid(visible=False, axis="x")
         axes.set(xlabel="rank of the right answer", ylabel="queries")
-        axes.set_title(f"Ranks among N = {pool:,}, an identical caption counts as found")
+        axes.set_title(f"Ranks among N = {_size(rankings)}, an identical caption counts as found")
         axes.legend()
     return drawn
+
+
+def _size(rankings: Sequence[Ranking]) -> str:
+    sizes = {ranking.direction: len(ranking.values) for ranking in rankings}
+    images, captions = sizes["image-to-text"], sizes["text-to-image"]
+    return f"{images:,}" if images == captions else f"{images:,} images and {captions:,} captions"
 
 
 def _bins(edges: Sequence[int], pool: int) -> list[tuple[int, int]]:

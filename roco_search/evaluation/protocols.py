@@ -1,6 +1,6 @@
 """The protocols by which retrieval is ranked, and the figures that others have published, under their real names.
 
-- ``whole``: each query among all pairs, in both directions. Always measured.
+- ``whole``: each query among all images or all captions, in both directions. Always measured.
 - ``roco-v1``: as ROCO-Radiology-CLIP measured, image-to-text inside contiguous batches of 32.
 - ``m3ae-2k``: as ``whole``, on the 2,000 pairs that `evaluation.m3ae` draws.
 - ``shuffled-32``: image-to-text among 32 candidates, the mean over 20 shuffles.
@@ -18,6 +18,7 @@ from functools import partial
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from roco_search.errors import InputError
 from roco_search.statistics.bootstrap import Estimate, Figure, Metric, Values, differences, estimate, metrics
@@ -25,9 +26,10 @@ from roco_search.statistics.ranks import (
     RANK_FIGURES,
     Direction,
     Matching,
+    Owners,
     check_embeddings,
     identities,
-    rank_of,
+    rank_any,
     ranks_both_ways,
     recall,
 )
@@ -75,8 +77,8 @@ class Retrieval:
 class Ranking:
     """The queries of one direction of one protocol, before figures are computed from them.
 
-    ``values`` are ranks int64 ``(n,)``, or what `figures` need of each query, ``(n, parts)``. The rest is as in
-    `Retrieval`.
+    ``values`` are ranks int64 ``(n,)``, or what `figures` need of each query, ``(n, parts)``. ``clusters`` are the
+    images of captions, which are resampled with all their captions. The rest is as in `Retrieval`.
     """
 
     protocol: str
@@ -85,10 +87,11 @@ class Ranking:
     candidates: int
     values: Values
     figures: Mapping[str, Figure] = field(default_factory=lambda: RANK_FIGURES)
+    clusters: Owners | None = None
 
     def estimate(self, seed: int = 0) -> dict[str, Estimate]:
         """Return the figures, and what they are on resamples of the queries."""
-        return estimate(self.values, self.figures, seed)
+        return estimate(self.values, self.figures, seed, clusters=self.clusters)
 
     def summarize(self, seed: int = 0, against: Ranking | None = None) -> Retrieval:
         """Return the figures with their intervals, and beside them those of another model on the same queries."""
@@ -101,12 +104,23 @@ class Ranking:
 
 
 def rank_whole_pool(
-    images: np.ndarray, texts: np.ndarray, captions: Sequence[str], protocol: str = "whole"
+    images: np.ndarray,
+    texts: np.ndarray,
+    captions: Sequence[str],
+    owners: Owners | None = None,
+    protocol: str = "whole",
 ) -> list[Ranking]:
-    """Rank both directions over all *n* pairs, strict and any-match; see `statistics.ranks`."""
+    """Rank both directions over all images and captions, strict and any-match; see `ranks_both_ways`."""
     return [
-        Ranking(protocol, direction, matching, len(found), found)
-        for (direction, matching), found in ranks_both_ways(images, texts, captions).items()
+        Ranking(
+            protocol,
+            direction,
+            matching,
+            len(texts) if direction == "image-to-text" else len(images),
+            found,
+            clusters=owners if direction == "text-to-image" else None,
+        )
+        for (direction, matching), found in ranks_both_ways(images, texts, captions, owners).items()
     ]
 
 
@@ -132,10 +146,12 @@ def rank_shuffled_32(
     captions: Sequence[str],
     shuffles: int = SHUFFLES,
     seed: int = SHUFFLE_SEED,
+    numbers: Owners | None = None,
 ) -> Ranking:
     """Rank image-to-text among 32 candidates in 20 shuffles, dropping the remainder of each.
 
-    Any caption identical to the own one counts as found, and a tie with a different one as missed.
+    Any caption identical to the own one, or of another pair of the same image by ``numbers`` ``(n,)``, counts as found,
+    and a tie with a different one as missed.
 
     Raises
     ------
@@ -151,13 +167,18 @@ def rank_shuffled_32(
         order = random.permutation(len(images))
         rows = order[: len(order) // BATCH * BATCH].reshape(-1, BATCH)
         scores = images[rows] @ texts[rows].transpose(0, 2, 1)
-        same = identity[rows][:, :, None] == identity[rows][:, None, :]
-        found = rank_of(scores, np.diagonal(scores, axis1=1, axis2=2), same, "any")
+        same = _equal(identity[rows]) if numbers is None else _equal(identity[rows]) | _equal(numbers[rows])
+        found = rank_any(scores, same)
         values[rows, _SHOWN] += 1
         for k, column in _FOUND.items():
             values[rows, column] += found <= k
     figures = {f"recall@{k}": partial(_share, column) for k, column in _FOUND.items()}
     return Ranking("shuffled-32", "image-to-text", "any", BATCH, values, figures)
+
+
+def _equal(keys: Owners) -> npt.NDArray[np.bool_]:
+    """Return bool ``(batches, size, size)``: which keys of a batch are equal."""
+    return np.asarray(keys[:, :, None] == keys[:, None, :])
 
 
 def check_batches(pairs: int) -> None:
@@ -171,9 +192,11 @@ def _share(column: int, values: Values) -> Values:
     return np.asarray(values[..., column].sum(axis=-1) / values[..., _SHOWN].sum(axis=-1))
 
 
-def whole_pool(images: np.ndarray, texts: np.ndarray, captions: Sequence[str], seed: int = 0) -> list[Retrieval]:
-    """Both directions over all *n* pairs, strict and any-match."""
-    return [ranking.summarize(seed) for ranking in rank_whole_pool(images, texts, captions)]
+def whole_pool(
+    images: np.ndarray, texts: np.ndarray, captions: Sequence[str], seed: int = 0, owners: Owners | None = None
+) -> list[Retrieval]:
+    """Both directions over all images and captions, strict and any-match; see `statistics.ranks.ranks_both_ways`."""
+    return [ranking.summarize(seed) for ranking in rank_whole_pool(images, texts, captions, owners)]
 
 
 def roco_v1(images: np.ndarray, texts: np.ndarray, batch: int = BATCH) -> dict[str, float]:

@@ -21,7 +21,7 @@ from roco_search.evaluation.retrieval import RetrievalResult
 from roco_search.evaluation.run import Evaluation
 from roco_search.figures import data_uri, is_ours, page, render, svg, write_page
 from roco_search.statistics.bootstrap import RESAMPLES
-from roco_search.statistics.ranks import identities, rank_of
+from roco_search.statistics.ranks import identities, rank_any
 
 MOST = 8
 _ROWS_AT_ONCE = 512
@@ -51,31 +51,37 @@ def caption_examples(embedded: Embedded, most: int = MOST) -> tuple[list[Caption
 
     The best stand out most from the best wrong caption, the worst have the worst rank. A caption is shown once.
     """
-    identity = identities(embedded.captions)
-    found = np.empty(len(identity), np.int64)
-    margin = np.empty(len(identity), np.float64)
-    first = np.empty(len(identity), np.int64)
-    for start in range(0, len(identity), _ROWS_AT_ONCE):
-        rows = np.arange(start, min(start + _ROWS_AT_ONCE, len(identity)))
-        scores = embedded.images[rows] @ embedded.texts.T
-        same = identity[rows, None] == identity[None, :]
-        found[rows] = rank_of(scores, scores[np.arange(len(rows)), rows], same, "any")
+    pool = embedded.pool()
+    identity = identities(pool.captions)
+    count = len(pool.images)
+    found, first = np.empty(count, np.int64), np.empty(count, np.int64)
+    margin = np.empty(count, np.float64)
+    for start in range(0, count, _ROWS_AT_ONCE):
+        rows = np.arange(start, min(start + _ROWS_AT_ONCE, count))
+        scores = pool.images[rows] @ pool.texts.T
+        own = pool.owners[None, :] == rows[:, None]
+        said = np.zeros((len(rows), identity.max() + 1), bool)
+        for place, caption in np.argwhere(own):
+            said[place, identity[caption]] = True
+        same = said[:, identity]
+        found[rows] = rank_any(scores, same)
         right, wrong = np.where(same, scores, -np.inf).max(axis=1), np.where(same, -np.inf, scores).max(axis=1)
         margin[rows], first[rows] = right - wrong, scores.argmax(axis=1)
 
     def example(row: int) -> CaptionExample:
-        return CaptionExample(embedded.pairs[row], int(found[row]), embedded.pairs[int(first[row])].caption)
+        return CaptionExample(pool.pairs[row], int(found[row]), pool.captions[int(first[row])])
 
     order = np.lexsort((-margin, found)).tolist()
-    best = [row for row in _each_once(order, identity.tolist()) if found[row] == 1][:most]
-    worst = [row for row in _each_once(order[::-1], identity.tolist()) if found[row] > 1][:most]
+    shown = [pair.caption for pair in pool.pairs]
+    best = [row for row in _each_once(order, shown) if found[row] == 1][:most]
+    worst = [row for row in _each_once(order[::-1], shown) if found[row] > 1][:most]
     return [example(row) for row in best], [example(row) for row in worst]
 
 
-def _each_once(order: Sequence[int], identity: Sequence[int]) -> list[int]:
-    seen: dict[int, int] = {}
+def _each_once(order: Sequence[int], captions: Sequence[str]) -> list[int]:
+    seen: dict[str, int] = {}
     for row in order:
-        seen.setdefault(identity[row], row)
+        seen.setdefault(captions[row], row)
     return list(seen.values())
 
 
@@ -185,9 +191,9 @@ def _retrieval(evaluation: Evaluation, result: RetrievalResult) -> Iterable[Bloc
         yield "h2", f"By {by}: each query among its own group; an identical caption counts as found"
         yield "figure", svg(draw_groups(f"Recall@10 by {by}", groups, "recall@10", "chance, strict"))
     best, worst = caption_examples(evaluation.embedded[0])
-    n = result.whole[0].candidates
-    yield from _cards(f"Best examples: the caption came first among N = {n:,}", map(_caption, best))
-    yield from _cards(f"Worst examples: the rank of the image’s own caption among N = {n:,}", map(_caption, worst))
+    n = f"{result.whole[0].candidates:,}"
+    yield from _cards(f"Best examples: the caption came first among N = {n}", map(_caption, best))
+    yield from _cards(f"Worst examples: the rank of the image’s own caption among N = {n}", map(_caption, worst))
 
 
 def _pool(models: Sequence[str], entries: Sequence[Retrieval]) -> Iterable[Block]:
@@ -202,7 +208,7 @@ def _pool(models: Sequence[str], entries: Sequence[Retrieval]) -> Iterable[Block
 
 def _recall_at_10(name: str, entries: Sequence[Retrieval]) -> Group:
     bars = {str(entry.direction): entry.metrics["recall@10"] for entry in entries if entry.matching == "any"}
-    return Group(name, entries[0].queries, bars, chance=min(1.0, 10 / entries[0].candidates))
+    return Group(name, entries[0].queries, bars, chance=min(1.0, 10 / entries[0].queries))
 
 
 def _classification(evaluation: Evaluation, entry: Classification) -> Iterable[Block]:

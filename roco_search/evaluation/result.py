@@ -1,8 +1,9 @@
 """An evaluation as JSON: CLIP_benchmark's keys where it has them (LAION-AI/CLIP_benchmark), and roco's own.
 
 One object for each task. ``image_retrieval_*`` is text-to-image and ``text_retrieval_*`` image-to-text, as there. What
-counts an identical caption as found ends in ``_any``; without it only the own pair is right, which is CLIP_benchmark's
-rule. Shares are 0 to 1. ``intervals`` has the 95 % bootstrap interval of each of ``metrics``.
+counts an identical caption as found ends in ``_any``; without it only the own image, or any of its captions, is right,
+which is CLIP_benchmark's rule. ``n`` and ``candidates`` count images, each once, however many captions it has. Shares
+are 0 to 1. ``intervals`` has the 95 % bootstrap interval of each of ``metrics``.
 """
 
 from __future__ import annotations
@@ -74,7 +75,11 @@ def _retrieval(evaluation: Evaluation, result: RetrievalResult) -> dict[str, Any
 
 def _pool(entries: Sequence[Retrieval]) -> dict[str, Any]:
     figures = {key(e.direction, e.matching, name): metric for e in entries for name, metric in e.metrics.items()}
-    found: dict[str, Any] = {"n": entries[0].queries, "candidates": entries[0].candidates, **_figures(figures)}
+    by = {entry.direction: entry for entry in entries}
+    found: dict[str, Any] = {"n": entries[0].queries, "candidates": entries[-1].candidates}
+    if len(by) > 1:
+        found |= {"images": by["image-to-text"].queries, "captions": by["text-to-image"].queries}
+    found |= _figures(figures)
     if entries[0].against is not None:
         other = {key(e.direction, e.matching, n): m for e in entries for n, m in (e.against or {}).items()}
         gain = {key(e.direction, e.matching, n): m for e in entries for n, m in (e.difference or {}).items()}

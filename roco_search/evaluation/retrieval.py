@@ -30,7 +30,7 @@ class RetrievalResult:
     Attributes
     ----------
     whole
-        Both directions under both rules over all pairs.
+        Both directions under both rules over all images and captions.
     rankings
         The rankings behind these figures, for each model.
     protocols
@@ -38,7 +38,7 @@ class RetrievalResult:
     groups
         Both directions under both rules inside each group: its pool is the group alone.
     without_choice
-        Groups with a single caption, in which there is nothing to rank.
+        Groups with a single caption or image, in which there is nothing to rank.
     missing
         Of the pairs of m3ae-2k, those that are not here.
     """
@@ -57,12 +57,17 @@ def check_captions(pairs: Sequence[Pair]) -> None:
     Raises
     ------
     InputError
-        If there are not two, or all captions are the same.
+        If there are not two, or all images or all captions are the same.
     """
     if len(pairs) < 2:
         raise InputError(
             f"There {'is one pair' if pairs else 'is no pair'} here, and a search needs at least two to choose from; "
             "choose another split, or fewer conditions."
+        )
+    if len({pair.image for pair in pairs}) == 1:
+        raise InputError(
+            f"All {len(pairs):,} pairs show the same image, and a search needs at least two to choose from; choose "
+            "another split, or fewer conditions."
         )
     if len({pair.caption for pair in pairs}) == 1:
         raise InputError(
@@ -117,7 +122,8 @@ def measure_retrieval(
         values = np.array([by.of(pair) or "" for pair in pairs])
         for value in sorted(set(values.tolist()) - {""}):
             rows = np.flatnonzero(values == value)
-            if len({pairs[row].caption for row in rows.tolist()}) > 1:
+            inside = [pairs[row] for row in rows.tolist()]
+            if len({pair.caption for pair in inside}) > 1 and len({pair.image for pair in inside}) > 1:
                 groups[value] = _summarize([rank("whole", embedded, rows) for embedded in found], seed)
             else:
                 without_choice.append(value)
@@ -125,15 +131,16 @@ def measure_retrieval(
 
 
 def rank(protocol: Protocol, embedded: Embedded, rows: npt.NDArray[np.int64]) -> list[Ranking]:
-    """Rank some rows of what was embedded by a protocol."""
-    images, texts = embedded.images[rows], embedded.texts[rows]
-    captions = [embedded.pairs[row].caption for row in rows]
+    """Rank some rows of what was embedded by a protocol: pairs in batches, or else images and captions in one pool."""
     match protocol:
         case "roco-v1":
-            return [rank_roco_v1(images, texts)]
+            return [rank_roco_v1(embedded.images[rows], embedded.texts[rows])]
         case "shuffled-32":
-            return [rank_shuffled_32(images, texts, captions)]
-    return rank_whole_pool(images, texts, captions, protocol)
+            captions = [embedded.pairs[row].caption for row in rows]
+            numbers = embedded.image_numbers[rows]
+            return [rank_shuffled_32(embedded.images[rows], embedded.texts[rows], captions, numbers=numbers)]
+    pool = embedded.pool(rows)
+    return rank_whole_pool(pool.images, pool.texts, pool.captions, pool.owners, protocol)
 
 
 def _summarize(rankings: Sequence[Sequence[Ranking]], seed: int) -> list[Retrieval]:

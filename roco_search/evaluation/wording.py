@@ -10,10 +10,11 @@ from roco_search.evaluation.retrieval import RetrievalResult
 from roco_search.statistics.bootstrap import Metric
 
 RULES = (
-    "strict: only a query's own pair is right, and a tie with its identical caption costs nothing; any: every pair "
-    "with the identical caption is right. A tie with another caption is a miss in both."
+    "strict: any caption of the image, or the caption's own image, is right, and a tie with an identical caption is "
+    "decided by the order of the data; any: everything with the identical caption is right. A tie with another caption "
+    "is a miss in both."
 )
-INTERVALS = "95 % bootstrap intervals over the queries"
+INTERVALS = "95 % bootstrap intervals over the images"
 ROCO_V1_NOTES = (
     f"Published: {SOURCE}, measured on the ROCO test set. The 6.02 % were first reported as recall@5.",
     "Batch-wise figures are not recall over the set. Other data, or another N, is not comparable with these.",
@@ -32,7 +33,7 @@ def figure_rows(entries: Sequence[Retrieval], which: Which = "metrics") -> list[
 
 def title(protocol: Protocol, entries: Sequence[Retrieval], result: RetrievalResult) -> str:
     """Return the title of a protocol's figures, in which the size of the pool is never missing."""
-    n = f"N = {entries[0].queries:,}"
+    n = f"N = {size(entries)}"
     match protocol:
         case "whole":
             return f"Whole pool, each query among all {n}; {INTERVALS}"
@@ -46,6 +47,13 @@ def title(protocol: Protocol, entries: Sequence[Retrieval], result: RetrievalRes
         case "m3ae-2k":
             gone = f"; {len(result.missing):,} of its 2,000 pairs are not here, so it is not comparable"
             return f"Protocol m3ae-2k, each query among {n}{gone if result.missing else ''}"
+
+
+def size(entries: Sequence[Retrieval]) -> str:
+    """Return the size of a pool: "838", or "12 images and 60 captions" where an image has several."""
+    queries = entries[0].queries
+    others = next((entry.queries for entry in entries if entry.direction != entries[0].direction), queries)
+    return f"{queries:,}" if queries == others else f"{queries:,} images and {others:,} captions"
 
 
 def roco_v1_rows(result: RetrievalResult, batchwise: Retrieval) -> list[list[str]]:

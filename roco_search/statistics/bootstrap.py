@@ -1,8 +1,9 @@
 """Percentile bootstrap (Efron 1979): how far a figure would move on another sample of the same size.
 
-What is resampled are the queries or images that were measured; the pool that they were ranked in stays as it is. Two
-models that are measured on the same pairs are resampled together, so that the difference knows that they share what
-is hard (a paired bootstrap).
+What is resampled are the queries or images that were measured; the pool that they were ranked in stays as it is.
+Queries that depend on each other, such as the captions of one image, are drawn together (a cluster bootstrap). Two
+models that are measured on the same pairs are resampled together, so that the difference knows that they share what is
+hard (a paired bootstrap).
 """
 
 from __future__ import annotations
@@ -51,7 +52,11 @@ class Estimate:
 
 
 def estimate(
-    values: Values, figures: Mapping[str, Figure], seed: int, resamples: int = RESAMPLES
+    values: Values,
+    figures: Mapping[str, Figure],
+    seed: int,
+    resamples: int = RESAMPLES,
+    clusters: npt.NDArray[np.int64] | None = None,
 ) -> dict[str, Estimate]:
     """Return each figure of ``values`` and of resamples of them.
 
@@ -60,23 +65,43 @@ def estimate(
     values
         ``(n,)``, or ``(n, parts)`` where a figure needs several numbers of each query.
     figures
-        Called with ``(samples, n)`` or ``(samples, n, parts)``, and with ``values`` themselves.
+        Called with ``(samples, n)`` or ``(samples, n, parts)``, and with ``values`` themselves. Where clusters differ
+        in size, *n* is filled up with NaN.
     seed
         The same seed and the same *n* draw the same rows: that is what makes a comparison paired.
     resamples
         How many.
+    clusters
+        ``(n,)``: the cluster of each query, numbered from 0. As many clusters are drawn as there are, each with all of
+        its queries. None where each query is its own.
     """
     drawn: dict[str, list[Values]] = {name: [] for name in figures}
-    for rows in _rows(len(values), seed, resamples):
-        sample = values[rows]
+    members = None if clusters is None else _members(clusters)
+    if members is not None and (members < 0).any():
+        values = np.concatenate([values.astype(np.float64), np.full((1, *values.shape[1:]), np.nan)])  # row -1
+    size, most = (len(values), 1) if members is None else members.shape
+    for rows in _rows(size, seed, resamples, most):
+        sample = values[rows] if members is None else values[members[rows].reshape(len(rows), -1)]
         for name, figure in figures.items():
             drawn[name].append(figure(sample))
     return {name: Estimate(float(figure(values)), np.concatenate(drawn[name])) for name, figure in figures.items()}
 
 
-def _rows(count: int, seed: int, resamples: int) -> Iterator[npt.NDArray[np.int64]]:
+def _members(clusters: npt.NDArray[np.int64]) -> npt.NDArray[np.int64] | None:
+    """Return the queries of each cluster, ``(clusters, most)``, filled up with -1; None if each has one."""
+    sizes = np.bincount(clusters)
+    if (sizes == 1).all():
+        return None
+    members = np.full((len(sizes), sizes.max()), -1, np.int64)
+    order = np.argsort(clusters, kind="stable")
+    place = np.arange(len(clusters)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    members[clusters[order], place] = order
+    return members
+
+
+def _rows(count: int, seed: int, resamples: int, most: int = 1) -> Iterator[npt.NDArray[np.int64]]:
     random = np.random.default_rng(seed)
-    block = max(1, _BLOCK // max(1, count))
+    block = max(1, _BLOCK // max(1, count * most))
     for start in range(0, resamples, block):
         yield random.integers(0, count, (min(block, resamples - start), count))
 

@@ -2,11 +2,14 @@
 
 Ranks come first, and every metric is computed from them. Rank 1 is best. A candidate that scores as high as the
 right one and says something else is ranked before it (a model that maps everything to one point earns nothing).
+
+One image is one candidate, however many captions it has, and any of its captions is right (as in CLIP_benchmark).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
@@ -19,6 +22,7 @@ from roco_search.statistics.bootstrap import RESAMPLES, Figure, Metric, Values, 
 Direction = Literal["image-to-text", "text-to-image"]
 Matching = Literal["strict", "any"]
 Ranks = npt.NDArray[np.int64]
+Owners = npt.NDArray[np.int64]
 DIRECTIONS: tuple[Direction, ...] = ("image-to-text", "text-to-image")
 MATCHINGS: tuple[Matching, ...] = ("strict", "any")
 KS = (1, 5, 10)
@@ -37,7 +41,7 @@ def ranks(queries: np.ndarray, candidates: np.ndarray, captions: Sequence[str], 
         The *n* captions.
     matching
         Under "any", a pair with the identical caption is as right as the query's own pair; under "strict", only its
-        own pair is right, though a tie with the identical caption does not count against it.
+        own pair is right, and a tie with the identical caption is decided by the order of the pairs.
 
     Returns
     -------
@@ -49,27 +53,58 @@ def ranks(queries: np.ndarray, candidates: np.ndarray, captions: Sequence[str], 
     InputError
         If an embedding is not finite, or the shapes do not belong together.
     """
-    return _ranks(queries, candidates, captions, (matching,))[matching]
+    owners = check_embeddings(queries, candidates, len(captions))
+    return _Pool(queries, candidates, owners, identities(captions)).images_to_texts((matching,))[matching]
 
 
 def ranks_both_ways(
-    images: np.ndarray, texts: np.ndarray, captions: Sequence[str]
+    images: np.ndarray, texts: np.ndarray, captions: Sequence[str], owners: Owners | None = None
 ) -> dict[tuple[Direction, Matching], Ranks]:
-    """Return the ranks of both directions under both rules, for the price of two matrix products; see `ranks`."""
-    towers = {"image-to-text": (images, texts), "text-to-image": (texts, images)}
-    found = {direction: _ranks(*towers[direction], captions, MATCHINGS) for direction in DIRECTIONS}
-    return {(direction, matching): found[direction][matching] for matching in MATCHINGS for direction in DIRECTIONS}
-
-
-def mean_recall(images: np.ndarray, texts: np.ndarray, captions: Sequence[str]) -> dict[str, float]:
-    """Recall@1/5/10 over the whole pool, both directions, identical captions counting as found.
+    """Return the ranks of both directions under both rules, for the price of two matrix products.
 
     Parameters
     ----------
     images, texts
-        float32 ``(n, dim)`` of unit norm; row *i* of one belongs to row *i* of the other.
+        float32 ``(images, dim)`` and ``(texts, dim)`` of unit norm.
     captions
-        The *n* captions.
+        The captions.
+    owners
+        int64 ``(texts,)``: the row of the image that each caption belongs to; each image has one at least. None where
+        row *i* of one belongs to row *i* of the other.
+
+    Returns
+    -------
+    dict of numpy.ndarray
+        int64, from 1: ``(images,)`` for image-to-text, the best rank of any of the image's captions, and ``(texts,)``
+        for text-to-image. Under "any", what has an identical caption is right too; under "strict" it is not, and a tie
+        with it is decided by the order.
+
+    Raises
+    ------
+    InputError
+        If an embedding is not finite, or the shapes do not belong together.
+    """
+    owners = check_embeddings(images, texts, len(captions), owners)
+    pool = _Pool(images, texts, owners, identities(captions))
+    return {
+        (direction, matching): found[matching]
+        for found, direction in (
+            (pool.images_to_texts(MATCHINGS), DIRECTIONS[0]),
+            (pool.texts_to_images(), DIRECTIONS[1]),
+        )
+        for matching in MATCHINGS
+    }
+
+
+def mean_recall(
+    images: np.ndarray, texts: np.ndarray, captions: Sequence[str], owners: Owners | None = None
+) -> dict[str, float]:
+    """Recall@1/5/10 over the whole pool, both directions, identical captions counting as found.
+
+    Parameters
+    ----------
+    images, texts, captions, owners
+        As for `ranks_both_ways`.
 
     Returns
     -------
@@ -82,27 +117,68 @@ def mean_recall(images: np.ndarray, texts: np.ndarray, captions: Sequence[str]) 
     InputError
         If an embedding is not finite, or the shapes do not belong together.
     """
-    figures: dict[str, float] = {}
-    for direction, queries, candidates in (("image-to-text", images, texts), ("text-to-image", texts, images)):
-        found = ranks(queries, candidates, captions, "any")
-        figures |= {f"{direction} recall@{k}": float(recall(k, found)) for k in KS}
+    found = ranks_both_ways(images, texts, captions, owners)
+    figures = {
+        f"{direction} recall@{k}": float(recall(k, found[direction, "any"])) for direction in DIRECTIONS for k in KS
+    }
     return {**figures, "mean": float(np.mean(list(figures.values())))}
 
 
-def _ranks(
-    queries: np.ndarray, candidates: np.ndarray, captions: Sequence[str], matchings: Sequence[Matching]
-) -> dict[Matching, Ranks]:
-    check_embeddings(queries, candidates, len(captions))
-    identity = identities(captions)
-    found: dict[Matching, Ranks] = {matching: np.empty(len(queries), np.int64) for matching in matchings}
-    for start in range(0, len(queries), _ROWS_AT_ONCE):
-        rows = np.arange(start, min(start + _ROWS_AT_ONCE, len(queries)))
-        scores = queries[rows] @ candidates.T
-        same = identity[rows, None] == identity[None, :]
-        own = scores[np.arange(len(rows)), rows]
-        for matching in matchings:
-            found[matching][rows] = rank_of(scores, own, same, matching)
-    return found
+@dataclass(frozen=True, slots=True, eq=False)
+class _Pool:
+    """Images and captions that are ranked against each other; ``identity`` is equal where captions are."""
+
+    images: np.ndarray
+    texts: np.ndarray
+    owners: Owners
+    identity: npt.NDArray[np.int64]
+
+    def images_to_texts(self, matchings: Sequence[Matching]) -> dict[Matching, Ranks]:
+        """Return the best rank of the captions of each image."""
+        order = np.argsort(self.owners, kind="stable")
+        starts = np.searchsorted(self.owners[order], np.arange(len(self.images) + 1))
+        found = {matching: np.empty(len(self.images), np.int64) for matching in matchings}
+        for start in range(0, len(self.images), _ROWS_AT_ONCE):
+            rows = np.arange(start, min(start + _ROWS_AT_ONCE, len(self.images)))
+            scores = self.images[rows] @ self.texts.T
+            said = np.zeros((len(rows), self.identity.max() + 1), bool)
+            mine = order[starts[rows[0]] : starts[rows[-1] + 1]]
+            said[self.owners[mine] - rows[0], self.identity[mine]] = True
+            own = self.owners[None, :] == rows[:, None]
+            _rank(found, rows, scores, own, said[:, self.identity])
+        return found
+
+    def texts_to_images(self) -> dict[Matching, Ranks]:
+        """Return the rank of the image of each caption."""
+        showing = _group(self.identity, self.owners)
+        found: dict[Matching, Ranks] = {matching: np.empty(len(self.texts), np.int64) for matching in MATCHINGS}
+        for start in range(0, len(self.texts), _ROWS_AT_ONCE):
+            rows = np.arange(start, min(start + _ROWS_AT_ONCE, len(self.texts)))
+            scores = self.texts[rows] @ self.images.T
+            same = np.zeros(scores.shape, bool)
+            for place, row in enumerate(rows.tolist()):
+                same[place, showing[self.identity[row]]] = True
+            own = self.owners[rows, None] == np.arange(len(self.images))[None, :]
+            _rank(found, rows, scores, own, same)
+        return found
+
+
+def _rank(
+    found: Mapping[Matching, Ranks],
+    rows: npt.NDArray[np.int64],
+    scores: npt.NDArray[np.float32],
+    own: npt.NDArray[np.bool_],
+    same: npt.NDArray[np.bool_],
+) -> None:
+    """Fill in the ranks of some rows, by each rule that is asked for."""
+    for matching, ranked in found.items():
+        ranked[rows] = rank_strict(scores, own, same) if matching == "strict" else rank_any(scores, same)
+
+
+def _group(keys: npt.NDArray[np.int64], values: npt.NDArray[np.int64]) -> list[npt.NDArray[np.int64]]:
+    """Return for each key, from 0, its values."""
+    order = np.argsort(keys, kind="stable")
+    return np.split(values[order], np.cumsum(np.bincount(keys))[:-1])
 
 
 def identities(captions: Sequence[str]) -> npt.NDArray[np.int64]:
@@ -111,30 +187,42 @@ def identities(captions: Sequence[str]) -> npt.NDArray[np.int64]:
     return np.array([known.setdefault(caption, len(known)) for caption in captions], np.int64)
 
 
-def rank_of(
-    scores: npt.NDArray[np.float32], own: npt.NDArray[np.float32], same: npt.NDArray[np.bool_], matching: Matching
-) -> Ranks:
-    """Return the rank of the right candidate among the last axis.
+def rank_any(scores: npt.NDArray[np.float32], same: npt.NDArray[np.bool_]) -> Ranks:
+    """Return the rank of the best right candidate among the last axis.
 
     Parameters
     ----------
-    scores, same
-        ``(…, candidates)``: similarity, and whether the candidate has the query's own caption.
-    own
-        ``(…)``: similarity of the query's own candidate.
-    matching
-        Whether only the own candidate is right.
+    scores
+        ``(…, candidates)``: similarity.
+    same
+        ``(…, candidates)``: whether the candidate is right, being the query's own or having an identical caption.
     """
-    best = own if matching == "strict" else np.where(same, scores, -np.inf).max(axis=-1)
-    before = ((scores >= best[..., None] - _LEVEL) & ~same).sum(axis=-1)
-    if matching == "strict":
-        before += ((scores > best[..., None] + _LEVEL) & same).sum(axis=-1)
-    return np.asarray(1 + before)
+    best = np.where(same, scores, -np.inf).max(axis=-1)
+    return np.asarray(1 + ((scores >= best[..., None] - _LEVEL) & ~same).sum(axis=-1))
 
 
-def check_embeddings(queries: np.ndarray, candidates: np.ndarray, captions: int) -> None:
-    """Refuse, by an `InputError`, embeddings that are not finite or not one for each caption."""
-    if queries.shape != candidates.shape or captions != len(queries):
+def rank_strict(scores: npt.NDArray[np.float32], own: npt.NDArray[np.bool_], same: npt.NDArray[np.bool_]) -> Ranks:
+    """Return the rank of the best of the query's own candidates among the last axis.
+
+    As `rank_any`; ``own`` is which candidates are the query's own. A tie with an identical caption is decided by the
+    order of the candidates: of *m* images with the same caption, *k* find theirs among the first *k*.
+    """
+    best = np.where(own, scores, -np.inf).max(axis=-1)[..., None]
+    level = scores >= best - _LEVEL
+    place = (own & level).argmax(axis=-1)[..., None]
+    earlier = np.arange(scores.shape[-1]) < place
+    before = level & ~own & (~same | earlier | (scores > best + _LEVEL))
+    return np.asarray(1 + before.sum(axis=-1))
+
+
+def check_embeddings(
+    queries: np.ndarray, candidates: np.ndarray, captions: int, owners: Owners | None = None
+) -> Owners:
+    """Return the owners of captions; refuse, by an `InputError`, what is not finite or does not belong together."""
+    if owners is None:
+        owners = np.arange(len(queries))
+    together = queries.shape[1:] == candidates.shape[1:] and len(candidates) == captions == len(owners)
+    if not together or (len(owners) and not np.array_equal(np.unique(owners), np.arange(len(queries)))):
         raise InputError(
             f"{len(queries)} queries, {len(candidates)} candidates and {captions} captions do not belong "
             "together; give one of each for every pair."
@@ -145,18 +233,19 @@ def check_embeddings(queries: np.ndarray, candidates: np.ndarray, captions: int)
                 f"{bad} embeddings of the {name} are not finite, so nothing can be said of this model; "
                 "train it again with a lower learning rate or in fp32."
             )
+    return owners
 
 
 def recall(k: int, found: Values) -> Values:
-    """Return the share of ranks ``(…, n)`` that are at most *k*."""
-    return np.asarray((found <= k).mean(axis=-1))
+    """Return the share of ranks ``(…, n)`` that are at most *k*; NaN is none."""
+    return np.asarray((found <= k).sum(axis=-1) / np.isfinite(found).sum(axis=-1))
 
 
 RANK_FIGURES: Mapping[str, Figure] = {
     **{f"recall@{k}": partial(recall, k) for k in KS},
-    "median_rank": lambda found: np.median(found, axis=-1),
-    "mean_rank": lambda found: found.mean(axis=-1),
-    "mrr": lambda found: (1 / found).mean(axis=-1),
+    "median_rank": lambda found: (np.nanmedian if np.isnan(found).any() else np.median)(found, axis=-1),
+    "mean_rank": lambda found: np.nanmean(found, axis=-1),
+    "mrr": lambda found: np.nanmean(1 / found, axis=-1),
 }
 
 

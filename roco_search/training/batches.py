@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import tee
 
 import numpy as np
@@ -81,9 +82,10 @@ Pixels = npt.NDArray[np.uint8]
 class Sampler:
     """Draws batches of ``batch_size`` out of ``pairs`` pairs, never one pair twice in a batch.
 
-    Without weights each epoch is a permutation of all pairs, without the rest that does not fill a batch. With weights,
-    float ``(pairs,)``, the relative frequencies, each batch is drawn independently, and an epoch has the same number of
-    batches. A data set smaller than the batch is one batch.
+    Without weights each epoch is a permutation of all pairs. Those that do not fill its last batch are the first of the
+    next epoch, so that no pair is left out twice in a row. With weights, float ``(pairs,)``, the relative frequencies,
+    each batch is drawn independently, and an epoch has the same number of batches. A data set smaller than the batch is
+    one batch.
     """
 
     pairs: int
@@ -109,8 +111,24 @@ class Sampler:
             share = self.weights / self.weights.sum()
             return random.choice(self.pairs, self.count, replace=False, p=share)
         epoch, place = divmod(step, self.steps_per_epoch)
-        order = np.random.default_rng((self.seed, 0, epoch)).permutation(self.pairs)
+        order = _order(self.pairs, self.pairs - self.steps_per_epoch * self.count, self.seed, epoch)
         return order[place * self.count : (place + 1) * self.count]
+
+
+@lru_cache(maxsize=2)
+def _order(pairs: int, rest: int, seed: int, epoch: int) -> Indices:
+    """Return the order of an epoch, of which the last ``rest`` pairs are not drawn.
+
+    A resumed run computes those before, for each begins with the rest of the last: a millisecond an epoch for 65,000.
+    """
+    left = np.empty(0, np.int64)
+    order = left
+    for number in range(epoch + 1):
+        order = np.random.default_rng((seed, 0, number)).permutation(pairs)
+        was_left = np.isin(order, left)
+        order = np.concatenate([order[was_left], order[~was_left]])
+        left = order[pairs - rest :]
+    return order
 
 
 @dataclass(slots=True)

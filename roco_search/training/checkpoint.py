@@ -90,21 +90,6 @@ def load(path: Path) -> dict[str, Any]:
     return state
 
 
-def random_state() -> dict[str, Any]:
-    """Return torch's random state, of the processor and of every CUDA device."""
-    return {
-        "cpu": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
-    }
-
-
-def restore_random_state(state: Mapping[str, Any]) -> None:
-    """Set what `random_state` returned."""
-    torch.set_rng_state(state["cpu"])
-    if state["cuda"] and torch.cuda.device_count() == len(state["cuda"]):
-        torch.cuda.set_rng_state_all(state["cuda"])
-
-
 def identity(base: str, data: TrainingData, settings: Settings, *, processes: int, precision: str) -> dict[str, Any]:
     """Return what distinguishes a run from others, as numbers and texts.
 

@@ -8,15 +8,14 @@ Zhang, Han and Callan 2021, arXiv:2101.06983, section 3) is exact instead:
 2. compute the loss of the whole batch on those embeddings, and its gradient with respect to each of them;
 3. embed each chunk again, now with a graph, and push its cached gradient through.
 
-It holds as long as an example's embedding does not depend on its neighbours. Batch normalisation on batch
-statistics breaks that, which `refuse_batch_statistics` says; dropout does not, because step 3 replays the random
-state of step 1.
+It holds as long as an example's embedding depends neither on its neighbours nor on when it is computed. Batch
+normalisation on batch statistics breaks that, which `refuse_batch_statistics` says; dropout does not, because `rowwise`
+draws its masks by row.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -43,7 +42,7 @@ def cached_backward(
     Parameters
     ----------
     images, texts : one function a chunk; each call embeds the chunk, float ``(chunk, dim)``, with the graph if
-        gradients are enabled. Each is called twice.
+        gradients are enabled. Each is called twice, and has to return the same both times.
     loss : takes the embeddings of the whole batch in order, returns a scalar. Parameters that it uses itself,
         such as the logit scale, get their gradient here, once.
     backward : runs the backward pass of the loss, where it has to be scaled first (fp16).
@@ -84,44 +83,13 @@ def refuse_batch_statistics(model: nn.Module) -> None:
 class _Chunk:
     encode: Encode
     features: torch.Tensor
-    state: _RandomState
 
     @classmethod
     def embed(cls, encode: Encode) -> _Chunk:
-        state = _RandomState.now()
         with torch.no_grad():
-            return cls(encode, encode(), state)
+            return cls(encode, encode())
 
     def replay(self, gradient: torch.Tensor) -> None:
-        with self.state.restored():
-            features = self.encode()
+        features = self.encode()
         if features.requires_grad:  # a locked tower has nothing to learn
             torch.autograd.backward(features, gradient.to(features.dtype))
-
-
-@dataclass(frozen=True, slots=True)
-class _RandomState:
-    """torch's random state, on the processor and on the current CUDA device."""
-
-    cpu: torch.Tensor
-    cuda: torch.Tensor | None
-
-    @classmethod
-    def now(cls) -> _RandomState:
-        cuda = torch.cuda.get_rng_state() if torch.cuda.is_available() else None
-        return cls(torch.get_rng_state(), cuda)
-
-    @contextmanager
-    def restored(self) -> Iterator[None]:
-        """Go back to this state, and afterwards to where things were."""
-        later = _RandomState.now()
-        self._set()
-        try:
-            yield
-        finally:
-            later._set()
-
-    def _set(self) -> None:
-        torch.set_rng_state(self.cpu)
-        if self.cuda is not None:
-            torch.cuda.set_rng_state(self.cuda)

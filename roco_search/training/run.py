@@ -3,8 +3,8 @@
     draw a batch -> read and augment ahead on threads -> gradient of the whole batch -> AdamW -> moving average
     every few steps: validate, keep the best model, write a checkpoint
 
-Everything random is a function of the seed and the step, or is stored in the checkpoint: on a processor, with the same
-number of threads, a run that was killed and resumed ends in the same bits as one that was not.
+Everything random is a function of the seed and the step: on a processor, with the same number of threads, a run that
+was killed and resumed ends in the same bits as one that was not.
 """
 
 from __future__ import annotations
@@ -148,7 +148,14 @@ class Run:
             captions = (caption for pair in data.train.pairs for caption in pair.captions)
             cached = CachedTexts(model, captions, partial(text_features, encoder, inputs))
         self.gradient = Gradient(
-            encoder, inputs, self.objective, settings.accumulation, settings.micro_batch, self.group, cached
+            encoder,
+            inputs,
+            self.objective,
+            settings.accumulation,
+            settings.micro_batch,
+            self.group,
+            cached,
+            settings.seed,
         )
         self.optimizer = torch.optim.AdamW(parameter_groups(model, settings), betas=(0.9, 0.98), eps=1e-6)
         # fp16 cannot represent small gradients: the loss is scaled up, and the gradients are scaled down again.
@@ -178,15 +185,12 @@ class Run:
         self.scaler.load_state_dict(saved["scaler"])
         self.average.load(saved["average"])
         self.state = RunState(**saved["progress"])
-        checkpoint.restore_random_state(saved["random"][self.group.rank])
 
     def train(self) -> RunResult:
         """Train to the end, or until the run is interrupted or no longer improves."""
         state, seconds, ending = self.state, 0.0, "finished"
         first = state.step
         log = Log(self.output, first, self._tensorboard) if self.group.is_main else None
-        if not first:
-            torch.manual_seed(self.settings.seed + self.group.rank)  # each process has dropout of its own
         with following(self.report, self.total, first), Interrupt() as interrupt:
             if not first or (self._validation_is_due() and state.looked != first):
                 self.validate(log)
@@ -289,8 +293,7 @@ class Run:
         set_train_mode(self.model, self.settings)
 
     def save_checkpoint(self) -> None:
-        """Write the state of the run: the random state of every process, all else by the first one."""
-        random = self.group.gather_objects(checkpoint.random_state())
+        """Write the state of the run, in the first process."""
         if not self.group.is_main:
             return
         weights = {name: p.detach() for name, p in self.model.named_parameters() if p.requires_grad}
@@ -303,7 +306,6 @@ class Run:
                 "optimizer": self.optimizer.state_dict(),
                 "scaler": self.scaler.state_dict(),
                 "average": self.average.mean,
-                "random": random,
                 "progress": {name: getattr(self.state, name) for name in RunState.__slots__},
             },
         )

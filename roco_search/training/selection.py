@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
@@ -77,11 +77,12 @@ class Validation:
     """Measures the current model on a split."""
 
     def __init__(self, encoder: TorchEncoder, pairs: PairSet) -> None:
-        self._encoder, self._pairs = encoder, pairs
+        # The data set's own captions only, not the columns that training takes captions from too.
+        self._encoder, self._pairs = encoder, [replace(pair, captions={pair.caption: 1.0}) for pair in pairs.pairs]
 
     def __call__(self, step: int) -> ValidationResult:
         """Embed the split and rank the whole pool in both directions."""
-        found = embed(self._encoder, self._pairs)
-        recalls = mean_recall(found.images, found.texts, found.captions)
+        found = embed(self._encoder, self._pairs).pool()
+        recalls = mean_recall(found.images, found.texts, found.captions, found.owners)
         recalls["mean recall"] = recalls.pop("mean")
         return ValidationResult(step, len(found.captions), recalls)

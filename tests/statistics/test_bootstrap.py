@@ -7,6 +7,7 @@ import pytest
 
 from roco_search.evaluation import summarize
 from roco_search.statistics.bootstrap import Estimate, differences, estimate, metrics
+from roco_search.statistics.ranks import RANK_FIGURES
 
 MEAN = {"mean": lambda values: values.mean(axis=-1)}
 
@@ -58,3 +59,22 @@ def test_undefined_resamples_do_not_count() -> None:
     found = Estimate(0.5, np.array([np.nan, 0.4, 0.6, np.nan])).metric
     assert 0.4 <= found.low < found.high <= 0.6
     assert Estimate(0.5, np.full(3, np.nan)).metric == (metric := type(found)(0.5, 0.5, 0.5)), metric
+
+
+@pytest.mark.parametrize("sizes", [[3] * 50, [1, 2, 5] * 20])
+def test_what_belongs_together_is_drawn_together(sizes: list[int]) -> None:
+    """The captions of one image are no new evidence: copies of a query do not narrow the interval."""
+    random = np.random.default_rng(0)
+    clusters = random.permutation(np.repeat(np.arange(len(sizes)), sizes))
+    values = random.integers(1, 40, len(clusters))
+    found = estimate(values, RANK_FIGURES, 3, resamples=40, clusters=clusters)
+    drawn = np.random.default_rng(3).integers(0, len(sizes), (40, len(sizes)))
+    for number, chosen in enumerate(drawn):
+        sample = np.concatenate([values[clusters == cluster] for cluster in chosen])
+        assert found["recall@10"].drawn[number] == pytest.approx(np.mean(sample <= 10))
+        assert found["median_rank"].drawn[number] == np.median(sample)
+        assert found["mean_rank"].drawn[number] == pytest.approx(sample.mean())
+        assert found["mrr"].drawn[number] == pytest.approx(np.mean(1 / sample))
+    copied = estimate(np.repeat(values, 4), RANK_FIGURES, 3, clusters=np.repeat(np.arange(len(values)), 4))
+    alone = estimate(values, RANK_FIGURES, 3)
+    assert np.allclose(copied["mrr"].drawn, alone["mrr"].drawn)

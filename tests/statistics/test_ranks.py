@@ -38,7 +38,9 @@ def test_rounding_breaks_no_tie(dim: int) -> None:
     assert (ranks(images, texts, [str(i) for i in range(33)]) == 33).all()
     texts += np.float32(3e-8) * random.normal(size=texts.shape).astype(np.float32)
     assert (ranks(images, texts, [str(i) for i in range(33)]) == 33).all()
-    assert (ranks(images, texts, ["the same"] * 33) == 1).all(), "nor does it lose one that costs nothing"
+    found = ranks(images, texts, ["the same"] * 33)
+    assert found.tolist() == list(range(1, 34)), "nor does it change the order of identical captions"
+    assert (ranks(images, texts, ["the same"] * 33, "any") == 1).all()
 
 
 def test_identical_captions_two_ways() -> None:
@@ -47,7 +49,7 @@ def test_identical_captions_two_ways() -> None:
     assert ranks(images, texts, captions, "strict").tolist() == [2, 3, 1]
     assert ranks(images, texts, captions, "any").tolist() == [1, 1, 1]
     tied, texts = towers([[0.5, 0.5, 0.1], [0.5, 0.5, 0.6], [0.1, 0.2, 0.9]])
-    assert ranks(tied, texts, captions, "strict").tolist() == [1, 2, 1], "a tie with the same words costs nothing"
+    assert ranks(tied, texts, captions, "strict").tolist() == [1, 3, 1], "a tie with the same words goes by the order"
 
 
 def test_a_pool_larger_than_a_block_is_one_pool() -> None:
@@ -94,6 +96,66 @@ def test_both_directions_and_rules_agree_with_torchmetrics(seed: int) -> None:
             assert summary[f"recall@{k}"].value == pytest.approx(expected), (direction, matching, k)
         mrr = float(RetrievalMRR()(*given, indexes=indexes))
         assert summary["mrr"].value == pytest.approx(mrr), (direction, matching)
+
+
+def several(seed: int, images: int, most: int) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """Random scores ``(images, captions)`` with ties, the image of each caption, and captions that recur."""
+    random = np.random.default_rng(seed)
+    owners = np.repeat(np.arange(images), random.integers(1, most + 1, images))
+    random.shuffle(owners)
+    captions = [str(number) for number in random.integers(0, len(owners), len(owners))]
+    return random.integers(0, 6, (images, len(owners))).astype(np.float32) / 8, owners, captions
+
+
+def places(scores: np.ndarray, own: np.ndarray, same: np.ndarray) -> tuple[int, int]:
+    """Where a list that is sorted by hand has the first own and the first right candidate."""
+    order = sorted(range(len(scores)), key=lambda place: (-scores[place], own[place] or same[place], place))
+    first_own = next(place for place, candidate in enumerate(order, 1) if own[candidate])
+    return first_own, next(place for place, candidate in enumerate(order, 1) if own[candidate] or same[candidate])
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 99_999), st.integers(2, 12), st.integers(1, 5))
+def test_several_captions_of_an_image_against_lists_sorted_by_hand(seed: int, images: int, most: int) -> None:
+    scores, owners, captions = several(seed, images, most)
+    of_caption = np.array(captions)
+    found = ranks_both_ways(scores, np.eye(len(owners), dtype=np.float32), captions, owners)
+    for image in range(images):
+        own = owners == image
+        ranked = places(scores[image], own, np.isin(of_caption, of_caption[own]))
+        assert (found["image-to-text", "strict"][image], found["image-to-text", "any"][image]) == ranked
+    for text, owner in enumerate(owners):
+        same = np.isin(np.arange(images), owners[of_caption == of_caption[text]])
+        ranked = places(scores[:, text], np.arange(images) == owner, same)
+        assert (found["text-to-image", "strict"][text], found["text-to-image", "any"][text]) == ranked
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_several_captions_of_an_image_against_torchmetrics(seed: int) -> None:
+    """One image is one candidate, and any of its captions is right, as in CLIP_benchmark's zeroshot_retrieval."""
+    random = np.random.default_rng(seed)
+    owners = np.repeat(np.arange(40), random.integers(1, 6, 40))
+    images, texts = unit(random, 40, 16), unit(random, len(owners), 16)
+    found = ranks_both_ways(images, texts, [str(i) for i in range(len(owners))], owners)
+    for direction in DIRECTIONS:
+        scores = images @ texts.T + 2
+        target = owners[None, :] == np.arange(40)[:, None]
+        if direction == "text-to-image":
+            scores, target = scores.T, target.T
+        indexes = torch.arange(len(scores)).repeat_interleave(scores.shape[1])
+        given = torch.from_numpy(scores.copy()).flatten(), torch.from_numpy(target.copy()).flatten()
+        for k in (1, 5, 10):
+            expected = float(RetrievalHitRate(top_k=k)(*given, indexes=indexes))
+            assert summarize(found[direction, "strict"])[f"recall@{k}"].value == pytest.approx(expected)
+    together = mean_recall(images, texts, [str(i) for i in range(len(owners))], owners)
+    assert together["image-to-text recall@5"] == np.mean(found["image-to-text", "strict"] <= 5)
+
+
+def test_an_image_without_a_caption_and_a_caption_of_no_image_are_refused() -> None:
+    images, texts = np.eye(3, 4, dtype=np.float32), np.eye(4, dtype=np.float32)
+    for owners in ([0, 1, 1, 0], [0, 1, 2, 3], [0, 1, 2]):
+        with pytest.raises(InputError, match="do not belong together"):
+            ranks_both_ways(images, texts, list("abcd"), np.array(owners))
 
 
 def test_summary_by_hand() -> None:

@@ -23,3 +23,10 @@ def worst(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> 
     whole = torch.cat([tensor.flatten() for tensor in expected.values()]).norm()
     sizes = {name: tensor.norm() if tensor.norm() > 1e-12 * whole else whole for name, tensor in expected.items()}
     return max(((found[name] - expected[name]).norm() / size).item() for name, size in sizes.items())
+
+
+def difference(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> float:
+    """Return the relative difference of two whole gradients."""
+    assert found.keys() == expected.keys()
+    one, other = (torch.cat([tensors[name].double().flatten() for name in expected]) for tensors in (found, expected))
+    return ((one - other).norm() / other.norm()).item()

@@ -31,6 +31,16 @@ def test_an_epoch_has_each_pair_at_most_once_and_leaves_less_than_a_batch(pairs:
     assert sampler.batch(1).tolist() == Sampler(pairs, batch, seed).batch(1).tolist()
 
 
+@given(pairs=st.integers(2, 60), batch=st.integers(2, 70))
+def test_what_an_epoch_leaves_the_next_one_draws_first(pairs: int, batch: int) -> None:
+    sampler = Sampler(pairs, batch, 0)
+    steps, drawn = sampler.steps_per_epoch, [sampler.batch(step) for step in range(6 * sampler.steps_per_epoch)]
+    for epoch in range(5):
+        left = set(range(pairs)) - set(np.concatenate(drawn[epoch * steps : (epoch + 1) * steps]).tolist())
+        assert left <= set(drawn[(epoch + 1) * steps].tolist())
+    assert len(set(np.concatenate(drawn).tolist())) == pairs
+
+
 def test_weights_are_frequencies_and_nothing_of_weight_0_is_drawn() -> None:
     weights = np.array([0.0, 1, 1, 1, 6, 1])
     sampler = Sampler(6, 2, 0, weights)

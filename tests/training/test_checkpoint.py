@@ -65,11 +65,3 @@ def test_another_format_is_refused(tmp_path: Path) -> None:
     torch.save({"format": 99}, path)
     with pytest.raises(TrainingError, match="another version of roco"):
         checkpoint.load(path)
-
-
-def test_the_random_state_comes_back() -> None:
-    torch.manual_seed(4)
-    state = checkpoint.random_state()
-    first = torch.rand(3)
-    checkpoint.restore_random_state(state)
-    assert torch.equal(torch.rand(3), first)

@@ -22,7 +22,10 @@ NAMED = 10  # unreadable images named one by one
 def show(found: Evaluation) -> None:
     """Print everything that was measured."""
     conditions = "".join(f", {condition}" for condition in found.conditions)
-    print_line(f"{found.data.name}, split {found.data.split}{conditions}: {len(found.embedded[0].pairs):,} pairs")
+    pairs = found.embedded[0].pairs
+    images = len({pair.image for pair in pairs})
+    of_images = f" of {images:,} images" if images < len(pairs) else ""
+    print_line(f"{found.data.name}, split {found.data.split}{conditions}: {len(pairs):,} pairs{of_images}")
     for encoder, role in zip(found.encoders, ("model", "against"), strict=False):
         print_line(f"{role:<8} {encoder.name}  ({encoder.fingerprint[:12]})")
     if found.retrieval is not None:
@@ -50,7 +53,8 @@ def tell_left_out(found: Evaluation) -> None:
         if classes.silent:
             say(f"Note: {classes.silent:,} images are left out; {str(classes.column)!r} is empty for them.")
     if found.retrieval is not None and found.retrieval.without_choice:
-        say(f"Note: not measured, because there is only one caption: {', '.join(found.retrieval.without_choice)}.")
+        groups = ", ".join(found.retrieval.without_choice)
+        say(f"Note: not measured, because there is only one caption or image: {groups}.")
 
 
 def _retrieval(found: Evaluation, result: RetrievalResult) -> None:

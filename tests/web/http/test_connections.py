@@ -55,9 +55,9 @@ def test_a_body_has_to_come_in_time(site: Site, held: ExitStack, monkeypatch: py
     monkeypatch.setattr(connections, "BODY_SECONDS", 0.5)
     slow, steady = connect(site, held), connect(site, held)
     for connection in (slow, steady):
-        connection.sendall(b"POST /gradio_api/queue/join HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 100000\r\n\r\n")
+        connection.sendall(b"POST /gradio_api/queue/join HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 200000\r\n\r\n")
     for _ in range(10):
-        steady.sendall(b" " * 5000)
+        steady.sendall(b" " * 10_000)
         time.sleep(0.1)
     assert is_closed(slow)
     assert not is_closed(steady, 0.1), "it is faster than the slowest that is allowed"
