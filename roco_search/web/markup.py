@@ -62,7 +62,7 @@ def _card(desk: Desk, frame_id: int, hit: Hit) -> dict[str, object]:
     facts = [
         " · ".join(term for term in (modality, body_part) if term) or "modality not stated",
         *([f"frame {hit.frame + 1}/{hit.frames}"] if hit.frames > 1 else []),
-        *([f"+{hit.more} in its series"] if hit.more else []),
+        *([f"+{hit.more} in its {_group(hit)}"] if hit.more else []),
     ]
     return {
         "id": frame_id,
@@ -71,6 +71,10 @@ def _card(desk: Desk, frame_id: int, hit: Hit) -> dict[str, object]:
         "facts": " · ".join(facts),
         "label": f"{hit.rank}. {', '.join(facts)}, score {hit.score:.3f}, {name}",
     }
+
+
+def _group(hit: Hit) -> str:
+    return "series" if hit.series else "file" if hit.frames > 1 else "case"
 
 
 def _known(value: str | None, *, guessed: bool) -> str | None:

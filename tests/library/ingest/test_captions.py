@@ -60,6 +60,34 @@ SOURCES: dict[str, Write] = {
     ),
 }
 
+ODD: dict[str, bytes] = {
+    "half a pair": b'{"file_name": "a.png", "text": "cyst \\ud800"}',
+    "a NUL": b'{"file_name": "a.png", "text": "cyst \\u0000 of the liver"}',
+    "a number": b'{"file_name": "a.png", "text": 3, "title": "cyst"}',
+    "nothing": b'{"file_name": "a.png", "text": null, "labels": ["cyst", null, 4.5]}',
+    "an image that is not there": b'{"file_name": "a.png", "text": "cyst"}\n{"file_name": "gone.png", "text": "x"}',
+    "quotes": b'{"file_name": "a.png", "text": "cyst \\" OR NOT ("}',
+}
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_what_a_table_may_hold_besides(opened: Opened, scans: Path, odd: str) -> None:
+    draw(scans / "a.png", 1)
+    (scans / "metadata.jsonl").write_bytes(ODD[odd])
+    assert opened.index(scans, captions=True).warnings == []
+    assert named(opened, "cyst") == ["a.png"]
+    assert opened.index(scans).captions == 0
+
+
+def test_the_captions_of_roco_are_read_with_their_keywords(opened: Opened, scans: Path) -> None:
+    part = scans / "data" / "test" / "radiology"
+    for number in (1, 2):
+        draw(part / "images" / f"ROCO_0000{number}.jpg", number)
+    (part / "captions.txt").write_text("ROCO_00001\t A cyst.\nROCO_00002\t A mass.\nROCO_00003\t Gone.\n")
+    (part / "keywords.txt").write_text("ROCO_00001\t\tround\tliver\n")
+    assert opened.index(scans, captions=True).captions == 2
+    assert texts(opened) == {"ROCO_00001.jpg": ["A cyst.\nround, liver"], "ROCO_00002.jpg": ["A mass."]}
+
 
 @pytest.mark.parametrize("source", SOURCES)
 def test_a_caption_is_found_by_its_words(opened: Opened, scans: Path, source: str) -> None:
