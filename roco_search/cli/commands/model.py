@@ -84,8 +84,9 @@ def pull(
 
     Nothing else uses the network, except a data set that you name by its id and --push.
 
-    It downloads weights in safetensors, configuration, tokenizer, card and licence, never code or pickles. The commit
-    is recorded, and the model stays at it until --revision names another. Run the same command again to resume an
+    It downloads weights, configuration, tokenizer, card and licence, never code. A model that was published for
+    open_clip, or as a pickle, is converted, in a process that can only read it; the pickle is not kept. The commit is
+    recorded, and the model stays at it until --revision names another. Run the same command again to resume an
     interrupted download.
 
     Example: `roco model pull clip-roco`
@@ -201,29 +202,44 @@ def export(
 
 @model_app.command("import")
 def import_(
-    file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="A file written by 'roco model export'.", show_default=False)
+    path: Annotated[
+        Path,
+        typer.Argument(
+            metavar="PATH",
+            help="What 'roco model export' wrote, a checkpoint's folder, or weights.",
+            show_default=False,
+        ),
     ],
     name: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="Its name here [default: the same name].", show_default=False),
     ] = None,
+    tokenizer: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME|DIR", help="The model whose tokenizer it takes, if it has none.", show_default=False
+        ),
+    ] = None,
     force: Force = False,
     json: JsonOption = False,
+    quiet: QuietOption = False,
 ) -> None:
-    """Import a model from a file that `roco model export` wrote.
+    """Import a model from a file that `roco model export` wrote, or convert one that was published for open_clip.
 
-    Every byte is verified first. A file that is damaged or contains anything but a model leaves nothing behind.
+    Of an archive every byte is verified first. A folder with open_clip_config.json, or a state dict of OpenAI's CLIP,
+    is converted to transformers' layout. A pickle is read once, in a process that can only read it, and not kept. What
+    is damaged, dangerous or unknown leaves nothing behind.
 
     Example: `roco model import ./roco-mini.zip --name roco-mini-copy`
     """
-    from roco_search.models.catalogue.archive import import_model
+    from roco_search.models.catalogue.local import import_any
 
-    with Waiting("Verifying the file"):
-        imported = import_model(file, name, force=force)
+    converts = path.is_dir() or path.suffix != ".zip"
+    with Waiting("Converting the model" if converts else "Verifying the file", quiet=quiet):
+        imported = import_any(path, name, force=force, tokenizer=tokenizer)
     if json:
         print_json(imported)
-    else:
+    elif not quiet:
         how = "is already on this disk" if imported.already else f"was imported ({size(imported.bytes)})"
         say(f"{imported.name} {how}, fingerprint {imported.fingerprint}.")
 

@@ -121,7 +121,8 @@ def test_new_libraries_take_the_model_that_was_set(
     [
         (["pull", "nothing"], 1, "write its org/name"),
         (["pull", "org/nothing"], 1, "The hub has no model org/nothing"),
-        (["pull", "biomedclip"], 1, "take clip-roco"),
+        (["pull", "medclip"], 1, "take clip-roco"),
+        (["pull", "chexzero"], 1, "shared drive"),
         (["pull", "clip-roco", "--revision", "v9"], 1, "no such revision"),
         (["use", "clip"], 1, "roco model pull clip"),
         (["info", "clip"], 1, "roco model pull clip"),
