@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 
 from roco_search.vocabulary.concepts import Concept, english_words, fold, lexicon, word_lists
 
@@ -82,6 +82,8 @@ def verbatim(text: str) -> Understood:
 def understand(
     text: str,
     known: Collection[str] | Callable[[], Collection[str]] = (),
+    *,
+    correct: bool = True,
 ) -> Understood:
     """Read a query.
 
@@ -92,20 +94,23 @@ def understand(
     known
         Folded words that are right as they are, and to which others may be corrected, such as those of captions; or
         what returns them, called only when there is a word that the vocabulary does not know.
+    correct
+        Whether to correct the spelling.
 
     Examples
     --------
     >>> understand("CXR without pnuemonia").line
     'X-ray · chest · not pneumonia · "pnuemonia" read as "pneumonia"'
     """
-    return _Reading(text, known).result()
+    return _Reading(text, known, correct).result()
 
 
 class _Reading:
     """The reading of one query: words are taken from the left, the longest phrase first."""
 
-    def __init__(self, text: str, known: Collection[str] | Callable[[], Collection[str]]) -> None:
+    def __init__(self, text: str, known: Collection[str] | Callable[[], Collection[str]], correct: bool) -> None:
         self.text = text
+        self.correct = correct
         self.known = known
         self.words = [word for word in fold(text).replace(",", " , ").split() if word]
         self.language = _language(self.words)
@@ -205,7 +210,7 @@ class _Reading:
 
     def _nearest(self, word: str) -> str | None:
         """Return what a word is a misspelling of; None if it is known, too short, or like nothing."""
-        if len(word) < LEAST or not word.isalpha() or word in english_words():
+        if not self.correct or len(word) < LEAST or not word.isalpha() or word in english_words():
             return None
         known = self.known() if callable(self.known) else self.known
         return None if word in known else _corrected(word, known)
@@ -225,6 +230,7 @@ def _corrected(word: str, known: Collection[str]) -> str | None:
     return best[2] if best else None
 
 
+@cache
 def _correctable() -> tuple[str, ...]:
     """Return the words and phrases that a misspelt word can be meant as."""
     words = {word for phrase in lexicon().phrases for word in phrase.split() if len(word) >= LEAST - 1}
@@ -259,5 +265,6 @@ def _language(words: Sequence[str]) -> str:
     return best if votes.get(best, 0) > votes.get("en", 0) else "en"
 
 
+@cache
 def _lists() -> dict[str, frozenset[str]]:
     return {name: frozenset(phrases) for name, phrases in word_lists().items()}

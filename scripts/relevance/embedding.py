@@ -1,7 +1,7 @@
 """The pictures that relevance is fitted and judged with, embedded once per model and kept under ``build/``.
 
 Three sets: `dev` (the imagefolder with columns), `scans` (real DICOM files with headers, and cases of PNG files), and
-`train`, of which at most `CAP` pictures of each source, modality and body part are taken.
+`train`, of which at most `CAP` pictures of each source, modality, body part and set of findings are taken.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ import numpy.typing as npt
 from roco_search.errors import ImageError
 from roco_search.imaging import open_image
 from roco_search.models.encoder import Encoder, announce_images
+from roco_search.search.understanding import understand
 
-CAP = 40
+CAP = 24
 AT_ONCE = 32
 
 Vectors = npt.NDArray[np.float32]
@@ -63,6 +64,17 @@ def embedded(name: str, folder: Path, encoder: Encoder, cache: Path) -> Pictures
     return Pictures([row for row, fine in zip(rows, good, strict=True) if fine], vectors[good])
 
 
+def drawn(encoder: Encoder, each: int = 6) -> Pictures:
+    """Return pictures of nothing (test patterns, pages, noise, drawings), embedded now, which takes seconds."""
+    from scripts.roco_mini.drawn import drawn_pairs
+
+    pairs = drawn_pairs(each)
+    rows = [{"file": pair.picture.name, "modality": "none", "body_part": "none", "labels": [], "text": ""} for pair in pairs]
+    pictures = [pair.picture.read() for pair in pairs]
+    parts = [encoder.encode_images(pictures[start : start + AT_ONCE]) for start in range(0, len(pictures), AT_ONCE)]
+    return Pictures(rows, np.concatenate(parts))
+
+
 def listed(folder: Path) -> list[dict[str, Any]]:
     """Return the rows of an imagefolder's ``metadata.jsonl``."""
     rows = [json.loads(line) for line in (folder / "metadata.jsonl").read_text("utf-8").splitlines()]
@@ -70,11 +82,19 @@ def listed(folder: Path) -> list[dict[str, Any]]:
 
 
 def sampled(folder: Path) -> list[dict[str, Any]]:
-    """Return at most `CAP` rows of each source, modality and body part, spread over the groups."""
-    found: dict[tuple[str, ...], list[dict[str, Any]]] = defaultdict(list)
+    """Return at most `CAP` rows of each source, modality, body part and set of findings, spread over the cases."""
+    found: dict[tuple[Any, ...], list[dict[str, Any]]] = defaultdict(list)
     for row in listed(folder):
-        found[row["source"], row["modality"], row["body_part"]].append(row)
+        found[row["source"], row["modality"], row["body_part"], findings(row)].append(row)
     return [row for rows in found.values() for row in rows[:: max(1, len(rows) // CAP)][:CAP]]
+
+
+def findings(row: dict[str, Any]) -> frozenset[str]:
+    """Return the keys of the findings that the labels and the text of a picture name and do not deny."""
+    found: set[str] = set()
+    for text in (*row["labels"], row["text"]):
+        found |= {concept.key for concept in understand(text, correct=False).of("finding")}
+    return frozenset(found)
 
 
 def scanned(folder: Path) -> list[dict[str, Any]]:
