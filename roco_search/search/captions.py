@@ -11,12 +11,15 @@ import numpy as np
 import numpy.typing as npt
 
 from roco_search.library import Library
+from roco_search.library.truth.captions import Part
+from roco_search.search.evidence import Extra
 from roco_search.search.understanding import Understood
 from roco_search.vocabulary.concepts import Concept, lexicon
 
 Ids = npt.NDArray[np.int64]
 Scores = npt.NDArray[np.float32]
 
+NORMAL = ("finding", "normal")
 SNIPPET = 100  # characters
 UNNEEDED = 0.3  # Weight of what the picture and its header say too, against that of a finding.
 _ENDINGS = ("", "s", "es")
@@ -28,11 +31,12 @@ class Asked(NamedTuple):
     """One thing that is asked for: its phrasings, of which a caption has to have one.
 
     Without `needed`, it is only asked for where any caption speaks of such a thing at all: captions of chest X-rays
-    seldom say that they are chest X-rays.
+    seldom say that they are chest X-rays. `part` is where it is looked for: "no finding" is not affirmed.
     """
 
     phrases: tuple[str, ...]
     needed: bool = True
+    part: Part = "affirmed"
 
 
 class Captioned(NamedTuple):
@@ -42,16 +46,32 @@ class Captioned(NamedTuple):
     scores: Scores
 
 
+def said_by_captions(library: Library, understood: Understood) -> Extra | None:
+    """Return what captions say about a query, as evidence; None if there are none, or they cannot tell."""
+    ids, scores = caption_scores(library, *asked_of(understood))
+    return Extra("captions", ids, scores) if scores.any() else None
+
+
 def asked_of(understood: Understood) -> tuple[list[Asked], list[Asked]]:
     """Return what a query asks for and what it excludes, in the words of captions.
 
     A caption speaks of a body part or a finding also where it names a part or a kind of it. Only findings, and words
     of which nothing is understood, have to be in a caption: the rest, the picture and its header say too.
     """
-    phrases = _phrases((*understood.wanted, *understood.excluded))
-    wanted = [Asked(phrases[concept], concept.kind == "finding") for concept in understood.wanted]
+    excluded = understood.excluded
+    if any((concept.kind, concept.key) == NORMAL for concept in understood.wanted):
+        # "Heart size normal" stands in many a report of something else.
+        concepts = lexicon().concepts.values()
+        excluded += tuple(other for other in concepts if other.kind == "finding" and (other.kind, other.key) != NORMAL)
+    phrases = _phrases((*understood.wanted, *excluded))
+    wanted = [
+        Asked(
+            phrases[concept], concept.kind == "finding", "text" if (concept.kind, concept.key) == NORMAL else "affirmed"
+        )
+        for concept in understood.wanted
+    ]
     wanted += [Asked((word,)) for word in understood.rest]
-    return wanted, [Asked(phrases[concept]) for concept in understood.excluded]
+    return wanted, [Asked(phrases[concept]) for concept in excluded]
 
 
 def _phrases(concepts: Sequence[Concept]) -> dict[Concept, tuple[str, ...]]:
@@ -86,14 +106,14 @@ def caption_scores(library: Library, wanted: Sequence[Asked], excluded: Sequence
     conditions = _conditions(library, [*wanted, *excluded])
     total, weights = np.zeros(len(captioned)), 0.0
     for asked, condition in zip(wanted, conditions, strict=False):
-        affirming = library.captions.matching(condition, "affirmed") if condition else _NONE
+        affirming = library.captions.matching(condition, asked.part) if condition else _NONE
         if not len(affirming) and not asked.needed:
             continue
         weight = math.log((len(captioned) + 1) / (len(affirming) + 0.5)) * (1 if asked.needed else UNNEEDED)
         total[np.searchsorted(captioned, affirming)] += weight
         weights += weight
-    for condition in filter(None, conditions[len(wanted) :]):
-        total[np.searchsorted(captioned, library.captions.matching(condition, "affirmed"))] = 0
+    if ruled_out := " OR ".join(filter(None, conditions[len(wanted) :])):
+        total[np.searchsorted(captioned, library.captions.matching(ruled_out, "affirmed"))] = 0
     return Captioned(captioned, (total / weights if weights else total).astype(np.float32))
 
 

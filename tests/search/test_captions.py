@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from roco_search.errors import InputError
 from roco_search.search import Filters, search
-from roco_search.search.captions import UNNEEDED, Asked, caption_scores, snippet
+from roco_search.search.captions import UNNEEDED, Asked, caption_scores, said_by_captions, snippet
+from roco_search.search.understanding import understand
 from tests.library.toy import Opened, ToyEncoder, draw
 
 TEXTS = [
@@ -109,3 +110,31 @@ def test_a_snippet_is_one_short_line_of_the_text(text: str, most: int) -> None:
     shown = snippet([text], [Asked(("effusion",))], most)
     assert shown is not None and len(shown) <= max(most, 1) + 1 and "\n" not in shown
     assert shown.strip("…") in " ".join(text.split())
+
+
+def test_a_normal_picture_is_one_of_which_no_finding_is_affirmed(tmp_path: Path) -> None:
+    said = {
+        "a": "Normal chest X-ray.",
+        "b": "Chest X-ray, no finding.",
+        "c": "Heart size is normal. Pleural effusion.",
+        "d": "No effusion, unremarkable.",
+    }
+    for name, text in said.items():
+        draw(tmp_path / "scans" / f"{name}.png", ord(name))
+        (tmp_path / "scans" / f"{name}.txt").write_text(text)
+    with Opened(tmp_path / "library", ToyEncoder()) as opened:
+        opened.index(tmp_path / "scans", captions=True)
+        extra = said_by_captions(opened.library, understand("normal chest x-ray"))
+        assert extra is not None
+        frames = opened.library.frames.get(extra.ids.tolist())
+        scores = {Path(frames[i].path).stem: float(v) for i, v in zip(extra.ids.tolist(), extra.values, strict=True)}
+    assert scores["a"] == scores["b"] == 1 and scores["c"] == 0 < scores["d"]
+
+
+@pytest.mark.parametrize("text", ["Röntgen Thorax Erguss", "cxr pleural effusion", "radiografía de tórax con derrame"])
+def test_captions_are_found_in_any_language(said: Opened, text: str) -> None:
+    extra = said_by_captions(said.library, understand(text))
+    assert extra is not None
+    found = by_name(said, extra.ids, extra.values)
+    assert found[0] == max(found.values()) > found[1]
+    assert said_by_captions(said.library, understand("photo of a cat")) is None
