@@ -24,9 +24,8 @@ from roco_search.embedding_map.layout import folder_names
 from roco_search.errors import InputError
 from roco_search.library import Library, LibraryStatus, StoredFrame
 from roco_search.library.truth.frames import Attribute
-from roco_search.search import Filters, Hit, search
+from roco_search.search import Filters, Hit, Understood, read, search
 from roco_search.search.terms import unit
-from roco_search.search.understanding import Understood, understand
 from roco_search.system.text import printable
 
 if TYPE_CHECKING:
@@ -174,18 +173,12 @@ class Desk:
         """
         start = perf_counter()
         vector, text = self._vector(query), query.text.strip()
-        if text:
-            said = self.encoder.encode_texts([text])[0]
-            vector = said if vector is None else vector + said
-        if vector is None:
+        if vector is None and not text:
             raise InputError('Write what to look for, such as "brain MRI", or add an image.')
-        question = partial(
-            self._search, query=query, vector=unit(vector), conditions=conditions, n=n + 1, offset=offset
-        )
-        hits, total = self.ask(question)
-        understood = None
-        if text and not query.verbatim:
-            understood = self.ask(lambda library: understand(text, library.captions.words))
+        if vector is not None:
+            vector = unit(vector + self.encoder.encode_texts([text])[0] if text else vector)
+        question = partial(self._search, query=query, vector=vector, conditions=conditions, n=n + 1, offset=offset)
+        hits, understood, total = self.ask(question)
         return Found(hits[:n], len(hits) > n, perf_counter() - start, total, understood)
 
     def _vector(self, query: Query) -> Vector | None:
@@ -200,18 +193,22 @@ class Desk:
         return found
 
     def _search(
-        self, library: Library, *, query: Query, vector: Vector, conditions: Conditions, n: int, offset: int
-    ) -> tuple[list[tuple[int, Hit]], int]:
+        self, library: Library, *, query: Query, vector: Vector | None, conditions: Conditions, n: int, offset: int
+    ) -> tuple[list[tuple[int, Hit]], Understood | None, int]:
         own = np.empty(0, np.int64)
         if query.upload is not None:
             own = library.frames.of_content(query.upload.content)
         elif query.like is not None:
             for frame in library.frames.get([query.like]).values():
                 own = library.frames.of_content(library.frames.content_hash(frame.path) or b"", frame.path)
+        terms = [query.text] if vector is None else []
+        understood = read(library, terms, verbatim=query.verbatim) if terms else None
         hits = search(
             library,
             self.encoder,
+            terms,
             vector=vector,
+            understood=understood,
             without=own,
             n=n,
             offset=offset,
@@ -227,7 +224,8 @@ class Desk:
         )
         ids = [library.frames.id_of(hit.path, hit.frame) for hit in hits]
         total = library.model.count if library.model else 0
-        return [(frame_id, hit) for frame_id, hit in zip(ids, hits, strict=True) if frame_id is not None], total
+        known = [(frame_id, hit) for frame_id, hit in zip(ids, hits, strict=True) if frame_id is not None]
+        return known, None if query.verbatim else understood, total
 
     def frame(self, frame_id: int) -> StoredFrame | None:
         """Return what is stored of a frame; None if the library has no frame with this id."""

@@ -64,12 +64,17 @@ def _card(desk: Desk, frame_id: int, hit: Hit) -> dict[str, object]:
         *([f"frame {hit.frame + 1}/{hit.frames}"] if hit.frames > 1 else []),
         *([f"+{hit.more} in its {_group(hit)}"] if hit.more else []),
     ]
+    said = None if desk.redact_paths else next((piece.says for piece in hit.evidence if piece.about == "captions"), None)
     return {
         "id": frame_id,
         "name": name,
         "score": f"{hit.score:.3f}",
         "facts": " · ".join(facts),
-        "label": f"{hit.rank}. {', '.join(facts)}, score {hit.score:.3f}, {name}",
+        "match": hit.match,
+        "relevance": hit.relevance or 0,
+        "why": " · ".join(piece.says for piece in hit.evidence if piece.about != "captions"),
+        "said": said,
+        "label": f"{hit.rank}. {', '.join([*facts, *([f'{hit.match} match'] if hit.match else [])])}, score {hit.score:.3f}, {name}",
     }
 
 

@@ -185,6 +185,9 @@ class SearchTab:
     def _summary(self, session: Session, found: Found) -> str:
         if not session.count:
             return "No image matches all of these filters; remove one."
+        best = found.hits[0][1].match if found.hits and not session.count > len(found.hits) else None
+        if best in ("weak", "none"):
+            return f"Nothing here fits well; the nearest of {found.total:,} images are:"
         what = "images, the best first"
         if session.query.like is not None and (frame := self._desk.frame(session.query.like)) is not None:
             what = f"images like {self._desk.name(frame.path)}"
