@@ -48,8 +48,15 @@ class Captioned(NamedTuple):
 
 def said_by_captions(library: Library, understood: Understood) -> Extra | None:
     """Return what captions say about a query, as evidence; None if there are none, or they cannot tell."""
-    ids, scores = caption_scores(library, *asked_of(understood))
-    return Extra("captions", ids, scores) if scores.any() else None
+    wanted, excluded = asked_of(understood)
+    ids, scores = caption_scores(library, wanted, excluded)
+    if not scores.any():
+        return None
+
+    def explain(frames: Sequence[int]) -> dict[int, str]:
+        return {frame: snippet(texts, wanted) or "" for frame, texts in library.captions.texts(frames).items()}
+
+    return Extra("captions", ids, scores, "caption", explain)
 
 
 def asked_of(understood: Understood) -> tuple[list[Asked], list[Asked]]:

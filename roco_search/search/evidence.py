@@ -7,7 +7,7 @@ row. The search therefore stays one exact pass: inner product plus a bias.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -17,7 +17,7 @@ import numpy.typing as npt
 from roco_search.library.vectors.facts import Facts, Header
 from roco_search.models.encoder import Encoder
 from roco_search.search.phrasing import Phrasings, phrasings
-from roco_search.search.senses import FLOOR, STEP, classes, column, columns_of
+from roco_search.search.senses import FLOOR, STEP, column, columns_of
 from roco_search.search.understanding import Understood
 from roco_search.search.weights import Weights
 from roco_search.vocabulary.concepts import Concept, lexicon
@@ -41,11 +41,22 @@ class Extra:
         The piece of evidence, whose weight is that of `Weights` of the same name.
     ids, values
         Frames, int64 ascending, and how much each affirms of the query, float32, 0 to 1.
+    source
+        Who says so, for `Piece`.
+    explain
+        Returns in words what each of some frames affirms.
     """
 
     name: str
     ids: Ids
     values: Vector
+    source: str
+    explain: Callable[[Sequence[int]], Mapping[int, str]]
+
+    def of(self, frame_id: int) -> float:
+        """Return how much a frame affirms."""
+        place = int(np.searchsorted(self.ids, frame_id))
+        return float(self.values[place]) if place < len(self.ids) and self.ids[place] == frame_id else 0.0
 
 
 @dataclass(frozen=True)
@@ -73,13 +84,14 @@ class Evidence:
     @cached_property
     def vector(self) -> Vector:
         """The query vector: all directions by their weights, float32 ``(dim,)``; not of unit norm."""
-        pieces = [self._weight(name) * part for name, part in self.parts.items()]
+        pieces = [self.weight(name) * part for name, part in self.parts.items()]
         return np.asarray(np.sum(pieces, axis=0), np.float32)
 
     @cached_property
     def offset(self) -> float:
         """What is added to the sum so that the logit of one half means even odds."""
-        return self.weights.offset_of(self.asked)
+        strange = self.weights.offsets.get("elsewhere", 0.0) * self.understood.elsewhere
+        return self.weights.offset_of(self.asked) + strange
 
     @cached_property
     def asked(self) -> tuple[str, ...]:
@@ -91,19 +103,22 @@ class Evidence:
         """Return what is added for each row of a library, float32 as long as `ids`."""
         total = np.zeros(len(ids), np.float32)
         for name in SENSED:
-            if values := self.sensed(name, facts):
-                total += np.float32(self._weight(name)) * values(slice(None))
-        headers = np.array([self._header(header) for header in facts.headers], np.float32)
+            if (values := self.sensed(name, facts)) is not None:
+                total += np.float32(self.weight(name)) * values(slice(None))
+        headers = np.array([sum(adds for *_, adds in self.beyond(one)) for one in facts.headers], np.float32)
         if headers.any():
             total += headers[facts.codes]
         for extra in self.extras:
             rows = np.searchsorted(ids, extra.ids)
             known = (rows < len(ids)) & (ids[np.minimum(rows, len(ids) - 1)] == extra.ids)
-            total[rows[known]] += np.float32(self._weight(extra.name)) * extra.values[known]
+            total[rows[known]] += np.float32(self.weight(extra.name)) * extra.values[known]
         return total
 
     def sensed(self, name: str, facts: Facts) -> Callable[[slice | Ids], Vector] | None:
-        """Return what gives the log-probability of the asked classes for rows, -`FLOOR` to 0: by the header, or sense."""
+        """Return what gives the log-probability of the asked classes for rows, -`FLOOR` to 0; None if none is asked.
+
+        A header decides where it speaks; elsewhere, what the model takes the picture for does.
+        """
         columns = self._columns(name)
         if not columns:
             return None
@@ -128,9 +143,14 @@ class Evidence:
         if name == "place":
             if self.understood.of("body_part"):
                 return ()
-            places = {concept.place for concept in self.understood.of("finding") if concept.place}
-            return _united(lexicon().concept("body_part", place) for place in places)
+            return _united(self._places)
         return _united(self.understood.of(name))
+
+    @cached_property
+    def _places(self) -> tuple[Concept, ...]:
+        """Where the findings that are asked for are seen."""
+        places = dict.fromkeys(found.place for found in self.understood.of("finding") if found.place)
+        return tuple(lexicon().concept("body_part", place) for place in places)
 
     def _said(self, name: str, header: Header) -> float:
         """Return what a header says of one of `SENSED`, as a log-probability; not a number where it is silent."""
@@ -147,19 +167,27 @@ class Evidence:
             return UNSAID
         wanted = self.understood.of("body_part")
         if name == "place":
-            wanted = tuple(lexicon().concept("body_part", found.place) for found in self.understood.of("finding") if found.place)
+            wanted = tuple(
+                lexicon().concept("body_part", found.place) for found in self.understood.of("finding") if found.place
+            )
         return _place_agreement(header.body_part, wanted)
 
-    def _header(self, header: Header) -> float:
-        """Return what else a header adds: view and side."""
-        total = 0.0
+    def beyond(self, header: Header) -> Iterator[tuple[str, str, float]]:
+        """Yield what else a header says, view and side: (kind, term, what it adds)."""
         for kind, said in (("view", header.view), ("laterality", header.laterality)):
             terms = {term for concept in self.understood.of(kind) for term in concept.terms}
             if said and terms and not (kind == "laterality" and said in {"B", "U"}):
-                total += self._weight(kind) * (1.0 if said in terms else -1.0)
-        return total
+                yield kind, said, self.weight(kind) * (1.0 if said in terms else -1.0)
 
-    def _weight(self, name: str) -> float:
+    def named(self, part: str) -> str:
+        """Return what one of `parts` looks for, in words."""
+        concepts = {"finding": self.understood.of("finding"), "excluded": self.understood.excluded}.get(part)
+        return (
+            self.understood.english or self.understood.text if concepts is None else ", ".join(c.name for c in concepts)
+        )
+
+    def weight(self, name: str) -> float:
+        """Return how much a piece counts here."""
         return 0.0 if name in self.left_out else self.weights.of(name)
 
 
@@ -168,9 +196,7 @@ NO_PICTURES = frozenset({"OT", "SR", "DOC", "AU", "ECG", "PR", "KO"})
 _PROBABILITY = np.exp(-STEP * np.arange(256)).astype(np.float32)
 
 
-def gather(
-    understood: Understood, encoder: Encoder, weights: Weights, extras: Sequence[Extra] = ()
-) -> Evidence:
+def gather(understood: Understood, encoder: Encoder, weights: Weights, extras: Sequence[Extra] = ()) -> Evidence:
     """Embed what a query asks for; return what is to be weighed."""
     texts: Phrasings = phrasings(understood)
     flat = list(dict.fromkeys(text for group in (*texts.sides, texts.text) for text in group))
@@ -189,8 +215,8 @@ def gather(
     return Evidence(understood, weights, parts, extras)
 
 
-def _united(concepts: Sequence[Concept] | object) -> tuple[int, ...]:
-    return tuple(dict.fromkeys(place for concept in concepts for place in columns_of(concept)))  # type: ignore[attr-defined]
+def _united(concepts: Iterable[Concept]) -> tuple[int, ...]:
+    return tuple(dict.fromkeys(place for concept in concepts for place in columns_of(concept)))
 
 
 def _agreement(said: Sequence[str], wanted: Sequence[Concept]) -> float:
@@ -202,7 +228,9 @@ def _place_agreement(said: str, wanted: Sequence[Concept]) -> float:
     """Compare a Body Part Examined with places: the same, a part or the whole of it agrees; a neighbour half does."""
     if any(said in concept.terms for concept in wanted):
         return AGREES
-    named = [concept for concept in lexicon().concepts.values() if concept.kind == "body_part" and said in concept.terms]
+    named = [
+        concept for concept in lexicon().concepts.values() if concept.kind == "body_part" and said in concept.terms
+    ]
     keys = {concept.key for concept in wanted}
     if any(keys & {*concept.within, *concept.parts} for concept in named):
         return AGREES - 0.5

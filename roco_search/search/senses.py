@@ -55,9 +55,9 @@ class Head(NamedTuple):
 
 @cache
 def classes(attribute: str) -> Mapping[str, tuple[str, ...]]:
-    """Return the keys of the concepts that each class of an attribute stands for, by class; the last is none of all."""
+    """Return the keys of the concepts that each class of an attribute stands for, by class."""
     content = json.loads((files(DATA) / "lexicon" / "senses.json").read_bytes())[attribute]
-    return {**{name: split(keys) for name, keys in content.items()}, NEITHER[attribute]: ()}
+    return {NEITHER[attribute]: (), **{name: split(keys) for name, keys in content.items()}}
 
 
 @cache
@@ -81,6 +81,21 @@ def columns_of(concept: Concept) -> tuple[int, ...]:
     return tuple(column(concept.kind, name) for name in dict.fromkeys(own + parts))
 
 
+def spoken(name: str, judged: Bytes) -> str:
+    """Return the model's word for a picture: the likeliest class of an attribute, or what `picture` asks.
+
+    `judged` are the bytes of one picture, uint8 ``(classes,)``.
+    """
+    attribute = {"place": "body_part", "picture": "modality"}.get(name, name)
+    names = list(classes(attribute))
+    start = column(attribute, names[0])
+    best = names[int(judged[start : start + len(names)].argmin())]
+    if best == NEITHER[attribute]:
+        return "no scan" if attribute == "modality" else f"no {attribute.replace('_', ' ')}"
+    keys = classes(attribute)[best]
+    return lexicon().concept(attribute, keys[0]).name
+
+
 class Senses:
     """The heads of a model.
 
@@ -96,7 +111,7 @@ class Senses:
         self.key = sha256(repr([encoder.fingerprint, _identity(encoder), FLOOR]).encode()).hexdigest()[:16]
 
     def judge(self, vectors: Vectors) -> Bytes:
-        """Return, for embeddings float32 ``(n, dim)``, the negative log-probabilities in `STEP`, uint8 ``(classes, n)``."""
+        """Return the negative log-probabilities of vectors, float32 ``(n, dim)``, in `STEP`: uint8 ``(classes, n)``."""
         heads = self._heads or shipped_heads(self._encoder) or prompted_heads(self._encoder)
         parts = []
         for attribute in ATTRIBUTES:
@@ -140,9 +155,9 @@ def prompted_heads(encoder: Encoder) -> dict[str, Head]:
     for attribute in ATTRIBUTES:
         texts = [
             [prompt.format(lexicon().concept(attribute, key).name) for prompt in PROMPTS[attribute] for key in keys]
-            if keys
+            if name != NEITHER[attribute]
             else list(NOTHING[attribute])
-            for keys in classes(attribute).values()
+            for name, keys in classes(attribute).items()
         ]
         vectors = encode_texts_once(encoder, [text for some in texts for text in some])
         ends = np.cumsum([len(some) for some in texts])

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 
-from roco_search.vocabulary.concepts import Concept, english_words, fold, lexicon, word_lists
+from roco_search.vocabulary.concepts import Concept, english_words, everyday_words, fold, lexicon, word_lists
 
 LEAST = 5  # Letters from which a word is corrected; nearly every shorter one is one letter from another.
 SHORT = 4  # Letters up to which an English word may be an abbreviation, which is written out for the model.
@@ -51,6 +51,13 @@ class Understood:
         return tuple(concept for concept in self.wanted if concept.kind == kind)
 
     @cached_property
+    def elsewhere(self) -> float:
+        """Return the share of what was typed that radiology has no word for: 0 to 1 of its concepts and other words."""
+        everyday = everyday_words() if self.rest else frozenset()
+        strange = sum(word in everyday for word in self.rest)
+        return strange / max(1, len(self.rest) + len(self.wanted) + len(self.excluded))
+
+    @cached_property
     def line(self) -> str:
         """One line for a person: ``chest · X-ray · pneumonia · "pnuemonia" read as "pneumonia"``."""
         parts = [concept.name for concept in self.wanted]
@@ -74,7 +81,7 @@ class Understood:
         return found
 
 
-def verbatim(text: str) -> Understood:
+def as_typed(text: str) -> Understood:
     """Return a query of which nothing is read: its words are taken as they were typed."""
     return Understood(text, english=text)
 

@@ -130,9 +130,19 @@ def word_lists() -> Mapping[str, tuple[str, ...]]:
 
 
 @cache
+def everyday_words() -> frozenset[str]:
+    """Return general English words that captions of radiology images do not use."""
+    return _word_file("everyday.txt")
+
+
+@cache
 def english_words() -> frozenset[str]:
     """Return the English words that are taken for right without being a phrase: general ones and those of captions."""
-    return frozenset((files(DATA) / "lexicon" / "english.txt").read_text("ascii").split())
+    return everyday_words() | _word_file("captions.txt")
+
+
+def _word_file(name: str) -> frozenset[str]:
+    return frozenset((files(DATA) / "lexicon" / name).read_text("ascii").split())
 
 
 def split(text: str) -> tuple[str, ...]:

@@ -43,10 +43,9 @@ MOST_TEXTS = 5_000  # embeddings of texts that are kept: 8 MB at 384 dimensions
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Upload:
-    """An uploaded image to search for: its embedding, float32 ``(dim,)``, the SHA-256 of its file, and its title."""
+    """An uploaded image to search for: its embedding, float32 ``(dim,)``, and its title."""
 
     vector: Vector
-    content: bytes
     name: str
 
 
@@ -196,12 +195,10 @@ class Desk:
         self, library: Library, *, query: Query, vector: Vector | None, conditions: Conditions, n: int, offset: int
     ) -> tuple[list[tuple[int, Hit]], Understood | None, int]:
         own = np.empty(0, np.int64)
-        if query.upload is not None:
-            own = library.frames.of_content(query.upload.content)
-        elif query.like is not None:
+        if query.upload is None and query.like is not None:
             for frame in library.frames.get([query.like]).values():
-                own = library.frames.of_content(library.frames.content_hash(frame.path) or b"", frame.path)
-        terms = [query.text] if vector is None else []
+                own = np.array([found.id for found in library.frames.of_file(frame.path)], np.int64)
+        terms = [query.text.strip()] if vector is None else []
         understood = read(library, terms, verbatim=query.verbatim) if terms else None
         hits = search(
             library,

@@ -7,9 +7,11 @@ Gradio's own templates would evaluate.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from roco_search.figures import data_uri, render
+from roco_search.search.hits import reasons
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -57,14 +59,14 @@ def gallery(items: str | Markup) -> str | Markup:
 
 def _card(desk: Desk, frame_id: int, hit: Hit) -> dict[str, object]:
     name = desk.name(hit.path)
-    body_part = _known(hit.body_part and hit.body_part.lower(), guessed=hit.body_part_guessed)
-    modality = _known(hit.modality, guessed=hit.modality_guessed)
     facts = [
-        " · ".join(term for term in (modality, body_part) if term) or "modality not stated",
+        " · ".join(term for term in (_modality(hit), _body_part(hit)) if term) or "modality not stated",
         *([f"frame {hit.frame + 1}/{hit.frames}"] if hit.frames > 1 else []),
         *([f"+{hit.more} in its {_group(hit)}"] if hit.more else []),
     ]
-    said = None if desk.redact_paths else next((piece.says for piece in hit.evidence if piece.about == "captions"), None)
+    captions = [piece for piece in hit.evidence if piece.source == "caption"]
+    others = replace(hit, evidence=tuple(piece for piece in hit.evidence if piece not in captions))
+    spoken = [*facts, *([f"{hit.match} match"] if hit.match else []), f"score {hit.score:.3f}"]
     return {
         "id": frame_id,
         "name": name,
@@ -72,10 +74,21 @@ def _card(desk: Desk, frame_id: int, hit: Hit) -> dict[str, object]:
         "facts": " · ".join(facts),
         "match": hit.match,
         "relevance": hit.relevance or 0,
-        "why": " · ".join(piece.says for piece in hit.evidence if piece.about != "captions"),
-        "said": said,
-        "label": f"{hit.rank}. {', '.join([*facts, *([f'{hit.match} match'] if hit.match else [])])}, score {hit.score:.3f}, {name}",
+        "why": " · ".join(reasons(others)),
+        # Who hides file names, because they may name patients, does not want what may be said of these either.
+        "said": None if desk.redact_paths else next((piece.says for piece in captions), None),
+        "label": f"{hit.rank}. {', '.join(spoken)}, {name}",
     }
+
+
+def _modality(hit: Hit) -> str | None:
+    taken = None if hit.modality else (hit.taken_for or {}).get("modality")
+    return _known(hit.modality or taken, guessed=hit.modality_guessed or taken is not None)
+
+
+def _body_part(hit: Hit) -> str | None:
+    taken = None if hit.body_part else (hit.taken_for or {}).get("body_part")
+    return _known((hit.body_part or taken or "").lower(), guessed=hit.body_part_guessed or taken is not None)
 
 
 def _group(hit: Hit) -> str:

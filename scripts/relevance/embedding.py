@@ -7,6 +7,7 @@ Three sets: `dev` (the imagefolder with columns), `scans` (real DICOM files with
 from __future__ import annotations
 
 import json
+import sys
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,10 +67,13 @@ def embedded(name: str, folder: Path, encoder: Encoder, cache: Path) -> Pictures
 
 def drawn(encoder: Encoder, each: int = 6) -> Pictures:
     """Return pictures of nothing (test patterns, pages, noise, drawings), embedded now, which takes seconds."""
-    from scripts.roco_mini.drawn import drawn_pairs
+    sys.path.append(str(Path(__file__).parents[1] / "roco_mini"))
+    from drawn import drawn_pairs
 
     pairs = drawn_pairs(each)
-    rows = [{"file": pair.picture.name, "modality": "none", "body_part": "none", "labels": [], "text": ""} for pair in pairs]
+    rows = [
+        {"file": pair.picture.name, "modality": "none", "body_part": "none", "labels": [], "text": ""} for pair in pairs
+    ]
     pictures = [pair.picture.read() for pair in pairs]
     parts = [encoder.encode_images(pictures[start : start + AT_ONCE]) for start in range(0, len(pictures), AT_ONCE)]
     return Pictures(rows, np.concatenate(parts))

@@ -21,21 +21,16 @@ TEMPERATURES = (0.05, 0.08, 0.12, 0.18, 0.25, 0.35, 0.5)
 ABSENT = -50.0  # The logit of a class that no picture was there to learn from.
 
 MODALITIES = {"CT": "CT", "MR": "MR", "XR": "XR", "US": "US", "MG": "MG", "OTHER": "XA", "NM": "NM", "PET": "NM"}
+LIMBS = "musculoskeletal humerus tibia hip fibula femur forearm ankle leg elbow foot"
 BODY_PARTS = {
-    **{name: "head" for name in ("brain", "head")},
-    **{name: "neck" for name in ("neck", "head and neck")},
-    **{name: "chest" for name in ("chest", "lung")},
-    **{name: "abdomen" for name in ("abdomen", "liver")},
-    **{name: "pelvis" for name in ("pelvis", "prostate")},
-    **{name: "hand" for name in ("hand", "wrist")},
     **{name: name for name in ("orbit", "teeth", "heart", "breast", "kidney", "fetus", "spine", "knee")},
-    **{
-        name: "limb"
-        for name in (
-            *("musculoskeletal", "humerus", "tibia", "hip", "fibula", "femur", "forearm", "ankle", "leg", "elbow"),
-            "foot",
-        )
-    },
+    **dict.fromkeys(("brain", "head"), "head"),
+    **dict.fromkeys(("neck", "head and neck"), "neck"),
+    **dict.fromkeys(("chest", "lung"), "chest"),
+    **dict.fromkeys(("abdomen", "liver"), "abdomen"),
+    **dict.fromkeys(("pelvis", "prostate"), "pelvis"),
+    **dict.fromkeys(("hand", "wrist"), "hand"),
+    **dict.fromkeys(LIMBS.split(), "limb"),
 }
 PLANES = ("axial", "sagittal", "coronal")
 SLICED = frozenset({"CT", "MR"})

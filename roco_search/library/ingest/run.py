@@ -59,6 +59,7 @@ class IndexRun:
         if active is not None:
             active.check_model(self.encoder)
             active.check_arithmetic(self.encoder)
+            active = self.store.embeddings.find_model_at(active, self.encoder)
         roots = Roots(self.store, given, frames, slices)
         self._refuse_unknown(given, roots)
         walk = Walk()

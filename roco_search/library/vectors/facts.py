@@ -56,9 +56,7 @@ class Facts:
     senses: npt.NDArray[np.uint8]
 
 
-def open_facts(
-    store: Store, chosen: EmbeddingSet, matrix: npt.NDArray[np.float32], key: str, judge: Judge
-) -> Facts:
+def open_facts(store: Store, chosen: EmbeddingSet, matrix: npt.NDArray[np.float32], key: str, judge: Judge) -> Facts:
     """Map the facts of a set, making them first if there are none, or those of other vectors or another `key`.
 
     Parameters

@@ -182,9 +182,7 @@ class VectorIndex:
         if chosen is None:
             approximate = mode == "approximate" or (mode == "auto" and bias is None and self.planner.prefers_graph())
             with self.planner.measured(approximate=approximate, queries=len(queries)):
-                candidates = (
-                    self._approximate(queries, k, bias) if approximate else self._exact(queries, k, None, bias)
-                )
+                candidates = self._approximate(queries, k, bias) if approximate else self._exact(queries, k, None, bias)
         else:
             candidates = self._exact(queries, k, chosen, bias)
         ids = np.empty((len(queries), k), np.int64)
@@ -201,9 +199,7 @@ class VectorIndex:
         best = np.lexsort((rows, -scores))[:k]
         return self.ids[rows[best]], scores[best]
 
-    def _exact(
-        self, queries: Vectors, k: int, chosen: Ids | None = None, bias: Vectors | None = None
-    ) -> list[Ids]:
+    def _exact(self, queries: Vectors, k: int, chosen: Ids | None = None, bias: Vectors | None = None) -> list[Ids]:
         """Return for each query the rows among which its k best are, ties at the end included."""
         found: list[Ids] = []
         if self.prefilter and len(queries) == 1 and (chosen is None or len(chosen) * FEW > len(self.ids)):

@@ -72,9 +72,7 @@ class Prefilter:
                 return cls(codes, float(about["step"]), float(about["residual"]))
         return None
 
-    def near(
-        self, query: Vectors, k: int, total: int, chosen: Rows | None, bias: Vectors | None = None
-    ) -> Rows | None:
+    def near(self, query: Vectors, k: int, total: int, chosen: Rows | None, bias: Vectors | None = None) -> Rows | None:
         """Return rows, ascending, that hold the k nearest and all that score the same; None if too little is ruled out.
 
         Parameters

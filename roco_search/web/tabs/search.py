@@ -140,7 +140,7 @@ class SearchTab:
             return {}
         try:
             brought = read_upload(file, self._uploads, self._desk.encoder)
-            upload = Upload(brought.vector, brought.content, brought.title)
+            upload = Upload(brought.vector, brought.title)
             changes = self._begin(Query(text, upload), _conditions(choices))
         except InputError as error:
             return {self.upload: None, self.status: markup.note(str(error), error=True)}
@@ -185,10 +185,9 @@ class SearchTab:
     def _summary(self, session: Session, found: Found) -> str:
         if not session.count:
             return "No image matches all of these filters; remove one."
-        best = found.hits[0][1].match if found.hits and not session.count > len(found.hits) else None
-        if best in ("weak", "none"):
-            return f"Nothing here fits well; the nearest of {found.total:,} images are:"
         what = "images, the best first"
+        if found.hits and all(hit.match in {"weak", "none"} for _, hit in found.hits):
+            what = "images; nothing here fits well, and these are the nearest"
         if session.query.like is not None and (frame := self._desk.frame(session.query.like)) is not None:
             what = f"images like {self._desk.name(frame.path)}"
         folded = sum(hit.folded for _, hit in found.hits)

@@ -190,6 +190,16 @@ def test_other_model_is_refused_with_the_command(opened: Opened, scans: Path) ->
         opened.library.index([scans], ToyEncoder(seed=1, name="other"))
 
 
+def test_the_same_model_in_another_place_is_recorded(opened: Opened, scans: Path) -> None:
+    draw(scans / "a.png", 1)
+    opened.index(scans)
+    moved = ToyEncoder(name="/elsewhere/toy")
+    assert moved.fingerprint == opened.encoder.fingerprint
+    report = opened.library.index([scans], moved)
+    assert report.unchanged == 1 and not moved.batches, "nothing is embedded again"
+    assert opened.library.model is not None and opened.library.model.model == "/elsewhere/toy"
+
+
 def test_unusable_embedding_is_refused_by_name(opened: Opened, scans: Path) -> None:
     class Faulty(ToyEncoder):
         def encode_one(self, image: np.ndarray) -> np.ndarray:
