@@ -21,7 +21,7 @@ Scores = npt.NDArray[np.float32]
 
 NORMAL = ("finding", "normal")
 SNIPPET = 100  # characters
-UNNEEDED = 0.3  # Weight of what the picture and its header say too, against that of a finding.
+UNNEEDED = 0.7  # Weight of what the picture and its header say too; a finding has log 2 or more, and 4 if it is rare.
 _ENDINGS = ("", "s", "es")
 _NONE = np.empty(0, np.int64)
 _WORD = re.compile(r"\w+")
@@ -30,8 +30,8 @@ _WORD = re.compile(r"\w+")
 class Asked(NamedTuple):
     """One thing that is asked for: its phrasings, of which a caption has to have one.
 
-    Without `needed`, it is only asked for where any caption speaks of such a thing at all: captions of chest X-rays
-    seldom say that they are chest X-rays. `part` is where it is looked for: "no finding" is not affirmed.
+    What is not `needed`, the picture and its header say too: captions of chest X-rays seldom say that they are such.
+    `part` is where it is looked for: "no finding" is not affirmed.
     """
 
     phrases: tuple[str, ...]
@@ -98,8 +98,8 @@ def _phrases(concepts: Sequence[Concept]) -> dict[Concept, tuple[str, ...]]:
 def caption_scores(library: Library, wanted: Sequence[Asked], excluded: Sequence[Asked] = ()) -> Captioned:
     """Compare a query with the captions and reports of a library.
 
-    Each thing asked for counts by its rarity among the captions, -log of the share that affirms it, and what need not
-    be in a caption by `UNNEEDED` of that. A caption that
+    What is needed counts by its rarity among the captions, -log of the share that affirms it; what is not, by
+    `UNNEEDED`. A caption that
     affirms something excluded scores 0. What a caption denies ("no effusion") it does not affirm.
 
     Returns
@@ -114,9 +114,7 @@ def caption_scores(library: Library, wanted: Sequence[Asked], excluded: Sequence
     total, weights = np.zeros(len(captioned)), 0.0
     for asked, condition in zip(wanted, conditions, strict=False):
         affirming = library.captions.matching(condition, asked.part) if condition else _NONE
-        if not len(affirming) and not asked.needed:
-            continue
-        weight = math.log((len(captioned) + 1) / (len(affirming) + 0.5)) * (1 if asked.needed else UNNEEDED)
+        weight = math.log((len(captioned) + 1) / (len(affirming) + 0.5)) if asked.needed else UNNEEDED
         total[np.searchsorted(captioned, affirming)] += weight
         weights += weight
     if ruled_out := " OR ".join(filter(None, conditions[len(wanted) :])):

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -62,7 +63,7 @@ def test_rare_words_count_for_more(
     found = by_name(said, *caption_scores(said.library, wanted, [asked for _, asked in excluded]))
     count = len([text for text in TEXTS if text])
     weights = [
-        math.log((count + 1) / (len(numbers) + 0.5)) * (1 if asked.needed else UNNEEDED)
+        math.log((count + 1) / (len(numbers) + 0.5)) if asked.needed else UNNEEDED
         for asked, numbers in zip(wanted, affirming, strict=True)
     ]
     for number in range(count):
@@ -72,10 +73,13 @@ def test_rare_words_count_for_more(
     assert set(found) == set(range(count)), "an image without a text is not judged by its text"
 
 
-def test_what_no_caption_speaks_of_is_asked_of_the_picture(said: Opened) -> None:
-    angiogram = Asked(("angiogram",), needed=False)
-    assert by_name(said, *caption_scores(said.library, [EFFUSION, angiogram]))[0] == 1
-    assert by_name(said, *caption_scores(said.library, [EFFUSION, angiogram._replace(needed=True)]))[0] < 1
+def test_what_the_picture_says_too_counts_for_little(said: Opened) -> None:
+    rare = Asked(("angiogram",))
+    needed, unneeded = (
+        by_name(said, *caption_scores(said.library, [EFFUSION, rare._replace(needed=needed)]))[0]
+        for needed in (True, False)
+    )
+    assert needed < 0.5 < unneeded < 1
 
 
 def test_a_condition_on_words_is_a_filter(said: Opened, tmp_path: Path) -> None:
@@ -138,3 +142,32 @@ def test_captions_are_found_in_any_language(said: Opened, text: str) -> None:
     found = by_name(said, extra.ids, extra.values)
     assert found[0] == max(found.values()) > found[1]
     assert said_by_captions(said.library, understand("photo of a cat")) is None
+
+
+def test_captions_and_pictures_are_ranked_together_or_each_alone(said: Opened) -> None:
+    ask = partial(search, said.library, said.encoder, ["pleural effusion"], n=6, group_by="none", fold=False)
+    both, pictures, captions = ask(), ask(pictures_only=True), ask(captions_only=True)
+    names = [[int(Path(hit.path).stem) for hit in hits] for hits in (both, pictures, captions)]
+    assert set(names[0][:2]) == set(names[2]) == {0, 2} and len(names[0]) == len(names[1]) == 6
+    assert [piece.says for piece in both[0].evidence if piece.source == "caption"] == [
+        {0: "Chest X-ray with a pleural effusion.", 2: "CT of the chest: pleural effusions and a mass"}[names[0][0]]
+    ]
+    assert not any(piece.source == "caption" for hit in pictures for piece in hit.evidence)
+    # What a caption adds is all that is different.
+    alone = {hit.path: hit.relevance or 0.0 for hit in pictures}
+    for hit in both:
+        added = sum(piece.adds for piece in hit.evidence if piece.source == "caption")
+        before, after = (math.log(share / (1 - share)) for share in (alone[hit.path], hit.relevance or 0.0))
+        assert after == pytest.approx(before + added, abs=1e-3)
+    assert ask(captions_only=True, filters=Filters(path=("*/2.png",)))[0].path.endswith("2.png")
+    assert search(said.library, said.encoder, ["kidney stone"], captions_only=True) == []
+
+
+def test_captions_alone_need_captions_and_one_text(said: Opened, tmp_path: Path) -> None:
+    draw(tmp_path / "scans" / "a.png", 1)
+    with Opened(tmp_path / "library", ToyEncoder()) as without:
+        without.index(tmp_path / "scans")
+        with pytest.raises(InputError, match="roco index --captions"):
+            search(without.library, without.encoder, ["mass"], captions_only=True)
+    with pytest.raises(InputError, match="one text"):
+        search(said.library, said.encoder, ["mass", "cyst"], captions_only=True)

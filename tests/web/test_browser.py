@@ -19,7 +19,7 @@ from roco_search.library import Library
 from roco_search.models import load_encoder
 from roco_search.web.backend import Desk, Neighbours
 from tests.imaging.drawing import SHARED
-from tests.web.conftest import Site, serve
+from tests.web.conftest import CAPTION, Site, serve
 from tests.web.page import Page, wait
 
 SCANS = SHARED / "scans"
@@ -110,6 +110,18 @@ def chips_say_what_was_understood_and_one_can_be_taken_away(page: Page) -> None:
     chips.filter(has_text="not pneumonia").click()
     wait(page, "document.querySelectorAll('.roco-chip').length === 2")
     assert sorted(page.box.input_value().split()) == ["MRI", "brain"]
+    page.search("pleural effusion")
+    wait(page, "document.querySelector('.roco-said') !== null")
+    first = page.page.locator(".roco-card").first
+    assert CAPTION in first.locator(".roco-said").inner_text()
+    assert "pleural effusion" in first.locator(".roco-why").inner_text()
+    lengths = page.page.evaluate(
+        "[...document.querySelectorAll('.roco-match .roco-track span')].map(s => s.offsetWidth)"
+    )
+    assert len(lengths) == 12 and lengths[0] > 0 and lengths == sorted(lengths, reverse=True), "the best first"
+    word = first.locator(".roco-match span").last.inner_text()
+    assert word in {"strong", "fair", "weak"} and f"{word} match" in str(first.get_attribute("aria-label"))
+    page.shot("1-captions")
     page.search("brain MRI")
 
 

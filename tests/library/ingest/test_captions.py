@@ -393,6 +393,8 @@ def test_folders_that_are_cases(folders: list[str], cases: dict[str, str]) -> No
         (["train", "test"], []),
         (["patient_0012", "patient_0013"], []),
         (["normal"], []),
+        (["bengin cases", "Malignant cases", "Normal cases"], ["bengin cases", "Malignant cases", "Normal cases"]),
+        (["pydicom_data", "pylibjpeg_data", "dcm_qa_ct"], []),
     ],
 )
 def test_folders_that_are_classes(folders: list[str], names: list[str]) -> None:
