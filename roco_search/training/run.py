@@ -121,7 +121,8 @@ class Run:
         self.validation = Validation(encoder, data.validation)
         self.state = RunState(step=start)
         self.summary = RunSummary(encoder, data, settings, self.total, self.chooses)
-        self._explain()
+        if self.group.is_main:
+            self._explain()
 
     def _explain(self) -> None:
         """Say what a person would not expect of these settings and these data."""
