@@ -125,17 +125,6 @@ def _licence(card: Any) -> str | None:
     return str(named if card.get("license") == "other" and named else card.get("license"))
 
 
-def open_offer(listing: Listing, author: str, word: str) -> int | None:
-    """Return the number of an open pull request of `author` with `word` in its title; None without, or on a mirror."""
-    try:
-        offers = connect(listing.request.endpoint).get_repo_discussions(
-            listing.request.repository, author=author, discussion_type="pull_request", discussion_status="open"
-        )
-        return next((offer.num for offer in offers if word in offer.title), None)
-    except (transport_error(), KeyError, ValueError):  # a mirror may have no discussions
-        return None
-
-
 def fetch_files(
     listing: Listing,
     files: Sequence[RemoteFile],

@@ -36,6 +36,8 @@ _HALF_MEAN: Mapping[str, Any] = {
 _DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "CLIPImageProcessor": _CLIP_DEFAULTS,
     "CLIPFeatureExtractor": _CLIP_DEFAULTS,
+    # What roco writes for a checkpoint of open_clip whose longer side fits, and which transformers has no class for.
+    "OpenClipImageProcessor": {**_CLIP_DEFAULTS, "fits_longest": True},
     "SiglipImageProcessor": {**_HALF_MEAN, "resample": Image.Resampling.BICUBIC},
     "ViTImageProcessor": {**_HALF_MEAN, "resample": Image.Resampling.BILINEAR},
     "ViTFeatureExtractor": {**_HALF_MEAN, "resample": Image.Resampling.BILINEAR},
@@ -46,8 +48,10 @@ _DEFAULTS: Mapping[str, Mapping[str, Any]] = {
 class Preprocessing:
     """One checkpoint's way from pixels to the input of its image tower.
 
-    Either ``shortest_edge`` (keep the aspect ratio) or ``resize_to`` (height, width; stretches) is set, or
-    neither, when the checkpoint does not resize. ``crop_to`` is the centre crop (height, width).
+    One of ``shortest_edge`` and ``longest_edge`` (keep the aspect ratio) and ``resize_to`` (height, width; stretches)
+    is set, or none, when the checkpoint does not resize. ``crop_to`` is the centre crop (height, width); what is
+    smaller is set into ``fill``. ``half_even`` places an odd crop as torchvision does, for checkpoints that were
+    trained with it: half a pixel is rounded to the even number, and down otherwise, as in transformers.
     """
 
     shortest_edge: int | None
@@ -57,6 +61,9 @@ class Preprocessing:
     rescale: float | None
     mean: tuple[float, ...] | None
     std: tuple[float, ...] | None
+    longest_edge: int | None = None
+    fill: int = 0
+    half_even: bool = False
 
     @classmethod
     def from_directory(cls, directory: Path) -> Preprocessing:
@@ -91,7 +98,8 @@ class Preprocessing:
         def wanted(step: str) -> bool:
             return bool(merged.get(step, True))
 
-        shortest, resize_to = _size(merged["size"]) if wanted("do_resize") else (None, None)
+        longest = merged["size"].get("longest_edge") if merged.get("fits_longest") else None
+        shortest, resize_to = _size(merged["size"]) if wanted("do_resize") and not longest else (None, None)
         crop = _size(merged["crop_size"], square=True)[1] if wanted("do_center_crop") else None
         return cls(
             shortest_edge=shortest,
@@ -101,6 +109,9 @@ class Preprocessing:
             rescale=float(merged.get("rescale_factor", 1 / 255)) if wanted("do_rescale") else None,
             mean=_channels(merged["image_mean"]) if wanted("do_normalize") else None,
             std=_channels(merged["image_std"]) if wanted("do_normalize") else None,
+            longest_edge=longest,
+            fill=int(merged.get("fill", 0)),
+            half_even=merged.get("crop_rounding") == "half_even",
         )
 
     @property
@@ -140,16 +151,37 @@ class Preprocessing:
             source = Image.fromarray(np.ascontiguousarray(image[:, :, 0]) if grey else image)
             resized = np.asarray(source.resize((size[1], size[0]), Image.Resampling(self.resample)))
             image = np.repeat(resized[:, :, None], 3, axis=2) if grey else resized
-        return _center_crop(image, *self.crop_to) if self.crop_to else image
+        return self._center_crop(image, *self.crop_to) if self.crop_to else image
 
     def _target(self, height: int, width: int) -> tuple[int, int]:
         if self.resize_to:
             return self.resize_to
+        if self.longest_edge is not None:
+            ratio = max(height, width) / self.longest_edge
+            return max(1, round(height / ratio)), max(1, round(width / ratio))
         if self.shortest_edge is None:
             return height, width
         short, long = sorted((height, width))
         scaled = max(1, int(self.shortest_edge * long / short))
         return (scaled, self.shortest_edge) if height > width else (self.shortest_edge, scaled)
+
+    def _center_crop(self, image: np.ndarray, height: int, width: int) -> np.ndarray:
+        """Cut the middle out; where the image is smaller it is set into `fill`, as transformers and open_clip do."""
+        top, left = (self._middle(image.shape[0] - height), self._middle(image.shape[1] - width))
+        if image.shape[0] >= height and image.shape[1] >= width:
+            return image[top : top + height, left : left + width]
+        shape = (max(height, image.shape[0]), max(width, image.shape[1]), image.shape[2])
+        out = np.full(shape, self.fill, image.dtype)
+        y, x = (self._before(out.shape[axis] - image.shape[axis]) for axis in (0, 1))
+        out[y : y + image.shape[0], x : x + image.shape[1]] = image
+        return self._center_crop(out, height, width)
+
+    def _middle(self, spare: int) -> int:
+        return round(spare / 2) if self.half_even else spare // 2
+
+    def _before(self, missing: int) -> int:
+        """Return how many of the missing pixels go before the image: the smaller half in torchvision."""
+        return missing // 2 if self.half_even else -(-missing // 2)
 
 
 def _size(size: int | Mapping[str, int], square: bool = False) -> tuple[int | None, tuple[int, int] | None]:
@@ -175,14 +207,3 @@ def _is_grey(image: np.ndarray) -> bool:
         np.array_equal(block[:, :, 0], block[:, :, 1]) and np.array_equal(block[:, :, 0], block[:, :, 2])
         for block in blocks
     )
-
-
-def _center_crop(image: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Cut the middle out; where the image is smaller it is set into zeros, as transformers does."""
-    top, left = (image.shape[0] - height) // 2, (image.shape[1] - width) // 2
-    if top >= 0 and left >= 0:
-        return image[top : top + height, left : left + width]
-    out = np.zeros((max(height, image.shape[0]), max(width, image.shape[1]), image.shape[2]), image.dtype)
-    y, x = -((image.shape[0] - out.shape[0]) // 2), -((image.shape[1] - out.shape[1]) // 2)
-    out[y : y + image.shape[0], x : x + image.shape[1]] = image
-    return _center_crop(out, height, width)

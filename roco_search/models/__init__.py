@@ -23,8 +23,9 @@ def load_encoder(
     ----------
     name_or_path
         ``roco-mini``, another name of the catalogue, a folder that transformers' ``save_pretrained`` wrote (CLIP,
-        SigLIP, SigLIP 2, VisionTextDualEncoder), or ``org/name`` of a model in the local Hugging Face cache. Never the
-        network. Without it, the model that ``roco model use`` has set.
+        SigLIP, SigLIP 2, VisionTextDualEncoder), or ``org/name`` of a model in the local Hugging Face cache. A
+        checkpoint of open_clip has a name once it was pulled or imported. Never the network. Without it, the model
+        that ``roco model use`` has set.
     device
         Where it runs; ``auto`` takes CUDA, then MPS, then the processor.
     precision
@@ -59,7 +60,9 @@ def load_encoder(
 
 
 def register() -> None:
-    """Make transformers' ``AutoConfig`` and ``AutoModel`` know roco-mini."""
-    from roco_search.models.roco_mini.modeling import register as register_roco_mini
+    """Make transformers' ``AutoConfig`` and ``AutoModel`` know roco-mini and the converted open_clip models."""
+    from roco_search.models.families import FAMILIES
+    from roco_search.models.families import register as register_family
 
-    register_roco_mini()
+    for model_type in FAMILIES:
+        register_family(model_type)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 
@@ -21,9 +22,10 @@ class Family:
         The text tower pools the last position, so that every text has to fill all of them.
     any_image_size
         The image tower is convolutional and takes images of every size that is a multiple of 32 pixels.
+    module
+        The architecture is this package's own, and this module registers it with transformers.
     embedded
-        The architecture is this package's own (``models/roco_mini``): it has to be registered with transformers, its
-        texts are tokenised without transformers, and it has a bf16 image tower.
+        It is roco-mini: its texts are tokenised without transformers, and it has a bf16 image tower.
     """
 
     image_projection: str = "visual_projection"
@@ -31,6 +33,7 @@ class Family:
     max_tokens: int = 77
     pads_to_max: bool = False
     any_image_size: bool = False
+    module: str | None = None
     embedded: bool = False
 
 
@@ -41,7 +44,8 @@ FAMILIES: Mapping[str, Family] = {
     "siglip": _SIGLIP,
     "siglip2": _SIGLIP,
     "vision-text-dual-encoder": Family(),
-    "roco_mini": Family(any_image_size=True, embedded=True),
+    "open_clip": Family(module="roco_search.models.open_clip.modeling"),
+    "roco_mini": Family(any_image_size=True, module="roco_search.models.roco_mini.modeling", embedded=True),
 }
 """By transformers' ``model_type``, in the order in which they are named to people."""
 
@@ -58,7 +62,5 @@ def text_length(config: Mapping[str, Any]) -> int:
 
 def register(model_type: str) -> None:
     """Make transformers know an architecture, if it is this package's own."""
-    if FAMILIES[model_type].embedded:
-        from roco_search.models.roco_mini.modeling import register as register_roco_mini
-
-        register_roco_mini()
+    if module := FAMILIES[model_type].module:
+        import_module(module).register()

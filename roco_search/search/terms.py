@@ -141,7 +141,7 @@ def embed(library: Library, encoder: Encoder, terms: Sequence[Term]) -> tuple[Ve
     -------
     vector, own
         The query, float32 ``(dim,)`` of unit norm, and the ids of the frames that are themselves part of it: those of
-        the files that were given and of their copies.
+        the very files that were given. A copy of one that is elsewhere in the library is a hit.
 
     Raises
     ------
@@ -193,7 +193,7 @@ def _image(library: Library, encoder: Encoder, path: Path) -> tuple[Vector, Ids]
         raise InputError(f"{path} cannot be read ({error.strerror}); check the path and its permissions.") from None
     from roco_search.imaging import open_image
 
-    own = library.frames.of_content(digest, os.path.realpath(path))
+    own = _frames_of(library, path)
     if (stored := _stored(library, digest)) is not None:
         return stored, own
     try:
@@ -201,6 +201,16 @@ def _image(library: Library, encoder: Encoder, path: Path) -> tuple[Vector, Ids]
     except ImageError as error:
         raise InputError(f"{path} is no image to search with: {error}.") from None
     return np.asarray(encoder.encode_images([frame.pixels]), np.float32)[0], own
+
+
+def named_in(library: Library, terms: Sequence[Term]) -> list[Path]:
+    """Return the images among the terms whose very files are in the library, and are therefore not among the hits."""
+    images = (term.content for term in terms if isinstance(term.content, Path))
+    return [path for path in images if len(_frames_of(library, path))]
+
+
+def _frames_of(library: Library, path: Path) -> Ids:
+    return np.array([frame.id for frame in library.frames.of_file(os.path.realpath(path))], np.int64)
 
 
 def _stored(library: Library, digest: bytes) -> Vector | None:

@@ -43,10 +43,9 @@ MOST_TEXTS = 5_000  # embeddings of texts that are kept: 8 MB at 384 dimensions
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Upload:
-    """An uploaded image to search for: its embedding, float32 ``(dim,)``, the SHA-256 of its file, and its title."""
+    """An uploaded image to search for: its embedding, float32 ``(dim,)``, and its title."""
 
     vector: Vector
-    content: bytes
     name: str
 
 
@@ -165,14 +164,12 @@ class Desk:
         """
         start = perf_counter()
         vector, text = self._vector(query), query.text.strip()
-        if text:
-            said = self.encoder.encode_texts([text])[0]
-            vector = said if vector is None else vector + said
-        if vector is None:
+        if text and vector is not None:
+            vector = vector + self.encoder.encode_texts([text])[0]
+        if not text and vector is None:
             raise InputError('Write what to look for, such as "brain MRI", or add an image.')
-        question = partial(
-            self._search, query=query, vector=unit(vector), conditions=conditions, n=n + 1, offset=offset
-        )
+        asked = None if vector is None else unit(vector)  # None: a text alone, ranked by all that is known
+        question = partial(self._search, query=query, vector=asked, conditions=conditions, n=n + 1, offset=offset)
         hits, total = self.ask(question)
         return Found(hits[:n], len(hits) > n, perf_counter() - start, total)
 
@@ -188,17 +185,16 @@ class Desk:
         return found
 
     def _search(
-        self, library: Library, *, query: Query, vector: Vector, conditions: Conditions, n: int, offset: int
+        self, library: Library, *, query: Query, vector: Vector | None, conditions: Conditions, n: int, offset: int
     ) -> tuple[list[tuple[int, Hit]], int]:
         own = np.empty(0, np.int64)
-        if query.upload is not None:
-            own = library.frames.of_content(query.upload.content)
-        elif query.like is not None:
+        if query.upload is None and query.like is not None:
             for frame in library.frames.get([query.like]).values():
-                own = library.frames.of_content(library.frames.content_hash(frame.path) or b"", frame.path)
+                own = np.array([found.id for found in library.frames.of_file(frame.path)], np.int64)
         hits = search(
             library,
             self.encoder,
+            [] if vector is not None else [query.text.strip()],
             vector=vector,
             without=own,
             n=n,

@@ -29,7 +29,6 @@ class Repository:
     files: dict[str, bytes]
     gated: bool = False
     licence: str | None = "mit"
-    offers: list[dict[str, Any]] = field(default_factory=list)
 
     @classmethod
     def of_folder(cls, folder: Path, **options: Any) -> Repository:
@@ -108,7 +107,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.hub.asked.append((self.command, path, self.headers.get("Range")))
         if self.hub.broken:
             return self.answer(self.hub.broken)
-        if match := re.fullmatch(r"/api/models/([^/]+/[^/]+)(?:/revision/(.+)|(/discussions))?", path):
+        if match := re.fullmatch(r"/api/models/([^/]+/[^/]+)(?:/revision/(.+))?", path):
             return self.about(*match.groups())
         if match := re.fullmatch(r"/api/spaces/([^/]+/[^/]+)(/revision/main|/tree/main)?", path):
             return self.space(match[1], tree=match[2] == "/tree/main")
@@ -169,15 +168,10 @@ class _Handler(BaseHTTPRequestHandler):
     def say(self, value: dict[str, Any], status: int = 200) -> None:
         self.answer(status, {"Content-Type": "application/json"}, json.dumps(value).encode())
 
-    def about(self, name: str, revision: str | None, discussions: str | None) -> None:
+    def about(self, name: str, revision: str | None) -> None:
         repository = self.hub.repositories.get(name)
         if repository is None:
             return self.answer(401, {"X-Error-Code": "RepoNotFound"})
-        if discussions:
-            offers = repository.offers
-            return self.answer(
-                200, content=json.dumps({"discussions": offers, "count": len(offers), "start": 0}).encode()
-            )
         if revision not in {None, "main", repository.commit}:
             return self.answer(404, {"X-Error-Code": "RevisionNotFound"})
         return self.answer(200, content=json.dumps({"id": name, **repository.listing()}).encode())

@@ -13,12 +13,16 @@ import pytest
 from roco_search.errors import InputError, LibraryEmpty, ModelMismatch
 from roco_search.imaging import open_image
 from roco_search.library import Library, Mode
-from roco_search.search import Filters, Term, read_query, search
+from roco_search.search import Filters, Term, named_in, read_query
+from roco_search.search import search as search_all
 from roco_search.search.terms import unit
 from roco_search.vocabulary import image_classes
 from tests.collection import Expected, every, fill, found
 from tests.imaging.drawing import shipped
 from tests.library.toy import Opened, ToyEncoder, draw, draw_pages
+
+search = partial(search_all, cosine=True)
+"""By the cosine alone, which these tests compute on their own; tests of the evidence are in `test_evidence.py`."""
 
 EVERY: dict[str, Any] = {"group_by": "none", "fold": False}
 
@@ -194,7 +198,7 @@ def test_guesses_fill_in_what_headers_leave_open(large: tuple[Opened, Path]) -> 
     )
 
 
-def test_an_image_finds_others_but_not_itself_nor_its_copies(filled: Opened, tmp_path: Path) -> None:
+def test_an_image_finds_others_and_its_copies_but_not_the_very_file(filled: Opened, tmp_path: Path) -> None:
     expected = Expected.of(filled)
     for path in [Path(path) for path in filled.paths() if not path.endswith("tiff")]:
         query = filled.encoder.encode_one(next(open_image(path)).pixels)[0]
@@ -207,7 +211,9 @@ def test_an_image_finds_others_but_not_itself_nor_its_copies(filled: Opened, tmp
         np.testing.assert_allclose([hit[3] for hit in hits], [hit[3] for hit in right], atol=1e-5)
         assert str(path) not in {hit[1] for hit in hits}
     copy = shutil.copy(filled.paths()[0], tmp_path / "elsewhere")
-    assert filled.paths()[0] not in {hit.path for hit in search(filled.library, filled.encoder, [Path(copy)], n=99)}
+    best, *_ = search(filled.library, filled.encoder, [Path(copy)], n=99)
+    assert best.path == filled.paths()[0] and best.score == pytest.approx(1, abs=1e-6), "asked for from elsewhere"
+    assert named_in(filled.library, [Term(Path(copy)), Term("x"), Term(Path(best.path))]) == [Path(best.path)]
     stranger = draw(tmp_path / "stranger.png", 77)
     others = search(filled.library, filled.encoder, [stranger], n=99, **EVERY)
     assert len(others) == 16 and len(filled.encoder.batches) > before

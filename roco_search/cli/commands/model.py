@@ -36,7 +36,10 @@ Force = Annotated[bool, typer.Option("--force", help="Overwrite what exists.")]
 
 
 @model_app.command("list")
-def list_(json: JsonOption = False) -> None:
+def list_(
+    every: Annotated[bool, typer.Option("--all", help="The baselines for everyday pictures too.")] = False,
+    json: JsonOption = False,
+) -> None:
     """List the catalogue and every other model on this disk.
 
     Licence, size, input and dimensions of a model on this disk are read from its files; what it is good at is its
@@ -52,14 +55,17 @@ def list_(json: JsonOption = False) -> None:
     if json:
         print_json(models)
         return
+    shown = [model for model in models if every or model.on_disk or not model.baseline]
     print_rows(
-        ("", "name", "here", "licence", "size", "pixels", "dim", "source", "good at"),
-        [row(model) for model in models],
-        right=("size", "pixels", "dim"),
+        ("", "name", "here", "licence", "size", "pixels", "text", "good at"),
+        [row(model) for model in shown],
+        right=("size", "pixels", "text"),
     )
     starred = any(model.default for model in models)
     say("* default model for new libraries" if starred else f"The default model for new libraries is {default()}.")
-    say("Publishers' statements were not verified: the authors of roco could not run those models.")
+    if hidden := len(models) - len(shown):
+        say(f"{hidden} models for everyday pictures are not shown; add --all.")
+    say("What is said of a model that is not roco's is its publisher's statement, and was not verified.")
 
 
 @model_app.command("pull")
@@ -84,8 +90,9 @@ def pull(
 
     Nothing else uses the network, except a data set that you name by its id and --push.
 
-    It downloads weights in safetensors, configuration, tokenizer, card and licence, never code or pickles. The commit
-    is recorded, and the model stays at it until --revision names another. Run the same command again to resume an
+    It downloads weights, configuration, tokenizer, card and licence, never code. A model that was published for
+    open_clip, or as a pickle, is converted, in a process that can only read it; the pickle is not kept. The commit is
+    recorded, and the model stays at it until --revision names another. Run the same command again to resume an
     interrupted download.
 
     Example: `roco model pull clip-roco`
@@ -201,29 +208,44 @@ def export(
 
 @model_app.command("import")
 def import_(
-    file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="A file written by 'roco model export'.", show_default=False)
+    path: Annotated[
+        Path,
+        typer.Argument(
+            metavar="PATH",
+            help="What 'roco model export' wrote, a checkpoint's folder, or weights.",
+            show_default=False,
+        ),
     ],
     name: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="Its name here [default: the same name].", show_default=False),
     ] = None,
+    tokenizer: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME|DIR", help="The model whose tokenizer it takes, if it has none.", show_default=False
+        ),
+    ] = None,
     force: Force = False,
     json: JsonOption = False,
+    quiet: QuietOption = False,
 ) -> None:
-    """Import a model from a file that `roco model export` wrote.
+    """Import a model from a file that `roco model export` wrote, or convert one that was published for open_clip.
 
-    Every byte is verified first. A file that is damaged or contains anything but a model leaves nothing behind.
+    Of an archive every byte is verified first. A folder with open_clip_config.json, or a state dict of OpenAI's CLIP,
+    is converted to transformers' layout. A pickle is read once, in a process that can only read it, and not kept. What
+    is damaged, dangerous or unknown leaves nothing behind.
 
     Example: `roco model import ./roco-mini.zip --name roco-mini-copy`
     """
-    from roco_search.models.catalogue.archive import import_model
+    from roco_search.models.catalogue.local import import_any
 
-    with Waiting("Verifying the file"):
-        imported = import_model(file, name, force=force)
+    converts = path.is_dir() or path.suffix != ".zip"
+    with Waiting("Converting the model" if converts else "Verifying the file", quiet=quiet):
+        imported = import_any(path, name, force=force, tokenizer=tokenizer)
     if json:
         print_json(imported)
-    else:
+    elif not quiet:
         how = "is already on this disk" if imported.already else f"was imported ({size(imported.bytes)})"
         say(f"{imported.name} {how}, fingerprint {imported.fingerprint}.")
 
@@ -231,14 +253,13 @@ def import_(
 def row(model: Listed) -> tuple[str, ...]:
     """Return a line of the table."""
     here = {None: "gated" if model.gated else "no", "package": "yes", "models": "yes", "hub cache": "hub cache"}
-    numbers = (Unbroken(size(model.bytes)) if model.bytes else None, model.image_size, model.dim)
+    numbers = (Unbroken(size(model.bytes)) if model.bytes else None, model.image_size, model.text_length)
     return (
         "*" if model.default else "",
         model.name,
         here[model.on_disk],
         model.licence or "–",
         *("–" if number is None else Unbroken(number) for number in numbers),
-        model.word,
         model.good_at or "–",
     )
 
@@ -250,7 +271,7 @@ def show(facts: Facts) -> None:
         ("name", facts.name + (" (the default for new libraries)" if facts.default else "")),
         ("family", facts.family),
         ("embedding", f"{facts.dim} dimensions"),
-        ("input", f"{facts.image_size} × {facts.image_size} pixels"),
+        ("input", f"{facts.image_size} × {facts.image_size} pixels, texts up to {facts.text_length} tokens"),
         ("parameters", f"{facts.parameters:,} in {facts.precision}"),
         ("logit scale", f"{facts.logit_scale:.4g}{bias}"),
         ("fingerprint", facts.fingerprint),
@@ -261,3 +282,21 @@ def show(facts: Facts) -> None:
         ("card", path_cell(facts.card) if facts.card else "–"),
     )
     print_facts(lines)
+    if facts.retrieval:
+        words = {"roco": "measured here", "publisher": "publisher", "abstract": "abstract"}
+        say("Published retrieval, recall in per cent:")
+        print_rows(
+            ("direction", "pool", "R@1", "R@5", "R@10", "source", "images"),
+            [
+                (
+                    figure.direction,
+                    Unbroken(f"{figure.pool:,}"),
+                    *(Unbroken(figure.recall.get(k, "–")) for k in ("1", "5", "10")),
+                    words[figure.word],
+                    figure.images,
+                )
+                for figure in facts.retrieval
+            ],
+            right=("pool", "R@1", "R@5", "R@10"),
+        )
+        say("Figures of different images or pools cannot be compared with one another.")

@@ -114,10 +114,7 @@ def import_model(file: Path, name: str | None = None, *, force: bool = False) ->
         if (here := installed.installed(name)) and not force:
             there = Checkpoint.open(name, here).fingerprint
             if there != manifest.fingerprint:
-                raise InputError(
-                    f"Another model is called {name} here; add --name to call this one otherwise, or --force to "
-                    "replace that one."
-                )
+                raise taken(name)
             return Imported(name, here, installed.size_of(here), there, manifest.licence, already=True)
         size = sum(member.file_size for member in members)
         check_space(installed.models_directory(), size, "free some space, or name another folder with ROCO_MODELS")
@@ -133,6 +130,13 @@ def import_model(file: Path, name: str | None = None, *, force: bool = False) ->
                 installed.clear_staging(name)
                 raise
     return Imported(name, directory, size, manifest.fingerprint, manifest.licence, already=False)
+
+
+def taken(name: str) -> InputError:
+    """Return the refusal of a name that another model has."""
+    return InputError(
+        f"Another model is called {name} here; add --name to call this one otherwise, or --force to replace that one."
+    )
 
 
 def _manifest_of(checkpoint: Checkpoint) -> installed.Manifest:

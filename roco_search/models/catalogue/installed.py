@@ -99,6 +99,11 @@ def belongs_to_a_model(file: str) -> bool:
     return bool(weights or file in _SMALL_FILES or _PAPERS.fullmatch(file))
 
 
+def is_paper(file: str) -> bool:
+    """Whether this is the card or the licence of a model."""
+    return _PAPERS.fullmatch(file) is not None
+
+
 def is_shard(file: str) -> bool:
     """Whether this is one of several files of weights that an index ties together."""
     return _SHARD.fullmatch(file) is not None

@@ -11,7 +11,9 @@ from typing import Literal
 from roco_search.errors import ModelError
 from roco_search.hub.client import cached_models
 from roco_search.models.catalogue import installed, registry
-from roco_search.models.checkpoint import Checkpoint, read_header
+from roco_search.models.catalogue.registry import Retrieval
+from roco_search.models.checkpoint import Checkpoint, read_header, read_json
+from roco_search.models.families import text_length
 
 Where = Literal["package", "models", "hub cache"]
 Word = Literal["measured here", "publisher", "its files"]
@@ -23,7 +25,8 @@ class Listed:
     """A model of the catalogue or of this disk. What is not known is None.
 
     ``on_disk`` is where it is; None if it is not on this disk. ``bytes`` counts its files, or the download where it is
-    not on this disk. ``word`` is the source of the facts.
+    not on this disk. ``word`` is the source of the facts, ``text_length`` counts tokens, ``layout`` is how it is
+    published, and a ``baseline`` was made for everyday pictures.
     """
 
     name: str
@@ -37,6 +40,9 @@ class Listed:
     dim: int | None
     good_at: str | None
     word: Word
+    text_length: int | None = None
+    layout: str | None = None
+    baseline: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +66,8 @@ class Facts:
     repository: str | None
     revision: str | None
     card: Path | None
+    text_length: int = 0
+    retrieval: tuple[Retrieval, ...] = ()
 
 
 def list_models() -> list[Listed]:
@@ -79,6 +87,7 @@ def describe(name_or_path: str | Path) -> Facts:
     """
     checkpoint = registry.find(name_or_path)
     repository, revision = origin_of(checkpoint)
+    entry = registry.entries().get(checkpoint.name)
     tensors = [tensor for file in checkpoint.weight_files for tensor in read_header(file).values()]
     weights = [tensor for tensor in tensors if tensor.dtype in _FLOATING]  # positions and the like are no parameters
     card = checkpoint.directory / "README.md"
@@ -100,7 +109,17 @@ def describe(name_or_path: str | Path) -> Facts:
         repository=repository,
         revision=revision,
         card=card if card.is_file() else None,
+        text_length=_text_length(checkpoint),
+        retrieval=entry.retrieval if entry else (),
     )
+
+
+def _text_length(checkpoint: Checkpoint) -> int:
+    """Return the number of tokens of the longest text: the tower's positions, or its tokenizer's limit."""
+    file = checkpoint.directory / "tokenizer_config.json"
+    limit = read_json(file).get("model_max_length") if file.is_file() else None
+    length = text_length(checkpoint.config)
+    return min(length, int(limit)) if isinstance(limit, int | float) else length
 
 
 def origin_of(checkpoint: Checkpoint) -> tuple[str | None, str | None]:
@@ -145,7 +164,7 @@ def _listed(name: str, default: str) -> Listed | None:
             return None
         return Listed(
             name, None, name == default, entry.repository, entry.licence, entry.gated, entry.download_bytes,
-            entry.image_size, entry.dim, entry.good_at, "publisher",
+            entry.image_size, entry.dim, entry.good_at, "publisher", entry.text_length, entry.layout, entry.baseline,
         )  # fmt: skip
     return Listed(
         name=name,
@@ -159,6 +178,9 @@ def _listed(name: str, default: str) -> Listed | None:
         dim=checkpoint.dim,
         good_at=entry.good_at if entry else None,
         word="measured here" if name == registry.DEFAULT else "publisher" if entry else "its files",
+        text_length=_text_length(checkpoint),
+        layout="transformers",
+        baseline=bool(entry and entry.baseline),
     )
 
 

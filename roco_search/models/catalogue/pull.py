@@ -1,16 +1,19 @@
-"""Fetch a model from the hub: whole, at one commit, without code or pickles."""
+"""Fetch a model from the hub: whole, at one commit, without code; what was published as a pickle is converted."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import shutil
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from roco_search.errors import InputError, ModelNotFound, UnsupportedModel
-from roco_search.hub.download import Listing, RemoteFile, fetch_files, list_model, open_offer
+from roco_search.hub.download import Listing, RemoteFile, fetch_files, list_model
 from roco_search.models.catalogue import installed, registry
-from roco_search.models.checkpoint import Checkpoint
+from roco_search.models.catalogue.conversion import PICKLED, Published, check_open_clip, convert
+from roco_search.models.checkpoint import TOKENIZER_FILES, Checkpoint, read_json
 from roco_search.models.families import FAMILIES
+from roco_search.models.open_clip import layout
 from roco_search.system.files import sha256
 from roco_search.system.progress import Progress
 
@@ -19,7 +22,7 @@ _OTHERWISE = (
     "'roco model import' here."
 )
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".h5", ".msgpack")
-_CONVERTER = "SFconvertbot"  # the hub's own, which offers a safetensors copy as a pull request
+_CONVERTIBLE = (*layout.WEIGHTS, PICKLED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,9 @@ def pull(
     What is here already stays at its commit, and the network is not touched, unless ``revision`` names another or a
     file has been altered. An interrupted pull leaves nothing that could be taken for a model; the next one continues
     where it stopped.
+
+    Weights in safetensors are taken where there are any. A pickle, and a checkpoint of open_clip, is converted, and not
+    kept; a tokenizer that open_clip takes from another repository is fetched too, and the card says so.
 
     Parameters
     ----------
@@ -70,9 +76,14 @@ def pull(
         return _pulled(manifest, here, already=True)
     with installed.staging(name, commit) as staged, installed.speaking_of(repository, staged):
         try:
-            came = lambda file: _check_family(repository, staged) if file.name == "config.json" else None  # noqa: E731
-            fetch_files(listing, files, staged, progress, came)
-            checkpoint = Checkpoint.open(name, staged)
+            if any(file.name.endswith(_PICKLES) or file.name == layout.CONFIG for file in files):
+                made = staged / "model"
+                checkpoint = _fetch_and_convert(name, listing, files, staged, progress, endpoint)
+            else:
+                made = staged
+                came = lambda file: _check_family(repository, staged) if file.name == "config.json" else None  # noqa: E731
+                fetch_files(listing, files, staged, progress, came)
+                checkpoint = Checkpoint.open(name, staged)
         except UnsupportedModel:
             installed.clear_staging(name)  # whatever else came of it would be of no use
             raise
@@ -83,12 +94,49 @@ def pull(
             revision=commit,
             licence=listing.licence,
             pulled=datetime.now(UTC).strftime("%Y-%m-%d"),
-            files={f.name: installed.FileFact(f.size, sha256(staged / f.name)) for f in files},
+            files={f.name: installed.FileFact(f.stat().st_size, sha256(f)) for f in sorted(made.iterdir())},
         )
-        (staged / installed.MANIFEST).write_text(manifest.to_json(), "utf-8")
-        directory = installed.install(staged, name)
+        (made / installed.MANIFEST).write_text(manifest.to_json(), "utf-8")
+        directory = installed.install(made, name)
         installed.clear_staging(name)
     return _pulled(manifest, directory, already=False)
+
+
+def _fetch_and_convert(
+    name: str, listing: Listing, files: list[RemoteFile], staged: Path, progress: Progress | None, endpoint: str | None
+) -> Checkpoint:
+    """Fetch a checkpoint that has to be converted, and its tokenizer where another repository has it."""
+    repository = listing.request.repository
+    source, lent = staged / "source", staged / "tokenizer"
+    shutil.rmtree(staged / "model", ignore_errors=True)  # of a conversion that was interrupted
+    for folder in (source, lent):
+        folder.mkdir(exist_ok=True)
+
+    def came(file: RemoteFile) -> None:
+        if file.name == layout.CONFIG:
+            check_open_clip(repository, source / file.name)
+        elif file.name == "config.json":
+            _check_family(repository, source)
+
+    fetch_files(listing, files, source, progress, came)
+    weights = next(file for file in files if file.name in _CONVERTIBLE)
+    published = Published(name, source / weights.name, source)
+    if published.is_open_clip:
+        other, tower = layout.text_source(read_json(source / layout.CONFIG))
+        if tower or published.own_tokenizer() is None:
+            origin = _fetch_tokenizer(repository, other, lent, endpoint)
+            published = replace(published, tokenizer=lent, origin=origin)
+    return convert(published, staged / "model")
+
+
+def _fetch_tokenizer(repository: str, other: str, folder: Path, endpoint: str | None) -> str:
+    """Fetch the tokenizer and the ``config.json`` of a text tower; return its repository and commit."""
+    if not installed.is_name(other) or "/" not in other:
+        shown = other[:80].encode("unicode_escape").decode("ascii")
+        raise UnsupportedModel(f"{repository} takes its tokenizer from {shown}, which is no repository of the hub.")
+    listing = list_model(other, None, _OTHERWISE, endpoint)
+    fetch_files(listing, [listing.file(n) for n in listing.names if n in ("config.json", *TOKENIZER_FILES)], folder)
+    return f"{other} at commit {listing.commit}"
 
 
 def _pulled(manifest: installed.Manifest, directory: Path, *, already: bool) -> Pulled:
@@ -111,6 +159,8 @@ def _repository(name: str) -> str:
     entry = registry.entries().get(name)
     if entry and entry.repository:
         return entry.repository
+    if entry:
+        raise ModelNotFound(f"{name} cannot be pulled by this name. {registry.how_to_obtain(entry)}")
     if not installed.is_name(name) or "/" not in name:
         raise ModelNotFound(
             f"There is no model {name!r} in the catalogue ({', '.join(registry.entries())}); for another one write "
@@ -122,14 +172,21 @@ def _repository(name: str) -> str:
 def _choose(listing: Listing) -> list[RemoteFile]:
     """Return the files to fetch, the small ones first. Refuses what could not be loaded before a byte of it comes."""
     repository, names = listing.request.repository, listing.names
-    if "config.json" not in names:
-        kind = "an open_clip checkpoint" if "open_clip_config.json" in names else "not in transformers' layout"
-        raise UnsupportedModel(f"{repository} is {kind}, which cannot be loaded; {registry.INSTEAD}.")
-    if installed.WEIGHTS not in names and installed.WEIGHTS_INDEX not in names:
+    whole = "config.json" in names and (installed.WEIGHTS in names or installed.WEIGHTS_INDEX in names)
+    if not whole and layout.CONFIG in names:
+        return _choose_published(listing, layout.CONFIG, layout.WEIGHTS)
+    if not whole and {"config.json", PICKLED} <= set(names):
+        return _choose_published(listing, "config.json", (PICKLED,))
+    if not whole:
+        if "config.json" not in names:
+            raise UnsupportedModel(
+                f"{repository} is not in transformers' layout, nor in open_clip's, so it cannot be loaded; "
+                f"{registry.INSTEAD}."
+            )
         if any(name.endswith(_PICKLES) for name in names):
             raise UnsupportedModel(
-                f"{repository} has its weights only as a pickle, which can run code when it is opened; "
-                f"{_converted(listing)}."
+                f"{repository} has its weights only as pickles in several parts or of another program; convert it with "
+                "transformers' save_pretrained on a machine you trust, and give that folder as the model."
             )
         raise UnsupportedModel(f"{repository} has no weights in safetensors; {registry.INSTEAD}.")
     single = installed.WEIGHTS in names
@@ -142,11 +199,17 @@ def _choose(listing: Listing) -> list[RemoteFile]:
     return sorted(files, key=lambda file: (file.size, file.name))
 
 
-def _converted(listing: Listing) -> str:
-    """Return the remedy for a repository of pickles: the copy that the hub's converter offers, where there is one."""
-    if (offer := open_offer(listing, _CONVERTER, "safetensors")) is not None:
-        return f"the hub's own converter offers a safetensors copy, so add --revision refs/pr/{offer}"
-    return "convert it with transformers' save_pretrained on a machine you trust, and give that folder as the model"
+def _choose_published(listing: Listing, config: str, weights: tuple[str, ...]) -> list[RemoteFile]:
+    """Return the files of a checkpoint that has to be converted: one of weights, and all small ones."""
+    found = next((name for name in weights if name in listing.names), None)
+    if found is None:
+        raise UnsupportedModel(
+            f"{listing.request.repository} has a {config}, and no {' or '.join(weights)}; {registry.INSTEAD}."
+        )
+    small = [n for n in listing.names if installed.belongs_to_a_model(n) and not n.endswith(".safetensors")]
+    kept = {config, *(n for n in small if n not in ("config.json", installed.WEIGHTS_INDEX))}
+    files = [listing.file(name) for name in sorted(kept | {found})]
+    return sorted(files, key=lambda file: (file.name == found, file.name != config, file.size, file.name))
 
 
 def _check_family(repository: str, staged: Path) -> None:

@@ -19,6 +19,17 @@ INSTEAD = "take clip-roco, or medsiglip, which asks for its terms to be accepted
 
 
 @dataclass(frozen=True, slots=True)
+class Retrieval:
+    """A published figure: recall@k in per cent, by k, over a pool of so many candidates. See ``catalogue.toml``."""
+
+    images: str
+    pool: int
+    direction: str
+    recall: Mapping[str, float]
+    word: str
+
+
+@dataclass(frozen=True, slots=True)
 class Entry:
     """A published encoder that can be loaded once it is on this disk. What is not known is None.
 
@@ -32,7 +43,13 @@ class Entry:
     download_bytes: int | None = None
     image_size: int | None = None
     dim: int | None = None
+    text_length: int | None = None
+    layout: str = "transformers"
     gated: bool = False
+    baseline: bool = False
+    aliases: tuple[str, ...] = ()
+    obtain: str | None = None
+    retrieval: tuple[Retrieval, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +64,11 @@ class Refused:
 @cache
 def entries() -> Mapping[str, Entry]:
     """Return the catalogue, the embedded model first."""
-    return MappingProxyType({name: Entry(name, **facts) for name, facts in _data()["models"].items()})
+    models = {}
+    for name, facts in _data()["models"].items():
+        figures = tuple(Retrieval(**figure) for figure in facts.pop("retrieval", ()))
+        models[name] = Entry(name, **{**facts, "aliases": tuple(facts.get("aliases", ()))}, retrieval=figures)
+    return MappingProxyType(models)
 
 
 @cache
@@ -79,8 +100,12 @@ def use(name_or_path: str | Path) -> str:
 
 
 def canonical(name: str) -> str:
-    """Return the catalogue's name for a repository that it knows, else the name as it is."""
-    return next((entry.name for entry in entries().values() if name == entry.repository), name)
+    """Return the catalogue's name for a repository or another name of a model, in any case; else the name."""
+    asked = name.lower()
+    for entry in entries().values():
+        if asked in (entry.name, (entry.repository or "").lower(), *entry.aliases):
+            return entry.name
+    return name
 
 
 def find(name_or_path: str | Path) -> Checkpoint:
@@ -113,6 +138,8 @@ def find(name_or_path: str | Path) -> Checkpoint:
     if directory := cached_snapshot(entry.repository if entry and entry.repository else name):
         return Checkpoint.open(name, directory)
     check_loadable(name)
+    if entry and not entry.repository:
+        raise ModelNotFound(f"{entry.name} is not on this disk. {how_to_obtain(entry)}")
     if entry:
         meant = f" If you mean the folder, write ./{given}." if path.is_dir() else ""
         raise ModelNotFound(
@@ -120,9 +147,22 @@ def find(name_or_path: str | Path) -> Checkpoint:
             f"'roco model export' and 'import' carry it to where there is none.{meant}"
         )
     pull = f" 'roco model pull {name}' fetches it if the hub has it." if "/" in name and installed.is_name(name) else ""
+    if path.is_absolute():
+        raise ModelNotFound(
+            f"There is no model in {given}. If that folder was moved, name the new one: a library that was made with "
+            "the model goes on after `roco index --model FOLDER`."
+        )
     raise ModelNotFound(
         f"There is no model {given!r}: not a folder, not a name of the catalogue ({', '.join(entries())}), "
         f"and not in the local hub cache.{pull}"
+    )
+
+
+def how_to_obtain(entry: Entry) -> str:
+    """Say how a model is brought here whose repository the catalogue does not name."""
+    return (
+        f"The catalogue has no repository for it ({entry.obtain}); give org/name to 'roco model pull', or a downloaded "
+        f"folder to 'roco model import PATH --name {entry.name}'."
     )
 
 

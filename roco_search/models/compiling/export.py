@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 Tower = Literal["text", "image"]
 
 _REFERABLE = {"F32": 1, "F16": 10}  # safetensors' types as ONNX's; what is of another one is copied as float32.
+_STORED = {"F32": "<f4", "F16": "<f2"}
 _SMALL = 1024  # Bytes below which a weight stays in the graph.
 
 
@@ -102,12 +103,14 @@ def refer(proto: onnx.ModelProto, tensors: Mapping[str, Tensor], state: Mapping[
 
     graph, casts, referred = proto.graph, [], {}
     for initializer in graph.initializer:
+        values = numpy_helper.to_array(initializer)
         name = initializer.name.removeprefix("model.")
-        tensor, loaded = tensors.get(name), state.get(name)
-        kind = _REFERABLE.get(tensor.dtype) if tensor else None
-        if kind is None or tensor is None or loaded is None or tensor.shape != tuple(initializer.dims):
+        if name not in tensors or not np.array_equal(values, state.get(name, ())):
+            name = _found(values, tensors)  # transformers stores some towers by other names than it gives them
+        if name not in tensors or tensors[name].stop - tensors[name].start < _SMALL:
             continue
-        if tensor.stop - tensor.start < _SMALL or not np.array_equal(numpy_helper.to_array(initializer), loaded):
+        tensor, kind = tensors[name], _REFERABLE.get(tensors[name].dtype)
+        if kind is None or tensor.shape != tuple(initializer.dims):
             continue
         if kind == TensorProto.FLOAT16:
             casts.append(helper.make_node("Cast", [f"{initializer.name}.half"], [initializer.name], to=1))
@@ -123,6 +126,16 @@ def refer(proto: onnx.ModelProto, tensors: Mapping[str, Tensor], state: Mapping[
     del graph.node[:]
     graph.node.extend(nodes)
     return referred
+
+
+def _found(values: np.ndarray, tensors: Mapping[str, Tensor]) -> str:
+    """Return the name of the tensor that holds these values, or "" where none does."""
+    for name, tensor in tensors.items():
+        if tensor.shape == values.shape and values.nbytes >= _SMALL and tensor.dtype in _STORED:
+            stored = np.memmap(tensor.file, _STORED[tensor.dtype], "r", offset=tensor.start, shape=tensor.shape)
+            if np.array_equal(stored.flat[:64], values.flat[:64]) and np.array_equal(stored, values):
+                return name
+    return ""
 
 
 def strip(proto: onnx.ModelProto) -> None:

@@ -18,7 +18,6 @@ from PIL import Image
 from roco_search.errors import ImageError, InputError
 from roco_search.imaging import Tags, open_image
 from roco_search.models import Encoder
-from roco_search.system.files import sha256
 from roco_search.system.text import printable
 
 OLDEST = 600.0  # seconds that an upload may wait for being used
@@ -33,8 +32,6 @@ class UploadedImage:
     ----------
     vector
         Its embedding, float32 ``(dim,)``.
-    content
-        SHA-256 of its file.
     name
         The name of its file.
     pixels
@@ -46,7 +43,6 @@ class UploadedImage:
     """
 
     vector: npt.NDArray[np.float32]
-    content: bytes
     name: str
     pixels: npt.NDArray[np.uint8]
     tags: Tags
@@ -80,7 +76,6 @@ def read_upload(path: str | Path, folder: Path, encoder: Encoder) -> UploadedIma
     if not file.resolve().is_relative_to(folder.resolve()):
         raise InputError("That file was not uploaded; upload it again.")
     try:
-        content = bytes.fromhex(sha256(file))
         frame = next(open_image(file))
     except ImageError as error:
         raise InputError(f"That file cannot be used as an image: {error}.") from None
@@ -93,7 +88,7 @@ def read_upload(path: str | Path, folder: Path, encoder: Encoder) -> UploadedIma
         raise InputError("The model could not embed that image; try another.")
     small = Image.fromarray(frame.pixels)
     small.thumbnail((LARGEST, LARGEST))
-    return UploadedImage(vector, content, printable(file.name), np.asarray(small), frame.tags, frame.index, frame.count)
+    return UploadedImage(vector, printable(file.name), np.asarray(small), frame.tags, frame.index, frame.count)
 
 
 def delete_old_uploads(folder: str, seconds: float = OLDEST) -> None:

@@ -131,7 +131,7 @@ class SearchTab:
             return {}
         try:
             brought = read_upload(file, self._uploads, self._desk.encoder)
-            upload = Upload(brought.vector, brought.content, brought.title)
+            upload = Upload(brought.vector, brought.title)
             changes = self._begin(Query(text, upload), _conditions(choices))
         except InputError as error:
             return {self.upload: None, self.status: markup.note(str(error), error=True)}

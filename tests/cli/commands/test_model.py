@@ -53,15 +53,20 @@ def test_the_list_tells_what_is_here_and_whose_word_it_is(roco: Roco, published:
     table = roco("model", "list")
     lines = {line.lstrip("* ").split()[0]: line for line in table.out.splitlines()[1:]}
     assert lines["roco-mini"].startswith("*")
-    assert "measured here" in lines["roco-mini"]
-    assert re.search(r"clip-roco +yes +mit +\d+ KB +32 +16 +publisher", lines["clip-roco"])
-    assert re.search(r"pubmedclip +no +MIT +605 MB +224 +512 +publisher", lines["pubmedclip"])
-    assert re.search(r"medsiglip +gated .* – +448 +– +publisher", lines["medsiglip"])
-    assert "Publishers' statements were not verified" in table.err
+    assert re.search(r"clip-roco +yes +mit +\d+ KB +32 +20 +figures", lines["clip-roco"])
+    assert re.search(r"pubmedclip +no +MIT +605 MB +224 +77 +figures", lines["pubmedclip"])
+    assert re.search(r"medsiglip +gated .* – +448 +64 +chest", lines["medsiglip"])
+    assert re.search(r"biomedclip +no +MIT +784 MB +224 +256 +figures", lines["biomedclip"])
+    assert "is its publisher's statement, and was not verified" in table.err
+    assert "siglip2" not in lines
+    assert "models for everyday pictures are not shown; add --all" in table.err
+    assert "siglip2" in roco("model", "list", "--all").out
     entries = {entry["name"]: entry for entry in roco("model", "list", "--json").json}
     assert list(entries["clip-roco"]) == [
         "name", "on_disk", "default", "repository", "licence", "gated", "bytes", "image_size", "dim", "good_at", "word",
+        "text_length", "layout", "baseline",
     ]  # fmt: skip
+    assert (entries["clip-roco"]["word"], entries["roco-mini"]["word"]) == ("publisher", "measured here")
     assert (entries["clip-roco"]["on_disk"], entries["clip"]["on_disk"]) == ("models", None)
 
 
@@ -77,7 +82,10 @@ def test_pull_tells_what_came_and_what_to_do_next(roco: Roco, published: Reposit
     assert roco("model", "pull", "clip-roco", "--quiet").err == ""
     facts = roco("model", "info", "clip-roco", "--json").json
     assert (facts["revision"], facts["repository"], facts["licence"]) == (published.commit, NAME, "mit")
-    assert facts["fingerprint"] in roco("model", "info", "clip-roco").out
+    shown = roco("model", "info", "clip-roco").out
+    assert facts["fingerprint"] in shown
+    assert re.search(r"text to image +8,176 +5.94 +16.01 +23.29 +publisher +ROCO, test", shown)
+    assert [figure["pool"] for figure in facts["retrieval"]] == [8176, 8176]
 
 
 def test_a_pull_that_is_killed_goes_on_where_it_was(
@@ -121,7 +129,8 @@ def test_new_libraries_take_the_model_that_was_set(
     [
         (["pull", "nothing"], 1, "write its org/name"),
         (["pull", "org/nothing"], 1, "The hub has no model org/nothing"),
-        (["pull", "biomedclip"], 1, "take clip-roco"),
+        (["pull", "medclip"], 1, "take clip-roco"),
+        (["pull", "chexzero"], 1, "shared drive"),
         (["pull", "clip-roco", "--revision", "v9"], 1, "no such revision"),
         (["use", "clip"], 1, "roco model pull clip"),
         (["info", "clip"], 1, "roco model pull clip"),

@@ -34,6 +34,7 @@ from tests.library.toy import draw_pages
 KEYS = [
     "rank", "score", "path", "frame", "frames", "modality", "body_part", "view", "series", "rows", "columns",
     "study", "modality_guessed", "body_part_guessed", "more", "folded", "slice",
+    "relevance", "match", "evidence", "understood", "taken_for",
 ]  # fmt: skip
 Query = Callable[..., Result]
 
@@ -99,7 +100,11 @@ def test_series_is_one_row_and_twins_are_folded(query: Query) -> None:
     assert sorted(more.values()) == [0, 0, 0, 0, 2]
     assert sum(hit["folded"] for hit in hits[:-1]) in {0, 1}
     table = query("CT", "-n", 50)
-    assert table.out.splitlines()[0].split() == ["#", "score", "modality", "frame", "group", "image"]
+    assert table.out.splitlines()[0].split() == [
+        *("#", "score", "match", "modality", "body", "part", "frame", "group", "image")
+    ]
+    by_cosine = query("CT", "-n", 50, "--cosine").out.splitlines()[0].split()
+    assert by_cosine == ["#", "score", "modality", "frame", "group", "image"], "no column is empty"
     assert "+2 more" in table.out and "+9 more" in table.out
     assert "near-duplicates of these (1)" in table.err and "--no-fold" in table.err
     assert len(query("CT", "-n", 50, "--json", "--no-fold").json) == 7
@@ -133,9 +138,22 @@ def test_filters_hold(query: Query, place: Path) -> None:
     assert all(hit["modality"] and hit["body_part"] for hit in guessed)
     assert {hit["modality_guessed"] for hit in guessed if hit["path"].endswith("png")} == {True}
     assert {hit["modality_guessed"] for hit in guessed if hit["path"].endswith("dcm")} == {False}
-    assert "(guess)" in query("x", "--guess").out and "(guess)" not in query("x").out
+    assert "(guess)" in query("x", "--guess").out and "(guess)" not in query("x", "--cosine").out
+    assert "(guess)" in query("x").out and not any(hit["modality_guessed"] for hit in query("x", "--json").json)
     nothing = query("x", "--modality", "CT", "--path", "*.png", "--json")
     assert (nothing.code, nothing.json) == (0, []) and "leave out a filter" in nothing.err
+
+
+def test_a_picture_from_elsewhere_is_found_and_the_very_file_is_left_out_and_that_is_said(
+    query: Query, place: Path, tmp_path: Path
+) -> None:
+    copy = shutil.copy(place / "scans" / "MR_small.dcm", tmp_path / "a copy.dcm")
+    found = query(copy, "--json", "-n", 1)
+    assert [Path(hit["path"]).name for hit in found.json] == ["MR_small.dcm"] and found.err == ""
+    assert found.json[0]["score"] == pytest.approx(1, abs=1e-6)
+    itself = query("scans/MR_small.dcm", "--json", "-n", 50)
+    assert "MR_small.dcm" not in {Path(hit["path"]).name for hit in itself.json}
+    assert "Note: scans/MR_small.dcm is in the library itself, and is left out of its own hits." in itself.err
 
 
 def test_asking_for_all_there_is_lists_each_image(query: Query) -> None:
@@ -145,7 +163,8 @@ def test_asking_for_all_there_is_lists_each_image(query: Query) -> None:
 
 def test_image_text_and_sums(query: Query, place: Path, encoder: Encoder) -> None:
     like = query("scans/ramp.png", "--json", "--no-fold", "-n", 50).json
-    assert {Path(hit["path"]).name for hit in like}.isdisjoint({"ramp.png", "ramp-copy.png"}) and len(like) == 5
+    assert "ramp.png" not in {Path(hit["path"]).name for hit in like} and len(like) == 6
+    assert Path(like[0]["path"]).name == "ramp-copy.png"
     words = query("scans/ramp.png", "--text", "--json", "--no-fold", "-n", 50).json
     assert len(words) == 7
     both = query(
@@ -245,8 +264,8 @@ def test_preview_draws_in_a_terminal(place: Path, lines: int) -> None:
     _, said = process.communicate()
     text = drawn.decode("utf-8", "replace")
     if lines:
-        assert (process.returncode, said) == (0, b"")
-        assert text.count("▀") > 100 and "1.  0." in text and "2.  0." in text
+        assert (process.returncode, said.count(b"\n")) == (0, 1) and b"left out of its own hits" in said
+        assert text.count("▀") > 100 and "1.  1.000" in text and "2.  0." in text
     else:
         assert process.returncode == 1 and b"--html FILE" in said and b"Traceback" not in said
 

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from roco_search.errors import Busy, HubError, InputError, ModelNotFound, StorageFull, UnsupportedModel
 from roco_search.models import load_encoder
@@ -150,28 +152,34 @@ def test_what_is_not_what_was_announced_is_thrown_away(
     assert not pull("clip-roco").already
 
 
-def test_a_repository_of_pickles_is_refused_before_anything_comes(
-    published: Repository, hub: Hub, models: Path
+def test_a_repository_that_has_only_a_pickle_is_converted(
+    published: Repository, hub: Hub, models: Path, clip_folder: Path, tmp_path: Path
 ) -> None:
-    del published.files["model.safetensors"]
-    with pytest.raises(UnsupportedModel, match=r"only as a pickle, .* convert it"):
-        pull("clip-roco")
-    offer = {
-        "num": 15, "author": {"name": "SFconvertbot"}, "title": "Adding `safetensors` variant of this model",
-        "status": "open", "isPullRequest": True, "createdAt": "2023-03-01T00:00:00.000Z",
-        "repo": {"name": NAME, "type": "model"},
-    }  # fmt: skip
-    published.offers = [offer]
-    with pytest.raises(UnsupportedModel, match="--revision refs/pr/15"):
-        pull("clip-roco")
-    assert hub.fetched() == []
-    assert nothing_is_here(models)
+    torch.save(load_file(clip_folder / "model.safetensors"), tmp_path / "weights.bin")
+    del published.files["model.safetensors"], published.files["model-00001-of-00002.safetensors"]
+    published.files["pytorch_model.bin"] = (tmp_path / "weights.bin").read_bytes()
+    pulled = pull("clip-roco")
+    assert not list(pulled.directory.glob("*.bin"))
+    ours, theirs = (load_file(folder / "model.safetensors") for folder in (pulled.directory, clip_folder))
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+    np.testing.assert_allclose(
+        load_encoder("clip-roco", "cpu").encode_texts(["chest"]),
+        load_encoder(clip_folder, "cpu").encode_texts(["chest"]),
+        atol=1e-6,
+    )
+    assert "`pytorch_model.bin` (SHA-256" in (pulled.directory / "README.md").read_text()
+    assert not list((models / ".staging").glob("*@*"))
+    hub.asked.clear()
+    assert pull("clip-roco").already
+    assert hub.asked == []
 
 
 @pytest.mark.parametrize(
     ("files", "says"),
     [
-        ({"open_clip_config.json": b"{}", "open_clip_pytorch_model.bin": b"x"}, "is an open_clip checkpoint"),
+        ({"open_clip_config.json": b"{}", "open_clip_pytorch_model.bin": b"x"}, "has no model_cfg"),
+        ({"config.json": b"{}", "tf_model.h5": b"x"}, "only as pickles in several parts or of another program"),
         ({"model.safetensors": b"x"}, "is not in transformers' layout"),
         ({"config.json": b"{}", "README.md": b"x"}, "no weights in safetensors"),
         ({"config.json": b'{"model_type": "llama"}', "model.safetensors": b"x" * 99_999}, "is a 'llama' model"),
@@ -217,8 +225,8 @@ def test_what_the_hub_does_not_have(published: Repository, hub: Hub, models: Pat
         pull("clip-roco", "v9")
     with pytest.raises(ModelNotFound, match="write its org/name"):
         pull("nothing")
-    with pytest.raises(UnsupportedModel, match=r"biomedclip cannot be loaded, because .* open_clip"):
-        pull("microsoft/BiomedCLIP-PubMedBERT_256-vit_base_patch16_224")
+    with pytest.raises(UnsupportedModel, match=r"medclip cannot be loaded, because .* its own program"):
+        pull("medclip")
     with pytest.raises(InputError, match="part of roco"):
         pull("roco-mini")
     hub.broken = 500

@@ -46,8 +46,7 @@ def test_the_catalogue_says_what_is_known_and_whose_word_it_is(models: Path) -> 
         assert model.good_at
         if model.name != "roco-mini":
             assert (model.on_disk, model.word, model.default) == (None, "publisher", False)
-            assert model.repository
-            assert installed.is_name(model.repository)
+            assert installed.is_name(model.repository or "") or registry.entries()[model.name].obtain
     assert [name for name, model in listed.items() if model.gated] == ["medsiglip"]
 
 
@@ -198,8 +197,40 @@ def test_remove_never_takes_what_is_not_its_own(models: Path, clip_folder: Path)
 
 
 @pytest.mark.parametrize(
-    "name", ["biomedclip", "BiomedCLIP", "microsoft/BiomedCLIP-PubMedBERT_256-vit_base_patch16_224"]
+    ("name", "means"),
+    [
+        ("BiomedCLIP", "biomedclip"),
+        ("microsoft/BiomedCLIP-PubMedBERT_256-vit_base_patch16_224", "biomedclip"),
+        ("Open-PMC", "open-pmc"),
+        ("bmc-clip", "bmc-clip"),
+        ("medpmc", "medpmc"),
+        ("pmc-vit-l", "pmc-vit-l"),
+        ("ryanyip7777/pmc_vit_l_14", "pmc-vit-l"),
+        ("CheXzero", "chexzero"),
+        ("UniMed-CLIP", "unimed"),
+    ],
 )
-def test_a_known_model_that_cannot_be_loaded_says_what_to_use(models: Path, name: str) -> None:
-    with pytest.raises(UnsupportedModel, match=r"biomedclip cannot be loaded, because .*open_clip.*; take clip-roco"):
+def test_the_names_that_people_type_are_known(models: Path, name: str, means: str) -> None:
+    assert registry.canonical(name) == means
+    with pytest.raises(ModelNotFound, match=rf"{means} .*is not on this disk. .*roco model"):
         registry.find(name)
+
+
+def test_a_folder_that_was_moved_is_to_be_named_anew(tmp_path: Path) -> None:
+    with pytest.raises(ModelNotFound, match=r"There is no model in .*gone\. .* `roco index --model FOLDER`"):
+        registry.find(str(tmp_path / "gone"))
+
+
+def test_a_known_model_that_cannot_be_loaded_says_what_to_use(models: Path) -> None:
+    with pytest.raises(UnsupportedModel, match=r"medclip cannot be loaded, because .*pickle.*; take clip-roco"):
+        registry.find("medclip")
+
+
+def test_a_published_figure_has_a_pool_a_direction_and_an_author() -> None:
+    figures = [figure for entry in registry.entries().values() for figure in entry.retrieval]
+    assert len(figures) > 5
+    for figure in figures:
+        assert figure.pool > 0
+        assert figure.direction in {"image to text", "text to image"}
+        assert figure.word in {"roco", "publisher", "abstract"}
+        assert all(k in {"1", "5", "10"} and 0 < value < 100 for k, value in figure.recall.items())

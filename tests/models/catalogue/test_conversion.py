@@ -1,0 +1,187 @@
+"""``pull`` and ``import`` of what was published for open_clip: converted whole, or refused and nothing is left."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from roco_search.errors import InputError, ModelNotFound, RocoError, UnsupportedModel
+from roco_search.models import load_encoder
+from roco_search.models.catalogue import installed, registry
+from roco_search.models.catalogue.archive import export_model
+from roco_search.models.catalogue.local import import_any
+from roco_search.models.catalogue.pull import pull
+from tests.hub.hub_server import Hub, Repository
+from tests.models.open_clip.published import golden, publish, tokenizer
+from tests.models.open_clip.seeds import TEXTS, TOWER
+
+BIOMEDCLIP = "microsoft/BiomedCLIP-PubMedBERT_256-vit_base_patch16_224"
+CASE = "mean-pooler"
+
+
+def nothing_is_left(models: Path) -> bool:
+    return installed.installed_names() == [] and not [
+        p for p in models.rglob("*") if p.suffix != ".lock" and p.is_file()
+    ]
+
+
+def test_biomedclip_is_pulled_with_the_tokenizer_of_its_text_tower(hub: Hub, models: Path, tmp_path: Path) -> None:
+    hub.repositories[BIOMEDCLIP] = Repository.of_folder(publish(tmp_path / "published", CASE, pickled=True))
+    hub.repositories[BIOMEDCLIP].files |= {"evil.py": b"import os", "config.json": b"{}"}
+    hub.repositories[TOWER] = Repository.of_folder(tokenizer(tmp_path / "tower", CASE))
+    hub.repositories[TOWER].files["pytorch_model.bin"] = b"x" * 20_000
+    pulled = pull("biomedclip")
+    assert (pulled.name, pulled.repository, pulled.licence) == ("biomedclip", BIOMEDCLIP, "mit")
+    assert set(hub.fetched()) == {
+        "open_clip_config.json", "open_clip_pytorch_model.bin", "README.md", "config.json", "vocab.txt",
+        "tokenizer_config.json",
+    }  # fmt: skip
+    assert sorted(path.name for path in pulled.directory.iterdir()) == [
+        "README.md", "config.json", "model.safetensors", "preprocessor_config.json", "roco-model.json",
+        "tokenizer_config.json", "vocab.txt",
+    ]  # fmt: skip
+    card = (pulled.directory / "README.md").read_text()
+    assert "As it was published" in card
+    assert f"tokenizer is that of {TOWER} at commit {hub.repositories[TOWER].commit}" in card
+    assert not list((models / ".staging").glob("*@*")), "the pickle is not kept"
+    hub.asked.clear()
+    assert pull(BIOMEDCLIP).already
+    encoder = load_encoder("biomedclip", "cpu", "fp32")
+    np.testing.assert_allclose(encoder.encode_texts(TEXTS), golden()["cases"][CASE]["texts"], atol=1e-4)
+    export_model("biomedclip", tmp_path / "model.zip")
+    carried = import_any(tmp_path / "model.zip", "carried")
+    assert carried.fingerprint == pulled.fingerprint
+    assert hub.asked == [], "the network is for the pull alone"
+
+
+def test_an_architecture_that_is_unknown_is_refused_before_its_weights_come(
+    hub: Hub, models: Path, tmp_path: Path
+) -> None:
+    folder = publish(tmp_path / "published", CASE)
+    config = json.loads((folder / "open_clip_config.json").read_text())
+    hub.repositories["org/other"] = Repository.of_folder(folder)
+    for vision, says in (
+        ({"timm_model_name": "convnext_base", "image_size": 224}, "convnext_base"),
+        ({"layers": [3, 4, 6, 3], "width": 64}, "a ResNet"),
+        ({**config["model_cfg"]["vision_cfg"], "attentional_pool": True}, "attentional_pool True"),
+    ):
+        changed = {"model_cfg": {**config["model_cfg"], "vision_cfg": vision}}
+        hub.repositories["org/other"].files["open_clip_config.json"] = json.dumps(changed).encode()
+        hub.asked.clear()
+        with pytest.raises(UnsupportedModel, match=f"org/other cannot be loaded: it has .*{says}"):
+            pull("org/other")
+        assert "open_clip_model.safetensors" not in hub.fetched()
+        assert nothing_is_left(models)
+
+
+def _changed(key: str, value: Any) -> Callable[[Path], None]:
+    """Return a damage that sets a key of one of the configurations, such as ``vision_cfg.width``."""
+
+    def damage(folder: Path) -> None:
+        file = folder / "open_clip_config.json"
+        config = json.loads(file.read_text())
+        *path, last = key.split(".")
+        inner = config["model_cfg"]
+        for step in path:
+            inner = inner[step]
+        inner[last] = value
+        file.write_text(json.dumps(config))
+
+    return damage
+
+
+def _weights(change: Callable[[dict[str, torch.Tensor]], Any]) -> Callable[[Path], None]:
+    def damage(folder: Path) -> None:
+        file = folder / "open_clip_model.safetensors"
+        state = load_file(file)
+        change(state)
+        save_file(state, file)
+
+    return damage
+
+
+def _pickle_in_disguise(folder: Path) -> None:
+    torch.save(load_file(folder / "open_clip_model.safetensors"), folder / "x.bin")
+    (folder / "x.bin").replace(folder / "open_clip_model.safetensors")
+
+
+DAMAGES: dict[str, tuple[Callable[[Path], Any], str]] = {
+    "a width that lies": (_changed("vision_cfg.width", 96), r"class_embedding is of the shape 64, and .* says 96"),
+    "layers that lie": (_changed("vision_cfg.layers", 3), r"no visual.transformer.resblocks.2.attn"),
+    "fewer layers": (_changed("vision_cfg.layers", 1), r"weights that belong to no tower"),
+    "endless layers": (_changed("vision_cfg.layers", 10**9), r"layers 1000000000"),
+    "a width of a word": (_changed("vision_cfg.width", "64"), r"width '64'"),
+    "a size that lies": (_changed("vision_cfg.image_size", 96), r"positional_embedding is of the shape"),
+    "another projection": (_changed("embed_dim", 17), r"visual.proj is of the shape 64 × 16, and .* 64 × 17"),
+    "an unknown pooler": (_changed("text_cfg.hf_pooler_type", "max_pooler"), r"hf_pooler_type 'max_pooler'"),
+    "an unknown switch": (_changed("vision_cfg.qk_norm", True), r"qk_norm True"),
+    "a missing tensor": (_weights(lambda s: s.pop("visual.ln_post.bias")), r"no visual.ln_post.bias among its weights"),
+    "a tensor too many": (_weights(lambda s: s.update({"visual.adapter": torch.ones(2)})), r"such as visual.adapter"),
+    "integers": (
+        _weights(lambda s: s.update({"visual.ln_post.bias": s["visual.ln_post.bias"].int()})),
+        r"visual.ln_post.bias is of the type I32",
+    ),
+    "a pickle in disguise": (_pickle_in_disguise, r"safetensors is not a whole safetensors file|damaged header"),
+    "a config that is none": (lambda f: (f / "open_clip_config.json").write_text("[]"), r"_config.json is damaged"),
+    "a stretch": (lambda f: (f / "open_clip_config.json").write_text(
+        (f / "open_clip_config.json").read_text()[:-1] + ', "preprocess_cfg": {"resize_mode": "zoom"}}'), r"'zoom'"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", DAMAGES)
+def test_what_is_damaged_or_lies_leaves_nothing(kind: str, models: Path, tmp_path: Path) -> None:
+    damage, says = DAMAGES[kind]
+    folder = publish(tmp_path / "published", CASE)
+    damage(folder)
+    with pytest.raises(UnsupportedModel, match=says) as refusal:
+        import_any(folder, "mine", tokenizer=tokenizer(tmp_path / "tower", CASE))
+    assert str(refusal.value).rstrip(".").count(". ") == 0, "one sentence"
+    assert str(models) not in str(refusal.value)
+    assert nothing_is_left(models)
+
+
+def test_a_state_dict_takes_the_tokenizer_of_a_model_that_is_named(models: Path, tmp_path: Path) -> None:
+    file = publish(tmp_path / "published", "openai-state-dict")
+    with pytest.raises(InputError, match=r"best comes without a tokenizer.* openai/clip-vit-base-patch32"):
+        import_any(file)
+    with pytest.raises(ModelNotFound):
+        import_any(file, tokenizer="no-such-model")
+    assert nothing_is_left(models)
+    lent = tokenizer(tmp_path / "lent", "openai-state-dict")
+    first = import_any(file, "chexzero", tokenizer=lent)
+    assert registry.find("chexzero").family == "clip", "transformers has the class"
+    other, changed = torch.load(file, weights_only=True), file.with_suffix(".safetensors")
+    assert import_any(changed_to(changed, other), "chexzero", tokenizer=lent).already
+    other["logit_scale"] += 1
+    with pytest.raises(InputError, match="Another model is called chexzero"):
+        import_any(changed_to(changed, other), "chexzero", tokenizer=lent)
+    assert import_any(changed, "chexzero", tokenizer="chexzero", force=True).fingerprint != first.fingerprint
+    for name in ("../x", "roco-mini"):
+        with pytest.raises(InputError):
+            import_any(file, name, tokenizer=lent)
+
+
+def changed_to(file: Path, state: dict[str, torch.Tensor]) -> Path:
+    save_file(state, file)
+    return file
+
+
+def test_a_folder_must_say_which_weights_it_means(models: Path, tmp_path: Path) -> None:
+    file = publish(tmp_path / "published", "openai-state-dict")
+    shutil.copy(file, file.with_name("second.pt"))
+    with pytest.raises(InputError, match="has 2 files of weights"):
+        import_any(file.parent)
+    for weights in file.parent.iterdir():
+        weights.unlink()
+    with pytest.raises(InputError, match="has no weights"):
+        import_any(file.parent)
+    with pytest.raises(RocoError, match="does not exist"):
+        import_any(tmp_path / "nothing.pt")
