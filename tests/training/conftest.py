@@ -1,6 +1,5 @@
 """The hub of the tests of models serves those of training too."""
 
-from tests.cli.conftest import roco
 from tests.models.conftest import clip_folder, hub, models
 
-__all__ = ["clip_folder", "hub", "models", "roco"]
+__all__ = ["clip_folder", "hub", "models"]

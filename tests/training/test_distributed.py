@@ -15,12 +15,14 @@ import torch
 
 from roco_search.training import checkpoint
 from roco_search.training.distributed import ProcessGroup
+from roco_search.training.session import Session
+from roco_search.training.settings import Settings
 from tests.cli.commands.test_train import imagefolder
-from tests.cli.conftest import Roco
 from tests.models.checkpoints import clip
 from tests.training import processes, two_processes
 from tests.training.data import draw
 from tests.training.gradients import difference, worst
+from tests.training.test_run import RecordedReport
 
 
 def free_port() -> str:
@@ -82,10 +84,11 @@ def test_a_run_of_two_processes_writes_once_and_ends_in_one_model(found: dict[st
 
 
 @pytest.mark.slow
-def test_torchrun_trains_on_two_processors_as_one_process_would(roco: Roco, tmp_path: Path) -> None:
+def test_torchrun_trains_on_two_processors_as_one_process_would(tmp_path: Path) -> None:
     """The command line of the manual, with two real processes and gloo."""
     data = imagefolder(tmp_path / "pairs", [pair.caption for pair in draw(tmp_path / "pairs")])
-    train = ["train", str(data), "--base", str(clip(tmp_path / "clip")), "--device", "cpu", "--keep-checkpoints"]
+    base = str(clip(tmp_path / "clip"))
+    train = ["train", str(data), "--base", base, "--device", "cpu", "--keep-checkpoints"]
     train += ["--batch-size", "6", "--micro-batch", "3", "--max-steps", "3", "--learning-rate", "1e-3"]
     started = subprocess.Popen(
         [*torchrun(), "--nproc-per-node", "2", "-m", "roco_search", *train, "--output", str(tmp_path / "two")],
@@ -93,7 +96,8 @@ def test_torchrun_trains_on_two_processors_as_one_process_would(roco: Roco, tmp_
         stderr=subprocess.PIPE,
         text=True,
     )
-    one_process(tmp_path)
+    settings = Settings(batch_size=6, micro_batch=3, max_steps=3, learning_rate=1e-3)
+    Session(str(data), base, tmp_path / "one", settings, (), (), (), "cpu", RecordedReport()).train(resume=False)
     printed = started.communicate(timeout=240)[1]
     assert started.returncode == 0, printed
     assert printed.count("split off train") == 1, "only one process prints"
