@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from roco_search.cli.tables import Cell, PathCell
 
-DONE, FAILED, USAGE, PARTIAL = 0, 1, 2, 3
+DONE, FAILED, USAGE, PARTIAL, NOTHING = 0, 1, 2, 3, 4
 
 FLAGS = {
     "caption_columns": "--caption-column",

@@ -26,6 +26,7 @@ from roco_search.system.files import sweep
 if TYPE_CHECKING:
     from roco_search.imaging.frame import FrameChoice, Slices
     from roco_search.library.upkeep import Vacuumed
+    from roco_search.library.vectors.facts import Facts, Judge
     from roco_search.models.encoder import Encoder
     from roco_search.system.progress import Progress
 
@@ -55,6 +56,7 @@ class Library:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._index: VectorIndex | None = None
+        self._facts: tuple[object, Facts] | None = None
         self.frames: Frames = store.frames
         self.captions: Captions = store.captions
 
@@ -181,13 +183,31 @@ class Library:
         index = self.vectors()
         return index.scores(query, index.rows_of(ids))
 
-    def search(self, queries: Vectors, k: int, mode: Mode = "auto", among: Ids | None = None) -> tuple[Ids, Vectors]:
+    def search(
+        self,
+        queries: Vectors,
+        k: int,
+        mode: Mode = "auto",
+        among: Ids | None = None,
+        bias: Vectors | None = None,
+    ) -> tuple[Ids, Vectors]:
         """Find the frames nearest to query vectors, float32 ``(q, dim)`` of unit norm.
 
         Return frame ids, int64, and cosine similarities, float32, both ``(q, k)``, best first. The parameters, and what
         is refused, are those of `VectorIndex.search`.
         """
-        return self.vectors().search(queries, k, mode, among)
+        return self.vectors().search(queries, k, mode, among, bias)
+
+    def facts(self, key: str, judge: "Judge") -> "Facts":
+        """Return what is known of each row of `vectors` apart from its vector; see `open_facts`."""
+        from roco_search.library.vectors.facts import open_facts
+
+        with self._store.snapshot():
+            index = self.vectors()
+            known = (index.generation, key)
+            if self._facts is None or self._facts[0] != known:
+                self._facts = (known, open_facts(self._store, self.active(), index.matrix, key, judge))
+            return self._facts[1]
 
     # What changes it. Each holds the writer's lock, so each can raise Busy, StorageFull and LibraryError.
 
@@ -201,6 +221,7 @@ class Library:
         slices: "Slices | None" = None,
         prune_missing: bool = False,
         retry_failed: bool = False,
+        rehash: bool = False,
         captions: bool | None = None,
         reports: bool | None = None,
         progress: "Progress | None" = None,
@@ -226,6 +247,9 @@ class Library:
             Also drop the images of folders that vanished or are suddenly empty.
         retry_failed
             Read files again that could not be read before, although they are unchanged.
+        rehash
+            Read every file to see whether its content has changed, whatever its size and time say. Only what has
+            changed is embedded.
         captions
             Whether to read captions: tables that name the images, texts beside them, folders named after a class. None
             keeps what was asked for with each folder, which is nothing at first; False forgets what was read.
@@ -254,6 +278,7 @@ class Library:
                 frames,
                 prune_missing,
                 retry_failed,
+                rehash=rehash,
                 reembed=reembed,
                 slices=slices,
                 captions=captions,

@@ -16,11 +16,12 @@ MATRIX = "vectors.matrix"
 IDS = "vectors.ids"
 MATRIX_MANIFEST = "vectors.json"
 PREFILTER = "vectors.coarse"
+FACTS = "vectors.facts"
 GRAPH = "vectors.graph"
 GRAPH_MANIFEST = "vectors.graph.json"
 
 _BEGINNINGS = frozenset({DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm", f"{DATABASE}-journal", LOCK})
-CACHES = (MATRIX, IDS, MATRIX_MANIFEST, PREFILTER, GRAPH, GRAPH_MANIFEST)
+CACHES = (MATRIX, IDS, MATRIX_MANIFEST, PREFILTER, FACTS, GRAPH, GRAPH_MANIFEST)
 OWN_NAMES = _BEGINNINGS | {*CACHES}
 
 

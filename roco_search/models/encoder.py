@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
+from roco_search.errors import InputError
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -70,6 +72,42 @@ def announce_images(encoder: Encoder, count: int) -> None:
 def image_arithmetic(encoder: Encoder) -> str:
     """Return how an encoder embeds images: "fp32", or the name of a form of lower precision."""
     return str(getattr(encoder, "image_arithmetic", "fp32"))
+
+
+def checked_images(images: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Return images as arrays that a tower takes, PIL images among them in RGB.
+
+    Raises
+    ------
+    InputError
+        If one is anything else than uint8 ``(height, width, 3)``, such as ``(3, height, width)`` or floating point: its
+        embedding would be that of noise.
+    """
+    import numpy as np
+
+    found = []
+    for number, image in enumerate(images):
+        if hasattr(image, "convert"):
+            image = np.asarray(image.convert("RGB"))  # noqa: PLW2901
+        if not (isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.ndim == 3):
+            seen = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
+        elif image.shape[2] != 3 or not image.size:
+            seen = f"{image.dtype} {image.shape}"
+        else:
+            found.append(image)
+            continue
+        raise InputError(
+            f"`images` holds {seen} at {number}; give a list of uint8 arrays (height, width, 3), as `open_image` "
+            "yields them, or of PIL images."
+        )
+    return found
+
+
+def checked_texts(texts: Sequence[str]) -> Sequence[str]:
+    """Return texts. Raises `InputError` for one that is no list, or holds anything else than texts."""
+    if isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
+        raise InputError("`texts` is a list of texts, such as ['chest X-ray'].")
+    return texts
 
 
 class CheckpointEncoder:

@@ -34,7 +34,15 @@ from roco_search.models.compiling.towers import (
     options,
     session,
 )
-from roco_search.models.encoder import CheckpointEncoder, Device, Encoder, Engine, Precision
+from roco_search.models.encoder import (
+    CheckpointEncoder,
+    Device,
+    Encoder,
+    Engine,
+    Precision,
+    checked_images,
+    checked_texts,
+)
 from roco_search.models.tokenizer import WORDS, WordPieces
 from roco_search.system.files import write_file
 from roco_search.system.process import in_background
@@ -94,7 +102,8 @@ class OnnxEncoder(CheckpointEncoder):
         self._opening: Future[ImageTower | None] | None = None
 
     def encode_texts(self, texts: Sequence[str]) -> np.ndarray:
-        """Embed texts as float32 ``(n, dim)`` of unit norm."""
+        """Embed texts as float32 ``(n, dim)`` of unit norm. Raises `InputError` for what is no list of texts."""
+        texts = checked_texts(texts)
         if self._text is None:
             return self._torch.encode_texts(texts)
         run, prepared, _ = self._text
@@ -106,7 +115,8 @@ class OnnxEncoder(CheckpointEncoder):
         return out
 
     def encode_images(self, images: Sequence[np.ndarray]) -> np.ndarray:
-        """Embed uint8 ``(height, width, 3)`` images as float32 ``(n, dim)`` of unit norm."""
+        """Embed uint8 ``(height, width, 3)`` images as float32 ``(n, dim)`` of unit norm; see `checked_images`."""
+        images = checked_images(images)
         if self._on_accelerator:
             return self._torch.encode_images(images)
         if self._opening is None and (self._images != "fp32" or self._engine != "auto"):

@@ -16,7 +16,7 @@ import numpy as np
 from roco_search.errors import UnsupportedModel
 from roco_search.imaging.preprocess import Preprocessing
 from roco_search.models.checkpoint import VOCABULARY_FILES, Checkpoint
-from roco_search.models.encoder import CheckpointEncoder, Device, Precision
+from roco_search.models.encoder import CheckpointEncoder, Device, Precision, checked_images, checked_texts
 from roco_search.models.families import FAMILIES, register, text_length
 from roco_search.system.process import cores
 
@@ -69,6 +69,7 @@ class TorchEncoder(CheckpointEncoder):
 
     def encode_images(self, images: Sequence[np.ndarray]) -> np.ndarray:
         """Embed uint8 ``(height, width, 3)`` images as float32 ``(n, dim)`` of unit norm."""
+        images = checked_images(images)
         if self.preprocessing is None:
             return self._encode(
                 images,
@@ -130,6 +131,7 @@ class TorchEncoder(CheckpointEncoder):
 
     def encode_texts(self, texts: Sequence[str]) -> np.ndarray:
         """Embed texts as float32 ``(n, dim)`` of unit norm."""
+        texts = checked_texts(texts)
         return self._encode(
             texts,
             TEXTS_AT_ONCE,

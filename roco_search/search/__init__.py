@@ -18,11 +18,13 @@ from roco_search.models.encoder import Encoder
 from roco_search.search.filters import Filters, resolve
 from roco_search.search.hits import NEAR, SLICED, GroupBy, Hit, RankedGroup, RankedGroups
 from roco_search.search.terms import Term, embed, named_in, read_query, unit
+from roco_search.search.understanding import Understood, as_typed, understand
+from roco_search.search.weighing import Weighing, weigh
 
 if TYPE_CHECKING:
     from roco_search.classify.guesses import Guesses
 
-__all__ = ["NEAR", "Filters", "GroupBy", "Hit", "Term", "named_in", "read_query", "search"]
+__all__ = ["NEAR", "Filters", "GroupBy", "Hit", "Term", "Understood", "named_in", "read", "read_query", "search"]
 
 Ids = npt.NDArray[np.int64]
 Vector = npt.NDArray[np.float32]
@@ -47,8 +49,14 @@ def search(
     fold: bool | None = None,
     min_score: float | None = None,
     mode: Mode = "auto",
+    understood: Understood | None = None,
+    cosine: bool = False,
+    only_matches: bool = False,
 ) -> list[Hit]:
-    """Find the pictures that are nearest to a query.
+    """Find the pictures that answer a query best.
+
+    A query of one text is ranked by all that is known of the pictures (`roco_search.search.evidence`); any other, by
+    the cosine similarity.
 
     Parameters
     ----------
@@ -83,6 +91,12 @@ def search(
         The least cosine similarity.
     mode
         "exact", "approximate", or "auto": see `VectorIndex.search`. With filters it is always exact.
+    understood
+        What the text was read as: see `read`. None to read it here.
+    cosine
+        Rank by the cosine similarity alone.
+    only_matches
+        Leave out what does not match: see `Hit.match`.
 
     Returns
     -------
@@ -105,30 +119,65 @@ def search(
     by: GroupBy = group_by or ("none" if everything else "series")
     folded = not everything if fold is None else fold
     own = np.empty(0, np.int64)
+    asked = _read(terms)
     if vector is None:
-        query, own = embed(library, encoder, _read(terms))
+        query, own = embed(library, encoder, asked)
     else:
         query = unit(vector)
     if without is not None:
         own = np.union1d(own, without)
     guesses = _guesses(encoder) if guess else None
     with library.snapshot():
+        evidence = None
+        if vector is None and not cosine and (said := understood or read(library, asked)) is not None:
+            evidence = weigh(library, encoder, said)
         among = None if filters is None else resolve(library, filters, guesses)
-        pool = _Pool(library, query, among, own, min_score, mode)
+        pool = _Pool(library, query, among, own, min_score, mode, evidence, only_matches=only_matches)
         groups = pool.page(n, offset, by, folded)
         more = pool.more(groups, by)
         guessed = _guessed(library, groups, guesses)
-    return [
-        _hit(rank, group, others, terms_guessed)
-        for rank, (group, others, terms_guessed) in enumerate(zip(groups, more, guessed, strict=True), start=offset + 1)
-    ]
+        hits = [
+            _hit(rank, group, others, terms_guessed)
+            for rank, (group, others, terms_guessed) in enumerate(
+                zip(groups, more, guessed, strict=True), start=offset + 1
+            )
+        ]
+        return hits if evidence is None else evidence.explained(hits, [group.frame.id for group in groups], query)
+
+
+def read(library: Library, terms: Sequence[str | Path | Term], *, verbatim: bool = False) -> Understood | None:
+    """Return what the words of a query are read as; None if it is anything else than one text.
+
+    Parameters
+    ----------
+    library
+        Of whose captions the words are known.
+    terms
+        As for `search`.
+    verbatim
+        Take the words as they were typed.
+    """
+    found = _read(terms)
+    if len(found) != 1 or not isinstance(found[0].content, str) or found[0].weight <= 0:
+        return None
+    text = found[0].content
+    return as_typed(text) if verbatim else understand(text, library.captions.words)
 
 
 class _Pool:
     """The pictures that can be hits, as one snapshot of the library has them."""
 
     def __init__(
-        self, library: Library, query: Vector, among: Ids | None, own: Ids, min_score: float | None, mode: Mode
+        self,
+        library: Library,
+        query: Vector,
+        among: Ids | None,
+        own: Ids,
+        min_score: float | None,
+        mode: Mode,
+        evidence: "Weighing | None" = None,
+        *,
+        only_matches: bool = False,
     ) -> None:
         self._library = library
         self._query = query
@@ -136,20 +185,30 @@ class _Pool:
         self._own = own
         self._least = -np.inf if min_score is None else min_score
         self._mode = mode
+        self._evidence = evidence
+        # What ranks: cosines, or the sum of the evidence.
+        self._worst = -np.inf if evidence is None or not only_matches else evidence.least_match
+        if evidence is None:
+            self._worst = max(self._worst, self._least)
+        elif min_score is not None:
+            ids = library.embedded(among)
+            self._among = ids[library.scores(query, ids) >= self._least]
 
     def page(self, n: int, offset: int, group_by: GroupBy, fold: bool) -> list[RankedGroup]:
         """Return the groups of a page."""
         depth = n + offset + len(self._own)
+        vector, bias = (self._query, None) if self._evidence is None else self._evidence.ranking
         while True:
-            ids, scores = self._library.search(self._query[None], depth, self._mode, self._among)
-            found = RankedGroups(group_by, n + offset, len(self._query), fold=fold)
+            ids, scores = self._library.search(vector[None], depth, self._mode, self._among, bias)
+            biased = self._evidence is not None
+            found = RankedGroups(group_by, n + offset, len(self._query), fold=fold, biased=biased)
             self._fill(found, ids[0], scores[0])
-            if found.full or len(ids[0]) < depth or scores[0, -1] < self._least:
+            if found.full or len(ids[0]) < depth or scores[0, -1] < self._worst:
                 return found.groups[offset:]
             depth *= GROWTH
 
     def _fill(self, found: RankedGroups, ids: Ids, scores: Vector) -> None:
-        usable = (scores >= self._least) & ~np.isin(ids, self._own)
+        usable = (scores >= self._worst) & ~np.isin(ids, self._own)
         ids, scores = ids[usable], scores[usable]
         for start in range(0, len(ids), AT_ONCE):
             part, part_scores = ids[start : start + AT_ONCE], scores[start : start + AT_ONCE].tolist()

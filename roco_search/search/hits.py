@@ -58,6 +58,16 @@ class Hit:
         Of a volume, which slice of the plane `view`, from 1 at the feet, the back or the left side; None otherwise.
     folded
         How many results would be on this page or before it if they were not near-duplicates of this one.
+    relevance
+        What ranks the answers to a text: 0 to 1, from all that is known of the picture. None where the cosine ranks.
+    match
+        How well it fits, "strong", "fair", "weak" or "none", against what nothing answers; None where `relevance` is.
+    evidence
+        Why: the pieces, the weightiest first.
+    understood
+        What the query was read as, by kind; None where nothing was read.
+    taken_for
+        What the model takes the picture for, "modality" and "body_part" in words; None where the cosine ranks.
     """
 
     rank: int
@@ -77,6 +87,37 @@ class Hit:
     more: int = 0
     folded: int = 0
     slice: int | None = None
+    relevance: float | None = None
+    match: str | None = None
+    evidence: "tuple[Piece, ...]" = ()
+    understood: dict[str, object] | None = None
+    taken_for: dict[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """One reason for the place of a hit.
+
+    Attributes
+    ----------
+    about
+        What it speaks of: "modality", "body_part", "plane", "view", "laterality", "picture" (whether it is a scan at
+        all), "text", "finding", "excluded" or "captions".
+    source
+        Who says so: "header", "model" or "caption".
+    says
+        In words: the header's term, the model's word, the finding, a snippet of the caption.
+    value
+        A probability of the model's sense, a cosine or difference of cosines, or the share that a caption affirms.
+    adds
+        What it adds to the logit of `Hit.relevance`, weight included.
+    """
+
+    about: str
+    source: str
+    says: str
+    value: float
+    adds: float
 
 
 @dataclass(slots=True)
@@ -96,7 +137,8 @@ class RankedGroups:
     whole group is folded into the uppermost such group.
     """
 
-    def __init__(self, by: GroupBy, wanted: int, dim: int, *, fold: bool) -> None:
+    def __init__(self, by: GroupBy, wanted: int, dim: int, *, fold: bool, biased: bool = False) -> None:
+        self._biased = biased
         self.groups: list[RankedGroup] = []
         self._by, self._wanted, self._fold = by, wanted, fold
         self._seen: set[Hashable] = set()
@@ -130,7 +172,8 @@ class RankedGroups:
         whole: without the two, listing a large library would take hours.
         """
         last = len(self.groups)
-        first = bisect_left(self.groups, -(score + REACH), key=lambda group: -group.score)
+        # A bias sets twins apart: one of them has a header.
+        first = 0 if self._biased else bisect_left(self.groups, -(score + REACH), key=lambda group: -group.score)
         start = vector[:HEAD]
         heads, lengths = self._heads[first:last], self._lengths[first:last]
         close = first + np.flatnonzero(lengths + start @ start - 2 * (heads @ start) <= REACH**2)

@@ -164,14 +164,12 @@ class Desk:
         """
         start = perf_counter()
         vector, text = self._vector(query), query.text.strip()
-        if text:
-            said = self.encoder.encode_texts([text])[0]
-            vector = said if vector is None else vector + said
-        if vector is None:
+        if text and vector is not None:
+            vector = vector + self.encoder.encode_texts([text])[0]
+        if not text and vector is None:
             raise InputError('Write what to look for, such as "brain MRI", or add an image.')
-        question = partial(
-            self._search, query=query, vector=unit(vector), conditions=conditions, n=n + 1, offset=offset
-        )
+        asked = None if vector is None else unit(vector)  # None: a text alone, ranked by all that is known
+        question = partial(self._search, query=query, vector=asked, conditions=conditions, n=n + 1, offset=offset)
         hits, total = self.ask(question)
         return Found(hits[:n], len(hits) > n, perf_counter() - start, total)
 
@@ -187,7 +185,7 @@ class Desk:
         return found
 
     def _search(
-        self, library: Library, *, query: Query, vector: Vector, conditions: Conditions, n: int, offset: int
+        self, library: Library, *, query: Query, vector: Vector | None, conditions: Conditions, n: int, offset: int
     ) -> tuple[list[tuple[int, Hit]], int]:
         own = np.empty(0, np.int64)
         if query.upload is None and query.like is not None:
@@ -196,6 +194,7 @@ class Desk:
         hits = search(
             library,
             self.encoder,
+            [] if vector is not None else [query.text.strip()],
             vector=vector,
             without=own,
             n=n,

@@ -54,8 +54,8 @@ RASTER = [
     "raster._tags",
     "raster._render_deep_png",
     "raster.upright",
-    "deep.stretch",
-    "deep.by_stretches",
+    "tiff.stretch",
+    "tiff.by_stretches",
     "render.to_picture",
 ]
 LEVELS = ["dicom.pipeline.read_header", "dicom.levels.read_modality", "dicom.levels._window"]

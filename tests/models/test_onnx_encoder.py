@@ -8,11 +8,14 @@ import sys
 from collections.abc import Sequence
 from concurrent.futures import Future
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import pytest
+from PIL import Image
 
+from roco_search.errors import InputError
 from roco_search.models import load_encoder
 from roco_search.models.catalogue.registry import EMBEDDED, find
 from roco_search.models.compiling.engines import ImageTower
@@ -163,3 +166,32 @@ def test_what_an_engine_makes_no_number_of_is_embedded_in_fp32(images: list[np.n
     broken._opening = Future()
     broken._opening.set_result(ImageTower(run))
     np.testing.assert_allclose(broken.encode_images(images), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        np.zeros((3, 64, 64), np.uint8),
+        np.zeros((64, 64, 4), np.uint8),
+        np.zeros((64, 64), np.uint8),
+        np.zeros((64, 64, 3), np.float32),
+        np.zeros((0, 64, 3), np.uint8),
+        "scan.png",
+        None,
+    ],
+)
+def test_what_is_no_image_is_refused_and_not_embedded(image: Any, torch_encoder: TorchEncoder) -> None:
+    for encoder in (load_encoder("roco-mini", device="cpu"), torch_encoder):
+        with pytest.raises(InputError, match=r"uint8 arrays \(height, width, 3\)"):
+            encoder.encode_images([image])
+        with pytest.raises(InputError, match="give a list"):
+            encoder.encode_images(np.zeros((64, 64, 3), np.uint8))  # type: ignore[arg-type]
+
+
+def test_pil_images_are_taken_and_a_bare_text_is_not(images: list[np.ndarray], torch_encoder: TorchEncoder) -> None:
+    for encoder in (load_encoder("roco-mini", device="cpu"), torch_encoder):
+        pictures: Any = [Image.fromarray(image) for image in images]
+        np.testing.assert_array_equal(encoder.encode_images(pictures), encoder.encode_images(images))
+        for texts in ("chest", [b"chest"], [None]):
+            with pytest.raises(InputError, match="list of texts"):
+                encoder.encode_texts(texts)  # type: ignore[arg-type]

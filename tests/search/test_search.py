@@ -13,12 +13,16 @@ import pytest
 from roco_search.errors import InputError, LibraryEmpty, ModelMismatch
 from roco_search.imaging import open_image
 from roco_search.library import Library, Mode
-from roco_search.search import Filters, Term, named_in, read_query, search
+from roco_search.search import Filters, Term, named_in, read_query
+from roco_search.search import search as search_all
 from roco_search.search.terms import unit
 from roco_search.vocabulary import image_classes
 from tests.collection import Expected, every, fill, found
 from tests.imaging.drawing import shipped
 from tests.library.toy import Opened, ToyEncoder, draw, draw_pages
+
+search = partial(search_all, cosine=True)
+"""By the cosine alone, which these tests compute on their own; tests of the evidence are in `test_evidence.py`."""
 
 EVERY: dict[str, Any] = {"group_by": "none", "fold": False}
 

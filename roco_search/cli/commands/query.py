@@ -28,7 +28,7 @@ from roco_search.cli.options import (
     one_of,
     views,
 )
-from roco_search.cli.output import print_jsonl, say, short_path
+from roco_search.cli.output import NOTHING, print_jsonl, say, short_path
 from roco_search.cli.render.hits import show
 from roco_search.cli.terminal import Waiting
 from roco_search.cli.usage import refuse
@@ -41,13 +41,13 @@ if TYPE_CHECKING:
     from roco_search.cli.options import Offer
     from roco_search.search import GroupBy, Hit, Term
 
-    Find = Callable[[Sequence[Term]], list[Hit]]
+    Find = Callable[..., list[Hit]]
 
 PANELS = {
-    "Query": ("plus", "minus", "text", "queries"),
+    "Query": ("plus", "minus", "text", "verbatim", "cosine", "queries"),
     "Filters": ("modality", "body_part", "view", "under", "path", "text_match", "guess", "library"),
-    "Which hits": ("top", "offset", "min_score", "group_by", "no_fold", "exact", "approx", "device"),
-    "Output": ("preview", "json", "jsonl", "csv", "paths", "print0"),
+    "Which hits": ("top", "offset", "min_score", "only_matches", "group_by", "no_fold", "exact", "approx", "device"),
+    "Output": ("explain", "preview", "json", "jsonl", "csv", "paths", "print0"),
     "Actions": ("html", "copy_to", "open_first"),
 }
 
@@ -64,6 +64,12 @@ Words = Annotated[
 Plus = Annotated[list[str] | None, _many("[W:]TERM", "Add this text or image, with weight W [default: 1].")]
 Minus = Annotated[list[str] | None, _many("[W:]TERM", "Subtract this text or image.")]
 Text = Annotated[bool, typer.Option("--text", help="Treat every term as words, even if a file has that name.")]
+Verbatim = Annotated[bool, typer.Option("--verbatim", help="Take the words as typed: no spelling, no synonyms.")]
+Cosine = Annotated[bool, typer.Option("--cosine", help="Rank by the cosine similarity alone.")]
+OnlyMatches = Annotated[
+    bool, typer.Option("--only-matches", help="Leave out what does not fit; exit with 4 if nothing remains.")
+]
+Explain = Annotated[bool, typer.Option("--explain", help="Print below each hit why it is one.")]
 Queries = Annotated[
     Path | None,
     typer.Option(
@@ -126,6 +132,8 @@ def query(
     plus: Plus = None,
     minus: Minus = None,
     text: Text = False,
+    verbatim: Verbatim = False,
+    cosine: Cosine = False,
     queries: Queries = None,
     modality: Modality = None,
     body_part: BodyPart = None,
@@ -137,6 +145,7 @@ def query(
     top: Top = 10,
     offset: Offset = 0,
     min_score: MinScore = None,
+    only_matches: OnlyMatches = False,
     group_by: Group = None,
     no_fold: NoFold = False,
     exact: Exact = False,
@@ -145,6 +154,7 @@ def query(
     copy_to: CopyTo = None,
     open_first: Open = False,
     preview: Preview = False,
+    explain: Explain = False,
     json: JsonOption = False,
     jsonl: JsonlOption = False,
     csv: CsvOption = False,
@@ -155,8 +165,8 @@ def query(
 ) -> None:
     """Find the images of the library that are nearest to a text, to an image, or to a sum of both.
 
-    A TERM that names a file is an image; all other words are joined into one text. The score is a cosine similarity: it
-    ranks images and is not a probability.
+    A TERM that names a file is an image; all other words are joined into one text, which is understood, and ranked by
+    all that is known of the images. The score is a cosine similarity, which is not a probability.
 
     Example: `roco query "pleural effusion"`
     """
@@ -164,7 +174,7 @@ def query(
     from roco_search.daemon import warm
     from roco_search.library import default_library_path
     from roco_search.models.catalogue.registry import default
-    from roco_search.search import Filters, GroupBy, named_in, read_query, search
+    from roco_search.search import Filters, GroupBy, named_in, read, read_query, search
 
     shape = one_format(preview=preview, json=json, jsonl=jsonl, csv=csv, paths=paths, print0=print0)
     if group_by is not None:
@@ -200,21 +210,30 @@ def query(
             fold=False if no_fold else None,
             min_score=min_score,
             mode="exact" if exact else "approximate" if approx else "auto",
+            cosine=cosine,
+            only_matches=only_matches,
         )
         if queries is not None:
             for line, terms in asked:
-                print_jsonl({"query": line, "hits": find(terms)})
+                said = None if cosine else read(opened, terms, verbatim=verbatim)
+                print_jsonl({"query": line, "hits": find(terms, understood=said)})
                 _say_left_out(named_in(opened, terms))
             return
         ((_, terms),) = asked
-        hits = find(terms)
+        understood = None if cosine else read(opened, terms, verbatim=verbatim)
+        if understood is not None and understood.line:
+            say(f"Understood: {understood.line}")
+        hits = find(terms, understood=understood)
         _say_left_out(named_in(opened, terms))
+    if only_matches and not hits:
+        say("Nothing here fits; leave out --only-matches to see what is nearest.")
+        raise typer.Exit(NOTHING)
     if preview:
         from roco_search.cli.render.contact_sheet import draw
 
         show(hits, draw=draw)
     else:
-        show(hits, shape)
+        show(hits, shape, explain=explain)
     if html is not None:
         from roco_search.cli.render.contact_sheet import write_contact_sheet
 

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import astuple
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from roco_search.cli.output import path_cell, print_csv, print_json, print_jsonl, print_paths, print_rows, say
+from roco_search.cli.output import (
+    path_cell,
+    print_csv,
+    print_json,
+    print_jsonl,
+    print_line,
+    print_paths,
+    print_rows,
+    say,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -14,7 +23,13 @@ if TYPE_CHECKING:
     from roco_search.search import Hit
 
 
-def show(hits: Sequence[Hit], shape: str = "table", draw: Callable[[Sequence[Hit]], None] | None = None) -> None:
+def show(
+    hits: Sequence[Hit],
+    shape: str = "table",
+    draw: Callable[[Sequence[Hit]], None] | None = None,
+    *,
+    explain: bool = False,
+) -> None:
     """Print hits, the best first.
 
     Parameters
@@ -25,6 +40,8 @@ def show(hits: Sequence[Hit], shape: str = "table", draw: Callable[[Sequence[Hit
         "table", "json", "jsonl", "csv", "paths" or "print0".
     draw
         Prints them with their pictures, instead of the table.
+    explain
+        Print below the table why each is a hit.
     """
     if not hits:
         say("No image meets all of these conditions; leave out a filter, or lower --min-score or --offset.")
@@ -36,36 +53,75 @@ def show(hits: Sequence[Hit], shape: str = "table", draw: Callable[[Sequence[Hit
     elif shape == "csv":
         from roco_search.search import Hit as Columns
 
-        print_csv(Columns.__slots__, (astuple(hit) for hit in hits))
+        print_csv(Columns.__slots__, (_cells(hit) for hit in hits))
     elif shape in {"paths", "print0"}:
         print_paths((hit.path for hit in hits), b"\0" if shape == "print0" else b"\n")
     elif draw is not None:
         draw(hits)
     elif hits:
+        if all(hit.match in {"weak", "none"} for hit in hits):
+            say("Nothing here fits well; the nearest are:")
         _table(hits)
+        if explain:
+            for hit in hits:
+                print_line(f"{hit.rank}  {why(hit)}")
+
+
+def _cells(hit: Hit) -> list[object]:
+    """Return a hit as cells of CSV: what is not one value is JSON."""
+    values = (getattr(hit, name) for name in hit.__slots__)
+    return [_as_text(value) if isinstance(value, (tuple, dict)) else value for value in values]
+
+
+def _as_text(value: object) -> str:
+    import json
+
+    plain = [asdict(piece) for piece in value] if isinstance(value, tuple) else value
+    return json.dumps(plain, ensure_ascii=False)
 
 
 def _table(hits: Sequence[Hit]) -> None:
-    many, grouped = any(hit.frames > 1 for hit in hits), any(hit.more for hit in hits)
-    columns = ["#", "score", "modality", "body part", *["frame"] * many, *["group"] * grouped, "image"]
-    rows = []
-    for hit in hits:
-        row: list[Cell] = [str(hit.rank), f"{hit.score:.3f}", modality(hit), body_part(hit)]
-        row += [frame(hit)] * many + [group(hit)] * grouped
-        rows.append([*row, path_cell(hit.path)])
-    print_rows(columns, rows, right=("#", "score", "frame", "group"))
+    cells: list[tuple[str, list[Cell]]] = [
+        ("#", [str(hit.rank) for hit in hits]),
+        ("score", [f"{hit.score:.3f}" for hit in hits]),
+        ("match", [hit.match or "" for hit in hits]),
+        ("modality", [modality(hit) for hit in hits]),
+        ("body part", [body_part(hit) for hit in hits]),
+        ("frame", [frame(hit) for hit in hits]),
+        ("group", [group(hit) for hit in hits]),
+        ("image", [path_cell(hit.path) for hit in hits]),
+    ]
+    shown = [(name, column) for name, column in cells if any(cell not in {"", "–"} for cell in column)]
+    rows = [list(row) for row in zip(*(column for _, column in shown), strict=True)]
+    print_rows([name for name, _ in shown], rows, right=("#", "score", "frame", "group"))
     if folded := sum(hit.folded for hit in hits):
         say(f"Not shown: near-duplicates of these ({folded}); --no-fold shows them.")
 
 
+def why(hit: Hit) -> str:
+    """Return the reasons for a hit in one line, such as ``CT, HEAD in the header; haemorrhage 0.31``."""
+    header = ", ".join(dict.fromkeys(piece.says for piece in hit.evidence if piece.source == "header"))
+    said = [f"{header} in the header"] if header else []
+    for piece in hit.evidence:
+        if piece.source == "model" and piece.about in {"text", "finding", "excluded"}:
+            said.append(f"{'not ' if piece.about == 'excluded' else ''}{piece.says} {piece.value:.2f}")
+        elif piece.source == "model":
+            said.append(f"looks like {piece.says} ({piece.value:.0%} as asked)")
+        elif piece.source == "caption":
+            said.append(f"caption: {piece.says}")
+    return "; ".join(said) or f"cosine {hit.score:.3f}"
+
+
 def modality(hit: Hit) -> str:
     """Return the modality for a person, marked where it is a guess."""
-    return _known(hit.modality, guessed=hit.modality_guessed)
+    taken = None if hit.modality else (hit.taken_for or {}).get("modality")
+    return _known(hit.modality or taken, guessed=hit.modality_guessed or taken is not None)
 
 
 def body_part(hit: Hit) -> str:
     """Return the body part for a person, marked where it is a guess."""
-    return _known(hit.body_part and hit.body_part.lower(), guessed=hit.body_part_guessed)
+    taken = None if hit.body_part else (hit.taken_for or {}).get("body_part")
+    return _known((hit.body_part or taken or "").lower() or None, guessed=hit.body_part_guessed or taken is not None)
 
 
 def frame(hit: Hit) -> str:

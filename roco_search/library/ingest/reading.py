@@ -8,7 +8,7 @@ from roco_search.errors import ImageError, NotAnImage
 from roco_search.imaging import Frame, open_image, sniff
 from roco_search.imaging.archives import exists, locate
 from roco_search.library.ingest.plan import Candidate, frames_choice, slices_choice
-from roco_search.system.files import sha256
+from roco_search.system.files import changed_ns, sha256
 
 Kind = Literal["image", "same", "known", "not_image", "unreadable", "other", "vanished"]
 
@@ -51,7 +51,7 @@ def read_file(
     failure: ImageError | None = None
     try:
         before = path.stat()
-        size, mtime_ns = before.st_size, before.st_mtime_ns
+        size, mtime_ns = before.st_size, changed_ns(before)
         if sniff(path) is None:
             yield Outcome("other")
             return
@@ -75,7 +75,7 @@ def read_file(
         reason = str(error) if isinstance(error, ImageError) else "the system could not read it; check the disk"
         yield Outcome("unreadable", size, mtime_ns, None, reason)
         return
-    if (after.st_size, after.st_mtime_ns) != (size, mtime_ns):
+    if (after.st_size, changed_ns(after)) != (size, mtime_ns):
         # Stored with the older stat, so that the next run reads it again.
         yield Outcome("unreadable", size, mtime_ns, None, _CHANGING)
     elif failure is None:

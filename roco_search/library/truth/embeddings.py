@@ -1,7 +1,7 @@
 """The vectors of a library, in one set for each model that embedded it."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -111,6 +111,15 @@ class Embeddings:
         created = self._set(state)
         assert created is not None
         return created
+
+    def find_model_at(self, active: EmbeddingSet, encoder: "Encoder") -> EmbeddingSet:
+        """Record where the model of a set is now, if its folder was moved or renamed; return the set."""
+        if active.model == encoder.name or active.fingerprint != encoder.fingerprint:
+            return active
+        with self._connection.transaction():
+            sql = "UPDATE embedding_sets SET model = CAST(? AS TEXT) WHERE id = ?"
+            self._connection.write(sql, [raw(encoder.name), active.id])
+        return replace(active, model=encoder.name)
 
     def abandon_pending(self, keep: "Encoder | None") -> None:
         """Give up a pending set unless `keep` has its model and arithmetic, and delete all that no longer serves."""

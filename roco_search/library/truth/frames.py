@@ -258,6 +258,14 @@ class Frames:
         ids, file, content_of, numbers, counts, series_of, instances = np.ascontiguousarray(table.T)
         return Columns(ids, file, content_of, numbers, counts, series_of, instances, files)
 
+    def headers(self, active: EmbeddingSet) -> Iterator[tuple[str | None, str | None, str | None, str | None]]:
+        """Yield modality, body part, view and laterality of each picture of a set, ascending by id."""
+        sql = """
+            SELECT modality, body_part, view, laterality FROM vectors JOIN frames ON frames.id = frame_id
+            WHERE set_id = ? ORDER BY frames.id
+        """
+        return self._connection.stream(sql, [active.id])
+
     def rows(self, active: EmbeddingSet, under: str | None = None) -> Iterator[tuple[StoredFrame, bytes]]:
         """Yield each picture of a set with its vector (float32 little-endian), ascending by id, one at a time.
 

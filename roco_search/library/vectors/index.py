@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 SHARED_FROM = 64 * 2**20  # Bytes of a matrix from which a query is shared among the cores.
 QUERIES_AT_ONCE = 8  # The number of queries whose scores are held at once: 32 MB at a million vectors.
 RESCORED = 8192  # Rows scored in float64 at once: a library full of equal pictures is one long tie.
+BIASED = 20  # Times as many as are wanted are taken from the graph where a bias will put them into another order.
 FEW = 16  # Picking out at most one row in this many costs less than multiplying all of them in place.
 TIE = 1e-5  # Above the rounding of a float32 product of unit vectors; what is nearer to the k-th score is looked at.
 
@@ -131,13 +132,20 @@ class VectorIndex:
         wide = query.astype(np.float64)
         return np.concatenate([(self.matrix[part] * wide).sum(axis=1) for part in parts]).astype(np.float32)
 
-    def search(self, queries: Vectors, k: int, mode: Mode = "auto", among: Ids | None = None) -> tuple[Ids, Vectors]:
-        """Find the nearest vectors by cosine similarity.
+    def search(
+        self,
+        queries: Vectors,
+        k: int,
+        mode: Mode = "auto",
+        among: Ids | None = None,
+        bias: Vectors | None = None,
+    ) -> tuple[Ids, Vectors]:
+        """Find the nearest vectors by cosine similarity, or by inner product plus a bias of each row.
 
         Parameters
         ----------
         queries
-            float32 ``(q, dim)`` of unit norm.
+            float32 ``(q, dim)``; of unit norm for cosines.
         k
             The number of vectors to find for each query, at least 1; limited to the number there are.
         mode
@@ -146,6 +154,9 @@ class VectorIndex:
         among
             Only these frames, by id; None for all. A chosen few are always compared one by one: hnswlib can filter
             only by calling back into Python at every node, and finds too few where few are left.
+        bias
+            What is added to the products of each row, float32 ``(count,)``; None for nothing. The graph knows nothing
+            of it: it is asked for `BIASED` times as many, and "auto" is exact.
 
         Returns
         -------
@@ -169,43 +180,49 @@ class VectorIndex:
         if not k:
             return np.empty((len(queries), 0), np.int64), np.empty((len(queries), 0), np.float32)
         if chosen is None:
-            approximate = mode == "approximate" or (mode == "auto" and self.planner.prefers_graph())
+            approximate = mode == "approximate" or (mode == "auto" and bias is None and self.planner.prefers_graph())
             with self.planner.measured(approximate=approximate, queries=len(queries)):
-                candidates = self._approximate(queries, k) if approximate else self._exact(queries, k)
+                candidates = self._approximate(queries, k, bias) if approximate else self._exact(queries, k, None, bias)
         else:
-            candidates = self._exact(queries, k, chosen)
+            candidates = self._exact(queries, k, chosen, bias)
         ids = np.empty((len(queries), k), np.int64)
         scores = np.empty((len(queries), k), np.float32)
         for number, (query, rows) in enumerate(zip(queries, candidates, strict=True)):
-            ids[number], scores[number] = self._ranked(query, rows, k)
+            ids[number], scores[number] = self._ranked(query, rows, k, bias)
         return ids, scores
 
-    def _ranked(self, query: Vectors, rows: Ids, k: int) -> tuple[Ids, Vectors]:
+    def _ranked(self, query: Vectors, rows: Ids, k: int, bias: Vectors | None) -> tuple[Ids, Vectors]:
         # Exact scores on both paths, so that ties are ties, and decided by the id.
         scores = self.scores(query, rows)
+        if bias is not None:
+            scores = scores + bias[rows]
         best = np.lexsort((rows, -scores))[:k]
         return self.ids[rows[best]], scores[best]
 
-    def _exact(self, queries: Vectors, k: int, chosen: Ids | None = None) -> list[Ids]:
+    def _exact(self, queries: Vectors, k: int, chosen: Ids | None = None, bias: Vectors | None = None) -> list[Ids]:
         """Return for each query the rows among which its k best are, ties at the end included."""
         found: list[Ids] = []
         if self.prefilter and len(queries) == 1 and (chosen is None or len(chosen) * FEW > len(self.ids)):
-            near = self.prefilter.near(queries[0], k, len(self.ids), chosen)
+            near = self.prefilter.near(queries[0], k, len(self.ids), chosen, bias)
             if near is not None and len(near) * FEW <= len(self.ids):
                 chosen = near
         few = chosen is not None and len(chosen) * FEW <= len(self.ids)
         matrix = self.matrix[chosen] if few else self.matrix
+        # What float32 rounds grows with the length of a query.
+        tie = TIE * max(1.0, float(np.linalg.norm(queries, axis=1).max()), 0 if bias is None else float(np.ptp(bias)))
         for start in range(0, len(queries), QUERIES_AT_ONCE):
             for all_scores in products(matrix, queries[start : start + QUERIES_AT_ONCE]):
                 scores = all_scores if few or chosen is None else all_scores[chosen]
+                if bias is not None:
+                    scores = scores + (bias if chosen is None else bias[chosen])
                 last = np.partition(scores, len(scores) - k)[len(scores) - k]
-                near = np.flatnonzero(scores >= last - TIE)
+                near = np.flatnonzero(scores >= last - tie)
                 found.append(near if chosen is None else chosen[near])
         return found
 
-    def _approximate(self, queries: Vectors, k: int) -> list[Ids]:
-        found = self.graph().search(queries, k)
-        return self._exact(queries, k) if found is None else found
+    def _approximate(self, queries: Vectors, k: int, bias: Vectors | None) -> list[Ids]:
+        found = self.graph().search(queries, k if bias is None else min(k * BIASED, len(self.ids)))
+        return self._exact(queries, k, None, bias) if found is None else found
 
 
 def products(matrix: Vectors, queries: Vectors) -> Vectors:

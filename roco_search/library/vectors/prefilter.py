@@ -72,19 +72,21 @@ class Prefilter:
                 return cls(codes, float(about["step"]), float(about["residual"]))
         return None
 
-    def near(self, query: Vectors, k: int, total: int, chosen: Rows | None) -> Rows | None:
+    def near(self, query: Vectors, k: int, total: int, chosen: Rows | None, bias: Vectors | None = None) -> Rows | None:
         """Return rows, ascending, that hold the k nearest and all that score the same; None if too little is ruled out.
 
         Parameters
         ----------
         query
-            float32 ``(dim,)``, of unit norm.
+            float32 ``(dim,)``.
         k
             How many are wanted.
         total
             Rows of the matrix.
         chosen
             Only these rows, ascending; None for all.
+        bias
+            What is added to the score of each row, float32 ``(total,)``; None for nothing.
         """
         import simsimd
 
@@ -92,9 +94,13 @@ class Prefilter:
         step = float(np.abs(query).max()) / MOST or 1.0
         whole = np.rint(query / step)
         lost = float(np.linalg.norm(query - step * whole))
-        bound = (1 + self.residual) * lost + self.residual * float(np.linalg.norm(query)) + SLACK
+        length = float(np.linalg.norm(query))
+        spread = 0.0 if bias is None else float(np.ptp(bias))
+        bound = (1 + self.residual) * lost + self.residual * length + SLACK * max(1.0, length, spread)
         products = simsimd.cdist(self.codes, whole.astype(np.int8)[None], metric="dot")
         scores = np.asarray(products, np.float32)[:, 0] * np.float32(self.step * step)
+        if bias is not None:
+            scores = scores + bias[:covered]
         if chosen is None:
             later = np.arange(covered, total)
         else:

@@ -147,6 +147,11 @@ def find(name_or_path: str | Path) -> Checkpoint:
             f"'roco model export' and 'import' carry it to where there is none.{meant}"
         )
     pull = f" 'roco model pull {name}' fetches it if the hub has it." if "/" in name and installed.is_name(name) else ""
+    if path.is_absolute():
+        raise ModelNotFound(
+            f"There is no model in {given}. If that folder was moved, name the new one: a library that was made with "
+            "the model goes on after `roco index --model FOLDER`."
+        )
     raise ModelNotFound(
         f"There is no model {given!r}: not a folder, not a name of the catalogue ({', '.join(entries())}), "
         f"and not in the local hub cache.{pull}"

@@ -34,6 +34,7 @@ from tests.library.toy import draw_pages
 KEYS = [
     "rank", "score", "path", "frame", "frames", "modality", "body_part", "view", "series", "rows", "columns",
     "study", "modality_guessed", "body_part_guessed", "more", "folded", "slice",
+    "relevance", "match", "evidence", "understood", "taken_for",
 ]  # fmt: skip
 Query = Callable[..., Result]
 
@@ -99,7 +100,11 @@ def test_series_is_one_row_and_twins_are_folded(query: Query) -> None:
     assert sorted(more.values()) == [0, 0, 0, 0, 2]
     assert sum(hit["folded"] for hit in hits[:-1]) in {0, 1}
     table = query("CT", "-n", 50)
-    assert table.out.splitlines()[0].split() == ["#", "score", "modality", "frame", "group", "image"]
+    assert table.out.splitlines()[0].split() == [
+        *("#", "score", "match", "modality", "body", "part", "frame", "group", "image")
+    ]
+    by_cosine = query("CT", "-n", 50, "--cosine").out.splitlines()[0].split()
+    assert by_cosine == ["#", "score", "modality", "frame", "group", "image"], "no column is empty"
     assert "+2 more" in table.out and "+9 more" in table.out
     assert "near-duplicates of these (1)" in table.err and "--no-fold" in table.err
     assert len(query("CT", "-n", 50, "--json", "--no-fold").json) == 7
@@ -133,7 +138,8 @@ def test_filters_hold(query: Query, place: Path) -> None:
     assert all(hit["modality"] and hit["body_part"] for hit in guessed)
     assert {hit["modality_guessed"] for hit in guessed if hit["path"].endswith("png")} == {True}
     assert {hit["modality_guessed"] for hit in guessed if hit["path"].endswith("dcm")} == {False}
-    assert "(guess)" in query("x", "--guess").out and "(guess)" not in query("x").out
+    assert "(guess)" in query("x", "--guess").out and "(guess)" not in query("x", "--cosine").out
+    assert "(guess)" in query("x").out and not any(hit["modality_guessed"] for hit in query("x", "--json").json)
     nothing = query("x", "--modality", "CT", "--path", "*.png", "--json")
     assert (nothing.code, nothing.json) == (0, []) and "leave out a filter" in nothing.err
 

@@ -216,6 +216,11 @@ def test_the_names_that_people_type_are_known(models: Path, name: str, means: st
         registry.find(name)
 
 
+def test_a_folder_that_was_moved_is_to_be_named_anew(tmp_path: Path) -> None:
+    with pytest.raises(ModelNotFound, match=r"There is no model in .*gone\. .* `roco index --model FOLDER`"):
+        registry.find(str(tmp_path / "gone"))
+
+
 def test_a_known_model_that_cannot_be_loaded_says_what_to_use(models: Path) -> None:
     with pytest.raises(UnsupportedModel, match=r"medclip cannot be loaded, because .*pickle.*; take clip-roco"):
         registry.find("medclip")

@@ -1,0 +1,112 @@
+"""What is known of each row of the matrix apart from its vector: its header's terms, and what the model takes it for.
+
+A cache like the matrix, in one file that is replaced whole: a page with JSON (what it was made of, and each distinct
+combination of header terms), a uint32 a row (which combination), and a byte a class and row.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from roco_search.library.directory import FACTS
+from roco_search.library.truth.embeddings import EmbeddingSet
+from roco_search.library.truth.store import Store
+from roco_search.library.vectors.matrix import Generation
+from roco_search.system.files import replacing
+
+MAGIC = b"ROCOFACT"
+PAGE = 4096
+
+Judge = Callable[[npt.NDArray[np.float32]], npt.NDArray[np.uint8]]
+
+
+class Header(NamedTuple):
+    """The terms of a header that speak for a query; None where it is silent."""
+
+    modality: str | None
+    body_part: str | None
+    view: str | None
+    laterality: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is known of n rows.
+
+    Attributes
+    ----------
+    headers
+        Each distinct combination.
+    codes
+        Index into `headers`, uint32 ``(n,)``.
+    senses
+        What the model takes each row for, uint8 ``(classes, n)``.
+    """
+
+    headers: list[Header]
+    codes: npt.NDArray[np.uint32]
+    senses: npt.NDArray[np.uint8]
+
+
+def open_facts(store: Store, chosen: EmbeddingSet, matrix: npt.NDArray[np.float32], key: str, judge: Judge) -> Facts:
+    """Map the facts of a set, making them first if there are none, or those of other vectors or another `key`.
+
+    Parameters
+    ----------
+    store, chosen
+        The caller holds a snapshot of the store, of which `chosen` is part.
+    matrix
+        The vectors of the set, float32 ``(n, dim)``, ascending by frame id.
+    key
+        Stands for `judge`: equal keys mean equal judgements.
+    judge
+        Returns what the model takes rows for, uint8 ``(classes, rows)``.
+    """
+    about = {"generation": asdict(Generation.of(store, chosen)), "key": key}
+    if (found := _mapped(store.directory, about, len(matrix))) is not None:
+        return found
+    places: dict[Header, int] = {}
+    codes = np.empty(len(matrix), np.uint32)
+    for row, terms in enumerate(store.frames.headers(chosen)):
+        codes[row] = places.setdefault(Header(*terms), len(places))
+    facts = Facts(list(places), codes, judge(matrix))
+    with suppress(OSError):  # A full or read-only disk costs the time of making them again.
+        _write(store.directory, about, facts)
+    return facts
+
+
+def _write(directory: Path, about: dict[str, Any], facts: Facts) -> None:
+    content = {**about, "headers": [list(header) for header in facts.headers], "classes": len(facts.senses)}
+    head = json.dumps(content).encode()
+    pages = -(-(len(MAGIC) + 8 + len(head)) // PAGE)
+    with replacing(directory / FACTS) as temporary, temporary.open("rb+") as file:
+        file.write((MAGIC + len(head).to_bytes(8, "little") + head).ljust(pages * PAGE))
+        file.write(facts.codes.astype("<u4").tobytes())
+        file.write(np.ascontiguousarray(facts.senses).tobytes())
+
+
+def _mapped(directory: Path, about: dict[str, Any], rows: int) -> Facts | None:
+    with suppress(OSError, ValueError, TypeError, KeyError):
+        with (directory / FACTS).open("rb") as file:
+            start = file.read(PAGE)
+            if not start.startswith(MAGIC):
+                return None
+            length = int.from_bytes(start[len(MAGIC) : len(MAGIC) + 8], "little")
+            head = len(MAGIC) + 8
+            pages = -(-(head + length) // PAGE)
+            content = json.loads((start + file.read((pages - 1) * PAGE))[head : head + length])
+        if {name: content[name] for name in about} != about:
+            return None
+        codes = np.memmap(directory / FACTS, "<u4", "r", offset=pages * PAGE, shape=(rows,))
+        shape = (int(content["classes"]), rows)
+        senses = np.memmap(directory / FACTS, np.uint8, "r", offset=pages * PAGE + 4 * rows, shape=shape)
+        return Facts([Header(*terms) for terms in content["headers"]], codes, senses)
+    return None

@@ -1,0 +1,227 @@
+"""Why a picture is a hit: everything that is known of it, put together for one query.
+
+Each piece is a term of a sum, the logit of `relevance`. Terms of the model are inner products with the embedding, and
+are folded into one query vector; terms of headers, of the model's sense of the picture and of captions are numbers per
+row. The search therefore stays one exact pass: inner product plus a bias.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from roco_search.library.vectors.facts import Facts, Header
+from roco_search.models.encoder import Encoder
+from roco_search.search.phrasing import Phrasings, phrasings
+from roco_search.search.senses import FLOOR, STEP, column, columns_of
+from roco_search.search.understanding import Understood
+from roco_search.search.weights import Weights
+from roco_search.vocabulary.concepts import Concept, lexicon
+
+Vector = npt.NDArray[np.float32]
+Ids = npt.NDArray[np.int64]
+
+LINEAR = ("text", "finding", "excluded")
+SENSED = ("modality", "body_part", "place", "plane", "picture")
+AGREES, APART = 0.0, -FLOOR
+UNSAID = np.nan
+
+
+@dataclass(frozen=True, slots=True)
+class Extra:
+    """What else speaks for some pictures, such as their captions.
+
+    Attributes
+    ----------
+    name
+        The piece of evidence, whose weight is that of `Weights` of the same name.
+    ids, values
+        Frames, int64 ascending, and how much each affirms of the query, float32, 0 to 1.
+    """
+
+    name: str
+    ids: Ids
+    values: Vector
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What speaks for and against the pictures of a library as answers to one query.
+
+    Attributes
+    ----------
+    understood
+        What was asked for.
+    weights
+        How much each piece counts.
+    parts
+        Directions in the space of embeddings, float32 ``(dim,)``, by the name of the piece.
+    extras
+        Evidence for some pictures, such as `captions`.
+    """
+
+    understood: Understood
+    weights: Weights
+    parts: Mapping[str, Vector]
+    extras: Sequence[Extra] = ()
+    left_out: frozenset[str] = field(default_factory=frozenset)
+
+    @cached_property
+    def vector(self) -> Vector:
+        """The query vector: all directions by their weights, float32 ``(dim,)``; not of unit norm."""
+        pieces = [self.weight(name) * part for name, part in self.parts.items()]
+        return np.asarray(np.sum(pieces, axis=0), np.float32)
+
+    @cached_property
+    def offset(self) -> float:
+        """What is added to the sum so that the logit of one half means even odds."""
+        strange = self.weights.offsets.get("elsewhere", 0.0) * self.understood.elsewhere
+        return self.weights.offset_of(self.asked) + strange
+
+    @cached_property
+    def asked(self) -> tuple[str, ...]:
+        """Names of the pieces of which the query says something."""
+        names = [name for name in SENSED if self._columns(name)]
+        return (*names, *(name for name in ("finding", "excluded") if name in self.parts))
+
+    def bias(self, facts: Facts, ids: Ids) -> Vector:
+        """Return what is added for each row of a library, float32 as long as `ids`."""
+        total = np.zeros(len(ids), np.float32)
+        for name in SENSED:
+            if (values := self.sensed(name, facts)) is not None:
+                total += np.float32(self.weight(name)) * values(slice(None))
+        headers = np.array([sum(adds for *_, adds in self.beyond(one)) for one in facts.headers], np.float32)
+        if headers.any():
+            total += headers[facts.codes]
+        for extra in self.extras:
+            rows = np.searchsorted(ids, extra.ids)
+            known = (rows < len(ids)) & (ids[np.minimum(rows, len(ids) - 1)] == extra.ids)
+            total[rows[known]] += np.float32(self.weight(extra.name)) * extra.values[known]
+        return total
+
+    def sensed(self, name: str, facts: Facts) -> Callable[[slice | Ids], Vector] | None:
+        """Return what gives the log-probability of the asked classes for rows, -`FLOOR` to 0; None if none is asked.
+
+        A header decides where it speaks; elsewhere, what the model takes the picture for does.
+        """
+        columns = self._columns(name)
+        if not columns:
+            return None
+        said = np.array([self._said(name, header) for header in facts.headers], np.float32)
+
+        def values(rows: slice | Ids) -> Vector:
+            # exp of a byte is a table of 256 numbers; the sum of a few classes is then a probability again.
+            total = _PROBABILITY[facts.senses[columns[0], rows]]
+            for other in columns[1:]:
+                total = total + _PROBABILITY[facts.senses[other, rows]]
+            found = np.log(np.minimum(total, 1.0)) if name != "picture" else np.log1p(-np.minimum(total, 0.9997))
+            if np.isnan(said).all():
+                return np.asarray(found, np.float32)
+            by_header = said[facts.codes[rows]]
+            return np.where(np.isnan(by_header), found, by_header).astype(np.float32)
+
+        return values
+
+    def _columns(self, name: str) -> tuple[int, ...]:
+        if name == "picture":
+            return (column("modality", "none"),)
+        if name == "place":
+            if self.understood.of("body_part"):
+                return ()
+            return _united(self._places)
+        return _united(self.understood.of(name))
+
+    @cached_property
+    def _places(self) -> tuple[Concept, ...]:
+        """Where the findings that are asked for are seen."""
+        places = dict.fromkeys(found.place for found in self.understood.of("finding") if found.place)
+        return tuple(lexicon().concept("body_part", place) for place in places)
+
+    def _said(self, name: str, header: Header) -> float:
+        """Return what a header says of one of `SENSED`, as a log-probability; not a number where it is silent."""
+        if name == "picture":
+            return APART if header.modality in NO_PICTURES else AGREES if header.modality else UNSAID
+        if name == "plane":
+            plane = header.view if header.view in {"AXIAL", "SAGITTAL", "CORONAL"} else None
+            return UNSAID if plane is None else _agreement((plane,), self.understood.of("plane"))
+        if name == "modality":
+            if header.modality is None or header.modality == "SC":
+                return UNSAID
+            return _agreement((header.modality,), self.understood.of("modality"))
+        if header.body_part is None:
+            return UNSAID
+        wanted = self.understood.of("body_part")
+        if name == "place":
+            wanted = tuple(
+                lexicon().concept("body_part", found.place) for found in self.understood.of("finding") if found.place
+            )
+        return _place_agreement(header.body_part, wanted)
+
+    def beyond(self, header: Header) -> Iterator[tuple[str, str, float]]:
+        """Yield what else a header says, view and side: (kind, term, what it adds)."""
+        for kind, said in (("view", header.view), ("laterality", header.laterality)):
+            terms = {term for concept in self.understood.of(kind) for term in concept.terms}
+            if said and terms and not (kind == "laterality" and said in {"B", "U"}):
+                yield kind, said, self.weight(kind) * (1.0 if said in terms else -1.0)
+
+    def named(self, part: str) -> str:
+        """Return what one of `parts` looks for, in words."""
+        concepts = {"finding": self.understood.of("finding"), "excluded": self.understood.excluded}.get(part)
+        return (
+            self.understood.english or self.understood.text if concepts is None else ", ".join(c.name for c in concepts)
+        )
+
+    def weight(self, name: str) -> float:
+        """Return how much a piece counts here."""
+        return 0.0 if name in self.left_out else self.weights.of(name)
+
+
+NO_PICTURES = frozenset({"OT", "SR", "DOC", "AU", "ECG", "PR", "KO"})
+"""Modalities of what is no scan: "other", documents, sound and curves."""
+_PROBABILITY = np.exp(-STEP * np.arange(256)).astype(np.float32)
+
+
+def gather(understood: Understood, encoder: Encoder, weights: Weights, extras: Sequence[Extra] = ()) -> Evidence:
+    """Embed what a query asks for; return what is to be weighed."""
+    texts: Phrasings = phrasings(understood)
+    flat = list(dict.fromkeys(text for group in (*texts.sides, texts.text) for text in group))
+    # One at a time: a single short text needs no tokenizer to be loaded.
+    vectors = {text: np.asarray(encoder.encode_texts([text]), np.float32)[0] for text in flat}
+
+    def mean(group: Sequence[str]) -> Vector:
+        return np.asarray(np.mean([vectors[text] for text in group], axis=0), np.float32)
+
+    text = mean(texts.text)
+    parts = {"text": text / max(float(np.linalg.norm(text)), 1e-6)}
+    if texts.present:
+        parts["finding"] = mean(texts.present) - mean(texts.absent)
+    if texts.excluded:
+        parts["excluded"] = mean(texts.excluded) - mean(texts.excluded_absent)
+    return Evidence(understood, weights, parts, extras)
+
+
+def _united(concepts: Iterable[Concept]) -> tuple[int, ...]:
+    return tuple(dict.fromkeys(place for concept in concepts for place in columns_of(concept)))
+
+
+def _agreement(said: Sequence[str], wanted: Sequence[Concept]) -> float:
+    terms = {term for concept in wanted for term in concept.terms}
+    return AGREES if terms.intersection(said) else APART
+
+
+def _place_agreement(said: str, wanted: Sequence[Concept]) -> float:
+    """Compare a Body Part Examined with places: the same, a part or the whole of it agrees; a neighbour half does."""
+    if any(said in concept.terms for concept in wanted):
+        return AGREES
+    named = [
+        concept for concept in lexicon().concepts.values() if concept.kind == "body_part" and said in concept.terms
+    ]
+    keys = {concept.key for concept in wanted}
+    if any(keys & {*concept.within, *concept.parts} for concept in named):
+        return AGREES - 0.5
+    shared = {place for concept in named for place in columns_of(concept)} & set(_united(wanted))
+    return APART / 4 if shared else APART

@@ -1,0 +1,277 @@
+"""A query is read: which modality, body part, side, plane, view, sequence, contrast and findings it names.
+
+The words are those of `roco_search.vocabulary.concepts`, in English, German, Spanish, French, Italian and Portuguese.
+What is denied ("no", "without") is excluded; "rule out" denies nothing. A word that nothing knows is corrected to the
+nearest one of the vocabulary, or of the captions that are indexed, and that is said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
+from functools import cache, cached_property
+
+from roco_search.vocabulary.concepts import Concept, english_words, everyday_words, fold, lexicon, word_lists
+
+LEAST = 5  # Letters from which a word is corrected; nearly every shorter one is one letter from another.
+SHORT = 4  # Letters up to which an English word may be an abbreviation, which is written out for the model.
+SURE = 8  # Letters from which two letters may be wrong, not one.
+
+Span = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Understood:
+    """What was read out of a query.
+
+    Attributes
+    ----------
+    text
+        The query as it was typed.
+    wanted, excluded
+        The concepts that it asks for and that it rules out, each once, in the order of the text.
+    corrected
+        Words with what they were read as.
+    rest
+        The folded words that mean nothing here, in the order of the text.
+    english
+        The query in English words: corrected, abbreviations written out, without what is excluded.
+    """
+
+    text: str
+    wanted: tuple[Concept, ...] = ()
+    excluded: tuple[Concept, ...] = ()
+    corrected: tuple[tuple[str, str], ...] = ()
+    rest: tuple[str, ...] = ()
+    english: str = ""
+    _cache: dict[str, object] = field(default_factory=dict, repr=False, compare=False)
+
+    def of(self, kind: str) -> tuple[Concept, ...]:
+        """Return the wanted concepts of a kind."""
+        return tuple(concept for concept in self.wanted if concept.kind == kind)
+
+    @cached_property
+    def elsewhere(self) -> float:
+        """Return the share of what was typed that radiology has no word for: 0 to 1 of its concepts and other words."""
+        everyday = everyday_words() if self.rest else frozenset()
+        strange = sum(word in everyday for word in self.rest)
+        return strange / max(1, len(self.rest) + len(self.wanted) + len(self.excluded))
+
+    @cached_property
+    def line(self) -> str:
+        """One line for a person: ``chest · X-ray · pneumonia · "pnuemonia" read as "pneumonia"``."""
+        parts = [concept.name for concept in self.wanted]
+        parts += [f"not {concept.name}" for concept in self.excluded]
+        parts += [f'"{typed}" read as "{read}"' for typed, read in self.corrected]
+        return " · ".join(parts)
+
+    def as_json(self) -> dict[str, object]:
+        """Return what was understood, for a program: names by kind, and only what there is."""
+        found: dict[str, object] = {}
+        for concept in self.wanted:
+            named = found.setdefault("findings" if concept.kind == "finding" else concept.kind, [])
+            assert isinstance(named, list)
+            named.append(concept.name)
+        if self.excluded:
+            found["excluded"] = [concept.name for concept in self.excluded]
+        if self.corrected:
+            found["corrected"] = dict(self.corrected)
+        if self.rest:
+            found["rest"] = " ".join(self.rest)
+        return found
+
+
+def as_typed(text: str) -> Understood:
+    """Return a query of which nothing is read: its words are taken as they were typed."""
+    return Understood(text, english=text)
+
+
+def understand(
+    text: str,
+    known: Collection[str] | Callable[[], Collection[str]] = (),
+    *,
+    correct: bool = True,
+) -> Understood:
+    """Read a query.
+
+    Parameters
+    ----------
+    text
+        As it was typed.
+    known
+        Folded words that are right as they are, and to which others may be corrected, such as those of captions; or
+        what returns them, called only when there is a word that the vocabulary does not know.
+    correct
+        Whether to correct the spelling.
+
+    Examples
+    --------
+    >>> understand("CXR without pnuemonia").line
+    'X-ray · chest · not pneumonia · "pnuemonia" read as "pneumonia"'
+    """
+    return _Reading(text, known, correct).result()
+
+
+class _Reading:
+    """The reading of one query: words are taken from the left, the longest phrase first."""
+
+    def __init__(self, text: str, known: Collection[str] | Callable[[], Collection[str]], correct: bool) -> None:
+        self.text = text
+        self.correct = correct
+        self.known = known
+        self.words = [word for word in fold(text).replace(",", " , ").split() if word]
+        self.language = _language(self.words)
+        self.wanted: dict[Concept, None] = {}
+        self.excluded: dict[Concept, None] = {}
+        self.corrected: dict[str, str] = {}
+        self.rest: list[str] = []
+        self.english: list[str] = []
+        self.denied = False
+        self.last: tuple[Concept, ...] = ()
+
+    def result(self) -> Understood:
+        place = 0
+        while place < len(self.words):
+            place += self._step(place)
+        wanted = tuple(concept for concept in self.wanted if concept not in self.excluded)
+        return Understood(
+            self.text,
+            wanted,
+            tuple(self.excluded),
+            tuple(self.corrected.items()),
+            tuple(self.rest),
+            " ".join(self.english),
+        )
+
+    def _step(self, place: int) -> int:
+        """Read what begins at a place; return how many words it took."""
+        length, concepts = self._phrase(place)
+        told = self._list(place)
+        if length and (told is None or length >= told[1]):
+            self._take(concepts, self.words[place : place + length])
+            return length
+        if told is not None:
+            self._tell(told[0], self.words[place : place + told[1]])
+            return told[1]
+        word = self.words[place]
+        if parts := _compound(word):
+            self._take(parts, [word])
+        elif (read := self._nearest(word)) is not None:
+            self.corrected[word] = read
+            self.words[place : place + 1] = read.split()
+            return 0
+        elif word != ",":
+            self.rest.append(word)
+            if not self.denied:
+                self.english.append(word)
+        return 1
+
+    def _phrase(self, place: int) -> tuple[int, tuple[Concept, ...]]:
+        phrases = lexicon().phrases
+        for length in range(min(lexicon().longest, len(self.words) - place), 0, -1):
+            phrase = " ".join(self.words[place : place + length])
+            for written in (phrase, phrase.removesuffix("s")):
+                found = phrases.get(written)
+                if found is not None and (length > 1 or self._speaks(written, found[1])):
+                    return length, found[0]
+        return 0, ()
+
+    def _speaks(self, word: str, languages: frozenset[str]) -> bool:
+        """Whether a word may be meant in one of the languages that have it: "main" is no hand in English."""
+        return bool(languages & {"en", self.language}) or word not in english_words()
+
+    def _list(self, place: int) -> tuple[str, int] | None:
+        """Return the list of words that a phrase here is on, and its length."""
+        best: tuple[str, int] | None = None
+        for name, phrases in _lists().items():
+            for length in range(min(3, len(self.words) - place), 0, -1):
+                if " ".join(self.words[place : place + length]) in phrases:
+                    if best is None or length > best[1]:
+                        best = (name, length)
+                    break
+        return best
+
+    def _tell(self, name: str, words: Sequence[str]) -> None:
+        if name == "negation":
+            self.denied = True
+        elif name == "not_negation":
+            self.denied = False
+        elif name == "negated_behind":
+            for concept in self.last:
+                if concept.kind == "finding":
+                    self.excluded[concept] = None
+        elif name == "end_of_negation" or words == [","]:
+            self.denied = False
+
+    def _take(self, concepts: tuple[Concept, ...], words: Sequence[str]) -> None:
+        self.last = concepts
+        if self.denied and all(concept.kind not in {"finding", "modality"} for concept in concepts):
+            self.denied = False  # "no contrast" is a phrase of its own; a place is never what is denied.
+        into = self.excluded if self.denied else self.wanted
+        for concept in concepts:
+            into[concept] = None
+        if not self.denied:
+            found = lexicon().phrases.get(" ".join(words))
+            spoken = found is not None and "en" in found[1] and max(map(len, words)) > SHORT
+            self.english += words if spoken else [concept.name for concept in concepts]
+
+    def _nearest(self, word: str) -> str | None:
+        """Return what a word is a misspelling of; None if it is known, too short, or like nothing."""
+        if not self.correct or len(word) < LEAST or not word.isalpha() or word in english_words():
+            return None
+        known = self.known() if callable(self.known) else self.known
+        return None if word in known else _corrected(word, known)
+
+
+def _corrected(word: str, known: Collection[str]) -> str | None:
+    from rapidfuzz import process
+    from rapidfuzz.distance import OSA
+
+    most = 2 if len(word) >= SURE else 1
+    best: tuple[int, int, str] | None = None
+    for rank, choices in enumerate((_correctable(), tuple(known))):
+        for found, distance, _ in process.extract(word, choices, scorer=OSA.distance, score_cutoff=most, limit=8):
+            # The first letter is seldom wrong, unless the first two have changed places.
+            if found[0] == word[0] or sorted(found[:2]) == sorted(word[:2]):
+                best = min(best or (99, 0, ""), (int(distance), rank, str(found)))
+    return best[2] if best else None
+
+
+@cache
+def _correctable() -> tuple[str, ...]:
+    """Return the words and phrases that a misspelt word can be meant as."""
+    words = {word for phrase in lexicon().phrases for word in phrase.split() if len(word) >= LEAST - 1}
+    return tuple(sorted(words))
+
+
+def _compound(word: str) -> tuple[Concept, ...]:
+    """Return what a German compound of two known words means, such as "Kniegelenksarthrose"."""
+    if len(word) < 8 or word in english_words():
+        return ()
+    phrases = lexicon().phrases
+    for cut in range(len(word) - 3, 3, -1):
+        head, tail = word[:cut], word[cut:]
+        for first in (head, head.removesuffix("s"), head.removesuffix("n"), head.removesuffix("en")):
+            if first in phrases and tail in phrases:
+                return tuple(dict.fromkeys(phrases[first][0] + phrases[tail][0]))
+            if first in phrases and tail in {"aufnahme", "aufnahmen", "bild", "bilder", "untersuchung", "bereich"}:
+                return phrases[first][0]
+    return ()
+
+
+def _language(words: Sequence[str]) -> str:
+    """Return the language that most of the words speak; English unless another has more."""
+    votes: dict[str, float] = {}
+    phrases = lexicon().phrases
+    for size in (1, 2, 3):
+        for place in range(len(words) - size + 1):
+            found = phrases.get(" ".join(words[place : place + size]))
+            for language in found[1] if found else ():
+                votes[language] = votes.get(language, 0) + 1 / (1 + len(found[1] if found else ()))
+    best = max(votes, key=lambda language: votes[language], default="en")
+    return best if votes.get(best, 0) > votes.get("en", 0) else "en"
+
+
+@cache
+def _lists() -> dict[str, frozenset[str]]:
+    return {name: frozenset(phrases) for name, phrases in word_lists().items()}

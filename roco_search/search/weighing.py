@@ -1,0 +1,125 @@
+"""Evidence over one library: the vector and the bias that rank it, how well a hit matches, and why it is one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from roco_search.library import Library
+from roco_search.library.vectors.facts import Facts, Header
+from roco_search.models.encoder import Encoder
+from roco_search.search.evidence import SENSED, Evidence, Extra, gather
+from roco_search.search.hits import Hit, Piece
+from roco_search.search.senses import Senses, spoken
+from roco_search.search.understanding import Understood
+from roco_search.search.weights import load
+
+Vector = npt.NDArray[np.float32]
+Ids = npt.NDArray[np.int64]
+
+MATCHES = ("strong", "fair", "weak")
+
+
+def weigh(library: Library, encoder: Encoder, understood: Understood, extras: Sequence[Extra] = ()) -> Weighing:
+    """Return what speaks for and against the pictures of a library; the caller holds a snapshot of it.
+
+    Parameters
+    ----------
+    library, encoder
+        The library and its own model.
+    understood
+        What is asked for.
+    extras
+        More evidence for some pictures, such as that of captions.
+    """
+    senses = Senses(encoder)
+    facts = library.facts(senses.key, senses.judge)
+    return Weighing(library, gather(understood, encoder, load(encoder), extras), facts)
+
+
+@dataclass(frozen=True)
+class Weighing:
+    """The evidence of a query over the pictures of one library."""
+
+    library: Library
+    evidence: Evidence
+    facts: Facts
+
+    @cached_property
+    def ranking(self) -> tuple[Vector, Vector]:
+        """The query vector, float32 ``(dim,)``, and what is added for each row of the library, float32 ``(n,)``."""
+        return self.evidence.vector, self.evidence.bias(self.facts, self.library.embedded())
+
+    @property
+    def least_match(self) -> float:
+        """The least sum that is a match."""
+        return self.evidence.weights.thresholds[-1] - self.evidence.offset
+
+    def match(self, logit: float) -> str:
+        """Return how well a hit with this logit of relevance fits."""
+        for name, least in zip(MATCHES, self.evidence.weights.thresholds, strict=True):
+            if logit >= least:
+                return name
+        return "none"
+
+    def explained(self, hits: Sequence[Hit], ids: Sequence[int], query: Vector) -> list[Hit]:
+        """Return hits, whose `score` is the sum that ranked them, with their cosine, relevance, match and evidence.
+
+        Parameters
+        ----------
+        hits, ids
+            Hits, and the id of the picture of each.
+        query
+            What the cosine is taken with, float32 ``(dim,)`` of unit norm.
+        """
+        if not hits:
+            return []
+        wanted = np.array(ids, np.int64)
+        vectors = self.library.embeddings(wanted)
+        rows = np.searchsorted(self.library.embedded(), wanted)
+        understood = self.evidence.understood.as_json()
+        found = []
+        for hit, row, vector, cosine in zip(hits, rows, vectors, self.library.scores(query, wanted), strict=True):
+            logit = hit.score + self.evidence.offset
+            found.append(
+                replace(
+                    hit,
+                    score=float(cosine),
+                    relevance=1 / (1 + math.exp(-max(-60.0, min(60.0, logit)))),
+                    match=self.match(logit),
+                    evidence=tuple(sorted(self._pieces(int(row), vector), key=lambda piece: -abs(piece.adds))),
+                    understood=understood,
+                    taken_for={name: spoken(name, self.facts.senses[:, row]) for name in ("modality", "body_part")},
+                )
+            )
+        return found
+
+    def _pieces(self, row: int, vector: Vector) -> Iterator[Piece]:
+        evidence, header = self.evidence, self.facts.headers[int(self.facts.codes[row])]
+        at = np.array([row])
+        for name in SENSED:
+            if (values := evidence.sensed(name, self.facts)) is not None:
+                value, by_header = float(values(at)[0]), _header_says(name, header)
+                if name == "picture" and value > math.log(0.5):
+                    continue
+                says = by_header or spoken(name, self.facts.senses[:, row])
+                source = "header" if by_header else "model"
+                yield Piece(name, source, says, math.exp(value), evidence.weight(name) * value)
+        for name, term, adds in evidence.beyond(header):
+            yield Piece(name, "header", term, 1.0, adds)
+        for name, part in evidence.parts.items():
+            value = float(vector @ part)
+            yield Piece(name, "model", evidence.named(name), value, evidence.weight(name) * value)
+
+
+def _header_says(name: str, header: Header) -> str | None:
+    if name in {"body_part", "place"}:
+        return header.body_part
+    if name == "plane":
+        return header.view if header.view in {"AXIAL", "SAGITTAL", "CORONAL"} else None
+    return header.modality

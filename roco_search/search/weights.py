@@ -1,0 +1,76 @@
+"""How much each piece of evidence counts, and from where on a hit fits: fitted once for a model, and kept beside it.
+
+``scripts/tune-relevance`` fits them. A model without ``relevance.json``, or with one of other weights, gets a default
+that was fitted to leave the order of the cosine as it is where nothing else is known.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from roco_search.models.encoder import Encoder
+from roco_search.search.senses import directory_of
+
+FILE = "relevance.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """The weights of the sum that is the logit of relevance.
+
+    Attributes
+    ----------
+    pieces
+        By the name of the piece of evidence.
+    offsets
+        What is added for each piece of which a query says something, and "always".
+    thresholds
+        Logits of a library's best hit that one in a hundred, in twenty and in five queries reach that nothing answers.
+    """
+
+    pieces: Mapping[str, float]
+    offsets: Mapping[str, float] = field(default_factory=dict)
+    thresholds: tuple[float, float, float] = (2.0, 1.0, 0.0)
+
+    def of(self, name: str) -> float:
+        """Return the weight of a piece; 0 for one that was not fitted."""
+        return self.pieces.get(name, 0.0)
+
+    def offset_of(self, asked: Sequence[str]) -> float:
+        """Return what is added for a query that says something of these pieces."""
+        return self.offsets.get("always", 0.0) + sum(self.offsets.get(name, 0.0) for name in asked)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return what `load` reads."""
+        return asdict(self)
+
+
+DEFAULT = Weights(
+    pieces={
+        "text": 10.0,
+        "finding": 6.0,
+        "excluded": -6.0,
+        "modality": 0.5,
+        "body_part": 0.4,
+        "place": 0.2,
+        "plane": 0.4,
+        "picture": 0.4,
+        "view": 0.7,
+        "laterality": 0.7,
+        "captions": 3.0,
+    },
+    offsets={"always": -4.0},
+)
+
+
+def load(encoder: Encoder) -> Weights:
+    """Return the weights of a model: those beside its files if they were fitted to it, else the default."""
+    folder = directory_of(encoder)
+    if folder is not None and (folder / FILE).exists():
+        content = json.loads((folder / FILE).read_bytes())
+        if content.get("fingerprint") == encoder.fingerprint:
+            return Weights(content["pieces"], content["offsets"], tuple(content["thresholds"]))
+    return DEFAULT

@@ -1,0 +1,184 @@
+"""What people ask radiology images for, as concepts with their phrases in six languages: the data of ``lexicon/``.
+
+Reading it costs a query a few milliseconds, so it is JSON, and all phrases are folded in one pass.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from roco_search.vocabulary import DATA
+
+LANGUAGES = ("en", "de", "es", "fr", "it", "pt")
+KINDS = ("modality", "body_part", "laterality", "plane", "view", "sequence", "contrast", "finding")
+_FILES = ("shorthand", "modality", "body_part", "context", "finding")
+_APART = re.compile(r"[^0-9a-z\n,]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Concept:
+    """One thing that a query can ask for.
+
+    Attributes
+    ----------
+    kind
+        One of `KINDS`.
+    key
+        What the data calls it, such as "MR" or "pleural effusion"; unique within its kind.
+    name
+        What a person calls it.
+    terms
+        The DICOM terms in a header that agree with it.
+    related
+        Keys of the same kind that contain it ("within") or are part of it ("parts"), or of which it is a kind.
+    place
+        Of a finding, the key of the body part where it is found; None if that can be anywhere.
+    """
+
+    kind: str
+    key: str
+    name: str
+    terms: tuple[str, ...] = ()
+    within: tuple[str, ...] = ()
+    parts: tuple[str, ...] = ()
+    place: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Lexicon:
+    """All concepts, and what they are called.
+
+    Attributes
+    ----------
+    concepts
+        By (kind, key).
+    phrases
+        Folded phrases, each with (the concepts that it names, the languages in which it does).
+    longest
+        The number of words of the longest phrase.
+    """
+
+    concepts: Mapping[tuple[str, str], Concept]
+    phrases: Mapping[str, tuple[tuple[Concept, ...], frozenset[str]]]
+    longest: int
+
+    def concept(self, kind: str, key: str) -> Concept:
+        """Return the concept of a kind with a key."""
+        return self.concepts[kind, key]
+
+
+def fold(text: str) -> str:
+    """Return a text as phrases are compared: small letters and digits without accents, words apart by one space.
+
+    >>> fold("Röntgen-Thorax, p.a.")
+    'rontgen thorax, p a'
+    """
+    plain = unicodedata.normalize("NFKD", text.casefold().replace("œ", "oe").replace("ø", "o"))
+    plain = plain.encode("ascii", "ignore").decode()  # What NFKD has taken apart leaves its accents here.
+    return _APART.sub(" ", plain).replace(" ,", ",").strip()
+
+
+@cache
+def lexicon() -> Lexicon:
+    """Return the lexicon; where two concepts share a phrase, the one that is read first has it."""
+    entries = [(name, key, entry) for name in _FILES for key, entry in _read(name).items()]
+    concepts = {}
+    for name, key, entry in entries:
+        if name != "shorthand":
+            found = _concept(name, key, entry)
+            concepts[found.kind, found.key] = found
+    phrases: dict[str, tuple[tuple[Concept, ...], frozenset[str]]] = {}
+    longest = 1
+    # The accents of all phrases are taken off in one pass.
+    meanings = [_meant(name, key, entry, concepts) for name, key, entry in entries]
+    lines = [
+        (meant, language, entry[language])
+        for meant, (_, _, entry) in zip(meanings, entries, strict=True)
+        for language in LANGUAGES
+        if entry.get(language)
+    ]
+    folded = fold("\n".join(text for _, _, text in lines)).split("\n")
+    for (meant, language, _), text in zip(lines, folded, strict=True):
+        for written in text.split(","):
+            phrase = written.strip()
+            if not phrase:
+                continue
+            had = phrases.get(phrase)
+            if had is None:
+                phrases[phrase] = (meant, frozenset((language,)))
+                longest = max(longest, phrase.count(" ") + 1)
+            elif had[0] == meant:
+                phrases[phrase] = (meant, had[1] | {language})
+    return Lexicon(concepts, phrases, longest)
+
+
+@cache
+def word_lists() -> Mapping[str, tuple[str, ...]]:
+    """Return the words around concepts, folded: "negation", "filler", and what else ``lexicon/words.json`` names."""
+    found = {}
+    for name, text in _read("words").items():
+        phrases = [phrase.strip() for phrase in fold(text).split(",")]
+        found[name] = tuple(sorted(dict.fromkeys(phrases), key=len, reverse=True))
+    return found
+
+
+@cache
+def everyday_words() -> frozenset[str]:
+    """Return general English words that captions of radiology images do not use."""
+    return _word_file("everyday.txt")
+
+
+@cache
+def english_words() -> frozenset[str]:
+    """Return the English words that are taken for right without being a phrase: general ones and those of captions."""
+    return everyday_words() | _word_file("captions.txt")
+
+
+def _word_file(name: str) -> frozenset[str]:
+    return frozenset((files(DATA) / "lexicon" / name).read_text("ascii").split())
+
+
+def split(text: str) -> tuple[str, ...]:
+    """Return what stands between the commas of a value of the data."""
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _read(name: str) -> dict[str, Any]:
+    content = json.loads((files(DATA) / "lexicon" / f"{name}.json").read_bytes())
+    assert isinstance(content, dict)
+    return content
+
+
+def _concept(name: str, key: str, entry: Mapping[str, str]) -> Concept:
+    kind, _, short = key.partition(":") if name == "context" else (name, "", key)
+    return Concept(
+        kind=kind,
+        key=short,
+        name=entry["name"],
+        terms=split(entry.get("terms", "")),
+        within=split(entry.get("within", entry.get("kind_of", ""))),
+        parts=split(entry.get("parts", "")),
+        place=entry.get("in"),
+    )
+
+
+def _meant(
+    name: str, key: str, entry: Mapping[str, str], concepts: Mapping[tuple[str, str], Concept]
+) -> tuple[Concept, ...]:
+    own = () if name == "shorthand" else (_place(name, key),)
+    named = (*own, *(tuple(part.split(":", 1)) for part in split(entry.get("means", entry.get("implies", "")))))
+    return tuple(concepts[kind, short] for kind, short in named)
+
+
+def _place(name: str, key: str) -> tuple[str, str]:
+    if name != "context":
+        return name, key
+    kind, _, short = key.partition(":")
+    return kind, short
