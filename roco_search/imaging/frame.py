@@ -83,6 +83,10 @@ class Window:
             raise InputError("a window needs a finite centre and a width above zero, such as 40 and 400")
 
 
+CtWindows = tuple[Window, Window, Window]
+"""Windows in HU that some models take CT in, as the red, the green and the blue of one picture."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Frame:
     """One picture of a file.

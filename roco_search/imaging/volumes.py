@@ -15,13 +15,14 @@ import numpy.typing as npt
 from roco_search.errors import InputError, NotAnImage
 from roco_search.imaging.dicom.levels import Levels
 from roco_search.imaging.dicom.tags import Tags
-from roco_search.imaging.frame import Frame, FrameChoice, FrameNumbers, Slices, Source, Window, choose_frames
+from roco_search.imaging.frame import CtWindows, Frame, FrameChoice, FrameNumbers, Slices, Source, Window, choose_frames
 from roco_search.imaging.render import (
     SOFT_TISSUE,
     Values,
     apply_window,
     as_values,
     by_stretches,
+    in_windows,
     rescale,
     robust_range,
     square_pixels,
@@ -37,7 +38,11 @@ _LEAST_EQUAL = 0.8  # Share of neighbours that are equal, from which voxels are 
 
 
 def open_volume(
-    source: Source, window: Window | None, frames: FrameChoice | FrameNumbers, slices: Slices | None = None
+    source: Source,
+    window: Window | None,
+    frames: FrameChoice | FrameNumbers,
+    slices: Slices | None = None,
+    ct_windows: CtWindows | None = None,
 ) -> Iterator[Frame]:
     """Yield slices of a volume, each when it is asked for.
 
@@ -63,7 +68,7 @@ def open_volume(
     stack = Stack(read_volume(source))
     for index in stack.choose(frames, slices):
         plane, number = stack.place(index)
-        picture = stack.picture(plane, number, window)
+        picture = stack.picture(plane, number, window, ct_windows)
         rows, columns = stack.matrix(plane)
         # What the series of a DICOM study would say: its plane, and which of its slices.
         tags = Tags(view=PLANES[plane], instance_number=number + 1, rows=rows, columns=columns)
@@ -156,15 +161,19 @@ class Stack:
         taken = taken[:: 1 if rows.backwards else -1, :: 1 if columns.backwards else -1]
         return self._scaled(np.ascontiguousarray(taken))
 
-    def picture(self, plane: int, number: int, window: Window | None) -> npt.NDArray[np.uint8]:
+    def picture(
+        self, plane: int, number: int, window: Window | None, ct_windows: CtWindows | None = None
+    ) -> npt.NDArray[np.uint8]:
         """Render a slice, with square pixels."""
+        down, across = _IN_PLANE[plane]
+        aspect = self.axes[down].step / self.axes[across].step
         if window is None and self.hounsfield:
+            if ct_windows is not None:
+                return square_pixels(in_windows(self.values(plane, number), as_values, ct_windows), aspect)
             window = SOFT_TISSUE
         show = (
             partial(apply_window, window=window) if window else partial(stretch, low=self.range[0], high=self.range[1])
         )
-        down, across = _IN_PLANE[plane]
-        aspect = self.axes[down].step / self.axes[across].step
         return square_pixels(by_stretches(self.values(plane, number), show, inverted=False), aspect)
 
     def _scaled(self, voxels: npt.NDArray[Any]) -> Values:

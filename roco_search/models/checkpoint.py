@@ -85,6 +85,24 @@ class Checkpoint:
         return int(self.config.get("vision_config", {}).get("image_size", 224))
 
     @cached_property
+    def ct_windows(self) -> tuple[tuple[float, float], ...] | None:
+        """Width and centre in HU of the windows that CT is taken in, as red, green and blue; None for the file's own.
+
+        They are ``ct_windows`` in ``preprocessor_config.json``, and so part of the fingerprint.
+        """
+        file = self.directory / PREPROCESSOR_FILES[0]
+        stated = read_json(file).get("ct_windows") if file.is_file() else None
+        if stated is None:
+            return None
+        try:
+            windows = tuple((float(width), float(center)) for width, center in stated)
+        except (TypeError, ValueError):
+            windows = ()
+        if len(windows) != 3 or not all(math.isfinite(c) and math.isfinite(w) and w > 0 for w, c in windows):
+            raise UnsupportedModel(f"{file} states ct_windows that are not three widths and centres; {_REMEDY}")
+        return windows
+
+    @cached_property
     def logit_scale(self) -> float:
         """Inverse temperature; stored as its logarithm."""
         return math.exp(self._scalar("logit_scale"))
