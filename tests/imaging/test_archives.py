@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import random
 import struct
 import tarfile
 import zipfile
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from roco_search.errors import UnreadableImage
+from roco_search.errors import ImageError, UnreadableImage
 from roco_search.imaging import archives, open_image, read_levels, sniff
 from roco_search.imaging.archives import Member, exists, is_archive, listing, locate
 from roco_search.imaging.walk import Walk, is_below
@@ -165,6 +166,25 @@ def test_a_damaged_archive_is_reported_by_a_walk(tmp_path: Path) -> None:
     walk = Walk()
     walk.add(str(tmp_path))
     assert not walk.files and len(walk.unreadable) == 2
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_any_damaged_byte_gives_pictures_or_a_refusal(tmp_path: Path, ending: str) -> None:
+    whole = pack(tmp_path / f"whole.{ending}", {f"{number}.png": png(number) for number in range(3)}).read_bytes()
+    chance = random.Random(0)
+    refused = 0
+    for number in range(60):
+        content = bytearray(whole)
+        place = len(content) - 1 - number if number < 16 else chance.randrange(len(content))  # checksums are at the end
+        content[place] ^= 1 << chance.randrange(8)
+        path = tmp_path / f"{number}.{ending}"
+        path.write_bytes(content)
+        try:
+            for name in listing(path).members:
+                only(Path(f"{path}!/{name}"))
+        except ImageError:
+            refused += 1
+    assert refused
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
