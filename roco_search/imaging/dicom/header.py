@@ -172,6 +172,10 @@ def read_header(file: BinaryIO, *, overlays: bool = False) -> Header:
     UnreadableImage
         If the file is not DICOM, or its dataset cannot be parsed.
     """
+    # Whole, before any of its parts: where one thread imports `pydicom.datadict` and another `pydicom.filereader`, each
+    # waits for what the other has begun, Python gives one of them half a module, and no DICOM file can be read any more.
+    import pydicom  # noqa: F401
+
     head = file.read(HEAD)
     start = 132 if head[128:132] == b"DICM" else 0
     if start == 0 and encoding_of(head) is None:
