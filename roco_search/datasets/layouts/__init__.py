@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from roco_search.datasets.layouts.arrow import as_splits, datasets_module, find_parquet, find_saved
+from roco_search.datasets.layouts.folders import find_folders
 from roco_search.datasets.layouts.path_table import find_imagefolder, find_table
 from roco_search.datasets.layouts.roco import find_roco
 from roco_search.datasets.layouts.rocov2 import find_rocov2
@@ -53,8 +54,15 @@ _READ = (
 )
 
 
-def find_layout(data: str | Path) -> DataSet:
+def find_layout(data: str | Path, images_of: str | None = None) -> DataSet:
     """Open a path, or a data set of the hub by its id.
+
+    Parameters
+    ----------
+    data
+        The path or the id.
+    images_of
+        The name of a split where images alone will do: a folder of images is then that split.
 
     Raises
     ------
@@ -65,16 +73,18 @@ def find_layout(data: str | Path) -> DataSet:
     """
     path = Path(data)
     try:
-        return _look(data, path)
+        return _look(data, path, images_of)
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror}); check its permissions and the disk.") from None
 
 
-def _look(data: str | Path, path: Path) -> DataSet:
+def _look(data: str | Path, path: Path, images_of: str | None) -> DataSet:
     if path.is_dir():
         for find in _FOLDERS:
             if (found := find(path)) is not None:
                 return found
+        if images_of is not None and (found := find_folders(path, images_of)) is not None:
+            return found
         raise InputError(f"{path} is a folder in none of the layouts that are read: {_READ}.")
     if path.is_file():
         if path.suffix.lower() in SUFFIXES:

@@ -1,4 +1,8 @@
-"""Which DICOM objects are pictures, by their SOP class (PS3.4 B.5)."""
+"""The header of a DICOM file: its wanted attributes, where its pixel data is, and whether it is a picture at all.
+
+Only the attributes that rendering and the allow-list need are read (PS3.10 7, PS3.5 7). Which objects are pictures
+follows from their SOP class (PS3.4 B.5).
+"""
 
 import contextlib
 import io
@@ -172,8 +176,8 @@ def read_header(file: BinaryIO, *, overlays: bool = False) -> Header:
     UnreadableImage
         If the file is not DICOM, or its dataset cannot be parsed.
     """
-    # Whole, before any of its parts: where one thread imports `pydicom.datadict` and another `pydicom.filereader`, each
-    # waits for what the other has begun, Python gives one of them half a module, and no DICOM file can be read any more.
+    # All of it, before any module of it: a reader's thread that imports a module of a package which another thread has
+    # begun to import gets it half made, and its file would be called damaged.
     import pydicom  # noqa: F401
 
     head = file.read(HEAD)
