@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import random
 import struct
@@ -9,6 +10,7 @@ import tarfile
 import zipfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -169,14 +171,17 @@ def test_a_damaged_archive_is_reported_by_a_walk(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
-def test_any_damaged_byte_gives_pictures_or_a_refusal(tmp_path: Path, ending: str) -> None:
+def test_damage_gives_pictures_or_a_refusal(tmp_path: Path, ending: str) -> None:
     whole = pack(tmp_path / f"whole.{ending}", {f"{number}.png": png(number) for number in range(3)}).read_bytes()
     chance = random.Random(0)
     refused = 0
-    for number in range(60):
+    for number in range(80):
         content = bytearray(whole)
-        place = len(content) - 1 - number if number < 16 else chance.randrange(len(content))  # checksums are at the end
-        content[place] ^= 1 << chance.randrange(8)
+        place = chance.randrange(len(content))
+        if number % 2:
+            content[place] ^= 1 << chance.randrange(8)
+        else:  # what follows is read where something else should be, such as the checksum at the end
+            del content[place : place + chance.randrange(1, 9)]
         path = tmp_path / f"{number}.{ending}"
         path.write_bytes(content)
         try:
@@ -185,6 +190,24 @@ def test_any_damaged_byte_gives_pictures_or_a_refusal(tmp_path: Path, ending: st
         except ImageError:
             refused += 1
     assert refused
+
+
+def test_a_wrong_checksum_is_damage_and_not_a_disk_that_cannot_be_read(tmp_path: Path) -> None:
+    """Gzip raises an OSError for it, as the system does for a file."""
+    whole = pack(tmp_path / "a.tar", {f"{number}.png": png(number) for number in range(3)}).read_bytes()
+    for length in (700, 1100, len(whole)):
+        content = bytearray(gzip.compress(whole[:length]))
+        content[-8] ^= 1
+        path = tmp_path / f"{length}.tar.gz"
+        path.write_bytes(content)
+        try:
+            names = list(listing(path).members)
+        except UnreadableImage as error:
+            assert "damaged" in str(error)
+            continue
+        for name in names:
+            with suppress(UnreadableImage):
+                only(Path(f"{path}!/{name}"))
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
