@@ -172,6 +172,10 @@ def read_header(file: BinaryIO, *, overlays: bool = False) -> Header:
     UnreadableImage
         If the file is not DICOM, or its dataset cannot be parsed.
     """
+    # All of it, before any module of it: a reader's thread that imports a module of a package which another thread has
+    # begun to import gets it half made, and its file would be called damaged.
+    import pydicom  # noqa: F401
+
     head = file.read(HEAD)
     start = 132 if head[128:132] == b"DICM" else 0
     if start == 0 and encoding_of(head) is None:
