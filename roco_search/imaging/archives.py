@@ -129,7 +129,7 @@ class Member:
 
 
 def is_archive(path: str) -> bool:
-    """Tell by its name whether a file is an archive that is looked into."""
+    """Return whether a file is an archive that roco reads, by its name."""
     return path.lower().endswith(ENDINGS)
 
 

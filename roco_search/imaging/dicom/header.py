@@ -1,4 +1,8 @@
-"""Which DICOM objects are pictures, by their SOP class (PS3.4 B.5)."""
+"""The header of a DICOM file: its wanted attributes, where its pixel data is, and whether it is a picture at all.
+
+Only the attributes that rendering and the allow-list need are read (PS3.10 7, PS3.5 7). Which objects are pictures
+follows from their SOP class (PS3.4 B.5).
+"""
 
 import contextlib
 import io
