@@ -26,6 +26,8 @@ class FileIndex:
 
         An absolute path is looked up as it is. The separators may be those of Windows.
         """
+        if "\0" in relative:  # which JSON can encode, and no name holds
+            return None
         for written in dict.fromkeys((relative, with_slashes(relative))):
             folder, name = os.path.split(written)
             if found := self._folder(folder).find(name):
@@ -58,6 +60,8 @@ class ImageFolders:
 
     def find(self, relative: str) -> list[Path]:
         """Return the path of an image; several where different folders have it, none where it does not exist."""
+        if "\0" in relative:
+            return []
         if found := self._find("", relative):
             return [found]
         if os.path.isabs(relative):  # noqa: PTH117
@@ -141,12 +145,15 @@ def read_text(path: Path) -> str:
     Raises
     ------
     InputError
-        If it cannot be read, or is not UTF-8; the line is named.
+        If it cannot be read, is not UTF-8, or holds NUL; the line is named.
     """
     try:
         content = path.read_bytes()
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror}); check its permissions and the disk.") from None
+    if (place := content.find(0)) >= 0:
+        line = content.count(b"\n", 0, place) + 1
+        raise InputError(f"{path}, line {line}: it is no text, as there is a NUL; save the file as UTF-8.")
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:

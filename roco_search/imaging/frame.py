@@ -1,4 +1,4 @@
-"""What an image is read from: a file, or the bytes of one in memory, such as a cell of a table."""
+"""Frames: what they are read from, which of them are chosen, how they are windowed, and what they may cost."""
 
 import io
 import math

@@ -147,7 +147,7 @@ def _check(image: Image.Image, head: bytes, file: BinaryIO, size: int) -> None:
 
 
 def _is_deep_png(head: bytes) -> bool:
-    """Tell whether a file is a PNG of 16 bits, of which Pillow reads the grey ones alone without losing 8 of them."""
+    """Return whether a file is a PNG of 16 bits, of which Pillow reads the grey ones alone without losing 8 of them."""
     return head.startswith(b"\x89PNG\r\n\x1a\n") and len(head) > 25 and head[24] == 16
 
 

@@ -31,7 +31,7 @@ from roco_search.imaging.render import (
 from roco_search.imaging.volume_formats import Volume, read_volume
 
 PLANES = ("AXIAL", "CORONAL", "SAGITTAL")
-_SAMPLE = 2**20  # Voxels from which range and kind are told.
+_SAMPLE = 2**20  # Voxels that range and kind are estimated from.
 _AIR, _NO_AIR = -900.0, -4096.0  # HU: what the first hundredth of a CT lies between.
 _LONGEST_STEP = 1e6  # Millimetres; beyond this a direction is a damaged number.
 _LEAST_EQUAL = 0.8  # Share of neighbours that are equal, from which voxels are labels; of scans it is below 0.3.
@@ -204,7 +204,7 @@ def _axes(directions: npt.NDArray[np.float64]) -> list[_Axis]:
 
 
 def _are_labels(voxels: npt.NDArray[Any]) -> bool:
-    """Tell whether integers are labels: few of them, or regions in which neighbours are equal."""
+    """Return whether integers are labels: few of them, or regions in which neighbours are equal."""
     middle = [slice(max(0, size // 2 - 64), size // 2 + 64) for size in voxels.shape]
     some = np.asarray(voxels[middle[0], middle[1], middle[2]])
     if some.dtype.kind == "f" and not (np.isfinite(some).all() and (some == np.rint(some)).all()):
@@ -221,7 +221,7 @@ def _are_labels(voxels: npt.NDArray[Any]) -> bool:
 
 
 def _are_hounsfield(values: Values) -> bool:
-    """Tell whether values are Hounsfield units: air at -1000 around tissue near 0, as only CT has."""
+    """Return whether values are Hounsfield units: air at -1000 around tissue near 0, as only CT has."""
     finite = values[np.isfinite(values)]
     if finite.size == 0:
         return False

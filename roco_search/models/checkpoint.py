@@ -5,14 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import operator
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from roco_search.errors import ModelNotFound, UnsupportedModel
+from roco_search.errors import ModelNotFound, RocoError, UnsupportedModel
 from roco_search.models.cache import remembered
 from roco_search.models.families import FAMILIES
 from roco_search.system.files import sha256
@@ -21,6 +23,27 @@ VOCABULARY_FILES = ("tokenizer.json", "vocab.json", "vocab.txt", "spiece.model",
 TOKENIZER_FILES = (*VOCABULARY_FILES, "merges.txt", "tokenizer_config.json", "special_tokens_map.json")
 PREPROCESSOR_FILES = ("preprocessor_config.json", "processor_config.json")
 _REMEDY = "copy the folder again from where the model comes from."
+_SIZES = ("_layers", "_heads", "_size", "_positions", "_dim", "_channels")
+_LARGEST = 2**24
+
+
+@contextmanager
+def refuse_damage(name: str, part: str) -> Iterator[None]:
+    """Turn whatever transformers and its like raise at a damaged part of a model into `UnsupportedModel`.
+
+    They raise every class there is, so every one is caught; but not what is no fault of the model's files, such as a
+    graphics processor that has no memory left.
+    """
+    try:
+        yield
+    except (RocoError, MemoryError):
+        raise
+    except Exception as error:
+        if type(error).__name__ in ("OutOfMemoryError", "AcceleratorError") or "CUDA" in str(error):
+            raise
+        reason = " ".join(str(error).split())
+        shown = f"{reason[:150].rstrip('.')}{'…' if len(reason) > 150 else ''}" or type(error).__name__
+        raise UnsupportedModel(f"{name} cannot be used: {part} is damaged ({shown}); {_REMEDY}") from error
 
 
 @dataclass(frozen=True)
@@ -47,7 +70,27 @@ class Checkpoint:
             )
         if checkpoint._projection not in checkpoint.tensors:
             raise UnsupportedModel(f"{name} has no {checkpoint._projection} among its weights; {_REMEDY}")
+        checkpoint._check_numbers()
         return checkpoint
+
+    def _check_numbers(self) -> None:
+        """Refuse numbers that no model has; a library would build a million layers before it saw that they are none."""
+        layers = len(self.tensors)
+        for part in (self.config, self.section("vision_config"), self.section("text_config")):
+            for key, value in part.items():
+                most = layers if key.endswith("_layers") else _LARGEST
+                if key.endswith(_SIZES) and isinstance(value, int) and not 0 <= value <= most:
+                    raise UnsupportedModel(f"The config.json of {self.name} has {key} {value}; {_REMEDY}")
+        with refuse_damage(self.name, "its projection or its temperature"):
+            if not (self.dim > 0 and self.image_size > 0 and self.logit_scale > 0):
+                raise UnsupportedModel(f"{self.name} has embeddings or pictures of no size; {_REMEDY}")
+
+    def section(self, name: str) -> Mapping[str, Any]:
+        """Return ``vision_config`` or ``text_config``, with what older files have in a second dictionary beside it."""
+        parts = [self.config.get(key) or {} for key in (name, f"{name}_dict")]
+        if not all(isinstance(part, dict) for part in parts):
+            raise UnsupportedModel(f"The {name} in the config.json of {self.name} is damaged; {_REMEDY}")
+        return {**parts[0], **parts[1]}
 
     @cached_property
     def config(self) -> Mapping[str, Any]:
@@ -82,7 +125,7 @@ class Checkpoint:
     @cached_property
     def image_size(self) -> int:
         """Side in pixels that the image tower was made for."""
-        return int(self.config.get("vision_config", {}).get("image_size", 224))
+        return int(self.section("vision_config").get("image_size", 224))
 
     @cached_property
     def ct_windows(self) -> tuple[tuple[float, float], ...] | None:
@@ -136,10 +179,12 @@ class Checkpoint:
     def weight_files(self) -> tuple[Path, ...]:
         """The safetensors files, in the order of their names."""
         index = self.directory / "model.safetensors.index.json"
+        names = ["model.safetensors"]
         if index.is_file():
-            names = sorted(set(read_json(index).get("weight_map", {}).values()))
-        else:
-            names = ["model.safetensors"]
+            with refuse_damage(self.name, index.name):
+                names = sorted({str(name) for name in read_json(index)["weight_map"].values()})
+            if not names or any(Path(name).name != name for name in names):
+                raise UnsupportedModel(f"{index} is damaged; {_REMEDY}")
         files = tuple(self.directory / str(name) for name in names)
         if missing := [file.name for file in files if not file.is_file()]:
             pickled = self._has("pytorch_model.bin")
@@ -207,28 +252,26 @@ def read_header(file: Path) -> dict[str, Tensor]:
         try:
             header = json.loads(stream.read(length))
             header.pop("__metadata__", None)
-            tensors = {
-                name: Tensor(
-                    file,
-                    entry["dtype"],
-                    tuple(entry["shape"]),
-                    8 + length + entry["data_offsets"][0],
-                    8 + length + entry["data_offsets"][1],
-                )
-                for name, entry in header.items()
-            }
-        except (ValueError, KeyError, TypeError, AttributeError):
+            tensors = {name: _tensor(file, 8 + length, **entry) for name, entry in header.items()}
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             raise UnsupportedModel(f"{file} has a damaged header; {_REMEDY}") from None
     if size != max((tensor.stop for tensor in tensors.values()), default=8 + length):
         raise UnsupportedModel(f"{file} is {size:,} bytes long, which is not what its header says; {_REMEDY}")
     return tensors
 
 
+def _tensor(file: Path, start: int, dtype: str, shape: list[int], data_offsets: list[int]) -> Tensor:
+    first, last = data_offsets
+    if not (isinstance(dtype, str) and 0 <= first <= last and all(operator.index(side) >= 0 for side in shape)):
+        raise ValueError("no tensor")
+    return Tensor(file, dtype, tuple(shape), operator.index(start + first), operator.index(start + last))
+
+
 def read_json(file: Path) -> dict[str, Any]:
     """Read a JSON object. Raises `UnsupportedModel` where the file is not one."""
     try:
         value = json.loads(file.read_text("utf-8"))
-    except (ValueError, UnicodeDecodeError):
+    except (OSError, ValueError, RecursionError):
         value = None
     if not isinstance(value, dict):
         raise UnsupportedModel(f"{file} is damaged; {_REMEDY}")

@@ -307,9 +307,10 @@ def write_error(error: OSError, place: Path | str) -> StorageFull | InputError:
     return InputError(f"{place} cannot be written ({reason}); check its permissions, or name another place.")
 
 
-def storage_full(
-    place: Path | str, kept: str = "", remedy: str = "Free some space and run the same command again."
-) -> StorageFull:
+SAME_COMMAND = "Free some space and run the same command again."
+
+
+def storage_full(place: Path | str, kept: str = "", remedy: str = SAME_COMMAND) -> StorageFull:
     """Return the refusal of a disk that takes no more; `kept` is a sentence that says what is not lost."""
     full = f"The disk of {place} is full, or a quota is reached."
     return StorageFull(" ".join(part for part in (full, kept, remedy) if part))
