@@ -1,6 +1,6 @@
 """How much each piece of evidence counts, and from where on a hit fits: fitted once for a model, and kept beside it.
 
-``scripts/tune-relevance`` fits them. A model without ``relevance.json``, or with one of other weights, gets a default
+``scripts/relevance/fit.py`` fits them. A model without ``relevance.json``, or with one of other weights, gets a default
 that was fitted to leave the order of the cosine as it is where nothing else is known.
 """
 
@@ -29,11 +29,14 @@ class Weights:
         What is added for each piece of which a query says something, and "always".
     thresholds
         Logits of a library's best hit that one in a hundred, in twenty and in five queries reach that nothing answers.
+    findings
+        Keys of the findings that the model's heads tell, in their order.
     """
 
     pieces: Mapping[str, float]
     offsets: Mapping[str, float] = field(default_factory=dict)
     thresholds: tuple[float, float, float] = (2.0, 1.0, 0.0)
+    findings: tuple[str, ...] = ()
 
     def of(self, name: str) -> float:
         """Return the weight of a piece; 0 for one that was not fitted."""
@@ -58,6 +61,8 @@ DEFAULT = Weights(
         "place": 0.2,
         "plane": 0.4,
         "picture": 0.4,
+        "seen": 0.5,
+        "unseen": 0.5,
         "view": 0.7,
         "laterality": 0.7,
         "captions": 3.0,
@@ -72,5 +77,7 @@ def load(encoder: Encoder) -> Weights:
     if folder is not None and (folder / FILE).exists():
         content = json.loads((folder / FILE).read_bytes())
         if content.get("fingerprint") == encoder.fingerprint:
-            return Weights(content["pieces"], content["offsets"], tuple(content["thresholds"]))
+            return Weights(
+                content["pieces"], content["offsets"], tuple(content["thresholds"]), tuple(content["findings"])
+            )
     return DEFAULT
