@@ -26,7 +26,8 @@ Vector = npt.NDArray[np.float32]
 Ids = npt.NDArray[np.int64]
 
 LINEAR = ("text", "finding", "excluded")
-SENSED = ("modality", "body_part", "place", "plane", "picture", "seen", "unseen")
+SENSED = ("modality", "body_part", "place", "plane", "picture", "seen", "unseen", "usual")
+UNUSUAL = 2.0  # What a model learned to tell on radiographs may also be seen elsewhere.
 AGREES, APART = 0.0, -FLOOR
 UNSAID = np.nan
 
@@ -122,7 +123,7 @@ class Evidence:
                 found = sum(np.log(part) for part in parts)
             else:  # any of the classes
                 found = np.log(np.minimum(sum(parts), 1.0))
-            found = np.maximum(np.asarray(found, np.float32), -FLOOR)
+            found = np.maximum(np.asarray(found, np.float32), -UNUSUAL if name == "usual" else -FLOOR)
             if np.isnan(said).all():
                 return np.asarray(found)
             by_header = said[facts.codes[rows]]
@@ -138,10 +139,22 @@ class Evidence:
                 return ()
             return _united(self._places)
         if name in {"seen", "unseen"}:
-            told = self.weights.findings
-            asked = self.understood.of("finding") if name == "seen" else self.understood.excluded
-            return tuple(found_column(told.index(concept.key)) for concept in asked if concept.key in told)
+            keys = list(self.weights.told)
+            return tuple(found_column(keys.index(key)) for key in self._told(name))
+        if name == "usual":
+            if self.understood.of("modality"):
+                return ()
+            kinds = dict.fromkeys(kind for key in self._told("seen") for kind in self.weights.told[key]["modality"])
+            return tuple(column("modality", kind) for kind in kinds)
         return _united(self.understood.of(name))
+
+    def _told(self, name: str) -> list[str]:
+        """Return which of what the model's heads tell is asked for ("seen") or ruled out ("unseen")."""
+        found = []
+        for concept in self.understood.wanted if name == "seen" else self.understood.excluded:
+            kinds = (concept.key, *concept.within) if concept.kind == "finding" else (concept.key,)
+            found += [key for key in (f"{concept.kind}:{kind}" for kind in kinds) if key in self.weights.told][:1]
+        return list(dict.fromkeys(found))
 
     @cached_property
     def _places(self) -> tuple[Concept, ...]:
@@ -151,7 +164,7 @@ class Evidence:
 
     def _said(self, name: str, header: Header) -> float:
         """Return what a header says of one of `SENSED`, as a log-probability; not a number where it is silent."""
-        if name in {"seen", "unseen"}:
+        if name in {"seen", "unseen", "usual"}:
             return UNSAID
         if name == "picture":
             return APART if header.modality in NO_PICTURES else AGREES if header.modality else UNSAID
@@ -182,8 +195,7 @@ class Evidence:
         """Return the findings that "seen" or "unseen" looks for, in words; None for any other name."""
         if name not in {"seen", "unseen"}:
             return None
-        asked = self.understood.of("finding") if name == "seen" else self.understood.excluded
-        return ", ".join(concept.name for concept in asked if concept.key in self.weights.findings)
+        return ", ".join(key.split(":", 1)[1] for key in self._told(name))
 
     def named(self, part: str) -> str:
         """Return what one of `parts` looks for, in words."""

@@ -49,6 +49,14 @@ Bytes = npt.NDArray[np.uint8]
 FINDINGS = "finding"
 """The head of findings has a logit for each on its own, at even odds among pictures that can show it."""
 
+TOLD = frozenset({"finding", "view", "sequence", "contrast"})
+"""Kinds of concepts that such a head may tell."""
+
+
+def told(concept: Concept) -> str:
+    """Return what a concept is called among those that a model's heads tell, such as "finding:pneumonia"."""
+    return f"{concept.kind}:{concept.key}"
+
 
 class Head(NamedTuple):
     """The logits of an attribute's classes are ``vectors @ weights.T + offsets``."""

@@ -105,7 +105,7 @@ class Weighing:
         for name in SENSED:
             if (values := evidence.sensed(name, self.facts)) is not None:
                 value, by_header = float(values(at)[0]), _header_says(name, header)
-                if name == "picture" and value > math.log(0.5):
+                if name == "usual" or (name == "picture" and value > math.log(0.5)):
                     continue
                 says = by_header or evidence.seen(name) or spoken(name, self.facts.senses[:, row])
                 source = "header" if by_header else "model"

@@ -15,6 +15,7 @@ from roco_search.models.encoder import Encoder
 from roco_search.search.senses import directory_of
 
 FILE = "relevance.json"
+FORMAT = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,14 +30,15 @@ class Weights:
         What is added for each piece of which a query says something, and "always".
     thresholds
         Logits of a library's best hit that one in a hundred, in twenty and in five queries reach that nothing answers.
-    findings
-        Keys of the findings that the model's heads tell, in their order.
+    told
+        What the model's heads tell, in their order, as `senses.told` calls it, each with the classes of "modality" and
+        "body_part" among which it was learned.
     """
 
     pieces: Mapping[str, float]
     offsets: Mapping[str, float] = field(default_factory=dict)
     thresholds: tuple[float, float, float] = (2.0, 1.0, 0.0)
-    findings: tuple[str, ...] = ()
+    told: Mapping[str, Mapping[str, Sequence[str]]] = field(default_factory=dict)
 
     def of(self, name: str) -> float:
         """Return the weight of a piece; 0 for one that was not fitted."""
@@ -63,6 +65,7 @@ DEFAULT = Weights(
         "picture": 0.4,
         "seen": 0.5,
         "unseen": 0.5,
+        "usual": 0.3,
         "view": 0.7,
         "laterality": 0.7,
         "captions": 3.0,
@@ -74,10 +77,9 @@ DEFAULT = Weights(
 def load(encoder: Encoder) -> Weights:
     """Return the weights of a model: those beside its files if they were fitted to it, else the default."""
     folder = directory_of(encoder)
-    if folder is not None and (folder / FILE).exists():
-        content = json.loads((folder / FILE).read_bytes())
-        if content.get("fingerprint") == encoder.fingerprint:
-            return Weights(
-                content["pieces"], content["offsets"], tuple(content["thresholds"]), tuple(content["findings"])
-            )
-    return DEFAULT
+    if folder is None or not (folder / FILE).exists():
+        return DEFAULT
+    content = json.loads((folder / FILE).read_bytes())
+    if (content.get("format"), content.get("fingerprint")) != (FORMAT, encoder.fingerprint):
+        return DEFAULT
+    return Weights(content["pieces"], content["offsets"], tuple(content["thresholds"]), content["told"])

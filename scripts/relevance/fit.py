@@ -27,7 +27,7 @@ from roco_search.models.encoder import Encoder
 from roco_search.search.evidence import LINEAR, SENSED, Evidence, gather
 from roco_search.search.senses import ATTRIBUTES, FINDINGS, HEADS, Head, Senses, classes, directory_of
 from roco_search.search.understanding import understand
-from roco_search.search.weights import DEFAULT, FILE, Weights
+from roco_search.search.weights import DEFAULT, FILE, FORMAT, Weights
 
 PIECES = (*LINEAR, *SENSED)
 OFFSETS = ("always", *SENSED, "finding", "excluded", "elsewhere")
@@ -54,7 +54,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=None, help="default: beside the model's files")
     parser.add_argument("--cache", type=Path, default=Path("build/relevance"))
     args = parser.parse_args()
-    encoder = load_encoder(args.model, "cpu", "fast")
+    encoder = load_encoder(args.model, "cpu", "fast", engine="onnxruntime")
     output = args.output or directory_of(encoder)
     assert output is not None
     train, dev, nothing = load(args.pairs, encoder, args.cache)
@@ -89,7 +89,7 @@ def write(output: Path, encoder: Encoder, heads: Mapping[str, Head], weights: We
         arrays |= {f"{name}_weights": head.weights.astype(np.float16), f"{name}_offsets": head.offsets}
     arrays |= {f"{name}_classes": np.array(list(classes(name))) for name in ATTRIBUTES}
     np.savez(output / HEADS, **arrays)
-    content = {"fingerprint": encoder.fingerprint, **weights.as_json()}
+    content = {"format": FORMAT, "fingerprint": encoder.fingerprint, **weights.as_json()}
     (output / FILE).write_text(json.dumps(content, indent=1) + "\n")
     print(f"{output / FILE} and {output / HEADS} are written.")
 
@@ -107,9 +107,9 @@ def facts_of(pictures: Pictures, senses: Senses) -> Facts:
     return Facts([Header(None, None, None, None)], codes, senses.judge(pictures.vectors))
 
 
-def weighed(encoder: Encoder, keys: Sequence[str], weights: Weights = DEFAULT) -> list[Evidence]:
+def weighed(encoder: Encoder, keys: Mapping[str, Any], weights: Weights = DEFAULT) -> list[Evidence]:
     """Return the evidence of every query."""
-    known = Weights(weights.pieces, weights.offsets, weights.thresholds, tuple(keys))
+    known = Weights(weights.pieces, weights.offsets, weights.thresholds, dict(keys))
     return [gather(understand(asked.text), encoder, known) for asked in queries()]
 
 
@@ -134,7 +134,7 @@ def cases(all_evidence: Sequence[Evidence], pictures: Pictures, facts: Facts) ->
 
 
 def fit(
-    encoder: Encoder, heads: Mapping[str, Head], keys: Sequence[str], fitting: Pictures, *, verbose: bool = False
+    encoder: Encoder, heads: Mapping[str, Head], keys: Mapping[str, Any], fitting: Pictures, *, verbose: bool = False
 ) -> Weights:
     """Return the weights, with the penalty that does best on queries left out."""
     facts = facts_of(fitting, Senses(encoder, half_precision(heads)))
@@ -167,7 +167,7 @@ def fit(
         dict(zip(PIECES, solved[: len(PIECES)].round(4).tolist(), strict=True)),
         dict(zip(OFFSETS, solved[len(PIECES) :].round(4).tolist(), strict=True)),
         (round(thresholds[0], 3), round(thresholds[1], 3), round(thresholds[2], 3)),
-        tuple(keys),
+        dict(keys),
     )
 
 

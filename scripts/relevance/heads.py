@@ -112,18 +112,19 @@ def discriminant(
     return weights, offsets
 
 
-def fit_findings(rows: Sequence[Mapping[str, Any]], vectors: Vectors) -> tuple[list[str], Head]:
+def fit_findings(rows: Sequence[Mapping[str, Any]], vectors: Vectors) -> tuple[dict[str, dict[str, list[str]]], Head]:
     """Return the findings that can be told from their absence, and a head with one logit for each, at even odds.
 
     Each is learned among pictures of the kinds (modality and body part) that show it, where half of the weight of its
     absence is given to pictures of the same sources, lest the source be learned instead. The logits are calibrated on
     cases that were left out (Platt 1999); a finding that those do not tell apart (`TOLD`) has no head.
     """
-    named = [_with_kinds(findings(row)) for row in rows]
+    named = [_with_kinds(findings(dict(row))) for row in rows]
     kinds = [(row["modality"], BODY_PARTS.get(row["body_part"])) for row in rows]
     sources = np.array([row["source"] for row in rows])
     folds = np.array([zlib.crc32(str(row.get("group", row["file"])).encode()) % FOLDS for row in rows])
-    keys, weights, offsets = [], [], []
+    keys: dict[str, dict[str, list[str]]] = {}
+    weights, offsets = [], []
     for key in sorted(set().union(*named)):
         present = np.array([key in found for found in named])
         counts = Counter(kind for kind, has in zip(kinds, present, strict=True) if has)
@@ -144,16 +145,28 @@ def fit_findings(rows: Sequence[Mapping[str, Any]], vectors: Vectors) -> tuple[l
         if auc(held, of) < TOLD or slope <= 0:
             continue
         direction, offset = _two(here, of, share)
-        keys.append(key)
+        keys[key] = {
+            "modality": sorted({MODALITIES[kind[0]] for kind in kinds_of(counts)}),
+            "body_part": sorted({str(kind[1]) for kind in kinds_of(counts) if kind[1]}),
+        }
         weights.append(slope * direction)
         offsets.append(slope * offset + shift)
     return keys, Head(np.array(weights, np.float32), np.array(offsets, np.float32))
 
 
+def kinds_of(counts: Mapping[tuple[str, str | None], int]) -> list[tuple[str, str | None]]:
+    """Return the kinds of pictures that show something often enough to learn it from them."""
+    return [kind for kind, count in counts.items() if count >= FEW]
+
+
 def _with_kinds(found: frozenset[str]) -> frozenset[str]:
     """Return findings and what they are kinds of."""
-    concepts = [lexicon().concept("finding", key) for key in found]
-    return found | {parent for concept in concepts for parent in concept.within}
+    known, more = set(found), set(found)
+    while more:
+        concepts = [lexicon().concepts[tuple(name.split(":", 1))] for name in more]  # type: ignore[index]
+        more = {f"{concept.kind}:{parent}" for concept in concepts for parent in concept.within} - known
+        known |= more
+    return frozenset(known)
 
 
 def _shares(of: npt.NDArray[np.bool_], sources: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
