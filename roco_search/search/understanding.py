@@ -15,7 +15,7 @@ from roco_search.vocabulary.concepts import Concept, english_words, everyday_wor
 
 LEAST = 5  # Letters from which a word is corrected; nearly every shorter one is one letter from another.
 SHORT = 4  # Letters up to which an English word may be an abbreviation, which is written out for the model.
-SURE = 8  # Letters from which two letters may be wrong, not one.
+SURE = 10  # Letters from which two may be wrong, not one.
 
 Span = tuple[int, int]
 
