@@ -22,10 +22,12 @@ import pytest
 import roco_search
 from roco_search.cli import app
 from roco_search.cli.commands.help import COVERED_BY, topics
+from roco_search.models.catalogue import registry
 from roco_search.models.catalogue.registry import EMBEDDED
 from tests.hub.hub_server import Repository, serve
 from tests.imaging.drawing import shipped
 from tests.models.checkpoints import clip
+from tests.models.open_clip.published import publish
 
 ROOT = Path(__file__).parents[1]
 MANUAL = Path(roco_search.__file__).parent / "manual"
@@ -60,6 +62,7 @@ def indexed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(folder / "scans", folder / "archive")
     write_pairs(folder / "pairs")
     shutil.copytree(clip(folder / "clip"), folder / "clip-vit-base-patch32", dirs_exist_ok=True)
+    publish(folder / "published", "openai-state-dict").replace(folder / "best_64.pt")
     assert run(folder, ["index", "scans"]).returncode == 0
     return folder
 
@@ -106,7 +109,10 @@ def run(place: Path, arguments: list[str], **environment: str) -> subprocess.Com
 def test_every_command_of_a_page_runs(page: Path, place: Path, indexed: Path) -> None:
     with serve() as hub:
         hub.repositories.update(
-            {name: Repository.of_folder(indexed / "clip") for name in ("spicy03/CLIP-ROCO-v1", "org/name")}
+            {
+                name: Repository.of_folder(indexed / "clip")
+                for name in (registry.entries()["biomedclip"].repository or "", "org/name")
+            }
         )
         exported: dict[str, str] = {}
         for command in commands_of(page):

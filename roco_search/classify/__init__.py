@@ -14,7 +14,7 @@ from roco_search.classify.reading import Picture, Unreadable, find_images, read_
 from roco_search.errors import ImageError, InputError
 from roco_search.imaging import Frame, FrameChoice
 from roco_search.imaging.ahead import MAX_BYTES, in_batches
-from roco_search.models.encoder import NO_EMBEDDING, Encoder
+from roco_search.models.encoder import NO_EMBEDDING, Encoder, ct_windows
 
 __all__ = [
     "Classifier",
@@ -111,7 +111,7 @@ def classify_files(
     InputError
         If a path does not exist.
     """
-    with closing(read_pictures(find_images(paths), frames)) as entries:
+    with closing(read_pictures(find_images(paths), frames, ct_windows(classifier.encoder))) as entries:
         for batch in in_batches(entries, BATCH_SIZE, MAX_BYTES):
             pictures = [entry for _, entry in batch if isinstance(entry, Picture)]
             vectors = classifier.encoder.encode_images([picture.pixels for picture in pictures]) if pictures else ()

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from roco_search.errors import ImageError, InputError, NotAnImage
-from roco_search.imaging import FrameChoice, Tags, open_image, sniff
+from roco_search.imaging import CtWindows, FrameChoice, Tags, open_image, sniff
 from roco_search.imaging.ahead import read_ahead
 from roco_search.imaging.walk import Walk
 
@@ -78,19 +78,19 @@ def find_images(paths: Iterable[str | os.PathLike[str]]) -> list[ImageFile]:
 
 
 def read_pictures(
-    files: Sequence[ImageFile], frames: FrameChoice = "middle"
+    files: Sequence[ImageFile], frames: FrameChoice = "middle", ct_windows: CtWindows | None = None
 ) -> Generator[tuple[ImageFile, Picture | ImageError], None, None]:
     """Yield the chosen frames of each file, in order, read ahead; for a file that cannot be read, the reason.
 
     Of the files in a folder, those that are no images, and DICOM objects without a picture, are skipped in silence.
     """
-    return read_ahead(files, partial(_read, frames=frames))
+    return read_ahead(files, partial(_read, frames=frames, ct_windows=ct_windows))
 
 
-def _read(file: ImageFile, frames: FrameChoice) -> Iterator[Picture]:
+def _read(file: ImageFile, frames: FrameChoice, ct_windows: CtWindows | None) -> Iterator[Picture]:
     try:
         if file.named or sniff(file.path) is not None:
-            for frame in open_image(file.path, frames=frames):
+            for frame in open_image(file.path, frames=frames, ct_windows=ct_windows):
                 yield Picture(file.path, frame.index, frame.count, frame.pixels, frame.tags)
     except NotAnImage:
         if file.named:

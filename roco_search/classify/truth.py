@@ -288,7 +288,7 @@ def _read(path: Path) -> tuple[list[Annotation], list[str]]:
     rows = []
     for line, cells in table.rows:
         file = str(cells.get(name) or "").strip()
-        if not file:
+        if not file or "\0" in file:
             raise InputError(f"{path}, line {line}: no file in column {name!r}; name one or remove the line.")
         rows.append(Annotation(line, file, cells))
     return rows, columns

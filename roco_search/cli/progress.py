@@ -137,7 +137,7 @@ class TrainingProgress(ProgressBar):
         self.say(
             f"step {result.step:,}: recall@10 among {result.pool:,}: image to text "
             f"{recalls['image-to-text recall@10']:.3f}, text to image {recalls['text-to-image recall@10']:.3f}; "
-            f"mean recall {result.mean:.3f}{'  (best, kept)' if best else ''}"
+            f"mean recall {result.mean:.3f}{'  (kept)' if best else ''}"
         )
 
     def note(self, text: str) -> None:

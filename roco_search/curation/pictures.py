@@ -17,6 +17,7 @@ from roco_search.imaging.ahead import read_ahead
 from roco_search.imaging.archives import locate
 from roco_search.library import Skipped
 from roco_search.library.truth.frames import Columns, ListedFile
+from roco_search.system.files import changed_ns
 from roco_search.system.process import cores
 from roco_search.system.progress import Pace, Progress, following
 
@@ -98,7 +99,7 @@ def _read(job: Job) -> Iterator[tuple[Small, str | None]]:
     reason = None
     try:
         found = locate(file.path).stat()
-        if (found.st_size, found.st_mtime_ns) == (file.size, file.mtime_ns):
+        if (found.st_size, changed_ns(found)) == (file.size, file.mtime_ns):
             for frame in open_image(file.path, frames=tuple(numbers)):
                 hashed = hashlib.blake2b(repr(frame.pixels.shape).encode() + frame.pixels.tobytes(), digest_size=16)
                 small.append((_shrunk(frame.pixels), hashed.digest()))

@@ -2,8 +2,8 @@
 
 `open_pairs` opens one split, `open_training` what a run learns from and is validated on, and `check_trainable` refuses
 pairs that nothing can be learned from. The layouts, in the order in which they are tried: a directory of
-``save_to_disk``, the ROCO repository, ROCOv2, ``imagefolder``, Parquet files, and tables of paths and captions. A data
-set of the hub is opened by its id.
+``save_to_disk``, the ROCO repository, ROCOv2, ``imagefolder``, COCO's captions, Parquet files, and tables of paths and
+captions. A data set of the hub is opened by its id.
 
 **Captions** lose white space at their ends, and white space within them becomes one space. A data set may have several
 captions of an image (a list in the column ``captions``, or the columns that the caller names): its own one is drawn
@@ -60,6 +60,7 @@ def open_pairs(
     licences: Sequence[str] = (),
     where: Mapping[str, str] | Sequence[str] = (),
     caption_columns: Sequence[str] = (),
+    need_captions: bool = True,
 ) -> PairSet:
     """Open one split of a data set. No image is decoded, so a damaged one shows when it is read.
 
@@ -76,6 +77,9 @@ def open_pairs(
         matches if one of its entries does. Rows that do not match are not counted as left out.
     caption_columns
         Columns that are captions too.
+    need_captions
+        Leave out images without a caption. Otherwise a folder of folders of images is a data set too: the folder of
+        each is its column ``folder``.
 
     Returns
     -------
@@ -91,13 +95,13 @@ def open_pairs(
         If the hub is needed and cannot be reached.
     """
     conditions = parse_conditions(where)
-    found = find_layout(data)
+    found = find_layout(data, None if need_captions else split)
     name = require_split(found, split)
     with collector_paused():
         rows = select_rows(found.splits[name](), conditions, f"the split {name} of {found.label}")
         check_choices(rows, found, licences=licences, caption_columns=caption_columns)
         (rows,) = identify_images(rows)
-        read = assemble(rows, licences=licences, caption_columns=caption_columns)
+        read = assemble(rows, licences=licences, caption_columns=caption_columns, need_captions=need_captions)
     refuse_empty(read, found, name, InputError)
     return read.as_pair_set(found, canonical_split(name))
 

@@ -40,7 +40,13 @@ def check_choices(
             raise InputError(f"{data.label} has no column {name!r} to take captions from; {has}. Name one of these.")
 
 
-def assemble(rows: Sequence[Row], *, licences: Sequence[str] = (), caption_columns: Sequence[str] = ()) -> Split:
+def assemble(
+    rows: Sequence[Row],
+    *,
+    licences: Sequence[str] = (),
+    caption_columns: Sequence[str] = (),
+    need_captions: bool = True,
+) -> Split:
     """Make pairs of the rows of one split, in their order. The captions of one image are true of all its pairs.
 
     Parameters
@@ -51,11 +57,13 @@ def assemble(rows: Sequence[Row], *, licences: Sequence[str] = (), caption_colum
         Keep only rows under one of these.
     caption_columns
         Columns that are captions too. A row without a caption of its own takes the first of them as its own.
+    need_captions
+        Leave out rows without a caption; otherwise it is the empty text.
     """
     wanted = parse_codes(licences)
     split = Split()
     for row in rows:
-        captions = _captions(row, caption_columns)
+        captions = _captions(row, caption_columns) or ({} if need_captions else {"": 1.0})
         if reason := _fault(row, captions, wanted):
             split.left_out.add(reason, row.name)
             continue

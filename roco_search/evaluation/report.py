@@ -15,6 +15,7 @@ from roco_search.errors import ImageError, InputError
 from roco_search.evaluation import wording
 from roco_search.evaluation.classification import Classification
 from roco_search.evaluation.embed import Embedded
+from roco_search.evaluation.image_to_image import ImageToImage
 from roco_search.evaluation.plots import Group, draw_confusion, draw_groups, draw_ranks, draw_recall
 from roco_search.evaluation.protocols import Retrieval
 from roco_search.evaluation.retrieval import RetrievalResult
@@ -156,6 +157,8 @@ def report(evaluation: Evaluation) -> str:
         blocks += _retrieval(evaluation, evaluation.retrieval)
     for entry in evaluation.classifications:
         blocks += _classification(evaluation, entry)
+    for measured in evaluation.images:
+        blocks += _images(evaluation, measured)
     body = render(
         "evaluation/report.html",
         title=title,
@@ -234,6 +237,14 @@ def _classification(evaluation: Evaluation, entry: Classification) -> Iterable[B
     best, worst = class_examples(entry, evaluation.embedded[0].pairs)
     yield from _cards("Surest right answers", map(_class, best))
     yield from _cards("Surest wrong answers", map(_class, worst))
+
+
+def _images(evaluation: Evaluation, entry: ImageToImage) -> Iterable[Block]:
+    yield "h2", wording.images_title(entry)
+    models = [_name(encoder.name) for encoder in evaluation.encoders]
+    yield "table", (wording.image_columns(entry, models), wording.image_rows(entry))
+    if rows := wording.label_rows(entry):
+        yield "table", ([entry.label.name, *wording.LABEL_COLUMNS], rows)
 
 
 def _cards(title: str, cards: Iterable[dict[str, object]]) -> Iterable[Block]:

@@ -13,6 +13,7 @@ from typing import Any
 
 from roco_search import __version__
 from roco_search.evaluation.classification import Classification
+from roco_search.evaluation.image_to_image import ImageToImage
 from roco_search.evaluation.protocols import ROCO_TEST, ROCO_V1, SHUFFLE_SEED, SHUFFLES, SOURCE, Protocol, Retrieval
 from roco_search.evaluation.retrieval import RetrievalResult
 from roco_search.evaluation.run import Evaluation
@@ -24,7 +25,7 @@ _PREFIX: Mapping[Direction, str] = {"image-to-text": "text_retrieval", "text-to-
 
 
 def as_json(evaluation: Evaluation) -> list[dict[str, Any]]:
-    """Return an object for retrieval, if that was measured, and one for each column."""
+    """Return an object for retrieval, if that was measured, and one for each column that was classified or found by."""
     tasks: list[dict[str, Any]] = []
     if evaluation.retrieval is not None:
         tasks.append({**_head(evaluation, "zeroshot_retrieval"), **_retrieval(evaluation, evaluation.retrieval)})
@@ -32,6 +33,7 @@ def as_json(evaluation: Evaluation) -> list[dict[str, Any]]:
         {**_head(evaluation, "zeroshot_classification"), **_classification(evaluation, entry)}
         for entry in evaluation.classifications
     ]
+    tasks += [{**_head(evaluation, "image_to_image_retrieval"), **_images(evaluation, e)} for e in evaluation.images]
     return tasks
 
 
@@ -122,6 +124,23 @@ def _classification(evaluation: Evaluation, entry: Classification) -> dict[str, 
         }  # fmt: skip
     if evaluation.tasks.by is not None:
         found["groups"] = {str(evaluation.tasks.by): {name: _measured(group) for name, group in entry.groups.items()}}
+    return {**found, **_against(evaluation, found)}
+
+
+def _images(evaluation: Evaluation, entry: ImageToImage) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "label": entry.label.name,
+        "same_case": entry.label.cases,
+        "n": entry.queries,
+        "images": entry.images,
+        "without_another": entry.without,
+        "without_label": entry.silent,
+        **_figures(entry.metrics),
+        "chance": dict(entry.chance),
+        "labels": {name: {"n": n, **_figures(metrics)} for name, (n, metrics) in entry.by_label.items()},
+    }
+    if entry.against is not None and entry.difference is not None:
+        found["against"] = {**_figures(entry.against), "difference": _difference(entry.difference)}
     return {**found, **_against(evaluation, found)}
 
 

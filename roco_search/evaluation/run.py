@@ -10,6 +10,7 @@ from roco_search.datasets.pair import Pair, PairSet
 from roco_search.evaluation.classes import Classes, Column, find_classes, find_column
 from roco_search.evaluation.classification import Classification, measure_classification
 from roco_search.evaluation.embed import Embedded, embed_with_each
+from roco_search.evaluation.image_to_image import ImageToImage, LabelColumn, find_label, measure_image_to_image
 from roco_search.evaluation.m3ae import draw_ids, find_pairs
 from roco_search.evaluation.protocols import Protocol, check_batches
 from roco_search.evaluation.retrieval import RetrievalResult, check_captions, measure_retrieval
@@ -19,7 +20,7 @@ from roco_search.system.progress import Progress
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Tasks:
-    """What to measure, found possible: retrieval, the classification of columns, or both.
+    """What to measure, found possible: retrieval, the classification of columns, images by images, or several.
 
     Attributes
     ----------
@@ -33,6 +34,8 @@ class Tasks:
         The column by whose values to measure too.
     columns
         The classes of each column that is classified.
+    labels
+        The columns of labels by which images are to be found by images.
     m3ae_ids
         The pairs of m3ae-2k.
     seed
@@ -44,6 +47,7 @@ class Tasks:
     protocols: Sequence[Protocol]
     by: Column | None
     columns: Sequence[Classes]
+    labels: Sequence[LabelColumn]
     m3ae_ids: Sequence[str]
     seed: int
 
@@ -62,7 +66,7 @@ class Evaluation:
         The model, and the one it was compared with.
     embedded
         What each made of the pairs, and which pictures could not be read.
-    retrieval, classifications
+    retrieval, classifications, images
         The results.
     tasks
         What was asked for.
@@ -74,6 +78,7 @@ class Evaluation:
     embedded: Sequence[Embedded]
     retrieval: RetrievalResult | None
     classifications: Sequence[Classification]
+    images: Sequence[ImageToImage]
     tasks: Tasks
 
 
@@ -84,6 +89,8 @@ def plan_evaluation(
     protocols: Sequence[Protocol] = (),
     by: str | None = None,
     classify: Sequence[str] = (),
+    image_to_image: Sequence[str] = (),
+    same_case: bool = False,
     labels: Sequence[str] = (),
     labels_file: str | Path | None = None,
     ignore_other: bool = False,
@@ -103,6 +110,9 @@ def plan_evaluation(
         A column by whose values to measure too.
     classify
         Columns to classify. Then captions are left alone, unless a protocol asks for them.
+    image_to_image, same_case
+        Columns of labels by which images are to find images, and whether those of one case may find each other.
+        Captions are left alone as well.
     labels, labels_file, ignore_other
         The classes, as `find_classes` takes them.
     seed
@@ -113,7 +123,7 @@ def plan_evaluation(
     InputError
         If it cannot be measured.
     """
-    retrieval = bool(protocols) or not classify
+    retrieval = bool(protocols) or not (classify or image_to_image)
     if retrieval:
         check_captions(data.pairs)
     if "shuffled-32" in protocols:
@@ -137,11 +147,12 @@ def plan_evaluation(
         column = find_column(by, data.pairs)
         for pair in data.pairs:
             column.of(pair)  # refuses lists
+    found = [find_label(name, data.pairs, same_case=same_case) for name in image_to_image]
     pairs = list(data.pairs)
-    if not retrieval:
+    if not retrieval and not found:
         wanted = [classes.truth(pairs) >= 0 for classes in columns]
         pairs = [pair for pair, *inside in zip(pairs, *wanted, strict=True) if any(inside)]
-    return Tasks(pairs, retrieval, list(dict.fromkeys(protocols)), column, columns, ids, seed)
+    return Tasks(pairs, retrieval, list(dict.fromkeys(protocols)), column, columns, found, ids, seed)
 
 
 def evaluate(
@@ -179,4 +190,5 @@ def evaluate(
     classifications = [
         measure_classification(encoders, found, classes, tasks.by, tasks.seed) for classes in tasks.columns
     ]
-    return Evaluation(data, conditions, encoders, found, retrieval, classifications, tasks)
+    images = [measure_image_to_image(found, label, tasks.seed) for label in tasks.labels]
+    return Evaluation(data, conditions, encoders, found, retrieval, classifications, images, tasks)

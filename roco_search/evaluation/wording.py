@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
+from roco_search.evaluation.image_to_image import ImageToImage
 from roco_search.evaluation.protocols import ROCO_TEST, ROCO_V1, SHUFFLE_SEED, SHUFFLES, SOURCE, Protocol, Retrieval
 from roco_search.evaluation.retrieval import RetrievalResult
 from roco_search.statistics.bootstrap import Metric
@@ -73,6 +74,57 @@ def roco_v1_rows(result: RetrievalResult, batchwise: Retrieval) -> list[list[str
 def roco_v1_columns(models: Sequence[str], n: int) -> list[str]:
     """Return the columns of `roco_v1_rows`."""
     return ["", "direction", "among", *(f"{model}, N = {n:,}" for model in models), f"published, N = {ROCO_TEST:,}"]
+
+
+_IMAGES = {"map": "mean average precision", "ndcg": "nDCG, whole list"}
+_CASES = {
+    "left out": "images of the query's own case are left out",
+    "kept": "images of the query's own case are candidates too",
+    "asked for": "what is asked for are images of the query's own case",
+    "not stated": "the data states no cases",
+}
+MOST_LABELS = 30  # in a table; JSON has them all
+
+
+def images_title(entry: ImageToImage) -> str:
+    """Return the title of the figures of images found by images, with the size of the pool."""
+    return (
+        f"Image to image by {entry.label.name}, {entry.queries:,} queries among N = {entry.images:,} images; "
+        f"{_CASES[entry.label.cases]}; 95 % bootstrap intervals over the "
+        f"{'images' if entry.label.cases == 'not stated' else 'cases'}"
+    )
+
+
+def image_rows(entry: ImageToImage) -> list[list[str]]:
+    """Return a row for each figure: its name, the figure, what chance gives, and those of another model."""
+    rows = []
+    for name, metric in entry.metrics.items():
+        share = name not in _IMAGES
+        form = percent if share else rank
+        chance = f"{100 * entry.chance[name]:.1f} %" if name in entry.chance else "–"
+        cells = [form(metric), chance]
+        if entry.against is not None and entry.difference is not None:
+            cells += [form(entry.against[name]), gained(entry.difference[name], 100 if share else 1)]
+        rows.append([_IMAGES.get(name, name), *cells])
+    return rows
+
+
+def image_columns(entry: ImageToImage, models: Sequence[str]) -> list[str]:
+    """Return the columns of `image_rows`."""
+    return ["", models[0], "by chance", *([models[1], "difference, paired"] if entry.against is not None else [])]
+
+
+def label_rows(entry: ImageToImage) -> list[list[str]]:
+    """Return a row for each label: its name, the number of its queries, and three figures; none if there are many."""
+    if len(entry.by_label) > MOST_LABELS:
+        return []
+    return [
+        [name, f"{n:,}", percent(found["precision@1"]), percent(found["precision@10"]), rank(found["map"])]
+        for name, (n, found) in entry.by_label.items()
+    ]
+
+
+LABEL_COLUMNS = ("queries", "precision@1", "precision@10", "average precision")
 
 
 def percent(metric: Metric) -> str:

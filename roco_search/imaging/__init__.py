@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, TypeVar
 from roco_search.errors import RocoError, UnreadableImage
 from roco_search.imaging.archives import locate
 from roco_search.imaging.dicom.tags import Tags
-from roco_search.imaging.frame import Frame, FrameChoice, FrameNumbers, InMemory, Slices, Source, Window
+from roco_search.imaging.frame import CtWindows, Frame, FrameChoice, FrameNumbers, InMemory, Slices, Source, Window
 from roco_search.imaging.sniff import HEAD, Kind, cannot_open, kind_of, sniff
 
 if TYPE_CHECKING:
     from roco_search.imaging.dicom.levels import Levels
 
 __all__ = [
+    "CtWindows",
     "Frame",
     "FrameChoice",
     "FrameNumbers",
@@ -49,6 +50,7 @@ def open_image(
     at_least: int | None = None,
     overlays: bool = False,
     slices: Slices | None = None,
+    ct_windows: CtWindows | None = None,
 ) -> Iterator[Frame]:
     """Yield frames of an image file, rendered for a human eye.
 
@@ -76,6 +78,9 @@ def open_image(
     overlays
         Whether to draw the overlay planes of a DICOM image (graphics and text that a program or a person laid over it)
         in white. They are no part of the picture, and are never in what is embedded.
+    ct_windows
+        What a model wants to see of CT: three windows in HU, as red, green and blue. They take the place of the windows
+        of images in Hounsfield units, except where `window` is given; other images are rendered as always.
     slices
         Which planes of a volume `frames` chooses from, and for how many slices of each ``"middle"`` stands. None for
         the plane with the best resolution, and for one slice.
@@ -96,7 +101,9 @@ def open_image(
     InputError
         If `frames` is none of the choices.
     """
-    yield from _open(sniff(path), locate(path), window, frames, at_least, overlays=overlays, slices=slices)
+    yield from _open(
+        sniff(path), locate(path), window, frames, at_least, overlays=overlays, slices=slices, ct_windows=ct_windows
+    )
 
 
 def open_image_bytes(
@@ -178,13 +185,15 @@ def _open(
     *,
     overlays: bool = False,
     slices: Slices | None = None,
+    ct_windows: CtWindows | None = None,
 ) -> Iterator[Frame]:
     match kind:
         case "dicom":
             # Each kind's own libraries are imported on first use: `roco --help` needs neither.
             from roco_search.imaging.dicom.pipeline import open_dicom
 
-            yield from _in_own_words(kind, open_dicom(source, window, frames, at_least, overlays=overlays))
+            made = open_dicom(source, window, frames, at_least, overlays=overlays, ct_windows=ct_windows)
+            yield from _in_own_words(kind, made)
         case "raster":
             from roco_search.imaging.raster import open_raster
 
@@ -192,7 +201,7 @@ def _open(
         case "volume":
             from roco_search.imaging.volumes import open_volume
 
-            yield from _in_own_words(kind, open_volume(source, window, frames, slices))
+            yield from _in_own_words(kind, open_volume(source, window, frames, slices, ct_windows))
         case None:
             raise _not_a_picture()
 

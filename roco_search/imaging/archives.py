@@ -129,7 +129,7 @@ class Member:
 
 
 def is_archive(path: str) -> bool:
-    """Tell by its name whether a file is an archive that is looked into."""
+    """Return whether a file is an archive that roco reads, by its name."""
     return path.lower().endswith(ENDINGS)
 
 
@@ -173,8 +173,12 @@ def listing(archive: Path) -> Listing:
             return _listings[key]
     try:
         found = _list_zip(archive) if zipfile.is_zipfile(archive) else _list_tar(archive, status)
-    except (OSError, UnreadableImage, MemoryError):
+    except (UnreadableImage, MemoryError):
         raise
+    except OSError as error:
+        if _is_of_the_system(error):
+            raise
+        raise UnreadableImage(_UNREADABLE) from None
     except Exception:  # zipfile and tarfile raise nearly anything on a damaged archive
         raise UnreadableImage(_UNREADABLE) from None
     with _lock:
@@ -255,6 +259,15 @@ def _guarded(read: Callable[[], bytes]) -> bytes:
         raise UnreadableImage("packed in a way that Python does not read; unpack the archive") from None
     except (zipfile.BadZipFile, tarfile.TarError, lzma.LZMAError, zlib.error, EOFError, ValueError, KeyError):
         raise UnreadableImage(_DAMAGED) from None
+    except OSError as error:
+        if _is_of_the_system(error):
+            raise
+        raise UnreadableImage(_DAMAGED) from None
+
+
+def _is_of_the_system(error: OSError) -> bool:
+    """Whether the system refused something. gzip and bz2 raise an OSError without a number for damaged data."""
+    return error.errno is not None
 
 
 def _from_zip(archive: Path, name: str, count: int) -> bytes:

@@ -1,4 +1,4 @@
-"""What an image is read from: a file, or the bytes of one in memory, such as a cell of a table."""
+"""Frames: what they are read from, which of them are chosen, how they are windowed, and what they may cost."""
 
 import io
 import math
@@ -81,6 +81,10 @@ class Window:
     def __post_init__(self) -> None:
         if not (math.isfinite(self.center) and math.isfinite(self.width) and self.width > 0):
             raise InputError("a window needs a finite centre and a width above zero, such as 40 and 400")
+
+
+CtWindows = tuple[Window, Window, Window]
+"""Windows in HU that some models take CT in, as the red, the green and the blue of one picture."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -8,6 +8,8 @@ uint8 with Pillow, centre crop, rescale, normalise.
 from __future__ import annotations
 
 import json
+import math
+import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,6 +46,10 @@ _DEFAULTS: Mapping[str, Mapping[str, Any]] = {
 }
 
 
+_LARGEST = 2**14
+_REMEDY = "copy that file again from where the model comes from."
+
+
 @dataclass(frozen=True, slots=True)
 class Preprocessing:
     """One checkpoint's way from pixels to the input of its image tower.
@@ -72,16 +78,20 @@ class Preprocessing:
         Raises `UnsupportedModel` where it is missing or names steps that are not reproduced here.
         """
         file = directory / "preprocessor_config.json"
+        nested = directory / "processor_config.json"
         if file.is_file():
-            config = json.loads(file.read_text("utf-8"))
-        elif (nested := directory / "processor_config.json").is_file():
-            config = json.loads(nested.read_text("utf-8")).get("image_processor") or {}
+            config = _read(file)
+        elif nested.is_file():
+            file, config = nested, _read(nested).get("image_processor") or {}
         else:
             raise UnsupportedModel(
                 "the model's folder has no preprocessor_config.json, so it is unknown how its images are "
                 "prepared; copy that file from where the model comes from."
             )
-        return cls.from_config(config)
+        try:
+            return cls.from_config(config)
+        except (TypeError, ValueError, AttributeError, KeyError, OverflowError):
+            raise UnsupportedModel(f"{file} is damaged; {_REMEDY}") from None
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Preprocessing:
@@ -99,13 +109,21 @@ class Preprocessing:
             return bool(merged.get(step, True))
 
         longest = merged["size"].get("longest_edge") if merged.get("fits_longest") else None
-        shortest, resize_to = _size(merged["size"]) if wanted("do_resize") and not longest else (None, None)
+        # A bare number is a square, except for CLIP, which keeps the aspect ratio (`get_size_dict` in transformers).
+        keeps_ratio = "shortest_edge" in _DEFAULTS[family]["size"]
+        resizes = wanted("do_resize") and not longest
+        shortest, resize_to = _size(merged["size"], square=not keeps_ratio) if resizes else (None, None)
         crop = _size(merged["crop_size"], square=True)[1] if wanted("do_center_crop") else None
+        if not all(
+            0 < side <= _LARGEST
+            for side in (1 if shortest is None else shortest, longest or 1, *(resize_to or ()), *(crop or ()))
+        ):
+            raise ValueError("no size of a picture")
         return cls(
             shortest_edge=shortest,
             resize_to=resize_to,
             crop_to=crop,
-            resample=int(merged["resample"]),
+            resample=int(Image.Resampling(merged["resample"])),
             rescale=float(merged.get("rescale_factor", 1 / 255)) if wanted("do_rescale") else None,
             mean=_channels(merged["image_mean"]) if wanted("do_normalize") else None,
             std=_channels(merged["image_std"]) if wanted("do_normalize") else None,
@@ -184,19 +202,35 @@ class Preprocessing:
         return missing // 2 if self.half_even else -(-missing // 2)
 
 
-def _size(size: int | Mapping[str, int], square: bool = False) -> tuple[int | None, tuple[int, int] | None]:
-    """Both spellings of a size, the bare number of older checkpoints included."""
+def _read(file: Path) -> Mapping[str, Any]:
+    try:
+        config = json.loads(file.read_text("utf-8"))
+    except (ValueError, RecursionError):
+        config = None
+    if not isinstance(config, dict):
+        raise UnsupportedModel(f"{file} is damaged; {_REMEDY}")
+    return config
+
+
+def _size(size: Any, square: bool = False) -> tuple[int | None, tuple[int, int] | None]:
+    """Read every spelling of a size: a number, height and width in a list, or a dictionary."""
     if isinstance(size, int):
         return (None, (size, size)) if square else (size, None)
-    if "shortest_edge" in size and "longest_edge" not in size:
-        return size["shortest_edge"], None
-    if "height" in size and "width" in size:
-        return None, (size["height"], size["width"])
+    if isinstance(size, list):
+        height, width = (operator.index(side) for side in size)
+        return None, (height, width)
+    if size.get("shortest_edge") is not None and size.get("longest_edge") is None:
+        return operator.index(size["shortest_edge"]), None
+    if size.get("height") is not None and size.get("width") is not None:
+        return None, (operator.index(size["height"]), operator.index(size["width"]))
     raise UnsupportedModel(f"images for this model are resized by {sorted(size)}, which is not reproduced here.")
 
 
 def _channels(values: float | Sequence[float]) -> tuple[float, ...]:
-    return (float(values),) * 3 if isinstance(values, int | float) else tuple(float(v) for v in values)
+    found = (float(values),) * 3 if isinstance(values, int | float) else tuple(float(v) for v in values)
+    if len(found) != 3 or not all(map(math.isfinite, found)):
+        raise ValueError("no value for each channel")
+    return found
 
 
 def _is_grey(image: np.ndarray) -> bool:

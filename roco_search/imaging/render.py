@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from roco_search.imaging.frame import Window
+from roco_search.imaging.frame import CtWindows, Window
 
 Values = npt.NDArray[np.floating[Any]]
 Picture = npt.NDArray[np.uint8]
@@ -98,6 +98,29 @@ def by_stretches(stored: npt.NDArray[Any], render: Callable[[npt.NDArray[Any]], 
     for start in range(0, rows, step):
         picture[start : start + step] = to_picture(render(stored[start : start + step]), inverted=inverted)
     return picture
+
+
+def in_windows(stored: npt.NDArray[Any], modality: Callable[[npt.NDArray[Any]], Values], windows: CtWindows) -> Picture:
+    """Render grey values as three windows, which become red, green and blue.
+
+    A window of centre c and width w shows c - w/2 as 0 and c + w/2 as 255, as those who train on such pictures make
+    them (google-health/medgemma, and PS3.3 C.11.2.1.3.2); black is low whatever the photometric interpretation says.
+
+    Parameters
+    ----------
+    stored
+        ``(rows, columns)``.
+    modality
+        Returns the modality values of some rows.
+    windows
+        In HU.
+    """
+
+    def channel(window: Window) -> npt.NDArray[np.uint8]:
+        shown = by_stretches(stored, lambda rows: apply_window(modality(rows), window, "LINEAR_EXACT"), inverted=False)
+        return shown[:, :, 0]
+
+    return np.stack([channel(window) for window in windows], axis=2)
 
 
 def apply_lookup_table(values: Values, table: LookupTable) -> Values:

@@ -33,7 +33,7 @@ class Encoding(NamedTuple):
 
 
 def sniff(path: str | os.PathLike[str]) -> Kind | None:
-    """Tell what `path` holds, by its content: a raster picture, a DICOM object, a volume, or none of them (None).
+    """Return what `path` holds, by its content: a raster picture, a DICOM object, a volume, or none of them (None).
 
     One open and one read of 1 KiB. A file that has the extension of a picture but not the content counts as
     that picture, so that its corruption is reported rather than passed over. A DICOM file needs no extension
@@ -100,12 +100,12 @@ def brand(head: bytes) -> bytes:
 
 
 def is_tiff(head: bytes) -> bool:
-    """Tell whether a file that begins with `head` is TIFF or BigTIFF."""
+    """Return whether a file that begins with `head` is TIFF or BigTIFF."""
     return head.startswith((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"))
 
 
 def is_raster(head: bytes) -> bool:
-    """Tell whether a file that begins with `head` is PNG, JPEG, TIFF, WebP, BMP, AVIF or HEIC."""
+    """Return whether a file that begins with `head` is PNG, JPEG, TIFF, WebP, BMP, AVIF or HEIC."""
     if head.startswith((b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")) or is_tiff(head) or brand(head) in AVIF | HEIF:
         return True
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
@@ -115,7 +115,7 @@ def is_raster(head: bytes) -> bool:
 
 
 def is_dicom(head: bytes) -> bool:
-    """Tell whether a file that begins with `head` is DICOM, with a preamble (PS3.10 7.1) or without.
+    """Return whether a file that begins with `head` is DICOM, with a preamble (PS3.10 7.1) or without.
 
     Without one, the file must begin with at least two well-formed elements in ascending order, the first of
     group 0002 or 0008: pydicom's ``force=True`` would read a dataset out of any text.
@@ -124,7 +124,7 @@ def is_dicom(head: bytes) -> bool:
 
 
 def is_volume(head: bytes) -> bool:
-    """Tell whether a file that begins with `head` is NIfTI, packed or not, NRRD or MetaImage."""
+    """Return whether a file that begins with `head` is NIfTI, packed or not, NRRD or MetaImage."""
     if head.startswith(b"\x1f\x8b"):
         try:
             head = zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(head, 352)
@@ -138,7 +138,7 @@ def is_volume(head: bytes) -> bool:
 
 
 def is_analyze(head: bytes) -> bool:
-    """Tell whether a file that begins with `head` and ends in ``.hdr`` is the header of an Analyze volume."""
+    """Return whether a file that begins with `head` and ends in ``.hdr`` is the header of an Analyze volume."""
     return head[:4] in {b"\x5c\x01\0\0", b"\0\0\x01\x5c"} and len(head) >= 348
 
 
@@ -153,7 +153,7 @@ def encoding_of(head: bytes) -> Encoding | None:
 
 
 def reads_as(head: bytes, encoding: Encoding) -> bool:
-    """Tell whether `head` begins with two well-formed elements of `encoding`."""
+    """Return whether `head` begins with two well-formed elements of `encoding`."""
     order = "<" if encoding.little_endian else ">"
     offset, previous, elements = 0, 0, 0
     while elements < 2:

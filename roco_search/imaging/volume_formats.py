@@ -121,6 +121,7 @@ def read_volume(source: Source) -> Volume:
 
 
 def _read_nifti(source: Source, head: bytes, *, packed: bool) -> Volume:
+    import nibabel  # noqa: F401 - all of it first: see `read_header`
     from nibabel.nifti1 import Nifti1Header
     from nibabel.nifti2 import Nifti2Header
     from nibabel.spatialimages import HeaderDataError

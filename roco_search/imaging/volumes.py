@@ -15,13 +15,14 @@ import numpy.typing as npt
 from roco_search.errors import InputError, NotAnImage
 from roco_search.imaging.dicom.levels import Levels
 from roco_search.imaging.dicom.tags import Tags
-from roco_search.imaging.frame import Frame, FrameChoice, FrameNumbers, Slices, Source, Window, choose_frames
+from roco_search.imaging.frame import CtWindows, Frame, FrameChoice, FrameNumbers, Slices, Source, Window, choose_frames
 from roco_search.imaging.render import (
     SOFT_TISSUE,
     Values,
     apply_window,
     as_values,
     by_stretches,
+    in_windows,
     rescale,
     robust_range,
     square_pixels,
@@ -30,14 +31,18 @@ from roco_search.imaging.render import (
 from roco_search.imaging.volume_formats import Volume, read_volume
 
 PLANES = ("AXIAL", "CORONAL", "SAGITTAL")
-_SAMPLE = 2**20  # Voxels from which range and kind are told.
+_SAMPLE = 2**20  # Voxels that range and kind are estimated from.
 _AIR, _NO_AIR = -900.0, -4096.0  # HU: what the first hundredth of a CT lies between.
 _LONGEST_STEP = 1e6  # Millimetres; beyond this a direction is a damaged number.
 _LEAST_EQUAL = 0.8  # Share of neighbours that are equal, from which voxels are labels; of scans it is below 0.3.
 
 
 def open_volume(
-    source: Source, window: Window | None, frames: FrameChoice | FrameNumbers, slices: Slices | None = None
+    source: Source,
+    window: Window | None,
+    frames: FrameChoice | FrameNumbers,
+    slices: Slices | None = None,
+    ct_windows: CtWindows | None = None,
 ) -> Iterator[Frame]:
     """Yield slices of a volume, each when it is asked for.
 
@@ -63,7 +68,7 @@ def open_volume(
     stack = Stack(read_volume(source))
     for index in stack.choose(frames, slices):
         plane, number = stack.place(index)
-        picture = stack.picture(plane, number, window)
+        picture = stack.picture(plane, number, window, ct_windows)
         rows, columns = stack.matrix(plane)
         # What the series of a DICOM study would say: its plane, and which of its slices.
         tags = Tags(view=PLANES[plane], instance_number=number + 1, rows=rows, columns=columns)
@@ -156,15 +161,19 @@ class Stack:
         taken = taken[:: 1 if rows.backwards else -1, :: 1 if columns.backwards else -1]
         return self._scaled(np.ascontiguousarray(taken))
 
-    def picture(self, plane: int, number: int, window: Window | None) -> npt.NDArray[np.uint8]:
+    def picture(
+        self, plane: int, number: int, window: Window | None, ct_windows: CtWindows | None = None
+    ) -> npt.NDArray[np.uint8]:
         """Render a slice, with square pixels."""
+        down, across = _IN_PLANE[plane]
+        aspect = self.axes[down].step / self.axes[across].step
         if window is None and self.hounsfield:
+            if ct_windows is not None:
+                return square_pixels(in_windows(self.values(plane, number), as_values, ct_windows), aspect)
             window = SOFT_TISSUE
         show = (
             partial(apply_window, window=window) if window else partial(stretch, low=self.range[0], high=self.range[1])
         )
-        down, across = _IN_PLANE[plane]
-        aspect = self.axes[down].step / self.axes[across].step
         return square_pixels(by_stretches(self.values(plane, number), show, inverted=False), aspect)
 
     def _scaled(self, voxels: npt.NDArray[Any]) -> Values:
@@ -195,7 +204,7 @@ def _axes(directions: npt.NDArray[np.float64]) -> list[_Axis]:
 
 
 def _are_labels(voxels: npt.NDArray[Any]) -> bool:
-    """Tell whether integers are labels: few of them, or regions in which neighbours are equal."""
+    """Return whether integers are labels: few of them, or regions in which neighbours are equal."""
     middle = [slice(max(0, size // 2 - 64), size // 2 + 64) for size in voxels.shape]
     some = np.asarray(voxels[middle[0], middle[1], middle[2]])
     if some.dtype.kind == "f" and not (np.isfinite(some).all() and (some == np.rint(some)).all()):
@@ -212,7 +221,7 @@ def _are_labels(voxels: npt.NDArray[Any]) -> bool:
 
 
 def _are_hounsfield(values: Values) -> bool:
-    """Tell whether values are Hounsfield units: air at -1000 around tissue near 0, as only CT has."""
+    """Return whether values are Hounsfield units: air at -1000 around tissue near 0, as only CT has."""
     finite = values[np.isfinite(values)]
     if finite.size == 0:
         return False

@@ -11,10 +11,11 @@ from roco_search.errors import ImageError, UnreadableImage
 from roco_search.imaging import sniff
 from roco_search.imaging.archives import SEPARATOR, Stat, is_archive, listing
 from roco_search.imaging.sniff import IMAGE_EXTENSIONS
+from roco_search.system.files import changed_ns
 
 
 class FoundFile(NamedTuple):
-    """A regular file: its size in bytes, its time of change in nanoseconds, the root it was reached from."""
+    """A regular file: its size in bytes, its time of change (`changed_ns`), the root it was reached from."""
 
     size: int
     mtime_ns: int
@@ -97,7 +98,7 @@ class Walk:
         if is_archive(path):
             self._archive(path, root)
             return
-        self.files.setdefault(path, FoundFile(status.st_size, status.st_mtime_ns, root))
+        self.files.setdefault(path, FoundFile(status.st_size, changed_ns(status), root))
 
     def _archive(self, path: str, root: str) -> None:
         """Enter the members of an archive, those that are refused included: reading one says why."""

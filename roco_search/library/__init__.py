@@ -221,6 +221,7 @@ class Library:
         slices: "Slices | None" = None,
         prune_missing: bool = False,
         retry_failed: bool = False,
+        rehash: bool = False,
         captions: bool | None = None,
         reports: bool | None = None,
         progress: "Progress | None" = None,
@@ -246,6 +247,9 @@ class Library:
             Also drop the images of folders that vanished or are suddenly empty.
         retry_failed
             Read files again that could not be read before, although they are unchanged.
+        rehash
+            Read every file to see whether its content has changed, whatever its size and time say. Only what has
+            changed is embedded.
         captions
             Whether to read captions: tables that name the images, texts beside them, folders named after a class. None
             keeps what was asked for with each folder, which is nothing at first; False forgets what was read.
@@ -274,6 +278,7 @@ class Library:
                 frames,
                 prune_missing,
                 retry_failed,
+                rehash=rehash,
                 reembed=reembed,
                 slices=slices,
                 captions=captions,

@@ -10,6 +10,7 @@ from roco_search.errors import InputError
 if TYPE_CHECKING:
     import numpy as np
 
+    from roco_search.imaging.frame import CtWindows
     from roco_search.models.checkpoint import Checkpoint
 
 
@@ -26,9 +27,10 @@ Precision = Literal["auto", "fast", "fp32", "bf16", "fp16"]
 class Encoder(Protocol):
     """A dual encoder. Preprocessing and tokenising are its own business.
 
-    Its attributes are cheap to read; weights are loaded at the first call that needs them. Two more are optional:
-    ``expect_images(count)`` announces how many images are about to be embedded (see `announce_images`), and
-    ``image_arithmetic`` names how they are (see `image_arithmetic`).
+    Its attributes are cheap to read; weights are loaded at the first call that needs them. Three more are optional:
+    ``expect_images(count)`` announces how many images are about to be embedded (see `announce_images`),
+    ``image_arithmetic`` names how they are (see `image_arithmetic`), and ``ct_windows`` how CT is to be rendered for it
+    (see `ct_windows`).
     """
 
     @property
@@ -72,6 +74,12 @@ def announce_images(encoder: Encoder, count: int) -> None:
 def image_arithmetic(encoder: Encoder) -> str:
     """Return how an encoder embeds images: "fp32", or the name of a form of lower precision."""
     return str(getattr(encoder, "image_arithmetic", "fp32"))
+
+
+def ct_windows(encoder: Encoder) -> CtWindows | None:
+    """Return the windows that an encoder takes CT in, for `roco_search.imaging.open_image`; None for the file's own."""
+    windows: CtWindows | None = getattr(encoder, "ct_windows", None)
+    return windows
 
 
 def checked_images(images: Sequence[np.ndarray]) -> list[np.ndarray]:
@@ -140,6 +148,16 @@ class CheckpointEncoder:
     def logit_bias(self) -> float | None:
         """SigLIP's bias; None for a softmax model."""
         return self.checkpoint.logit_bias
+
+    @property
+    def ct_windows(self) -> CtWindows | None:
+        """See `Checkpoint.ct_windows`."""
+        from roco_search.imaging.frame import Window
+
+        if (stated := self.checkpoint.ct_windows) is None:
+            return None
+        red, green, blue = (Window(center, width) for width, center in stated)
+        return red, green, blue
 
     @property
     def fingerprint(self) -> str:

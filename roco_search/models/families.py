@@ -55,9 +55,9 @@ UNUSED_POSITIONS: Mapping[str, int] = {"roberta": 2, "xlm-roberta": 2, "camember
 
 def text_length(config: Mapping[str, Any]) -> int:
     """Return the number of positions that the text tower of a ``config.json`` can use."""
-    text = config.get("text_config", {})
+    text = {**(config.get("text_config") or {}), **(config.get("text_config_dict") or {})}
     positions = int(text.get("max_position_embeddings", FAMILIES[config["model_type"]].max_tokens))
-    return positions - UNUSED_POSITIONS.get(text.get("model_type", ""), 0)
+    return positions - UNUSED_POSITIONS.get(str(text.get("model_type", "")), 0)
 
 
 def register(model_type: str) -> None:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from roco_search.errors import UnsupportedModel
-from roco_search.models.checkpoint import read_json
+from roco_search.models.checkpoint import read_json, refuse_damage
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -64,7 +64,8 @@ class TextTokenizer:
     @classmethod
     def from_directory(cls, directory: Path) -> TextTokenizer:
         """Read ``tokenizer.json``, and the length in tokens from ``tokenizer_config.json``."""
-        length = int(read_json(directory / "tokenizer_config.json")["model_max_length"])
+        with refuse_damage(directory.name, "its tokenizer_config.json"):
+            length = int(read_json(directory / "tokenizer_config.json")["model_max_length"])
         return cls.from_file(directory / "tokenizer.json", max_length=length)
 
     def __call__(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:

@@ -15,7 +15,7 @@ import numpy as np
 
 from roco_search.errors import UnsupportedModel
 from roco_search.imaging.preprocess import Preprocessing
-from roco_search.models.checkpoint import VOCABULARY_FILES, Checkpoint
+from roco_search.models.checkpoint import VOCABULARY_FILES, Checkpoint, refuse_damage
 from roco_search.models.encoder import CheckpointEncoder, Device, Precision, checked_images, checked_texts
 from roco_search.models.families import FAMILIES, register, text_length
 from roco_search.system.process import cores
@@ -70,6 +70,10 @@ class TorchEncoder(CheckpointEncoder):
     def encode_images(self, images: Sequence[np.ndarray]) -> np.ndarray:
         """Embed uint8 ``(height, width, 3)`` images as float32 ``(n, dim)`` of unit norm."""
         images = checked_images(images)
+        with refuse_damage(self.name, "its image tower, or how it prepares images,"):
+            return self._encode_images(images)
+
+    def _encode_images(self, images: Sequence[np.ndarray]) -> np.ndarray:
         if self.preprocessing is None:
             return self._encode(
                 images,
@@ -132,13 +136,14 @@ class TorchEncoder(CheckpointEncoder):
     def encode_texts(self, texts: Sequence[str]) -> np.ndarray:
         """Embed texts as float32 ``(n, dim)`` of unit norm."""
         texts = checked_texts(texts)
-        return self._encode(
-            texts,
-            TEXTS_AT_ONCE,
-            self.prepare_texts,
-            lambda inputs: self.model.get_text_features(**inputs),
-            self.precision,
-        )
+        with refuse_damage(self.name, "its text tower or its tokenizer"):
+            return self._encode(
+                texts,
+                TEXTS_AT_ONCE,
+                self.prepare_texts,
+                lambda inputs: self.model.get_text_features(**inputs),
+                self.precision,
+            )
 
     def _encode(self, items: Sequence[Any], at_once: int, prepare: Any, run: Any, precision: Arithmetic) -> np.ndarray:
         import torch
@@ -196,7 +201,7 @@ class TorchEncoder(CheckpointEncoder):
         from transformers import AutoModel
 
         register(self.checkpoint.family)
-        with quiet():
+        with quiet(), refuse_damage(self.name, "its configuration, or the shape of its weights,"):
             model, info = AutoModel.from_pretrained(
                 self.checkpoint.directory,
                 dtype=torch.float32,
@@ -244,7 +249,7 @@ class TorchEncoder(CheckpointEncoder):
                 return AutoImageProcessor.from_pretrained(
                     self.checkpoint.directory, local_files_only=True, backend="pil"
                 )
-        except (OSError, ValueError, ImportError) as error:
+        except Exception as error:  # of transformers, at whatever the file holds
             raise UnsupportedModel(
                 f"{self.name} does not say how its images are prepared in a way that transformers understands here; "
                 "copy its preprocessor_config.json from where the model comes from."
@@ -275,9 +280,10 @@ class _TransformersTokenizer:
         try:
             with quiet():
                 self.tokenizer = AutoTokenizer.from_pretrained(checkpoint.directory, local_files_only=True)
-        except (OSError, ValueError, ImportError) as error:
+        except Exception as error:  # of transformers and tokenizers, at whatever the files hold
             raise refusal from error
-        self.max_length = min(text_length(checkpoint.config), int(self.tokenizer.model_max_length))
+        with refuse_damage(checkpoint.name, "the length of its texts"):
+            self.max_length = min(text_length(checkpoint.config), int(self.tokenizer.model_max_length))
         self.padding: str | bool = "max_length" if FAMILIES[checkpoint.family].pads_to_max else True
 
     def __call__(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray | None]:

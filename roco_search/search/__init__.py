@@ -15,6 +15,7 @@ from roco_search.errors import InputError
 from roco_search.library import Library, Mode
 from roco_search.library.truth.frames import Belonging
 from roco_search.models.encoder import Encoder
+from roco_search.search.captions import said_by_captions
 from roco_search.search.filters import Filters, resolve
 from roco_search.search.hits import NEAR, SLICED, GroupBy, Hit, RankedGroup, RankedGroups
 from roco_search.search.terms import Term, embed, named_in, read_query, unit
@@ -52,6 +53,8 @@ def search(
     understood: Understood | None = None,
     cosine: bool = False,
     only_matches: bool = False,
+    pictures_only: bool = False,
+    captions_only: bool = False,
 ) -> list[Hit]:
     """Find the pictures that answer a query best.
 
@@ -97,6 +100,9 @@ def search(
         Rank by the cosine similarity alone.
     only_matches
         Leave out what does not match: see `Hit.match`.
+    pictures_only, captions_only
+        Rank the answers to a text without what captions say, or by nothing else; the latter leaves out what no caption
+        speaks for.
 
     Returns
     -------
@@ -130,8 +136,11 @@ def search(
     with library.snapshot():
         evidence = None
         if vector is None and not cosine and (said := understood or read(library, asked)) is not None:
-            evidence = weigh(library, encoder, said)
+            captions = None if pictures_only else said_by_captions(library, said)
+            evidence = weigh(library, encoder, said, () if captions is None else (captions,))
         among = None if filters is None else resolve(library, filters, guesses)
+        if captions_only:
+            evidence, among = _captions_alone(library, evidence, among)
         pool = _Pool(library, query, among, own, min_score, mode, evidence, only_matches=only_matches)
         groups = pool.page(n, offset, by, folded)
         more = pool.more(groups, by)
@@ -143,6 +152,18 @@ def search(
             )
         ]
         return hits if evidence is None else evidence.explained(hits, [group.frame.id for group in groups], query)
+
+
+def _captions_alone(library: Library, evidence: "Weighing | None", among: Ids | None) -> tuple["Weighing", Ids]:
+    """Return the evidence of captions, and the frames for which they speak."""
+    if evidence is None or not library.captions.any():
+        raise InputError(
+            "Captions are searched by one text, in a library that has some; add them with `roco index --captions`, or "
+            "leave out `captions_only=True`."
+        )
+    spoken = [extra.ids[extra.values > 0] for extra in evidence.evidence.extras]
+    ids = library.embedded(spoken[0] if spoken else np.empty(0, np.int64))
+    return evidence.by_extras_alone(), ids if among is None else np.intersect1d(ids, among)
 
 
 def read(library: Library, terms: Sequence[str | Path | Term], *, verbatim: bool = False) -> Understood | None:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from roco_search.errors import ImageError, InputError
 from roco_search.library import Library
-from roco_search.models.encoder import Encoder
+from roco_search.models.encoder import Encoder, ct_windows
 from roco_search.system.files import sha256
 
 # Such a word means a file, even where there is none.
@@ -197,7 +197,7 @@ def _image(library: Library, encoder: Encoder, path: Path) -> tuple[Vector, Ids]
     if (stored := _stored(library, digest)) is not None:
         return stored, own
     try:
-        frame = next(open_image(path))
+        frame = next(open_image(path, ct_windows=ct_windows(encoder)))
     except ImageError as error:
         raise InputError(f"{path} is no image to search with: {error}.") from None
     return np.asarray(encoder.encode_images([frame.pixels]), np.float32)[0], own

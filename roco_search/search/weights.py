@@ -16,6 +16,11 @@ from roco_search.search.senses import directory_of
 
 FILE = "relevance.json"
 FORMAT = 1
+FIXED = {"captions": 10.0, "view": 1.0, "laterality": 1.0}
+"""Weights of what no model is asked for, so that one serves all.
+
+A caption that affirms the whole query outweighs most of what a picture can say against it.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +47,7 @@ class Weights:
 
     def of(self, name: str) -> float:
         """Return the weight of a piece; 0 for one that was not fitted."""
-        return self.pieces.get(name, 0.0)
+        return FIXED.get(name, self.pieces.get(name, 0.0))
 
     def offset_of(self, asked: Sequence[str]) -> float:
         """Return what is added for a query that says something of these pieces."""
@@ -66,9 +71,6 @@ DEFAULT = Weights(
         "seen": 0.5,
         "unseen": 0.5,
         "usual": 0.3,
-        "view": 0.7,
-        "laterality": 0.7,
-        "captions": 3.0,
     },
     offsets={"always": -4.0},
 )

@@ -12,11 +12,12 @@ import fcntl
 import hashlib
 import os
 import re
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO, Literal, Protocol
+from typing import Any, BinaryIO, Literal, Protocol
 
 from roco_search.errors import Busy, InputError, StorageFull
 from roco_search.system.process import is_alive
@@ -26,6 +27,7 @@ PRIVATE = 0o600
 _TEMPORARY = re.compile(r"\.(.+)\.tmp-[0-9a-f]{8}-(\d{1,10})", re.DOTALL)  # the target's name, the owner's number
 _LONGEST_NAME = 200  # bytes of the target's name in that of its temporary; file systems allow 255 in all
 _POLL_S = 0.005
+_CHANGES_ARE_TIMED = sys.platform != "win32"
 
 
 @contextmanager
@@ -255,6 +257,15 @@ class Readable(Protocol):
         """Open it at its beginning."""
 
 
+def changed_ns(status: Any) -> int:
+    """Return when a file was last changed, in nanoseconds, by its status: the later of its two times.
+
+    A program may set the time of modification, and a file that takes another's place keeps its own. The time at which
+    the system changed the entry shows both; Windows has none.
+    """
+    return int(max(status.st_mtime_ns, getattr(status, "st_ctime_ns", 0) if _CHANGES_ARE_TIMED else 0))
+
+
 def sha256(path: Readable, offset: int = 0) -> str:
     """Return the SHA-256 of a file from `offset` to its end, in hexadecimal."""
     with path.open("rb") as file:
@@ -296,9 +307,10 @@ def write_error(error: OSError, place: Path | str) -> StorageFull | InputError:
     return InputError(f"{place} cannot be written ({reason}); check its permissions, or name another place.")
 
 
-def storage_full(
-    place: Path | str, kept: str = "", remedy: str = "Free some space and run the same command again."
-) -> StorageFull:
+SAME_COMMAND = "Free some space and run the same command again."
+
+
+def storage_full(place: Path | str, kept: str = "", remedy: str = SAME_COMMAND) -> StorageFull:
     """Return the refusal of a disk that takes no more; `kept` is a sentence that says what is not lost."""
     full = f"The disk of {place} is full, or a quota is reached."
     return StorageFull(" ".join(part for part in (full, kept, remedy) if part))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import re
+import shutil
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,8 +26,14 @@ FORMAT = 1
 KEPT = 2
 _NAME = re.compile(r"step-(\d{8})\.pt")
 # What may differ when a run is resumed: it is then the same training, but no longer bit for bit.
-_INCIDENTAL = {"threads": "the number of threads", "torch": "the version of torch", "precision": "the arithmetic"}
-_FREE = frozenset({"checkpoint_every"})  # settings without an effect on what is learned
+_INCIDENTAL = {
+    "threads": "the number of threads",
+    "torch": "the version of torch",
+    "precision": "the arithmetic",
+    "drawing": "how batches and dropout are drawn",
+}
+_FREE = frozenset({"checkpoint_every", "keep_checkpoints"})  # settings without an effect on what is learned
+_DRAWING = 2  # counted up when the same seed draws other batches, captions or dropout
 
 
 def checkpoint_folder(output: Path) -> Path:
@@ -67,6 +74,12 @@ def save(output: Path, step: int, state: Mapping[str, Any]) -> Path:
     return path
 
 
+def remove(output: Path) -> None:
+    """Delete the checkpoints of a run that needs them no more."""
+    with write_errors(output):
+        shutil.rmtree(checkpoint_folder(output), ignore_errors=not checkpoint_folder(output).exists())
+
+
 def load(path: Path) -> dict[str, Any]:
     """Read a checkpoint. Tensors, numbers and texts only: no code in it is ever run.
 
@@ -90,7 +103,9 @@ def load(path: Path) -> dict[str, Any]:
     return state
 
 
-def identity(base: str, data: TrainingData, settings: Settings, *, processes: int, precision: str) -> dict[str, Any]:
+def identity(
+    base: str, data: TrainingData, settings: Settings, *, processes: int, precision: str, start: int = 0
+) -> dict[str, Any]:
     """Return what distinguishes a run from others, as numbers and texts.
 
     Parameters
@@ -101,6 +116,8 @@ def identity(base: str, data: TrainingData, settings: Settings, *, processes: in
         What it learns from, and how.
     processes, precision
         The number of processes, and the arithmetic that ``auto`` was resolved to.
+    start
+        The step at which its schedule began: above 0 where it prolongs another run.
     """
     return {
         "base": base,
@@ -111,6 +128,8 @@ def identity(base: str, data: TrainingData, settings: Settings, *, processes: in
         "threads": torch.get_num_threads(),
         "torch": torch.__version__.partition("+")[0],
         "precision": precision,
+        "drawing": _DRAWING,
+        "start": start,
     }
 
 
@@ -140,15 +159,20 @@ def refuse_other(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]
             raise TrainingError(
                 f"The checkpoint belongs to a run with {name}; use what that run had, or choose another `output`."
             )
-    before = there.get("settings", {})
-    changed = [k for k, v in here["settings"].items() if k not in _FREE and before.get(k, v) != v]
-    if there.get("processes") != here["processes"]:
-        changed.append("processes")
-    if changed:
-        names = ", ".join(f"{_named(name)} was {before.get(name, there.get(name))}" for name in changed)
-        raise TrainingError(f"The checkpoint belongs to a run in which {names}; set that, or choose another `output`.")
+    refuse_other_settings(
+        {**there.get("settings", {}), "processes": there.get("processes")},
+        {**here["settings"], "processes": here["processes"]},
+    )
     other = [name for key, name in _INCIDENTAL.items() if there.get(key) != here[key]]
     return [f"Note: {', '.join(other)} changed, so the result will not be bit-identical."] if other else []
+
+
+def refuse_other_settings(before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Raise `TrainingError` where a setting that has an effect on what is learned is not what it was."""
+    changed = [name for name, value in now.items() if name not in _FREE and before.get(name, value) != value]
+    if changed:
+        names = ", ".join(f"{_named(name)} was {before[name]}" for name in changed)
+        raise TrainingError(f"`output` belongs to a run in which {names}; set that, or choose another `output`.")
 
 
 def _named(name: str) -> str:

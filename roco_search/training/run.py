@@ -12,10 +12,9 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -24,7 +23,7 @@ from torch import nn
 from roco_search.errors import TrainingError
 from roco_search.models.torch_encoder import TorchEncoder
 from roco_search.system.process import Interrupt
-from roco_search.system.progress import Progress, following
+from roco_search.system.progress import following
 from roco_search.training import checkpoint
 from roco_search.training.batches import Batch, Batches, Sampler
 from roco_search.training.distributed import ProcessGroup
@@ -33,63 +32,15 @@ from roco_search.training.losses import Objective
 from roco_search.training.outcome.card import RunSummary, write_card
 from roco_search.training.outcome.log import Log, draw_curves
 from roco_search.training.outcome.output import save_model
-from roco_search.training.selection import ExponentialMovingAverage, Validation, ValidationResult
+from roco_search.training.report import Ending, Report, RunResult, RunState
+from roco_search.training.selection import MIN_POOL, ExponentialMovingAverage, Validation
 from roco_search.training.settings import Settings
+from roco_search.training.start import end
 from roco_search.training.step import CachedTexts, Gradient, Inputs, can_cache, text_features
 from roco_search.training.towers import add_adapters, merge_adapters, parameter_groups, set_train_mode, set_trainable
 
 if TYPE_CHECKING:
     from roco_search.datasets.pair import TrainingData
-
-Ending = Literal["finished", "no better for a while", "interrupted"]
-
-
-class Report(Progress, Protocol):
-    """Follows a run: its steps as any `Progress`, each with the figures of its line in the log, and what is between."""
-
-    def validated(self, result: ValidationResult, best: bool) -> None:
-        """The model was validated; ``best`` is whether it is the best so far, which is kept."""
-
-    def note(self, text: str) -> None:
-        """Show a sentence to the person."""
-
-
-@dataclass(slots=True)
-class RunState:
-    """How far a run is, under the names that a checkpoint has for it.
-
-    Attributes
-    ----------
-    step, looked
-        The last step, and the last that was validated; -1 for none.
-    best, best_step
-        The best mean recall so far, and its step.
-    looks
-        The number of validations since then.
-    unreadable
-        The images that could not be read, by name, with the reason.
-    """
-
-    step: int = 0
-    looked: int = -1
-    best: float = -1.0
-    best_step: int = 0
-    looks: int = 0
-    unreadable: dict[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class RunResult:
-    """How a run ended. ``seconds`` and ``waited`` are those of the steps of this process, without validation."""
-
-    ending: Ending
-    step: int
-    best_step: int
-    best: float
-    seconds: float
-    waited: float
-    pairs: int
-    unreadable: Mapping[str, str]
 
 
 class Run:
@@ -111,6 +62,8 @@ class Run:
         float ``(pairs,)``: the relative frequency with which each pair is drawn; None draws each once an epoch.
     tensorboard
         Whether to write a log for TensorBoard too.
+    start
+        The step at which the run begins: above 0 where it prolongs a finished one.
     """
 
     def __init__(
@@ -124,6 +77,7 @@ class Run:
         group: ProcessGroup | None = None,
         weights: np.ndarray | None = None,
         tensorboard: bool = False,
+        start: int = 0,
     ) -> None:
         self.encoder, self.data, self.settings, self.output = encoder, data, settings, output
         self.report, self.group, self._tensorboard = report, group or ProcessGroup(), tensorboard
@@ -137,8 +91,11 @@ class Run:
         self.model = model
         self.objective = Objective(model, settings.objective)
         self.sampler = Sampler(len(data.train), settings.batch_size, settings.seed, weights)
-        self.total = settings.epochs * self.sampler.steps_per_epoch
-        self.total = min(self.total, settings.max_steps) if settings.max_steps else self.total
+        steps = settings.epochs * self.sampler.steps_per_epoch
+        steps = min(steps, settings.max_steps) if settings.max_steps else steps
+        self.start, self.total = start, start + steps
+        self.warmup = settings.warmup if 0 < settings.warmup < steps else min(500, steps // 10)
+        self.chooses = len(data.validation) >= MIN_POOL
         inputs = Inputs(encoder, settings.image_size)
         shard = self.group.shard
         size = inputs.size if settings.augment else None
@@ -162,15 +119,36 @@ class Run:
         self.scaler = torch.amp.GradScaler(encoder.device.type, enabled=encoder.precision == "fp16")
         self.average = ExponentialMovingAverage(model, settings.averaging)
         self.validation = Validation(encoder, data.validation)
-        self.state = RunState()
-        self.summary = RunSummary(encoder, data, settings, self.total)
+        self.state = RunState(step=start)
+        self.summary = RunSummary(encoder, data, settings, self.total, self.chooses)
+        if self.group.is_main:
+            self._explain()
+
+    def _explain(self) -> None:
+        """Say what a person would not expect of these settings and these data."""
+        steps, settings = self.total - self.start, self.settings
+        if settings.warmup >= steps:
+            self.report.note(
+                f"The warm-up of {settings.warmup:,} steps is as long as the run of {steps:,} or longer; it is "
+                f"shortened to {self.warmup:,}."
+            )
+        if not self.chooses:
+            self.report.note(
+                f"The {len(self.data.validation):,} validation pairs are too few to choose a model by ({MIN_POOL} are "
+                "needed): the last model is kept, and `patience` ends nothing."
+            )
 
     @cached_property
     def identity(self) -> dict[str, Any]:
         """What distinguishes this run from others; a checkpoint records it."""
         precision, processes = self.encoder.precision, self.group.size
         return checkpoint.identity(
-            self.base_fingerprint, self.data, self.settings, processes=processes, precision=precision
+            self.base_fingerprint,
+            self.data,
+            self.settings,
+            processes=processes,
+            precision=precision,
+            start=self.start,
         )
 
     def resume(self, saved: Mapping[str, Any]) -> None:
@@ -188,11 +166,12 @@ class Run:
 
     def train(self) -> RunResult:
         """Train to the end, or until the run is interrupted or no longer improves."""
-        state, seconds, ending = self.state, 0.0, "finished"
+        state, settings, seconds = self.state, self.settings, 0.0
+        ending: Ending = "finished"
         first = state.step
         log = Log(self.output, first, self._tensorboard) if self.group.is_main else None
         with following(self.report, self.total, first), Interrupt() as interrupt:
-            if not first or (self._validation_is_due() and state.looked != first):
+            if state.looked != first and (first == self.start or self._validation_is_due()):
                 self.validate(log)
             for batch in self.batches.run(first, self.total):
                 started = time.perf_counter()
@@ -206,8 +185,10 @@ class Run:
                 validated = self._validation_is_due() and not stopped  # which takes long, and Ctrl-C means now
                 if validated:
                     self.validate(log)
-                stale = 0 < self.settings.patience <= state.looks
-                if stopped or validated or stale or self._is_due(self.settings.checkpoint_every):
+                stale = 0 < settings.patience <= state.looks
+                over = stale or state.step == self.total
+                due = settings.keep_checkpoints if over else validated or self._is_due(settings.checkpoint_every)
+                if stopped or due:
                     self.save_checkpoint()
                 if stopped or stale:
                     ending = "interrupted" if stopped else "no better for a while"
@@ -215,8 +196,11 @@ class Run:
         if log is not None:
             log.close()
             draw_curves(self.output, self.summary.title)
+            if ending != "interrupted":
+                figures = {"ending": ending, "step": state.step, "best_step": state.best_step, "best": state.best}
+                end(self.output, {**figures, "kept": self.kept}, settings.keep_checkpoints)
         return RunResult(
-            ending,  # type: ignore[arg-type]
+            ending,
             state.step,
             state.best_step,
             state.best,
@@ -224,7 +208,13 @@ class Run:
             self.batches.waited,
             (state.step - first) * self.sampler.count,
             state.unreadable,
+            self.kept,
         )
+
+    @property
+    def kept(self) -> Literal["best", "last"]:
+        """Which model is kept."""
+        return "best" if self.chooses else "last"
 
     def take_step(self, batch: Batch) -> dict[str, Any]:
         """Update the weights once; return the line of the log.
@@ -235,7 +225,7 @@ class Run:
             If the loss is no longer finite, or too few images of the batch could be read.
         """
         state, settings = self.state, self.settings
-        factor = learning_rate_factor(batch.step, self.total, settings.warmup)
+        factor = learning_rate_factor(batch.step - self.start, self.total - self.start, self.warmup)
         for parameters in self.optimizer.param_groups:
             parameters["lr"] = parameters["base_lr"] * factor
         for name, reason in batch.unreadable:
@@ -271,13 +261,13 @@ class Run:
         }
 
     def validate(self, log: Log | None) -> None:
-        """Measure global recall on the validation split, and keep the model if it is the best so far."""
+        """Measure global recall on the validation split, and keep the model if it is the best, or none is chosen."""
         state = self.state
         if self.group.is_main:
             with self.average.applied():
                 self.model.eval()
                 result = self.validation(state.step)
-                best = result.mean > state.best
+                best = result.mean > state.best or not self.chooses
                 if best:
                     state.best, state.best_step = result.mean, state.step
                     whole = merge_adapters(self.model) if self.adapted else self.model
@@ -318,11 +308,7 @@ class Run:
 
 
 def learning_rate_factor(step: int, total: int, warmup: int) -> float:
-    """Return the share of the full rate at a step from 0: a linear warm-up, then a cosine down to zero.
-
-    ``warmup`` is a number of steps; 0 is a tenth of ``total``, at most 500.
-    """
-    warmup = warmup or min(500, total // 10)
+    """Return the share of the full rate at a step from 0: a linear warm-up, then a cosine down to zero."""
     if step < warmup:
         return (step + 1) / warmup
     return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, total - warmup)))

@@ -59,6 +59,10 @@ class ExponentialMovingAverage:
                 self._learning[name].copy_(tensor)
 
 
+MIN_POOL = 50
+"""The fewest validation pairs to choose a model by: among fewer, one hit more is over 2 %, and the best step luck."""
+
+
 @dataclass(frozen=True, slots=True)
 class ValidationResult:
     """Recall after ``step``, by direction and k, any-match, among the ``pool`` pairs; in [0, 1]."""

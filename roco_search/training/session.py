@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +16,20 @@ import torch
 
 from roco_search.datasets import TrainingData, check_trainable, open_training
 from roco_search.datasets.report import describe
-from roco_search.errors import InputError
+from roco_search.errors import StorageFull
 from roco_search.models import Device
 from roco_search.models.catalogue import registry
 from roco_search.models.torch_encoder import TorchEncoder
-from roco_search.system.progress import Silent
+from roco_search.system.files import SAME_COMMAND
+from roco_search.system.progress import Silent, following
 from roco_search.training import checkpoint
 from roco_search.training.distributed import ProcessGroup, process_group
 from roco_search.training.outcome.card import read_facts
 from roco_search.training.outcome.output import push
-from roco_search.training.run import Report, Run, RunResult
+from roco_search.training.report import Report, RunResult
+from roco_search.training.run import Run
 from roco_search.training.settings import Settings
+from roco_search.training.start import Start, begin_to_prolong, choose_start
 from roco_search.training.towers import count_parameters
 
 MEASURED_STEPS = 3
@@ -76,12 +80,14 @@ def measure(run: Run) -> TrainingPlan:
         torch.cuda.reset_peak_memory_stats(device)
     started = waited = 0.0
     steps = 0
-    for batch in run.batches.run(0, min(1 + MEASURED_STEPS, run.total)):
-        run.take_step(batch)
-        if not started:  # the first step allocates and compiles
-            started, waited = time.perf_counter(), run.batches.waited
-            continue
-        steps += 1
+    last = run.start + min(1 + MEASURED_STEPS, run.total - run.start)
+    with following(run.report, last - run.start) as report:
+        for batch in run.batches.run(run.start, last):
+            report.advance(1, **run.take_step(batch))
+            if not started:  # the first step allocates and compiles
+                started, waited = time.perf_counter(), run.batches.waited
+                continue
+            steps += 1
     spent = time.perf_counter() - started
     seconds = spent / steps if steps else 0.0
     learning, parameters = count_parameters(run.model)
@@ -144,25 +150,51 @@ class Session:
 
     def plan(self) -> TrainingPlan | None:
         """Measure the first steps. Returns None in every process but the first."""
-        with self._run() as run:
+        with self._run(Start()) as run:
             plan = measure(run)
             return plan if run.group.is_main else None
 
-    def train(self, resume: bool, tensorboard: bool = False) -> RunResult | None:
+    def train(self, resume: bool, tensorboard: bool = False, prolong: int = 0) -> RunResult | None:
         """Train to the end. Returns None in every process but the first.
+
+        Parameters
+        ----------
+        resume
+            Whether to continue a run that was broken off.
+        tensorboard
+            Whether to write a log for TensorBoard too.
+        prolong
+            The number of epochs by which to continue a finished run, on a fresh schedule; 0 is not to.
 
         Raises
         ------
         TrainingError, ModelError, InputError, StorageFull
         """
-        start = choose_start(self._output, resume)
-        with self._run(tensorboard) as run:
-            if start is not None:
-                run.resume(checkpoint.load(start))
-                if run.group.is_main:
+        if prolong:
+            self._settings = replace(self._settings, epochs=prolong)
+        start = choose_start(self._output, resume, prolong)
+        if start.ended is not None:
+            return self._ended(start.ended)
+        try:
+            with self._run(start, tensorboard) as run:
+                if start.checkpoint is not None:
+                    run.resume(checkpoint.load(start.checkpoint))
+                if run.state.step and run.group.is_main:
                     self._report.note(f"Continuing from step {run.state.step:,}.")
-            result = run.train()
-            return result if run.group.is_main else None
+                result = run.train()
+                return result if run.group.is_main else None
+        except StorageFull as error:
+            remedy = "Free some space and run the same command again with `resume=True`."
+            raise StorageFull(str(error).replace(SAME_COMMAND, remedy)) from error
+
+    def _ended(self, facts: Mapping[str, Any]) -> RunResult | None:
+        """Return the result of a run that has nothing left to do."""
+        checkpoint.refuse_other_settings(facts["settings"], self._settings.to_dict())
+        if os.environ.get("RANK", "0") != "0":
+            return None
+        ended = facts["ended"]
+        self._report.note(f"This run ended at step {ended['step']:,}; `prolong=3` trains it for three epochs more.")
+        return RunResult(**ended, seconds=0.0, waited=0.0, pairs=0, unreadable={})
 
     def push(self, repository: str) -> str:
         """Upload the trained model to the hub and return its address; see `hub.upload.push`."""
@@ -173,13 +205,28 @@ class Session:
         return {**asdict(result), "model": read_facts(self._output)}
 
     @contextmanager
-    def _run(self, tensorboard: bool = False) -> Iterator[Run]:
-        checkpoint_of_base = registry.find(self._base)  # an unknown name is refused before data is read
+    def _run(self, start: Start, tensorboard: bool = False) -> Iterator[Run]:
+        base = registry.find(self._base)  # an unknown name is refused before data is read
         with process_group(self._device) as (group, device):
             data = self._open(group)
-            encoder = TorchEncoder(checkpoint_of_base, device, self._settings.precision)  # type: ignore[arg-type]
+            group.any(False)  # every process has chosen where it starts before the first one changes that
+            if start.base is not None:
+                if group.is_main:
+                    begin_to_prolong(self._output, start.base)
+                group.any(False)
+                base = registry.find(str(start.base))
+            encoder = TorchEncoder(base, device, self._settings.precision)  # type: ignore[arg-type]
             report = self._report if group.is_main else _SilentReport()
-            yield Run(encoder, data, self._settings, self._output, report, group=group, tensorboard=tensorboard)
+            yield Run(
+                encoder,
+                data,
+                self._settings,
+                self._output,
+                report,
+                group=group,
+                tensorboard=tensorboard,
+                start=start.step,
+            )
 
     def _open(self, group: ProcessGroup) -> TrainingData:
         data = open_training(
@@ -195,27 +242,6 @@ class Session:
             for line in describe(data):
                 self._report.note(line)
         return data
-
-
-def choose_start(output: Path, resume: bool) -> Path | None:
-    """Return the checkpoint to resume from, or None for a new run.
-
-    Raises
-    ------
-    InputError
-        If the folder is not empty and the run is not to be resumed; nothing is ever overwritten.
-    """
-    if output.exists() and not output.is_dir():
-        raise InputError(f"{output} is a file; choose a folder for `output`.")
-    if resume:
-        return checkpoint.latest(output)
-    if checkpoint.latest(output):
-        raise InputError(
-            f"{output} already contains a run; continue it with `resume=True`, or choose another `output`."
-        )
-    if output.exists() and any(output.iterdir()):
-        raise InputError(f"{output} is not empty, and nothing in it is overwritten; choose another `output`.")
-    return None
 
 
 class _SilentReport(Silent):

@@ -43,7 +43,8 @@ class Settings:
     weight_decay
         The decay of matrices; biases, norms, the logit scale and its bias have none.
     warmup
-        The number of steps to the full learning rate; 0 is a tenth of the run, at most 500.
+        The number of steps to the full learning rate; 0 is a tenth of the run, at most 500, and so is one that is as
+        long as the run.
     clip_norm
         The largest gradient norm that is not clipped.
     logit_scale
@@ -59,6 +60,8 @@ class Settings:
         another.
     eval_every, checkpoint_every
         The number of steps between two validations, and between two checkpoints; 0 is once an epoch.
+    keep_checkpoints
+        Whether the checkpoints of a finished run are kept; each is several times as large as the model.
     patience
         The number of validations in a row without an improvement that ends the run; 0 is never.
     cases_apart
@@ -91,6 +94,7 @@ class Settings:
     image_size: int = 0
     eval_every: int = 0
     checkpoint_every: int = 0
+    keep_checkpoints: bool = False
     patience: int = 3  # over-fitting shows after about three epochs
     cases_apart: bool = True
     seed: int = 0

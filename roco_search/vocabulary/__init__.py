@@ -76,6 +76,12 @@ def words() -> Words:
     return Words(**{key: frozenset(str(word) for word in value) for key, value in read_yaml("words.yaml").items()})
 
 
+@cache
+def finding_lists() -> Mapping[str, tuple[str, ...]]:
+    """Return frequent findings by the region or examination that shows them, "normal" first."""
+    return {region: tuple(names) for region, names in read_yaml("findings.yaml").items()}
+
+
 def read_yaml(name: str) -> Any:
     """Return one of the files of this folder. Every scalar stays a text: YAML 1.1 would read "no" as False."""
     import yaml

@@ -55,6 +55,7 @@ COMMON: Mapping[str, Any] = {
     "averaging": 0.995,
     "eval_every": 10**6,  # only at the end: validation selects nothing here
     "checkpoint_every": 50,
+    "keep_checkpoints": True,  # the average of the weights is read from the last one
     "epochs": 1000,
     "patience": 0,
 }

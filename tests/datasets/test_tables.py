@@ -57,6 +57,7 @@ def test_json_lines_under_another_name(tmp_path: Path) -> None:
         ("a.csv", "a,b\n1\n", "line 2: 1 cells where the header has 2"),
         ("a.csv", "a,b\n1," + "x" * 200_000, "line 2: not CSV"),
         ("a.csv", "a,b\n", "has no row"),
+        ("a.csv", "a,b\n1,\0\n", "line 2: it is no text"),
         ("a.csv", 'a,b\n1,"2\n3,4\n5,6\n', "line 2: not CSV"),
         ("a.csv", 'a,b\n1,"2"x\n', "line 2: not CSV"),
         ("a.csv", 'a,b\n0,0\n"1,2\n3,"4\n', "line 3: not CSV"),

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import gzip
 import io
+import random
 import struct
 import tarfile
 import zipfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from roco_search.errors import UnreadableImage
+from roco_search.errors import ImageError, UnreadableImage
 from roco_search.imaging import archives, open_image, read_levels, sniff
 from roco_search.imaging.archives import Member, exists, is_archive, listing, locate
 from roco_search.imaging.walk import Walk, is_below
@@ -165,6 +168,46 @@ def test_a_damaged_archive_is_reported_by_a_walk(tmp_path: Path) -> None:
     walk = Walk()
     walk.add(str(tmp_path))
     assert not walk.files and len(walk.unreadable) == 2
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_damage_gives_pictures_or_a_refusal(tmp_path: Path, ending: str) -> None:
+    whole = pack(tmp_path / f"whole.{ending}", {f"{number}.png": png(number) for number in range(3)}).read_bytes()
+    chance = random.Random(0)
+    refused = 0
+    for number in range(80):
+        content = bytearray(whole)
+        place = chance.randrange(len(content))
+        if number % 2:
+            content[place] ^= 1 << chance.randrange(8)
+        else:  # what follows is read where something else should be, such as the checksum at the end
+            del content[place : place + chance.randrange(1, 9)]
+        path = tmp_path / f"{number}.{ending}"
+        path.write_bytes(content)
+        try:
+            for name in listing(path).members:
+                only(Path(f"{path}!/{name}"))
+        except ImageError:
+            refused += 1
+    assert refused
+
+
+def test_a_wrong_checksum_is_damage_and_not_a_disk_that_cannot_be_read(tmp_path: Path) -> None:
+    """Gzip raises an OSError for it, as the system does for a file."""
+    whole = pack(tmp_path / "a.tar", {f"{number}.png": png(number) for number in range(3)}).read_bytes()
+    for length in (700, 1100, len(whole)):
+        content = bytearray(gzip.compress(whole[:length]))
+        content[-8] ^= 1
+        path = tmp_path / f"{length}.tar.gz"
+        path.write_bytes(content)
+        try:
+            names = list(listing(path).members)
+        except UnreadableImage as error:
+            assert "damaged" in str(error)
+            continue
+        for name in names:
+            with suppress(UnreadableImage):
+                only(Path(f"{path}!/{name}"))
 
 
 @pytest.mark.parametrize("ending", ENDINGS)

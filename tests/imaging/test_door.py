@@ -8,6 +8,8 @@ from __future__ import annotations
 import errno
 import logging
 import struct
+import subprocess
+import sys
 import traceback
 import warnings
 import zlib
@@ -15,6 +17,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import nibabel
+import nrrd
 import numpy as np
 import pytest
 from PIL import Image, UnidentifiedImageError
@@ -28,7 +32,7 @@ from roco_search.imaging import open_image, open_image_bytes, read_levels
 from roco_search.library.truth.frames import Columns, ListedFile
 from roco_search.training.batches import Batches, Sampler
 from tests.concepts import ConceptEncoder, draw
-from tests.imaging.drawing import draw_dicom, ramp
+from tests.imaging.drawing import draw_dicom, ramp, shipped
 from tests.library.toy import Opened, ToyEncoder
 
 SECRET = "Zebediah^Quuxington"
@@ -54,8 +58,8 @@ RASTER = [
     "raster._tags",
     "raster._render_deep_png",
     "raster.upright",
-    "deep.stretch",
-    "deep.by_stretches",
+    "tiff.stretch",
+    "tiff.by_stretches",
     "render.to_picture",
 ]
 LEVELS = ["dicom.pipeline.read_header", "dicom.levels.read_modality", "dicom.levels._window"]
@@ -253,3 +257,40 @@ def test_memory_that_runs_out_is_a_reason_for_those_who_read_many_files(
     # What was not read for want of memory is read again, without being asked, as soon as there is some.
     monkeypatch.undo()
     assert reasons_of_index([dicom, good], tmp_path) == []
+
+
+SLOWLY = """
+import importlib.abc, sys, threading, time
+from roco_search.imaging import open_image
+
+class Slow(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {"pydicom", "nibabel", "nrrd"}:
+            time.sleep(0.01)
+
+def read(path, wait):
+    time.sleep(wait)
+    try:
+        next(open_image(path))
+    except Exception as error:
+        failed.append(f"{path}: {error}")
+
+failed = []
+sys.meta_path.insert(0, Slow())
+threads = [threading.Thread(target=read, args=(path, 0.03 * n)) for n, path in enumerate(10 * sys.argv[1:])]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+sys.exit("\\n".join(failed) or 0)
+"""
+
+
+def test_readers_do_not_meet_in_a_library_that_is_half_imported(tmp_path: Path) -> None:
+    """The first files of a run are read by several threads, each of which imports what it needs."""
+    voxels = np.random.default_rng(0).integers(0, 1000, (8, 8, 8)).astype(np.int16)
+    nibabel.save(nibabel.Nifti1Image(voxels, np.eye(4)), tmp_path / "a.nii")
+    nrrd.write(str(tmp_path / "a.nrrd"), voxels)
+    files = [shipped("CT_small.dcm"), tmp_path / "a.nii", tmp_path / "a.nrrd"]
+    done = subprocess.run([sys.executable, "-c", SLOWLY, *files], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

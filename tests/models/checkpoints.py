@@ -12,6 +12,11 @@ from tokenizers import Tokenizer, normalizers, pre_tokenizers
 from tokenizers.models import WordPiece
 from tokenizers.processors import TemplateProcessing
 
+from roco_search.models import register
+from roco_search.models.open_clip.modeling import OpenClipConfig, OpenClipModel
+
+register()
+
 VISION: dict[str, Any] = {
     "hidden_size": 32,
     "intermediate_size": 48,
@@ -98,7 +103,26 @@ def dual_encoder(directory: Path, seed: int = 0) -> Path:
     return _save(directory, tf.VisionTextDualEncoderModel(config), tokenizer, processor)
 
 
-FAMILIES = {"clip": clip, "siglip": siglip, "siglip2": siglip2, "vision-text-dual-encoder": dual_encoder}
+def open_clip(directory: Path, seed: int = 0) -> Path:
+    """What a checkpoint of BiomedCLIP's kind is converted to: a ViT and a BERT's first token through an MLP."""
+    torch.manual_seed(seed)
+    tokenizer = tf.PreTrainedTokenizerFast(
+        tokenizer_object=_word_pieces("[SEP]"), pad_token="[PAD]", unk_token="[UNK]", model_max_length=16
+    )
+    bert = {**TEXT, "model_type": "bert", "vocab_size": tokenizer.vocab_size, "max_position_embeddings": 20}
+    vit = {**VISION, "model_type": "vit"}
+    config = OpenClipConfig(vit, bert, projection_dim=16, text_projection={"hidden": 20})
+    processor = _pil("vit", "ViTImageProcessorPil")(size={"height": 32, "width": 32})
+    return _save(directory, OpenClipModel(config), tokenizer, processor)
+
+
+FAMILIES = {
+    "clip": clip,
+    "siglip": siglip,
+    "siglip2": siglip2,
+    "vision-text-dual-encoder": dual_encoder,
+    "open_clip": open_clip,
+}
 
 
 def _save(directory: Path, model: tf.PreTrainedModel, tokenizer: tf.PreTrainedTokenizerBase, processor: Any) -> Path:
@@ -126,4 +150,4 @@ def _pil(family: str, name: str) -> Any:
     return getattr(module, name)
 
 
-__all__ = ["FAMILIES", "clip", "dual_encoder", "siglip", "siglip2"]
+__all__ = ["FAMILIES", "clip", "dual_encoder", "open_clip", "siglip", "siglip2"]

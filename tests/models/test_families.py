@@ -15,7 +15,9 @@ from roco_search.models.torch_encoder import TorchEncoder
 from tests.models import checkpoints
 
 
-@pytest.mark.parametrize("make", [checkpoints.clip, checkpoints.siglip, checkpoints.siglip2, checkpoints.dual_encoder])
+@pytest.mark.parametrize(
+    "make", [checkpoints.clip, checkpoints.siglip, checkpoints.siglip2, checkpoints.dual_encoder, checkpoints.open_clip]
+)
 def test_both_projections_are_where_the_table_says(make: Callable[[Path], Path], tmp_path: Path) -> None:
     checkpoint = find(make(tmp_path / "model"))
     family = FAMILIES[checkpoint.family]

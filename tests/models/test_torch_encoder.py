@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +10,12 @@ import pytest
 import torch
 import transformers as tf
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
+from roco_search.errors import UnsupportedModel
 from roco_search.models import Encoder, load_encoder
 from roco_search.models.torch_encoder import IMAGES_AT_ONCE
-from tests.models.checkpoints import FAMILIES
+from tests.models.checkpoints import FAMILIES, clip, dual_encoder
 
 TEXTS = [
     "chest x-ray",
@@ -105,3 +108,42 @@ def test_reduced_precision_stays_close(checkpoint: Path, images: list[np.ndarray
     reduced = load_encoder(checkpoint, device="cpu", precision="bf16").encode_images(images)
     assert reduced.dtype == np.float32
     assert (exact * reduced).sum(1).min() > 0.99
+
+
+@pytest.mark.parametrize("size", [32, [32, 32], {"height": 32, "width": 32}])
+def test_every_spelling_of_a_square_is_one(size: object, images: list[np.ndarray], tmp_path: Path) -> None:
+    """ViT's bare number is a square, where CLIP's keeps the aspect ratio (huggingface/transformers#24070)."""
+    folder = dual_encoder(tmp_path / "model")
+    expected = load_encoder(folder, device="cpu").encode_images(images)
+    file = folder / "preprocessor_config.json"
+    old = {key: value for key, value in json.loads(file.read_text()).items() if key != "image_processor_type"}
+    file.write_text(json.dumps({**old, "feature_extractor_type": "ViTFeatureExtractor", "size": size}))
+    np.testing.assert_array_equal(load_encoder(folder, device="cpu").encode_images(images), expected)
+    prepared = tf.AutoImageProcessor.from_pretrained(folder, backend="pil")(images[1], return_tensors="np")
+    assert prepared["pixel_values"].shape == (1, 3, 32, 32), "so transformers takes it"
+
+
+def test_configurations_beside_null_ones_are_taken(tmp_path: Path) -> None:
+    """``text_config: null`` with ``text_config_dict``, as CLIP's were once written."""
+    folder = clip(tmp_path / "model")
+    image = np.zeros((40, 30, 3), np.uint8)
+    whole = load_encoder(folder, device="cpu")
+    expected = whole.encode_images([image]), whole.encode_texts(TEXTS)
+    config = json.loads((folder / "config.json").read_text())
+    for name in ("text_config", "vision_config"):
+        config |= {name: None, f"{name}_dict": config[name]}
+    (folder / "config.json").write_text(json.dumps(config))
+    found = load_encoder(folder, device="cpu")
+    assert found.image_size == 32
+    np.testing.assert_array_equal(found.encode_images([image]), expected[0])
+    np.testing.assert_array_equal(found.encode_texts(TEXTS), expected[1])
+
+
+def test_weights_of_another_shape_are_refused(tmp_path: Path) -> None:
+    folder = clip(tmp_path / "model")
+    weights = load_file(folder / "model.safetensors")
+    save_file({**weights, "logit_scale": weights["logit_scale"].reshape(1)}, folder / "model.safetensors")
+    with pytest.raises(
+        UnsupportedModel, match=r"cannot be used: its configuration, or the shape of its weights, is damaged .*copy the"
+    ):
+        load_encoder(folder, device="cpu").encode_texts(TEXTS)

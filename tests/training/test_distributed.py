@@ -8,108 +8,107 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from roco_search.training import checkpoint
 from roco_search.training.distributed import ProcessGroup
+from roco_search.training.session import Session
+from roco_search.training.settings import Settings
+from tests.cli.commands.test_train import imagefolder
 from tests.models.checkpoints import clip
+from tests.training import processes, two_processes
 from tests.training.data import draw
+from tests.training.gradients import difference, worst
+from tests.training.test_run import RecordedReport
 
-SCRIPT = Path(__file__).with_name("two_processes.py")
 
-
-def free_port() -> int:
+def free_port() -> str:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
+        return str(free.getsockname()[1])
 
 
-def launch(folder: Path, size: int) -> list[dict[str, object]]:
-    """Start the script as ``torchrun`` would, in so many processes, and return what each of them found."""
-    port = str(free_port())
-    common = {"WORLD_SIZE": str(size), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": "1"}
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-m", "tests.training.two_processes", str(folder), str(folder / f"{size}-{rank}")],
-            env={**os.environ, **common, "RANK": str(rank), "LOCAL_RANK": str(rank)},
-            cwd=SCRIPT.parents[2],
-            stderr=subprocess.PIPE,
-            text=True,
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What one process found, "one", and what each of two did, "two-0" and "two-1"."""
+    folder = tmp_path_factory.mktemp("processes")
+    common = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()}
+    started = [
+        processes.start(
+            two_processes.work, folder, "two", environment={**common, "RANK": str(rank), "LOCAL_RANK": str(rank)}
         )
-        for rank in range(size)
+        for rank in range(2)
     ]
-    for process in processes:
-        _, err = process.communicate(timeout=120)
-        assert process.returncode == 0, err
-    return [json.loads((folder / f"{size}-{rank}.json").read_text()) for rank in range(size)]
+    threads = torch.get_num_threads()
+    two_processes.work(folder, "one")
+    torch.set_num_threads(threads)
+    for process in started:
+        process.join(timeout=240)
+        assert process.exitcode == 0
+    return {
+        "folder": folder,
+        **{name: torch.load(folder / f"{name}.pt", weights_only=True) for name in ("one-0", "two-0", "two-1")},
+    }
 
 
-@pytest.mark.slow
-def test_two_processes_give_the_gradient_of_one(tmp_path: Path) -> None:
-    (one,) = launch(tmp_path, 1)
-    two = launch(tmp_path, 2)
-    expected = torch.load(tmp_path / "1-0.pt", weights_only=True)
-    whole = torch.cat([tensor.flatten() for tensor in expected.values()]).norm()
-    for rank, told in enumerate(two):
-        assert told["loss"] == pytest.approx(one["loss"], abs=1e-12)
-        found = torch.load(tmp_path / f"2-{rank}.pt", weights_only=True)
-        assert found.keys() == expected.keys()
-        for name, tensor in expected.items():
-            size = tensor.norm() if tensor.norm() > 1e-12 * whole else whole
-            assert (found[name] - tensor).norm() / size < 1e-12, name
-    assert [told["images"] for told in two] == [4, 4], "an unreadable image takes part nowhere"
-    assert one["images"] == 8
+def test_two_processes_give_the_gradient_of_one(found: dict[str, Any]) -> None:
+    expected = found["one-0"]["exact"]
+    for rank in range(2):
+        each = found[f"two-{rank}"]["exact"]
+        assert each["loss"] == pytest.approx(expected["loss"], abs=1e-12)
+        assert worst(each["gradient"], expected["gradient"]) < 1e-12
+        assert each["images"] == 4, "an unreadable image takes part nowhere"
+    assert expected["images"] == 8
 
 
-@pytest.mark.slow
-def test_a_run_of_two_processes_writes_once_and_ends_in_one_model(tmp_path: Path) -> None:
-    two = launch(tmp_path, 2)
-    assert two[0]["weights"] == two[1]["weights"], "both hold the same model"
-    assert [told["notes"] for told in two] == [two[0]["notes"], 0]
-    (one,) = launch(tmp_path, 1)
-    for name in ("loss_first", "loss_last"):
-        assert two[0][name] == pytest.approx(one[name], rel=1e-4)
-    assert (tmp_path / "run-2" / "model.safetensors").is_file()
-    log = [json.loads(line) for line in (tmp_path / "run-2" / "log.jsonl").read_text().splitlines()]
+def test_so_they_do_for_roco_mini_with_its_dropout_in_float32(found: dict[str, Any]) -> None:
+    expected = found["one-0"]["with dropout"]
+    for rank in range(2):
+        each = found[f"two-{rank}"]["with dropout"]
+        assert each["loss"] == pytest.approx(expected["loss"], rel=1e-6)
+        assert difference(each["gradient"], expected["gradient"]) < 1e-6
+
+
+def test_a_run_of_two_processes_writes_once_and_ends_in_one_model(found: dict[str, Any]) -> None:
+    one, first, second = found["one-0"], found["two-0"], found["two-1"]
+    assert all(torch.equal(tensor, second["weights"][name]) for name, tensor in first["weights"].items())
+    assert (first["notes"], second["notes"]) == (one["notes"], 0)
+    assert first["losses"] == pytest.approx(one["losses"], rel=1e-4)
+    run = found["folder"] / "run-two"
+    assert (run / "model.safetensors").is_file()
+    log = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
     assert [line["step"] for line in log if "loss" in line] == [1, 2, 3]
 
 
 @pytest.mark.slow
 def test_torchrun_trains_on_two_processors_as_one_process_would(tmp_path: Path) -> None:
     """The command line of the manual, with two real processes and gloo."""
-    base = clip(tmp_path / "clip")
-    pairs = draw(tmp_path / "pairs")
-    rows = [json.dumps({"file_name": pair.picture.name, "text": pair.caption, "case": pair.case}) for pair in pairs]
-    (tmp_path / "pairs.jsonl").write_text("\n".join(rows).replace("file_name", "path"))
-    train = ["-m", "roco_search", "train", str(tmp_path / "pairs.jsonl"), "--base", str(base), "--device", "cpu"]
+    data = imagefolder(tmp_path / "pairs", [pair.caption for pair in draw(tmp_path / "pairs")])
+    base = str(clip(tmp_path / "clip"))
+    train = ["train", str(data), "--base", base, "--device", "cpu", "--keep-checkpoints"]
     train += ["--batch-size", "6", "--micro-batch", "3", "--max-steps", "3", "--learning-rate", "1e-3"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PET_MASTER_PORT": str(free_port())}
-
-    def start(*launcher: str, output: Path) -> str:
-        done = subprocess.run(
-            [*launcher, *train, "--output", str(output)],
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=240,
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stderr
-
-    printed = start(*torchrun(), "--nproc-per-node", "2", output=tmp_path / "two")
-    assert printed.count("Validation: ") + printed.count("split off train") == 1, "only one process prints"
-    start(sys.executable, output=tmp_path / "one")
+    started = subprocess.Popen(
+        [*torchrun(), "--nproc-per-node", "2", "-m", "roco_search", *train, "--output", str(tmp_path / "two")],
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PET_MASTER_PORT": free_port()},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    settings = Settings(batch_size=6, micro_batch=3, max_steps=3, learning_rate=1e-3)
+    Session(str(data), base, tmp_path / "one", settings, (), (), (), "cpu", RecordedReport()).train(resume=False)
+    printed = started.communicate(timeout=240)[1]
+    assert started.returncode == 0, printed
+    assert printed.count("split off train") == 1, "only one process prints"
     one, two = (
         [json.loads(line) for line in (tmp_path / name / "log.jsonl").read_text().splitlines()]
         for name in ("one", "two")
     )
     assert [line["step"] for line in two] == [line["step"] for line in one], "each step is written once"
-    for expected, found in zip(one, two, strict=True):
+    for expected, line in zip(one, two, strict=True):
         for name in expected.keys() & {"loss", "gradient_norm", "mean recall"}:
-            assert found[name] == pytest.approx(expected[name], rel=1e-4), (name, found["step"])
+            assert line[name] == pytest.approx(expected[name], rel=1e-4), (name, line["step"])
     (last,) = (tmp_path / "two" / "checkpoints").glob("step-00000003.pt")
     assert checkpoint.load(last)["identity"]["processes"] == 2
     assert (tmp_path / "two" / "model.safetensors").is_file()

@@ -17,11 +17,12 @@ from safetensors.torch import load_file
 
 from roco_search import load_encoder
 from roco_search.datasets.pair import TrainingData
-from roco_search.errors import InputError, StorageFull, TrainingError
+from roco_search.errors import StorageFull, TrainingError
 from roco_search.models.checkpoint import Checkpoint
 from roco_search.models.torch_encoder import TorchEncoder
 from roco_search.training import checkpoint
-from roco_search.training.run import Run, RunResult, learning_rate_factor
+from roco_search.training.report import RunResult
+from roco_search.training.run import Run, learning_rate_factor
 from roco_search.training.selection import ValidationResult
 from roco_search.training.settings import Settings
 from tests.disk import files_up_to
@@ -39,6 +40,7 @@ SETTINGS = Settings(
     warmup=2,
     averaging=0.5,
     seed=3,
+    keep_checkpoints=True,
 )
 
 
@@ -160,13 +162,41 @@ def test_the_best_by_global_recall_is_kept_and_the_run_ends_when_it_gets_no_bett
 ) -> None:
     report = RecordedReport()
     settings = replace(SETTINGS, max_steps=40, eval_every=1, patience=3, learning_rate=1e-12, averaging=0.0)
-    outcome = make(data, tmp_path, settings=settings, report=report).train()
-    assert outcome.ending == "no better for a while"
+    many = replace(data, validation=pair_set(tmp_path / "many", 50, "validation"))
+    outcome = make(many, tmp_path, settings=replace(settings, keep_checkpoints=False), report=report).train()
+    assert outcome.ending == "no better for a while" and outcome.kept == "best"
     means = [result.mean for result in report.results]
     assert outcome.best == max(means) and outcome.best_step == report.results[int(np.argmax(means))].step
     facts = json.loads((tmp_path / "run" / "training.json").read_text())
     assert facts["step"] == outcome.best_step
     assert outcome.step == outcome.best_step + 3
+    assert facts["ended"]["step"] == outcome.step and not report.notes
+    assert not (tmp_path / "run" / "checkpoints").exists(), "a finished run keeps its model"
+
+
+def test_a_pool_too_small_to_choose_by_keeps_the_last_model(data: TrainingData, tmp_path: Path) -> None:
+    report = RecordedReport()
+    settings = replace(SETTINGS, eval_every=1, patience=1, learning_rate=1e-12, averaging=0.0)
+    run = make(data, tmp_path, settings=settings, report=report)
+    outcome = run.train()
+    assert (outcome.ending, outcome.step, outcome.best_step, outcome.kept) == ("finished", 8, 8, "last")
+    assert report.notes == [
+        "The 6 validation pairs are too few to choose a model by (50 are needed): the last model is kept, and "
+        "`patience` ends nothing."
+    ]
+    kept = load_file(tmp_path / "run" / "model.safetensors")
+    assert all(torch.equal(kept[name], tensor) for name, tensor in run.model.state_dict().items() if name in kept)
+    assert "the pool is too small to choose by" in (tmp_path / "run" / "README.md").read_text()
+
+
+@pytest.mark.parametrize(("warmup", "taken"), [(0, 2), (5, 5), (20, 2), (500, 2)])
+def test_a_warm_up_as_long_as_the_run_is_shortened_and_said(
+    data: TrainingData, tmp_path: Path, warmup: int, taken: int
+) -> None:
+    report = RecordedReport()
+    run = make(data, tmp_path, settings=replace(SETTINGS, max_steps=20, epochs=99, warmup=warmup), report=report)
+    assert run.warmup == taken
+    assert any(f"warm-up of {warmup} steps" in note for note in report.notes) == (warmup >= 20)
 
 
 def test_the_text_tower_stays_when_it_is_locked(data: TrainingData, tmp_path: Path) -> None:
@@ -267,7 +297,7 @@ def test_another_number_of_threads_is_said(data: TrainingData, tmp_path: Path) -
         resumed(data, tmp_path, "run", settings=replace(SETTINGS, max_steps=2), report=report)
     finally:
         torch.set_num_threads(threads)
-    assert report.notes == ["Note: the number of threads changed, so the result will not be bit-identical."]
+    assert report.notes[-1] == "Note: the number of threads changed, so the result will not be bit-identical."
 
 
 def test_adapters_are_merged_into_what_is_saved(data: TrainingData, tmp_path: Path) -> None:
@@ -302,8 +332,6 @@ def test_the_learning_rate_warms_up_and_comes_down() -> None:
     factors = [learning_rate_factor(step, 100, 5) for step in range(100)]
     assert factors[:5] == [0.2, 0.4, 0.6, 0.8, 1.0] and max(factors) == 1.0
     assert factors[5:] == sorted(factors[5:], reverse=True) and 0 < factors[-1] < 0.001
-    assert learning_rate_factor(0, 50, 0) == 0.2, "a tenth of the run by itself"
-    assert learning_rate_factor(0, 9000, 0) == 1 / 500, "and at most 500"
     assert learning_rate_factor(299, 2555, 500) == 0.6, "what is given is taken"
 
 
@@ -319,18 +347,3 @@ def test_tensorboard_gets_what_the_log_gets(data: TrainingData, tmp_path: Path) 
     written = [(event.step, event.value) for event in events.Scalars("loss")]
     assert written == [(line["step"], pytest.approx(line["loss"], rel=1e-6)) for line in report.figures]
     assert [event.step for event in events.Scalars("mean recall")] == [result.step for result in report.results]
-
-
-def test_a_fresh_folder_is_asked_for(tmp_path: Path) -> None:
-    from roco_search.training.session import choose_start
-
-    assert choose_start(tmp_path / "new", resume=False) is None
-    (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(InputError, match="is not empty"):
-        choose_start(tmp_path, resume=False)
-    path = checkpoint.save(tmp_path / "run", 3, {})
-    with pytest.raises(InputError, match="continue it with `resume=True`"):
-        choose_start(tmp_path / "run", resume=False)
-    assert choose_start(tmp_path / "run", resume=True) == path
-    with pytest.raises(InputError, match="is a file"):
-        choose_start(tmp_path / "notes.txt", resume=False)

@@ -33,7 +33,18 @@ PROTOCOLS = ("whole", "roco-v1", "m3ae-2k", "shuffled-32")
 
 
 PANELS = {
-    "What to measure": ("model", "against", "protocol", "by", "classify", "labels", "labels_file", "seed"),
+    "What to measure": (
+        "model",
+        "against",
+        "protocol",
+        "by",
+        "classify",
+        "labels",
+        "labels_file",
+        "image_to_image",
+        "same_case",
+        "seed",
+    ),
     "Which pairs": ("split", "where", "licence", "ignore_other_truth"),
     "How": ("device", "precision"),
     "Output": ("json", "quiet", "report", "confusion"),
@@ -83,6 +94,17 @@ def evaluate_model(
             show_default=False,
         ),
     ] = None,
+    image_to_image: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="LABEL",
+            help="Find images by images instead, those with the same value in this column; repeatable.",
+            show_default=False,
+        ),
+    ] = None,
+    same_case: Annotated[
+        bool, typer.Option("--same-case", help="With --image-to-image: images of one case may find each other.")
+    ] = False,
     labels: Annotated[
         list[str] | None,
         typer.Option("--labels", "-l", metavar="A,B,…", help="The classes of --classify.", show_default=False),
@@ -117,10 +139,11 @@ def evaluate_model(
 ) -> None:
     """Measure a model on images with captions: recall, ranks and their intervals, in both directions.
 
-    Each query is ranked among all pairs; identical captions are counted in two ways. A protocol adds the figures that
-    others publish, under their real names. With --classify the model instead classifies the images by the values of a
-    column; with a protocol too, it does both. --json prints one object, or a list if there are several tasks. The exit
-    code is 3 if some images could not be read.
+    Each query is ranked among all images or captions; identical captions are counted in two ways. A protocol adds the
+    figures that others publish, under their real names. With --classify the model instead classifies the images by the
+    values of a column, and with --image-to-image it finds images by images; with a protocol too, it does both. Neither
+    needs captions: a folder of folders will do, whose names are the column "folder". --json prints one object, or a
+    list if there are several tasks. The exit code is 3 if some images could not be read.
 
     Example: `roco eval ./pairs --model roco-mini`
     """
@@ -128,6 +151,9 @@ def evaluate_model(
     arithmetic = checked_precision(precision)
     protocols = checked_protocols(protocol or [])
     check_usage(classify or [], labels or [], labels_file, ignore_other_truth, confusion)
+    if same_case and not image_to_image:
+        refuse("--same-case needs --image-to-image LABEL; add that.")
+    captions = bool(protocols) or not (classify or image_to_image)
     process.prepare()
 
     with Waiting("Reading the data", quiet=quiet) as waiting:
@@ -138,13 +164,15 @@ def evaluate_model(
 
         check_places(report, confusion)
         conditions = [*(where or []), *(f"licence={code}" for code in licence or [])]
-        pairs = open_pairs(data, split, licences=licence or (), where=where or ())
+        pairs = open_pairs(data, split, licences=licence or (), where=where or (), need_captions=captions)
         tasks = plan_evaluation(
             pairs,
             data,
             protocols=protocols,
             by=by,
             classify=classify or (),
+            image_to_image=image_to_image or (),
+            same_case=same_case,
             labels=labels or (),
             labels_file=labels_file,
             ignore_other=ignore_other_truth,

@@ -87,6 +87,10 @@ def index(
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Read unreadable files again even if they have not changed.")
     ] = False,
+    rehash: Annotated[
+        bool,
+        typer.Option("--rehash", help="Look for changes in the content of every file."),
+    ] = False,
     captions: Annotated[
         bool | None,
         typer.Option(
@@ -162,6 +166,7 @@ def index(
                 slices=sliced,
                 prune_missing=prune_missing,
                 retry_failed=retry_failed,
+                rehash=rehash,
                 captions=captions,
                 reports=reports,
                 progress=progress,

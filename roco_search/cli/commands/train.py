@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -26,7 +27,7 @@ from roco_search.system.text import duration, size
 from roco_search.training.settings import Settings, with_preset
 
 if TYPE_CHECKING:
-    from roco_search.training.run import RunResult
+    from roco_search.training.report import RunResult
     from roco_search.training.session import TrainingPlan
 
 
@@ -54,6 +55,7 @@ OPTIONS = {
     "image_size": ("N", "Pixels to train at, for a convolutional tower; 0: the model's own."),
     "eval_every": ("N", "Steps between validations; 0: an epoch."),
     "checkpoint_every": ("N", "Steps between checkpoints; 0: an epoch."),
+    "keep_checkpoints": ("", "Whether the checkpoints of a finished run are kept."),
     "patience": ("N", "End after this number of validations without a better one; 0: never."),
     "cases_apart": ("", "Whether training pairs of cases in the validation split are left out."),
     "seed": ("N", "Seed of everything random."),
@@ -61,7 +63,19 @@ OPTIONS = {
 
 
 PANELS = {
-    "The run": ("base", "output", "preset", "resume", "epochs", "max_steps", "patience", "seed", "device", "dry_run"),
+    "The run": (
+        "base",
+        "output",
+        "preset",
+        "resume",
+        "prolong",
+        "epochs",
+        "max_steps",
+        "patience",
+        "seed",
+        "device",
+        "dry_run",
+    ),
     "Which pairs": ("licence", "where", "caption_column", "cases_apart"),
     "Batch and memory": ("batch_size", "micro_batch", "accumulation", "precision", "image_size"),
     "What learns": ("image_tower", "text_tower", "logit_scale", "averaging", "augment", "objective"),
@@ -69,7 +83,15 @@ PANELS = {
         *("learning_rate", "image_factor", "text_factor", "projection_factor", "layer_decay"),
         *("weight_decay", "warmup", "clip_norm"),
     ),
-    "Validation and checkpoints": ("eval_every", "checkpoint_every", "tensorboard", "push", "json", "quiet"),
+    "Validation and checkpoints": (
+        "eval_every",
+        "checkpoint_every",
+        "keep_checkpoints",
+        "tensorboard",
+        "push",
+        "json",
+        "quiet",
+    ),
 }
 
 
@@ -97,6 +119,12 @@ def train(
     resume: Annotated[
         str, typer.Option(metavar="never|auto", help="auto: continue from the last checkpoint in --output.")
     ] = "never",
+    prolong: Annotated[
+        int,
+        typer.Option(
+            metavar="N", min=0, help="Continue the finished run in --output with N epochs more.", show_default=False
+        ),
+    ] = 0,
     device: DeviceOption = "auto",
     dry_run: Annotated[
         bool,
@@ -115,6 +143,7 @@ def train(
     imagefolder, a saved data set or Parquet files, a CSV or TSV of paths and captions, or the id of a data set on the
     hub, which is then downloaded. DICOM works too. The batch is exact, however little of it fits into memory. The best
     model by recall over the whole validation split is kept; Ctrl-C saves the run, and --resume auto continues it.
+    Several processes: torchrun --nproc-per-node 2 -m roco_search train …
 
     Example: `roco train ./pairs --base roco-mini --output ./tuned`
     """
@@ -133,14 +162,14 @@ def train(
             if plan is not None:
                 show_plan(plan, json)
             return
-        outcome = session.train(resume == "auto", tensorboard)
+        outcome = session.train(resume == "auto", tensorboard, prolong)
     if outcome is None:  # another process prints
         return
     address = session.push(push) if push else None
     if json:
         print_json({"output": output, "pushed": address, **session.facts(outcome)})
     elif not quiet:
-        show_outcome(outcome, settings, output, address)
+        show_outcome(outcome, data, output, address)
     if outcome.ending == "interrupted":
         raise typer.Exit(130)
     from roco_search.models.catalogue.registry import find
@@ -162,28 +191,36 @@ def show_plan(plan: TrainingPlan, json: bool) -> None:
         ("objective", plan.objective),
         ("arithmetic", f"{plan.precision} on {plan.device}"),
         ("memory", f"{size(plan.memory_bytes)} in the first steps"),
-        ("checkpoints", f"two of {size(plan.checkpoint_bytes)}"),
+        ("checkpoints", f"two of {size(plan.checkpoint_bytes)} while it runs"),
         ("a step", f"{plan.step_seconds:.2f} s, of which {100 * plan.waited:.0f} % waits for data"),
         ("all steps", f"{duration(plan.total_seconds)}, plus the evaluations on the validation split"),
     ]
     print_rows(("plan", ""), rows)
 
 
-def show_outcome(outcome: RunResult, settings: Settings, output: Path, address: str | None) -> None:
+def show_outcome(outcome: RunResult, data: str, output: Path, address: str | None) -> None:
     """Print the outcome and the next commands."""
     if outcome.ending == "interrupted":
         say(f"Stopped after step {outcome.step:,}; the same command with --resume auto continues.")
         return
-    rate = outcome.pairs / outcome.seconds if outcome.seconds else 0.0
-    say(
-        f"Ended after step {outcome.step:,}{' (no better for a while)' if outcome.ending != 'finished' else ''}: "
-        f"{rate:.1f} pairs/s, {duration(outcome.seconds)} of steps; {duration(outcome.waited)} more waited for data."
-    )
-    if outcome.best_step == 0:
-        say("No step was better on the validation split than the model it began with, so that model was kept.")
-    print_line(
-        f"The best model, of step {outcome.best_step:,} with a mean recall of {outcome.best:.3f}, is in "
-        f"{short_path(output)}. Next: roco eval, roco index --model {short_path(output)}"
-    )
+    if outcome.seconds:
+        ended = " (no better for a while)" if outcome.ending != "finished" else ""
+        say(
+            f"Ended after step {outcome.step:,}{ended}: {outcome.pairs / outcome.seconds:.1f} pairs/s, "
+            f"{duration(outcome.seconds)} of steps; {duration(outcome.waited)} more waited for data."
+        )
     if address:
         say(f"Pushed to {address}.")
+    model = short_path(output)
+    if outcome.kept == "best" and outcome.best_step == 0:
+        print_line(
+            f"No step was better on the validation split than the model it began with, whose mean recall is "
+            f"{outcome.best:.3f}; that model is in {model}. Next: a lower --learning-rate, or more pairs, and another "
+            "--output"
+        )
+        return
+    which = "best" if outcome.kept == "best" else "last"
+    print_line(
+        f"The {which} model, of step {outcome.best_step:,} with a mean recall of {outcome.best:.3f}, is in {model}. "
+        f"Next: roco eval {shlex.quote(data)} --model {model}; roco index FOLDER --model {model}"
+    )

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from roco_search.evaluation.classification import Classification
+    from roco_search.evaluation.image_to_image import ImageToImage
     from roco_search.evaluation.protocols import Retrieval
     from roco_search.evaluation.retrieval import RetrievalResult
     from roco_search.evaluation.run import Evaluation
@@ -32,6 +33,8 @@ def show(found: Evaluation) -> None:
         _retrieval(found, found.retrieval)
     for entry in found.classifications:
         _classification(found, entry)
+    for measured in found.images:
+        _images(found, measured)
 
 
 def tell_left_out(found: Evaluation) -> None:
@@ -52,6 +55,11 @@ def tell_left_out(found: Evaluation) -> None:
             say(f"Note: {sum(classes.other.values()):,} images are left out: {named_counts(Counter(classes.other))}.")
         if classes.silent:
             say(f"Note: {classes.silent:,} images are left out; {str(classes.column)!r} is empty for them.")
+    for measured in found.images:
+        if measured.silent:
+            say(f"Note: {measured.silent:,} images are left out; {measured.label.name!r} is empty for them.")
+        if measured.without:
+            say(f"Note: {measured.without:,} images are no queries; no other candidate has their label.")
     if found.retrieval is not None and found.retrieval.without_choice:
         groups = ", ".join(found.retrieval.without_choice)
         say(f"Note: not measured, because there is only one caption or image: {groups}.")
@@ -127,6 +135,18 @@ def _classification(found: Evaluation, entry: Classification) -> None:
             for name, group in entry.groups.items()
         ]
         print_rows([str(found.tasks.by), "N", "accuracy", "macro AUC"], rows, right=["N", "accuracy", "macro AUC"])
+
+
+def _images(found: Evaluation, entry: ImageToImage) -> None:
+    from roco_search.evaluation import wording
+
+    _title(wording.images_title(entry))
+    columns = wording.image_columns(entry, [encoder.name for encoder in found.encoders])
+    print_rows(columns, wording.image_rows(entry), right=columns[1:])
+    if rows := wording.label_rows(entry):
+        print_line("")
+        columns = [entry.label.name, *wording.LABEL_COLUMNS]
+        print_rows(columns, rows, right=columns[1:])
 
 
 def _title(text: str) -> None:

@@ -8,6 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from roco_search.datasets.layouts.arrow import as_splits, datasets_module, find_parquet, find_saved
+from roco_search.datasets.layouts.coco import find_coco
+from roco_search.datasets.layouts.folders import find_folders
 from roco_search.datasets.layouts.path_table import find_imagefolder, find_table
 from roco_search.datasets.layouts.roco import find_roco
 from roco_search.datasets.layouts.rocov2 import find_rocov2
@@ -46,15 +48,22 @@ def open_hub(identifier: str) -> DataSet:
 
 
 # The more specific a layout is, the earlier it is tried.
-_FOLDERS = (find_saved, find_roco, find_rocov2, find_imagefolder, find_parquet, find_table)
+_FOLDERS = (find_saved, find_roco, find_rocov2, find_imagefolder, find_coco, find_parquet, find_table)
 _READ = (
-    "the ROCO repository, ROCOv2, Hugging Face's imagefolder with its metadata, a saved data set, Parquet files, and a "
-    "CSV or TSV of paths and captions"
+    "the ROCO repository, ROCOv2, Hugging Face's imagefolder with its metadata, COCO's captions, a saved data set, "
+    "Parquet files, and a CSV or TSV of paths and captions"
 )
 
 
-def find_layout(data: str | Path) -> DataSet:
+def find_layout(data: str | Path, images_of: str | None = None) -> DataSet:
     """Open a path, or a data set of the hub by its id.
+
+    Parameters
+    ----------
+    data
+        The path or the id.
+    images_of
+        The name of a split where images alone will do: a folder of images is then that split.
 
     Raises
     ------
@@ -65,22 +74,26 @@ def find_layout(data: str | Path) -> DataSet:
     """
     path = Path(data)
     try:
-        return _look(data, path)
+        return _look(data, path, images_of)
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror}); check its permissions and the disk.") from None
 
 
-def _look(data: str | Path, path: Path) -> DataSet:
+def _look(data: str | Path, path: Path, images_of: str | None) -> DataSet:
     if path.is_dir():
         for find in _FOLDERS:
             if (found := find(path)) is not None:
                 return found
+        if images_of is not None and (found := find_folders(path, images_of)) is not None:
+            return found
         raise InputError(f"{path} is a folder in none of the layouts that are read: {_READ}.")
     if path.is_file():
         if path.suffix.lower() in SUFFIXES:
             found = find_table(path)
         elif path.suffix.lower() == ".parquet":
             found = find_parquet(path)
+        elif path.suffix.lower() == ".json":
+            found = find_coco(path)
         else:
             found = None
         if found is not None:

@@ -165,7 +165,7 @@ def _as_stored(value: int, signed: bool) -> int:
 
 
 def is_inverted(dataset: "Dataset", photometric: str) -> bool:
-    """Tell whether low values are shown bright: MONOCHROME1, or Presentation LUT Shape INVERSE.
+    """Return whether low values are shown bright: MONOCHROME1, or Presentation LUT Shape INVERSE.
 
     Together they invert once, not twice: a DX image of MONOCHROME1 must state INVERSE (PS3.3 C.8.11.3).
     """
@@ -192,5 +192,5 @@ def pixel_aspect(dataset: "Dataset", index: int) -> float | None:
 
 
 def is_localizer(dataset: "Dataset") -> bool:
-    """Tell whether the image is a localizer (a scout) by its Image Type (PS3.3 C.8.2.1.1.1)."""
+    """Return whether the image is a localizer (a scout) by its Image Type (PS3.3 C.8.2.1.1.1)."""
     return any(value.strip().upper() == "LOCALIZER" for value in texts(dataset, "ImageType"))

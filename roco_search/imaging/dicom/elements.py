@@ -116,7 +116,7 @@ def _element(tag: int, vr: bytes, offset: int, length: int) -> Element:
 
 
 def _follows(file: BinaryIO, element: Element, order: str, size: int) -> bool:
-    """Tell whether behind `element` is the end of the file or an element that may follow it."""
+    """Return whether behind `element` is the end of the file or an element that may follow it."""
     assert element.length is not None
     end = element.offset + element.length
     if end == size:

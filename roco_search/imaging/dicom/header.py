@@ -1,4 +1,8 @@
-"""Which DICOM objects are pictures, by their SOP class (PS3.4 B.5)."""
+"""The header of a DICOM file: its wanted attributes, where its pixel data is, and whether it is a picture at all.
+
+Only the attributes that rendering and the allow-list need are read (PS3.10 7, PS3.5 7). Which objects are pictures
+follows from their SOP class (PS3.4 B.5).
+"""
 
 import contextlib
 import io
@@ -172,6 +176,10 @@ def read_header(file: BinaryIO, *, overlays: bool = False) -> Header:
     UnreadableImage
         If the file is not DICOM, or its dataset cannot be parsed.
     """
+    # All of it, before any module of it: a reader's thread that imports a module of a package which another thread has
+    # begun to import gets it half made, and its file would be called damaged.
+    import pydicom  # noqa: F401
+
     head = file.read(HEAD)
     start = 132 if head[128:132] == b"DICM" else 0
     if start == 0 and encoding_of(head) is None:

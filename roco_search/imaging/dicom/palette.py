@@ -76,7 +76,7 @@ def read_palette(dataset: "Dataset", *, signed: bool) -> Palette:
 
 
 def is_supplemental(dataset: "Dataset", index: int) -> bool:
-    """Tell whether the greatest values of a grey frame are colours (Pixel Presentation, PS3.3 C.8.16.2.1.1.3)."""
+    """Return whether the greatest values of a grey frame are colours (Pixel Presentation, PS3.3 C.8.16.2.1.1.3)."""
     if len(numbers(dataset, "RedPaletteColorLookupTableDescriptor")) != 3:
         return False
     stated = [text(functional_group(dataset, index, macro), "PixelPresentation") for macro in _FRAME_TYPES]

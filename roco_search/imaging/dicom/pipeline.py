@@ -18,7 +18,16 @@ from roco_search.imaging.dicom.overlays import draw_overlays, has_overlays, shut
 from roco_search.imaging.dicom.pixels import FrameDecoder, Layout
 from roco_search.imaging.dicom.tags import Tags, read_tags
 from roco_search.imaging.dicom.values import items, text
-from roco_search.imaging.frame import Frame, FrameChoice, FrameNumbers, Source, Window, choose_frames, reduction
+from roco_search.imaging.frame import (
+    CtWindows,
+    Frame,
+    FrameChoice,
+    FrameNumbers,
+    Source,
+    Window,
+    choose_frames,
+    reduction,
+)
 from roco_search.imaging.render import average
 
 if TYPE_CHECKING:
@@ -34,6 +43,7 @@ def open_dicom(
     at_least: int | None = None,
     *,
     overlays: bool = False,
+    ct_windows: CtWindows | None = None,
 ) -> Iterator[Frame]:
     """Yield the chosen frames of a DICOM file, each decoded and rendered when it is asked for.
 
@@ -49,6 +59,8 @@ def open_dicom(
         See `open_image`. Grey values are averaged before they are rendered, where averages mean something.
     overlays
         Whether to draw the overlay planes. Such a picture has all its pixels.
+    ct_windows
+        See `open_image`.
 
     Raises
     ------
@@ -62,7 +74,7 @@ def open_dicom(
         at_least = None
 
     def finish(stored: Stored, tags: Tags) -> Frame:
-        return Frame(render_frame(stored, window, at_least), tags, stored.index, stored.layout.frames)
+        return Frame(render_frame(stored, window, at_least, ct_windows), tags, stored.index, stored.layout.frames)
 
     yield from each_frame(source, frames, finish, at_least, overlays=overlays)
 
@@ -126,7 +138,9 @@ class Stored:
     words: npt.NDArray[Any] | None = None
 
 
-def render_frame(stored: Stored, window: Window | None = None, at_least: int | None = None) -> npt.NDArray[np.uint8]:
+def render_frame(
+    stored: Stored, window: Window | None = None, at_least: int | None = None, ct_windows: CtWindows | None = None
+) -> npt.NDArray[np.uint8]:
     """Render a decoded frame for a human eye.
 
     Parameters
@@ -135,7 +149,7 @@ def render_frame(stored: Stored, window: Window | None = None, at_least: int | N
         The frame.
     window
         Takes the place of the VOI step of the file.
-    at_least
+    at_least, ct_windows
         See `open_image`.
 
     Returns
@@ -157,7 +171,7 @@ def render_frame(stored: Stored, window: Window | None = None, at_least: int | N
             raise UnreadableImage("its colours are encoded in a way that roco does not know; export it as RGB")
         picture = render.colour_to_picture(stored.array, stored.layout.bits_stored)
     elif stored.photometric in {"MONOCHROME1", "MONOCHROME2"}:
-        picture = _render_grey(stored, window, at_least)
+        picture = _render_grey(stored, window, at_least, ct_windows)
         if palette.is_supplemental(dataset, index):
             _paint(picture, stored, supplemental=True)
     else:
@@ -175,10 +189,14 @@ def render_frame(stored: Stored, window: Window | None = None, at_least: int | N
     return render.square_pixels(picture, aspect)
 
 
-def _render_grey(stored: Stored, window: Window | None, at_least: int | None) -> npt.NDArray[np.uint8]:
+def _render_grey(
+    stored: Stored, window: Window | None, at_least: int | None, ct_windows: CtWindows | None
+) -> npt.NDArray[np.uint8]:
     dataset = stored.dataset
     modality = read_modality(stored)
     array = reduced(stored, at_least)
+    if ct_windows is not None and window is None and _is_ct(stored, modality):
+        return render.in_windows(array, modality.applied, ct_windows)
 
     # VOI LUT or window, PS3.3 C.11.2. Either may be used where both are given (C.11.2.1); a table is the
     # vendor's actual curve, of which a window beside it can only be an approximation.
@@ -254,9 +272,15 @@ def without_voi(values: render.Values, stored: Stored, modality: display.Modalit
         stored_sample = render.sample(stored.array)
         padding = (stored_sample >= ends[0]) & (stored_sample <= ends[1])
     low, high = render.robust_range(values, padding)
-    is_ct = text(dataset, "Modality") == "CT" and modality.hounsfield and not display.is_localizer(dataset)
+    is_ct = _is_ct(stored, modality)
     # HU run from -1024 for air. A soft tissue window is of use only if soft tissue is among the values.
     return render.SOFT_TISSUE if is_ct and low < render.SOFT_TISSUE.center < high and low >= -4096 else (low, high)
+
+
+def _is_ct(stored: Stored, modality: display.Modality) -> bool:
+    """Whether the modality values are Hounsfield units of a slice."""
+    dataset = stored.dataset
+    return text(dataset, "Modality") == "CT" and modality.hounsfield and not display.is_localizer(dataset)
 
 
 def _is_signed(stored: Stored) -> bool:

@@ -19,7 +19,7 @@ from roco_search.imaging import Frame, Tags
 from roco_search.imaging.ahead import MAX_BYTES, in_batches, read_ahead
 from roco_search.library.ingest.plan import Candidate
 from roco_search.library.ingest.reading import Outcome, read_file
-from roco_search.models.encoder import NO_EMBEDDING
+from roco_search.models.encoder import NO_EMBEDDING, ct_windows
 from roco_search.system.process import cores
 
 if TYPE_CHECKING:
@@ -73,7 +73,9 @@ def embed_files(
     """
     # Twice what the model sees is left for its own, better scaling down.
     at_least = max(LEAST_PIXELS, 2 * encoder.image_size)
-    read: Callable[[Candidate], Iterable[Frame | Outcome]] = partial(read_file, reusable=reusable, at_least=at_least)
+    read: Callable[[Candidate], Iterable[Frame | Outcome]] = partial(
+        read_file, reusable=reusable, at_least=at_least, ct_windows=ct_windows(encoder)
+    )
     begun: FinishedFile | None = None
     with closing(read_ahead(work, read, ahead=AHEAD, max_bytes=MAX_BYTES)) as entries:
         for batch in in_batches(entries, batch_size, MAX_BYTES):

@@ -131,9 +131,18 @@ class Roots:
 
 
 def make_plan(
-    store: Store, walk: Walk, roots: Roots, *, prune_missing: bool = False, retry_failed: bool = False
+    store: Store,
+    walk: Walk,
+    roots: Roots,
+    *,
+    prune_missing: bool = False,
+    retry_failed: bool = False,
+    rehash: bool = False,
 ) -> Plan:
-    """Decide what this run has to do. Opens no file, except to distinguish an empty disk from a changed one."""
+    """Decide what this run has to do. Opens no file, except to distinguish an empty disk from a changed one.
+
+    With `rehash`, every file is read, whatever its size and time say.
+    """
     affected = roots.affected()
     known: dict[str, KnownFile] = {}
     for root in affected:
@@ -145,7 +154,7 @@ def make_plan(
     known |= {path: file for path in outside if (file := store.files.at(path))}
     plan = Plan()
     for path in sorted(walk.files):
-        _place(plan, path, walk.files[path], known.get(path), roots, retry_failed)
+        _place(plan, path, walk.files[path], known.get(path), roots, retry_failed, rehash)
     if not prune_missing:
         plan.lost = _lost(walk, known, roots)
     here = [root for root in affected if root not in plan.lost]
@@ -161,7 +170,15 @@ def make_plan(
     return plan
 
 
-def _place(plan: Plan, path: str, found: FoundFile, known: KnownFile | None, roots: Roots, retry_failed: bool) -> None:
+def _place(
+    plan: Plan,
+    path: str,
+    found: FoundFile,
+    known: KnownFile | None,
+    roots: Roots,
+    retry_failed: bool,
+    rehash: bool,
+) -> None:
     frames = roots.frames_of(path, found.root)
     if known is None:
         plan.work.append(Candidate(path, found.root, frames, None, None))
@@ -171,7 +188,7 @@ def _place(plan: Plan, path: str, found: FoundFile, known: KnownFile | None, roo
     # Where not even the bytes could be read, the reason is outside the file: nothing in its stat shows that it was
     # repaired. A file that was read and refused is read again only when it changes.
     retry = failed and (retry_failed or known.content_hash is None)
-    if same_choice and not retry and (known.size, known.mtime_ns) == (found.size, found.mtime_ns):
+    if not rehash and same_choice and not retry and (known.size, known.mtime_ns) == (found.size, found.mtime_ns):
         plan.unchanged += known.status == "indexed"
         return
     content_hash = known.content_hash if same_choice and not retry else None

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from roco_search.errors import ImageError, NotAnImage
-from roco_search.imaging import Frame, open_image, sniff
+from roco_search.imaging import CtWindows, Frame, open_image, sniff
 from roco_search.imaging.archives import exists, locate
 from roco_search.library.ingest.plan import Candidate, frames_choice, slices_choice
-from roco_search.system.files import sha256
+from roco_search.system.files import changed_ns, sha256
 
 Kind = Literal["image", "same", "known", "not_image", "unreadable", "other", "vanished"]
 
@@ -33,7 +33,10 @@ class Outcome:
 
 
 def read_file(
-    candidate: Candidate, reusable: Container[tuple[bytes, str | None]] = (), at_least: int | None = None
+    candidate: Candidate,
+    reusable: Container[tuple[bytes, str | None]] = (),
+    at_least: int | None = None,
+    ct_windows: CtWindows | None = None,
 ) -> Iterator[Frame | Outcome]:
     """Yield the chosen frames of one file, each decoded when it is asked for, and at the end how that went.
 
@@ -45,13 +48,15 @@ def read_file(
         (content hash, choice of frames) of what need not be decoded again.
     at_least
         Pixels that are enough for the model: see `open_image`.
+    ct_windows
+        What the model wants to see of CT: see `open_image`.
     """
     path = locate(candidate.path)
     size = mtime_ns = 0
     failure: ImageError | None = None
     try:
         before = path.stat()
-        size, mtime_ns = before.st_size, before.st_mtime_ns
+        size, mtime_ns = before.st_size, changed_ns(before)
         if sniff(path) is None:
             yield Outcome("other")
             return
@@ -64,7 +69,7 @@ def read_file(
             return
         try:
             choice, slices = frames_choice(candidate.frames), slices_choice(candidate.frames)
-            yield from open_image(path, frames=choice, at_least=at_least, slices=slices)
+            yield from open_image(path, frames=choice, at_least=at_least, slices=slices, ct_windows=ct_windows)
         except ImageError as error:
             failure = error
         after = path.stat()
@@ -75,7 +80,7 @@ def read_file(
         reason = str(error) if isinstance(error, ImageError) else "the system could not read it; check the disk"
         yield Outcome("unreadable", size, mtime_ns, None, reason)
         return
-    if (after.st_size, after.st_mtime_ns) != (size, mtime_ns):
+    if (after.st_size, changed_ns(after)) != (size, mtime_ns):
         # Stored with the older stat, so that the next run reads it again.
         yield Outcome("unreadable", size, mtime_ns, None, _CHANGING)
     elif failure is None:

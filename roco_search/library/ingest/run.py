@@ -44,6 +44,7 @@ class IndexRun:
         prune_missing: bool,
         retry_failed: bool,
         *,
+        rehash: bool = False,
         reembed: bool = False,
         slices: Slices | None = None,
         captions: bool | None = None,
@@ -65,7 +66,7 @@ class IndexRun:
         walk = Walk()
         for root in roots.affected():
             walk.add(root, excluded=[os.path.realpath(self.store.directory)])
-        plan = make_plan(self.store, walk, roots, prune_missing=prune_missing, retry_failed=retry_failed)
+        plan = make_plan(self.store, walk, roots, prune_missing=prune_missing, retry_failed=retry_failed, rehash=rehash)
         self._report_lost(plan, given)
         self._refuse_empty(walk, given)
         announce_images(self.encoder, len(plan.work))

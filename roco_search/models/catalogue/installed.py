@@ -27,6 +27,7 @@ _STAGING = ".staging"
 # As the hub spells them; "--" is kept out, because it stands for the slash in the name of the folder.
 _NAME = re.compile(r"(?!.*--)[A-Za-z0-9_][\w.-]{0,95}(/[A-Za-z0-9_][\w.-]{0,95})?", re.ASCII)
 _SHARD = re.compile(r"model-\d{5}-of-\d{5}\.safetensors")
+_GRAPHS = frozenset({".onnx", ".data"})  # compiled towers beside the weights
 _PAPERS = re.compile(r"(README|LICENSE|LICENCE|NOTICE)(\.md|\.txt)?", re.IGNORECASE)
 _SMALL_FILES = frozenset({"config.json", "added_tokens.json", *PREPROCESSOR_FILES, *TOKENIZER_FILES})
 
@@ -215,6 +216,15 @@ def clear_staging(name: str, *, but: Path | None = None) -> int:
 def size_of(folder: Path) -> int:
     """Return the bytes of the files in a folder."""
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+
+
+def model_size(folder: Path) -> int:
+    """Return the bytes of the files that are the model in a folder; what a training left beside it does not count."""
+    return sum(
+        file.stat().st_size
+        for file in folder.iterdir()
+        if file.is_file() and (belongs_to_a_model(file.name) or file.suffix in _GRAPHS)
+    )
 
 
 def _staged(name: str) -> Iterator[Path]:

@@ -12,7 +12,7 @@ from roco_search.errors import ModelError
 from roco_search.hub.client import cached_models
 from roco_search.models.catalogue import installed, registry
 from roco_search.models.catalogue.registry import Retrieval
-from roco_search.models.checkpoint import Checkpoint, read_header, read_json
+from roco_search.models.checkpoint import Checkpoint, read_header, read_json, refuse_damage
 from roco_search.models.families import text_length
 
 Where = Literal["package", "models", "hub cache"]
@@ -104,7 +104,7 @@ def describe(name_or_path: str | Path) -> Facts:
         logit_scale=checkpoint.logit_scale,
         logit_bias=checkpoint.logit_bias,
         fingerprint=checkpoint.fingerprint,
-        bytes=installed.size_of(checkpoint.directory),
+        bytes=installed.model_size(checkpoint.directory),
         licence=licence_of(checkpoint),
         repository=repository,
         revision=revision,
@@ -118,8 +118,9 @@ def _text_length(checkpoint: Checkpoint) -> int:
     """Return the number of tokens of the longest text: the tower's positions, or its tokenizer's limit."""
     file = checkpoint.directory / "tokenizer_config.json"
     limit = read_json(file).get("model_max_length") if file.is_file() else None
-    length = text_length(checkpoint.config)
-    return min(length, int(limit)) if isinstance(limit, int | float) else length
+    with refuse_damage(checkpoint.name, "the length of its texts"):
+        length = text_length(checkpoint.config)
+        return min(length, int(limit)) if isinstance(limit, int | float) else length
 
 
 def origin_of(checkpoint: Checkpoint) -> tuple[str | None, str | None]:
@@ -173,7 +174,7 @@ def _listed(name: str, default: str) -> Listed | None:
         repository=origin_of(checkpoint)[0],
         licence=licence_of(checkpoint),
         gated=bool(entry and entry.gated),
-        bytes=installed.size_of(checkpoint.directory),
+        bytes=installed.model_size(checkpoint.directory),
         image_size=checkpoint.image_size,
         dim=checkpoint.dim,
         good_at=entry.good_at if entry else None,

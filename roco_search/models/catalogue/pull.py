@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -11,7 +12,7 @@ from roco_search.errors import InputError, ModelNotFound, UnsupportedModel
 from roco_search.hub.download import Listing, RemoteFile, fetch_files, list_model
 from roco_search.models.catalogue import installed, registry
 from roco_search.models.catalogue.conversion import PICKLED, Published, check_open_clip, convert
-from roco_search.models.checkpoint import TOKENIZER_FILES, Checkpoint, read_json
+from roco_search.models.checkpoint import PREPROCESSOR_FILES, TOKENIZER_FILES, Checkpoint, read_json
 from roco_search.models.families import FAMILIES
 from roco_search.models.open_clip import layout
 from roco_search.system.files import sha256
@@ -83,6 +84,7 @@ def pull(
                 made = staged
                 came = lambda file: _check_family(repository, staged) if file.name == "config.json" else None  # noqa: E731
                 fetch_files(listing, files, staged, progress, came)
+                _state_ct_windows(name, staged)
                 checkpoint = Checkpoint.open(name, staged)
         except UnsupportedModel:
             installed.clear_staging(name)  # whatever else came of it would be of no use
@@ -210,6 +212,15 @@ def _choose_published(listing: Listing, config: str, weights: tuple[str, ...]) -
     kept = {config, *(n for n in small if n not in ("config.json", installed.WEIGHTS_INDEX))}
     files = [listing.file(name) for name in sorted(kept | {found})]
     return sorted(files, key=lambda file: (file.name == found, file.name != config, file.size, file.name))
+
+
+def _state_ct_windows(name: str, folder: Path) -> None:
+    """Add the catalogue's word on how a model takes CT to its ``preprocessor_config.json``, where nothing is said."""
+    entry, file = registry.entries().get(name), folder / PREPROCESSOR_FILES[0]
+    if entry and entry.ct_windows and file.is_file():
+        stated = read_json(file)
+        stated.setdefault("ct_windows", entry.ct_windows)
+        file.write_text(json.dumps(stated, indent=2) + "\n", "utf-8")
 
 
 def _check_family(repository: str, staged: Path) -> None:

@@ -49,6 +49,7 @@ class Entry:
     baseline: bool = False
     aliases: tuple[str, ...] = ()
     obtain: str | None = None
+    ct_windows: tuple[tuple[float, float], ...] = ()
     retrieval: tuple[Retrieval, ...] = ()
 
 

@@ -29,12 +29,16 @@ DIRECTIONS = ("image-to-text", "text-to-image")
 
 @dataclass(frozen=True, slots=True)
 class RunSummary:
-    """The facts of a run for its card and its plot; none of them names a folder of this machine."""
+    """The facts of a run for its card and its plot; none of them names a folder of this machine.
+
+    ``chooses`` is whether the model is the best by the validation split, and not the last.
+    """
 
     encoder: TorchEncoder
     data: TrainingData
     settings: Settings
     steps: int
+    chooses: bool = True
 
     @property
     def base(self) -> str:
@@ -100,7 +104,8 @@ A dual encoder for radiology images and English texts, trained with `roco train`
 ## Numbers
 
 Recall over the whole pool of {result.pool:,} validation pairs{cut}, after step {result.step:,} of {summary.steps:,},
-which was the best by the mean of all six. Identical captions count as found.
+{"which was the best by the mean of all six" if summary.chooses else "the last; the pool is too small to choose by"}.
+Identical captions count as found.
 
 | pool of {result.pool:,} | recall@1 | recall@5 | recall@10 |
 |---|---|---|---|
@@ -179,6 +184,12 @@ def revision() -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.strip()
+
+
+def add_facts(directory: Path, facts: Mapping[str, Any]) -> None:
+    """Add to what `write_card` wrote. Raises `StorageFull` and `InputError`."""
+    with write_errors(directory):
+        write_file(directory / FACTS, json.dumps({**(read_facts(directory) or {}), **facts}, indent=2) + "\n")
 
 
 def read_facts(directory: Path) -> Mapping[str, Any] | None:

@@ -18,6 +18,7 @@ from PIL import Image
 from roco_search.errors import ImageError, InputError
 from roco_search.imaging import Tags, open_image
 from roco_search.models import Encoder
+from roco_search.models.encoder import ct_windows
 from roco_search.system.text import printable
 
 OLDEST = 600.0  # seconds that an upload may wait for being used
@@ -76,7 +77,7 @@ def read_upload(path: str | Path, folder: Path, encoder: Encoder) -> UploadedIma
     if not file.resolve().is_relative_to(folder.resolve()):
         raise InputError("That file was not uploaded; upload it again.")
     try:
-        frame = next(open_image(file))
+        frame = next(open_image(file, ct_windows=ct_windows(encoder)))
     except ImageError as error:
         raise InputError(f"That file cannot be used as an image: {error}.") from None
     except OSError:

@@ -11,16 +11,18 @@ import numpy as np
 
 from roco_search.classify import Classifier, Mode, Prediction, split_labels
 from roco_search.errors import InputError
+from roco_search.vocabulary import finding_lists, image_classes
 from roco_search.web import markup
 from roco_search.web.backend import Desk
 from roco_search.web.http.uploads import UploadedImage, read_upload
 from roco_search.web.tabs import Changes, html, report_errors
 
+_EXCLUSIVE = {"Modality": "modality", "Body part": "body_part", "Plane": "plane"}
 SETS: dict[str, tuple[Mode, list[str]]] = {
-    "Modality": ("exclusive", ["CT", "MRI", "X-ray", "ultrasound"]),
-    "Body part": ("exclusive", ["head", "neck", "chest", "abdomen", "pelvis", "spine", "hand"]),
-    "Chest findings": ("multi-label", ["normal", "pneumonia", "pleural effusion", "pneumothorax", "cardiomegaly"]),
+    **{title: ("exclusive", [entry.name for entry in image_classes(name)]) for title, name in _EXCLUSIVE.items()},
+    **{title: ("multi-label", list(findings)) for title, findings in finding_lists().items()},
 }
+"""The label lists that one click chooses: what an image can be, and frequent findings by region."""
 MODES: list[tuple[str, Mode]] = [("One of the labels", "exclusive"), ("Findings, each on its own", "multi-label")]
 MOST_LABELS = 20
 LONGEST_LABEL = 100

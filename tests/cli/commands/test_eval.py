@@ -103,6 +103,17 @@ def test_classes_of_ones_own_and_images_of_none(roco: Roco, data: Path, concepts
     assert "N = 20" in left.out
 
 
+def test_images_are_found_by_images(roco: Roco, data: Path, concepts: ConceptEncoder) -> None:
+    command = ("eval", data, "--image-to-image", "modality", "--image-to-image", "labels")
+    first, second = roco(*command, "--json").json
+    assert (first["task"], first["label"], first["same_case"]) == ("image_to_image_retrieval", "modality", "not stated")
+    assert first["metrics"]["precision@1"] == 1.0 and first["chance"]["precision@1"] == pytest.approx(19 / 39)
+    assert second["metrics"]["precision@10"] == 1.0 and set(second["labels"]) == {"ct", "mri", "normal", "pneumonia"}
+    table = roco(*command).out
+    assert "Image to image by modality, 40 queries among N = 40 images" in table and "by chance" in table
+    assert roco("eval", data, "--same-case").code == 2
+
+
 def test_report_and_confusion_matrix(roco: Roco, data: Path, concepts: ConceptEncoder) -> None:
     command = ("eval", data, "--classify", "modality", "--protocol", "whole")
     found = roco(*command, "--report", "out.html", "--confusion", "out.png")

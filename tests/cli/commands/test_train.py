@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -44,12 +45,18 @@ def test_a_run_leaves_a_model_that_can_be_used(
     monkeypatch.setenv("ROCO_CACHE", str(tmp_path / "cache"))  # another test may have compiled the same weights
     done = roco("train", data, "--base", base, "--output", tmp_path / "out", *SMALL)
     assert done.code == 0, done.err
-    assert "mean recall" in done.out and "roco index --model" in done.out
+    assert "The last model, of step 3 with a mean recall of" in done.out
+    (suggested,) = re.findall(r"Next: roco (eval \S+ --model \S+); roco index FOLDER --model", done.out)
+    assert "are too few to choose a model by (50 are needed)" in done.err
+    assert not (tmp_path / "out" / "checkpoints").exists()
     assert "10 pairs (5 cases" in done.err, "what was read is printed before the first step"
     assert "split off train" in done.err, "and that the validation split was split off"
-    assert roco("model", "info", tmp_path / "out").code == 0
+    (tmp_path / "out" / "large.bin").write_bytes(bytes(10**6))
+    about = roco("model", "info", tmp_path / "out", "--json").json
+    assert (tmp_path / "out" / "model.safetensors").stat().st_size < about["bytes"] < 10**6, "it counts the model"
     before, after = (
-        roco("eval", data, "--split", "train", "--model", model, "--json") for model in (base, tmp_path / "out")
+        roco("eval", data, "--split", "train", "--model", base, "--json"),
+        roco(*suggested.split(), "--split", "train", "--json"),
     )
     assert before.code == after.code == 0, after.err
     assert before.json["metrics"].keys() == after.json["metrics"].keys()
@@ -65,14 +72,6 @@ def test_a_run_leaves_a_model_that_can_be_used(
     assert "CC BY 4.0 (" in card and "not for clinical use" in card and str(tmp_path) not in card
 
 
-def test_json_is_for_programs(roco: Roco, data: Path, base: Path, tmp_path: Path) -> None:
-    roco("--version")  # takes away what transformers printed when it wrote the base
-    done = roco("train", data, "--base", base, "--output", tmp_path / "out", *SMALL, "--json", "--quiet")
-    assert done.json["ending"] == "finished" and done.json["step"] == 3
-    assert done.json["model"]["settings"]["batch_size"] == 4
-    assert not done.err, repr(done.err)
-
-
 def test_a_folder_with_a_run_is_not_overwritten_and_can_be_gone_on_with(
     roco: Roco, data: Path, base: Path, tmp_path: Path
 ) -> None:
@@ -80,9 +79,9 @@ def test_a_folder_with_a_run_is_not_overwritten_and_can_be_gone_on_with(
     assert roco(*command).code == 0
     weights = (tmp_path / "out" / "model.safetensors").read_bytes()
     refused = roco(*command)
-    assert refused.code == 1 and "--resume auto" in refused.err
+    assert refused.code == 1 and "train it for more epochs with --prolong" in refused.err
     again = roco(*command, "--resume", "auto")
-    assert again.code == 0 and "Continuing from step 3" in again.err
+    assert again.code == 0 and "This run ended at step 3; --prolong 3 trains it" in again.err
     assert (tmp_path / "out" / "model.safetensors").read_bytes() == weights
 
 
@@ -96,13 +95,18 @@ def test_a_dry_run_measures_and_writes_nothing(roco: Roco, data: Path, base: Pat
     assert "two of" in roco("train", data, "--base", base, "--output", tmp_path / "out", *SMALL, "--dry-run").out
 
 
-def test_the_originals_preset_is_what_it_was(roco: Roco, data: Path, base: Path, tmp_path: Path) -> None:
+def test_json_is_for_programs_and_the_originals_preset_is_what_it_was(
+    roco: Roco, data: Path, base: Path, tmp_path: Path
+) -> None:
+    roco("--version")  # takes away what transformers printed when it wrote the base
     command = ("train", data, "--base", base, "--output", tmp_path / "out", "--preset", "roco-v1", "--max-steps", 2)
     done = roco(*command, "--micro-batch", 4, "--batch-size", 8, "--json", "--quiet")
     assert done.code == 0, done.err
     settings = done.json["model"]["settings"]
     assert settings["accumulation"] == "naive" and settings["image_tower"] == "last:30%"
     assert done.json["model"]["precision"] == "fp16"
+    assert done.json["ending"] == "finished" and done.json["step"] == 2 and done.json["kept"] == "last"
+    assert not done.err, repr(done.err)
 
 
 @pytest.mark.parametrize(
@@ -128,6 +132,7 @@ def test_data_that_teach_nothing_are_refused(
         (("--image-tower", "some"), 1, "does not name what to train"),
         (("--accumulation", "sloppy"), 1, "not one of exact, naive"),
         (("--resume", "perhaps"), 2, "not one of never, auto"),
+        (("--prolong", "2"), 1, "has no finished run; leave --prolong out"),
         (("--preset", "roco-v9"), 1, "there is roco-v1"),
         (("--licence", "CC0"), 1, "CC BY 4.0"),
     ],

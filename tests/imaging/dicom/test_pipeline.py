@@ -1,5 +1,7 @@
 """The rendering pipeline, step by step, on files drawn to need each step."""
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +38,21 @@ def test_rescale_comes_before_the_window(tmp_path: Path) -> None:
         tmp_path / "a", stored, RescaleSlope=2, RescaleIntercept=-1024, WindowCenter=300, WindowWidth=1500
     )
     assert close(grey(only(path)), linear(stored * 2.0 - 1024, 300, 1500))
+
+
+def test_pydicom_is_imported_whole_before_its_parts() -> None:
+    """Two readers that began with different parts of it got half a module, and every DICOM file counted as damaged."""
+    program = """
+import sys
+from roco_search.imaging import open_image
+
+asked = []
+sys.addaudithook(lambda event, given: event == "import" and asked.append(given[0]))
+next(open_image(sys.argv[1]))
+print(next(name for name in asked if name.startswith("pydicom")))
+"""
+    command = [sys.executable, "-c", program, str(shipped("CT_small.dcm"))]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.split() == ["pydicom"]
 
 
 def test_real_ct_equals_pydicoms_pipeline() -> None:

@@ -84,7 +84,51 @@ def test_touched_file_is_not_encoded_again(opened: Opened, scans: Path) -> None:
     opened.encoder.batches.clear()
     report = opened.index(scans)
     assert (report.indexed, report.unchanged, opened.encoder.batches) == (0, 1, [])
-    assert opened.rows("SELECT mtime_ns FROM files") == [(5,)]
+    assert opened.rows("SELECT mtime_ns FROM files") == [(path.stat().st_ctime_ns,)]
+    assert opened.index(scans).unchanged == 1
+    assert opened.encoder.batches == []
+
+
+@pytest.fixture
+def untimed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file system that keeps no time at which an entry changed."""
+    monkeypatch.setattr("roco_search.system.files._CHANGES_ARE_TIMED", False)
+
+
+def test_files_of_one_size_and_time_that_change_places_are_seen(opened: Opened, scans: Path) -> None:
+    first, second = draw(scans / "a.png", 1), draw(scans / "b.png", 2)
+    longest = max(first.stat().st_size, second.stat().st_size)
+    for path in (first, second):
+        path.write_bytes(path.read_bytes().ljust(longest, b"\0"))
+    for path in (first, second):
+        os.utime(path, ns=(10**18, 10**18))
+    opened.index(scans)
+    before = vectors_by_path(opened)
+    first.rename(scans / "c")
+    second.rename(first)
+    (scans / "c").rename(second)
+    assert (first.stat().st_size, first.stat().st_mtime_ns) == (second.stat().st_size, 10**18)
+    opened.index(scans)
+    after = vectors_by_path(opened)
+    np.testing.assert_array_equal(after[str(first), 0], before[str(second), 0])
+    assert_true_vectors(opened)
+
+
+@pytest.mark.usefixtures("untimed")
+def test_rehash_believes_the_content_alone(opened: Opened, scans: Path) -> None:
+    path, other = draw(scans / "a.png", 1), draw(scans.parent / "b.png", 2)
+    longest = max(path.stat().st_size, other.stat().st_size)
+    path.write_bytes(path.read_bytes().ljust(longest, b"\0"))
+    status = path.stat()
+    opened.index(scans)
+    path.write_bytes(other.read_bytes().ljust(longest, b"\0"))
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert opened.index(scans).unchanged == 1
+    opened.encoder.batches.clear()
+    assert opened.index(scans, rehash=True).indexed == 1
+    assert_true_vectors(opened)
+    opened.encoder.batches.clear()
+    assert (opened.index(scans, rehash=True).unchanged, opened.encoder.batches) == (1, [])
 
 
 def test_equal_files_in_one_run_all_get_their_vectors(opened: Opened, scans: Path) -> None:
@@ -95,6 +139,7 @@ def test_equal_files_in_one_run_all_get_their_vectors(opened: Opened, scans: Pat
     assert_true_vectors(opened)
 
 
+@pytest.mark.usefixtures("untimed")
 def test_failed_file_is_remembered_until_it_changes(opened: Opened, scans: Path) -> None:
     path = spoil(scans / "a.png")
     draw(scans / "b.png", 2)
@@ -112,6 +157,7 @@ def test_failed_file_is_remembered_until_it_changes(opened: Opened, scans: Path)
     assert_true_vectors(opened)
 
 
+@pytest.mark.usefixtures("untimed")
 def test_retry_failed_reads_again(opened: Opened, scans: Path) -> None:
     path = spoil(scans / "a.png")
     draw(scans / "b.png", 2)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from roco_search.classify import classify
+from roco_search.classify import classify, meaning, split_labels
+from roco_search.classify.labels import check_labels
 from roco_search.imaging import open_image
 from roco_search.models import load_encoder
+from roco_search.web.tabs.classify import MOST_LABELS, SETS
 from tests.imaging.drawing import shipped
 from tests.web.conftest import Site
 
@@ -25,6 +27,14 @@ def test_an_image_is_classified_as_roco_classify_does(site: Site) -> None:
     assert "against its opposite" in several and several.count("roco-label") == 1
     told, *_ = site.call("ask", [None, ["one"], "exclusive"])
     assert "always gets 100 %" in told and 'role="alert"' in told
+
+
+def test_one_click_chooses_a_list_of_labels_that_can_be_told_apart() -> None:
+    assert {"Modality", "Body part", "Plane", "Chest X-ray", "Brain", "Abdomen"} <= set(SETS)
+    for mode, labels in SETS.values():
+        check_labels(split_labels(labels), mode)
+        assert len(labels) <= MOST_LABELS and (mode == "exclusive" or labels[0] == "normal")
+        assert mode == "exclusive" or all(meaning(label).kind in {"finding", "normal"} for label in labels)
 
 
 def test_a_file_that_is_no_image_is_refused_and_deleted(site: Site, tmp_path: Path) -> None:

@@ -81,7 +81,7 @@ def _status(uid: str) -> DecoderStatus:
 
 
 def is_available(codec: str) -> bool:
-    """Tell whether a codec of imagecodecs is installed, without loading it."""
+    """Return whether a codec of imagecodecs is installed, without loading it."""
     return importlib.util.find_spec(_PACKAGE) is not None and hasattr(importlib.import_module(_PACKAGE), codec.upper())
 
 
