@@ -80,7 +80,7 @@ def test_the_ranking_is_that_of_a_sum_over_every_row(opened: Opened, text: str) 
     totals = np.array([expected[hit.path, hit.frame] for hit in hits])
     assert (np.diff(totals) <= 1e-4).all(), "best first"
     offset = gather(understand(text), opened.encoder, DEFAULT).offset
-    np.testing.assert_allclose([hit.relevance for hit in hits], 1 / (1 + np.exp(-(totals + offset))), atol=1e-4)
+    np.testing.assert_allclose([hit.relevance or 0.0 for hit in hits], 1 / (1 + np.exp(-(totals + offset))), atol=1e-4)
     few = search(opened.library, opened.encoder, [text], n=7, **EVERY)
     assert [(hit.path, hit.frame) for hit in few] == [(hit.path, hit.frame) for hit in hits[:7]]
 
