@@ -15,6 +15,7 @@ from roco_search.errors import InputError
 from roco_search.library import Library, Mode
 from roco_search.library.truth.frames import Belonging
 from roco_search.models.encoder import Encoder
+from roco_search.models.legibility import cannot_read, illegible, is_illegible
 from roco_search.search.filters import Filters, resolve
 from roco_search.search.hits import NEAR, SLICED, GroupBy, Hit, RankedGroup, RankedGroups
 from roco_search.search.terms import Term, embed, named_in, read_query, unit
@@ -24,7 +25,19 @@ from roco_search.search.weighing import Weighing, weigh
 if TYPE_CHECKING:
     from roco_search.classify.guesses import Guesses
 
-__all__ = ["NEAR", "Filters", "GroupBy", "Hit", "Term", "Understood", "named_in", "read", "read_query", "search"]
+__all__ = [
+    "NEAR",
+    "Filters",
+    "GroupBy",
+    "Hit",
+    "Term",
+    "Understood",
+    "named_in",
+    "read",
+    "read_query",
+    "search",
+    "unread",
+]
 
 Ids = npt.NDArray[np.int64]
 Vector = npt.NDArray[np.float32]
@@ -101,7 +114,8 @@ def search(
     Returns
     -------
     list of Hit
-        Best first; equal scores in the order in which the pictures were indexed.
+        Best first; equal scores in the order in which the pictures were indexed. None if the model can read no word
+        of the query; see `unread`.
 
     Raises
     ------
@@ -120,6 +134,8 @@ def search(
     folded = not everything if fold is None else fold
     own = np.empty(0, np.int64)
     asked = _read(terms)
+    if vector is None and all(isinstance(term.content, str) and is_illegible(encoder, term.content) for term in asked):
+        return []
     if vector is None:
         query, own = embed(library, encoder, asked)
     else:
@@ -143,6 +159,12 @@ def search(
             )
         ]
         return hits if evidence is None else evidence.explained(hits, [group.frame.id for group in groups], query)
+
+
+def unread(encoder: Encoder, terms: Sequence[str | Path | Term]) -> str | None:
+    """Return a sentence about the words of a query that a model cannot read, or None."""
+    words = illegible(encoder, [term.content for term in _read(terms) if isinstance(term.content, str)])
+    return cannot_read(encoder, words) if words else None
 
 
 def read(library: Library, terms: Sequence[str | Path | Term], *, verbatim: bool = False) -> Understood | None:
