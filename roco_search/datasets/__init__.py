@@ -2,8 +2,8 @@
 
 `open_pairs` opens one split, `open_training` what a run learns from and is validated on, and `check_trainable` refuses
 pairs that nothing can be learned from. The layouts, in the order in which they are tried: a directory of
-``save_to_disk``, the ROCO repository, ROCOv2, ``imagefolder``, Parquet files, and tables of paths and captions. A data
-set of the hub is opened by its id.
+``save_to_disk``, the ROCO repository, ROCOv2, ``imagefolder``, COCO's captions, Parquet files, and tables of paths and
+captions. A data set of the hub is opened by its id.
 
 **Captions** lose white space at their ends, and white space within them becomes one space. A data set may have several
 captions of an image (a list in the column ``captions``, or the columns that the caller names): its own one is drawn

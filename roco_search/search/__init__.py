@@ -16,6 +16,7 @@ from roco_search.library import Library, Mode
 from roco_search.library.truth.frames import Belonging
 from roco_search.models.encoder import Encoder
 from roco_search.models.legibility import cannot_read, illegible, is_illegible
+from roco_search.search.captions import said_by_captions
 from roco_search.search.filters import Filters, resolve
 from roco_search.search.hits import NEAR, SLICED, GroupBy, Hit, RankedGroup, RankedGroups
 from roco_search.search.terms import Term, embed, named_in, read_query, unit
@@ -65,6 +66,8 @@ def search(
     understood: Understood | None = None,
     cosine: bool = False,
     only_matches: bool = False,
+    pictures_only: bool = False,
+    captions_only: bool = False,
 ) -> list[Hit]:
     """Find the pictures that answer a query best.
 
@@ -110,12 +113,15 @@ def search(
         Rank by the cosine similarity alone.
     only_matches
         Leave out what does not match: see `Hit.match`.
+    pictures_only, captions_only
+        Rank the answers to a text without what captions say, or by nothing else; the latter leaves out what no caption
+        speaks for.
 
     Returns
     -------
     list of Hit
         Best first; equal scores in the order in which the pictures were indexed. None if the model can read no word
-        of the query; see `unread`.
+        of the query, and there are no captions; see `unread`.
 
     Raises
     ------
@@ -134,7 +140,7 @@ def search(
     folded = not everything if fold is None else fold
     own = np.empty(0, np.int64)
     asked = _read(terms)
-    if vector is None and all(isinstance(term.content, str) and is_illegible(encoder, term.content) for term in asked):
+    if vector is None and _nothing_is_read(library, encoder, asked):
         return []
     if vector is None:
         query, own = embed(library, encoder, asked)
@@ -146,8 +152,11 @@ def search(
     with library.snapshot():
         evidence = None
         if vector is None and not cosine and (said := understood or read(library, asked)) is not None:
-            evidence = weigh(library, encoder, said)
+            captions = None if pictures_only else said_by_captions(library, said)
+            evidence = weigh(library, encoder, said, () if captions is None else (captions,))
         among = None if filters is None else resolve(library, filters, guesses)
+        if captions_only:
+            evidence, among = _captions_alone(library, evidence, among)
         pool = _Pool(library, query, among, own, min_score, mode, evidence, only_matches=only_matches)
         groups = pool.page(n, offset, by, folded)
         more = pool.more(groups, by)
@@ -161,10 +170,28 @@ def search(
         return hits if evidence is None else evidence.explained(hits, [group.frame.id for group in groups], query)
 
 
+def _nothing_is_read(library: Library, encoder: Encoder, terms: Sequence[Term]) -> bool:
+    """Return whether neither the model nor, for want of any, captions have a word of the query."""
+    legible = (isinstance(term.content, Path) or not is_illegible(encoder, term.content) for term in terms)
+    return not any(legible) and not library.captions.any()
+
+
 def unread(encoder: Encoder, terms: Sequence[str | Path | Term]) -> str | None:
     """Return a sentence about the words of a query that a model cannot read, or None."""
     words = illegible(encoder, [term.content for term in _read(terms) if isinstance(term.content, str)])
     return cannot_read(encoder, words) if words else None
+
+
+def _captions_alone(library: Library, evidence: "Weighing | None", among: Ids | None) -> tuple["Weighing", Ids]:
+    """Return the evidence of captions, and the frames for which they speak."""
+    if evidence is None or not library.captions.any():
+        raise InputError(
+            "Captions are searched by one text, in a library that has some; add them with `roco index --captions`, or "
+            "leave out `captions_only=True`."
+        )
+    spoken = [extra.ids[extra.values > 0] for extra in evidence.evidence.extras]
+    ids = library.embedded(spoken[0] if spoken else np.empty(0, np.int64))
+    return evidence.by_extras_alone(), ids if among is None else np.intersect1d(ids, among)
 
 
 def read(library: Library, terms: Sequence[str | Path | Term], *, verbatim: bool = False) -> Understood | None:

@@ -3,6 +3,7 @@
 import math
 import re
 import unicodedata
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -10,23 +11,32 @@ import numpy as np
 import numpy.typing as npt
 
 from roco_search.library import Library
+from roco_search.library.truth.captions import Part
+from roco_search.search.evidence import Extra
+from roco_search.search.understanding import Understood
+from roco_search.vocabulary.concepts import Concept, lexicon
 
 Ids = npt.NDArray[np.int64]
 Scores = npt.NDArray[np.float32]
 
+NORMAL = ("finding", "normal")
 SNIPPET = 100  # characters
+UNNEEDED = 0.7  # Weight of what the picture and its header say too; a finding has log 2 or more, and 4 if it is rare.
+_ENDINGS = ("", "s", "es")
+_NONE = np.empty(0, np.int64)
 _WORD = re.compile(r"\w+")
 
 
 class Asked(NamedTuple):
     """One thing that is asked for: its phrasings, of which a caption has to have one.
 
-    Without `needed`, it is only asked for where any caption speaks of such a thing at all: captions of chest X-rays
-    seldom say that they are chest X-rays.
+    What is not `needed`, the picture and its header say too: captions of chest X-rays seldom say that they are such.
+    `part` is where it is looked for: "no finding" is not affirmed.
     """
 
     phrases: tuple[str, ...]
     needed: bool = True
+    part: Part = "affirmed"
 
 
 class Captioned(NamedTuple):
@@ -36,10 +46,62 @@ class Captioned(NamedTuple):
     scores: Scores
 
 
+def said_by_captions(library: Library, understood: Understood) -> Extra | None:
+    """Return what captions say about a query, as evidence; None if there are none, or they cannot tell."""
+    if not library.captions.any():  # Then the words need not be looked up either: most libraries have none.
+        return None
+    wanted, excluded = asked_of(understood)
+    ids, scores = caption_scores(library, wanted, excluded)
+    if not scores.any():
+        return None
+
+    def explain(frames: Sequence[int]) -> dict[int, str]:
+        return {frame: snippet(texts, wanted) or "" for frame, texts in library.captions.texts(frames).items()}
+
+    return Extra("captions", ids, scores, "caption", explain)
+
+
+def asked_of(understood: Understood) -> tuple[list[Asked], list[Asked]]:
+    """Return what a query asks for and what it excludes, in the words of captions.
+
+    A caption speaks of a body part or a finding also where it names a part or a kind of it. Only findings, and words
+    of which nothing is understood, have to be in a caption: the rest, the picture and its header say too.
+    """
+    excluded = understood.excluded
+    if any((concept.kind, concept.key) == NORMAL for concept in understood.wanted):
+        # "Heart size normal" stands in many a report of something else.
+        concepts = lexicon().concepts.values()
+        excluded += tuple(other for other in concepts if other.kind == "finding" and (other.kind, other.key) != NORMAL)
+    phrases = _phrases((*understood.wanted, *excluded))
+    wanted = [
+        Asked(
+            phrases[concept], concept.kind == "finding", "text" if (concept.kind, concept.key) == NORMAL else "affirmed"
+        )
+        for concept in understood.wanted
+    ]
+    wanted += [Asked((word,)) for word in understood.rest]
+    return wanted, [Asked(phrases[concept]) for concept in excluded]
+
+
+def _phrases(concepts: Sequence[Concept]) -> dict[Concept, tuple[str, ...]]:
+    """Return all that each concept, its parts and its kinds are called, in every language."""
+    whole: defaultdict[Concept, set[Concept]] = defaultdict(set)
+    for other in lexicon().concepts.values():
+        for concept in concepts:
+            if other.kind == concept.kind and (concept.key in (other.key, *other.within) or other.key in concept.parts):
+                whole[other].add(concept)
+    found: dict[Concept, list[str]] = {concept: [] for concept in concepts}
+    for phrase, (named, _) in lexicon().phrases.items():
+        for concept in {concept for other in named for concept in whole.get(other, ())}:
+            found[concept].append(phrase)
+    return {concept: tuple(phrases) for concept, phrases in found.items()}
+
+
 def caption_scores(library: Library, wanted: Sequence[Asked], excluded: Sequence[Asked] = ()) -> Captioned:
     """Compare a query with the captions and reports of a library.
 
-    Each thing asked for counts by its rarity among the captions, -log of the share that affirms it. A caption that
+    What is needed counts by its rarity among the captions, -log of the share that affirms it; what is not, by
+    `UNNEEDED`. A caption that
     affirms something excluded scores 0. What a caption denies ("no effusion") it does not affirm.
 
     Returns
@@ -50,24 +112,38 @@ def caption_scores(library: Library, wanted: Sequence[Asked], excluded: Sequence
     captioned = library.captions.captioned() if wanted else np.empty(0, np.int64)
     if not len(captioned):
         return Captioned(captioned, np.empty(0, np.float32))
+    conditions = _conditions(library, [*wanted, *excluded])
     total, weights = np.zeros(len(captioned)), 0.0
-    for asked in wanted:
-        affirming = library.captions.matching(_any_of(asked.phrases), "affirmed")
-        if not len(affirming) and not asked.needed:
-            continue
-        weight = math.log((len(captioned) + 1) / (len(affirming) + 0.5))
+    for asked, condition in zip(wanted, conditions, strict=False):
+        affirming = library.captions.matching(condition, asked.part) if condition else _NONE
+        weight = math.log((len(captioned) + 1) / (len(affirming) + 0.5)) if asked.needed else UNNEEDED
         total[np.searchsorted(captioned, affirming)] += weight
         weights += weight
-    for asked in excluded:
-        total[np.searchsorted(captioned, library.captions.matching(_any_of(asked.phrases), "affirmed"))] = 0
+    if ruled_out := " OR ".join(filter(None, conditions[len(wanted) :])):
+        total[np.searchsorted(captioned, library.captions.matching(ruled_out, "affirmed"))] = 0
     return Captioned(captioned, (total / weights if weights else total).astype(np.float32))
 
 
-def _any_of(phrases: Sequence[str]) -> str:
-    """Return the condition that a text has one of some phrases, in the singular or the plural."""
-    written = (" ".join(_WORD.findall(phrase)) for phrase in phrases)
-    forms = (f'"{phrase}{ending}"' for phrase in written if phrase for ending in ("", "s", "es"))
-    return " OR ".join(dict.fromkeys(forms)) or '""'
+def _conditions(library: Library, asked: Sequence[Asked]) -> list[str]:
+    """Return the condition that a text has one of the phrases of each; "" where no text can.
+
+    A phrase is looked for in the singular and the plural. One with a word that no text has is left out: of hundreds of
+    phrases in six languages few remain.
+    """
+    forms = [
+        [
+            [*words[:-1], words[-1] + ending]
+            for phrase in one.phrases
+            if (words := _words(phrase))
+            for ending in _ENDINGS
+        ]
+        for one in asked
+    ]
+    known = library.captions.known({word for phrases in forms for phrase in phrases for word in phrase})
+    return [
+        " OR ".join(dict.fromkeys(f'"{" ".join(phrase)}"' for phrase in phrases if known.issuperset(phrase)))
+        for phrases in forms
+    ]
 
 
 def snippet(texts: Sequence[str], wanted: Sequence[Asked], most: int = SNIPPET) -> str | None:
@@ -90,8 +166,13 @@ def snippet(texts: Sequence[str], wanted: Sequence[Asked], most: int = SNIPPET) 
     return None if best is None else _cut(best[2], best[1], most)
 
 
+def _words(phrase: str) -> list[str]:
+    """Return the words of a phrase as the full-text index has them."""
+    return _WORD.findall(_fold(phrase))
+
+
 def _pattern(phrases: Sequence[str]) -> str:
-    choices = "|".join(r"\W+".join(map(re.escape, _WORD.findall(_fold(phrase)))) for phrase in phrases)
+    choices = "|".join(r"\W+".join(map(re.escape, _words(phrase))) for phrase in phrases)
     return rf"\b(?:{choices})(?:e?s)?\b"
 
 

@@ -41,11 +41,22 @@ class Extra:
         The piece of evidence, whose weight is that of `Weights` of the same name.
     ids, values
         Frames, int64 ascending, and how much each affirms of the query, float32, 0 to 1.
+    source
+        Who says so, for `Piece`.
+    explain
+        Returns in words what each of some frames affirms.
     """
 
     name: str
     ids: Ids
     values: Vector
+    source: str
+    explain: Callable[[Sequence[int]], Mapping[int, str]]
+
+    def of(self, frame_id: int) -> float:
+        """Return how much a frame affirms."""
+        place = int(np.searchsorted(self.ids, frame_id))
+        return float(self.values[place]) if place < len(self.ids) and self.ids[place] == frame_id else 0.0
 
 
 @dataclass(frozen=True)

@@ -120,6 +120,20 @@ class Piece:
     adds: float
 
 
+def reasons(hit: Hit) -> list[str]:
+    """Return the reasons for a hit in words, such as "CT, HEAD in the header" and "haemorrhage 0.31"."""
+    header = ", ".join(dict.fromkeys(piece.says for piece in hit.evidence if piece.source == "header"))
+    said = [f"{header} in the header"] if header else []
+    for piece in hit.evidence:
+        if piece.source == "model" and piece.about in {"text", "finding", "excluded"}:
+            said.append(f"{'not ' if piece.about == 'excluded' else ''}{piece.says} {piece.value:.2f}")
+        elif piece.source == "model":
+            said.append(f"looks like {piece.says} ({piece.value:.0%} as asked)")
+        elif piece.source == "caption":
+            said.append(f"caption: {piece.says}")
+    return said
+
+
 @dataclass(slots=True)
 class RankedGroup:
     """The best picture of a group, with its score and how many results were folded into it."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -13,7 +13,7 @@ import numpy.typing as npt
 from roco_search.library import Library
 from roco_search.library.vectors.facts import Facts, Header
 from roco_search.models.encoder import Encoder
-from roco_search.search.evidence import SENSED, Evidence, Extra, gather
+from roco_search.search.evidence import LINEAR, SENSED, Evidence, Extra, gather
 from roco_search.search.hits import Hit, Piece
 from roco_search.search.senses import Senses, spoken
 from roco_search.search.understanding import Understood
@@ -55,6 +55,11 @@ class Weighing:
         """The query vector, float32 ``(dim,)``, and what is added for each row of the library, float32 ``(n,)``."""
         return self.evidence.vector, self.evidence.bias(self.facts, self.library.embedded())
 
+    def by_extras_alone(self) -> Weighing:
+        """Return these with nothing counting but the extras."""
+        every = frozenset((*LINEAR, *SENSED, "view", "laterality"))
+        return replace(self, evidence=replace(self.evidence, left_out=every))
+
     @property
     def least_match(self) -> float:
         """The least sum that is a match."""
@@ -83,21 +88,30 @@ class Weighing:
         vectors = self.library.embeddings(wanted)
         rows = np.searchsorted(self.library.embedded(), wanted)
         understood = self.evidence.understood.as_json()
+        said = {extra.name: extra.explain(ids) for extra in self.evidence.extras}
+        cosines = self.library.scores(query, wanted)
         found = []
-        for hit, row, vector, cosine in zip(hits, rows, vectors, self.library.scores(query, wanted), strict=True):
+        for hit, frame_id, row, vector, cosine in zip(hits, ids, rows, vectors, cosines, strict=True):
             logit = hit.score + self.evidence.offset
+            pieces = [*self._pieces(int(row), vector), *self._extras(frame_id, said)]
             found.append(
                 replace(
                     hit,
                     score=float(cosine),
                     relevance=1 / (1 + math.exp(-max(-60.0, min(60.0, logit)))),
                     match=self.match(logit),
-                    evidence=tuple(sorted(self._pieces(int(row), vector), key=lambda piece: -abs(piece.adds))),
+                    evidence=tuple(sorted(pieces, key=lambda piece: -abs(piece.adds))),
                     understood=understood,
                     taken_for={name: spoken(name, self.facts.senses[:, row]) for name in ("modality", "body_part")},
                 )
             )
         return found
+
+    def _extras(self, frame_id: int, said: Mapping[str, Mapping[int, str]]) -> Iterator[Piece]:
+        for extra in self.evidence.extras:
+            if (value := extra.of(frame_id)) > 0:
+                adds = self.evidence.weight(extra.name) * value
+                yield Piece(extra.name, extra.source, said[extra.name].get(frame_id, ""), value, adds)
 
     def _pieces(self, row: int, vector: Vector) -> Iterator[Piece]:
         evidence, header = self.evidence, self.facts.headers[int(self.facts.codes[row])]

@@ -15,6 +15,9 @@ from roco_search.models.encoder import Encoder
 from roco_search.search.senses import directory_of
 
 FILE = "relevance.json"
+CAPTIONS = 8.0
+"""Weight of what a caption affirms: no model is asked, so it is one for all. One that affirms the whole query outweighs
+most of what a picture can say against it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +40,7 @@ class Weights:
 
     def of(self, name: str) -> float:
         """Return the weight of a piece; 0 for one that was not fitted."""
-        return self.pieces.get(name, 0.0)
+        return CAPTIONS if name == "captions" else self.pieces.get(name, 0.0)
 
     def offset_of(self, asked: Sequence[str]) -> float:
         """Return what is added for a query that says something of these pieces."""
@@ -60,7 +63,6 @@ DEFAULT = Weights(
         "picture": 0.4,
         "view": 0.7,
         "laterality": 0.7,
-        "captions": 3.0,
     },
     offsets={"always": -4.0},
 )

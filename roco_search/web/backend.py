@@ -24,7 +24,7 @@ from roco_search.embedding_map.layout import folder_names
 from roco_search.errors import InputError
 from roco_search.library import Library, LibraryStatus, StoredFrame
 from roco_search.library.truth.frames import Attribute
-from roco_search.search import Filters, Hit, search
+from roco_search.search import Filters, Hit, Understood, read, search
 from roco_search.search.terms import unit
 from roco_search.system.text import printable
 
@@ -63,21 +63,29 @@ class Conditions:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """What to look for: a text, an upload, or both; or the id of a frame whose like is wanted."""
+    """What to look for: a text, an upload, or both; or the id of a frame whose like is wanted.
+
+    A `verbatim` text is taken as it was typed, without being read.
+    """
 
     text: str = ""
     upload: Upload | None = None
     like: int | None = None
+    verbatim: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Hits with the ids of their frames, whether there may be more, the seconds it took, and the library's size."""
+    """Hits with the ids of their frames, whether there may be more, the seconds it took, and the library's size.
+
+    `understood` is what was read out of the text; None for a query without one, or one that is taken as it was typed.
+    """
 
     hits: list[tuple[int, Hit]]
     more: bool
     seconds: float
     total: int
+    understood: Understood | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,14 +172,13 @@ class Desk:
         """
         start = perf_counter()
         vector, text = self._vector(query), query.text.strip()
-        if text and vector is not None:
-            vector = vector + self.encoder.encode_texts([text])[0]
-        if not text and vector is None:
+        if vector is None and not text:
             raise InputError('Write what to look for, such as "brain MRI", or add an image.')
-        asked = None if vector is None else unit(vector)  # None: a text alone, ranked by all that is known
-        question = partial(self._search, query=query, vector=asked, conditions=conditions, n=n + 1, offset=offset)
-        hits, total = self.ask(question)
-        return Found(hits[:n], len(hits) > n, perf_counter() - start, total)
+        if vector is not None:
+            vector = unit(vector + self.encoder.encode_texts([text])[0] if text else vector)
+        question = partial(self._search, query=query, vector=vector, conditions=conditions, n=n + 1, offset=offset)
+        hits, understood, total = self.ask(question)
+        return Found(hits[:n], len(hits) > n, perf_counter() - start, total, understood)
 
     def _vector(self, query: Query) -> Vector | None:
         if query.upload is not None:
@@ -186,16 +193,19 @@ class Desk:
 
     def _search(
         self, library: Library, *, query: Query, vector: Vector | None, conditions: Conditions, n: int, offset: int
-    ) -> tuple[list[tuple[int, Hit]], int]:
+    ) -> tuple[list[tuple[int, Hit]], Understood | None, int]:
         own = np.empty(0, np.int64)
         if query.upload is None and query.like is not None:
             for frame in library.frames.get([query.like]).values():
                 own = np.array([found.id for found in library.frames.of_file(frame.path)], np.int64)
+        terms = [query.text.strip()] if vector is None else []
+        understood = read(library, terms, verbatim=query.verbatim) if terms else None
         hits = search(
             library,
             self.encoder,
-            [] if vector is not None else [query.text.strip()],
+            terms,
             vector=vector,
+            understood=understood,
             without=own,
             n=n,
             offset=offset,
@@ -211,7 +221,8 @@ class Desk:
         )
         ids = [library.frames.id_of(hit.path, hit.frame) for hit in hits]
         total = library.model.count if library.model else 0
-        return [(frame_id, hit) for frame_id, hit in zip(ids, hits, strict=True) if frame_id is not None], total
+        known = [(frame_id, hit) for frame_id, hit in zip(ids, hits, strict=True) if frame_id is not None]
+        return known, None if query.verbatim else understood, total
 
     def frame(self, frame_id: int) -> StoredFrame | None:
         """Return what is stored of a frame; None if the library has no frame with this id."""

@@ -7,9 +7,11 @@ Gradio's own templates would evaluate.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from roco_search.figures import data_uri, render
+from roco_search.search.hits import reasons
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from roco_search.library import LibraryStatus, Skipped
     from roco_search.search import Hit
     from roco_search.web.backend import Desk, Found
+    from roco_search.web.chips import Chip
 
 MOST_ROWS = 500  # of a table of files; `roco status` names all of them
 SCRIPTS = ("gallery.js", "viewer.js", "map.js")
@@ -39,6 +42,11 @@ def note(text: str, *, error: bool = False) -> Markup:
     return render("web/templates/note.html", text=text, error=error)
 
 
+def understood(chips: Sequence[Chip]) -> Markup:
+    """Return what was understood of a query as buttons, each of which searches without that; nothing for no chips."""
+    return render("web/templates/chips.html", chips=chips)
+
+
 def cards(desk: Desk, found: Found) -> Markup:
     """Return the items of a gallery: a button for each hit, with its picture, score, modality and body part."""
     return render("web/templates/cards.html", cards=[_card(desk, frame_id, hit) for frame_id, hit in found.hits])
@@ -51,20 +59,40 @@ def gallery(items: str | Markup) -> str | Markup:
 
 def _card(desk: Desk, frame_id: int, hit: Hit) -> dict[str, object]:
     name = desk.name(hit.path)
-    body_part = _known(hit.body_part and hit.body_part.lower(), guessed=hit.body_part_guessed)
-    modality = _known(hit.modality, guessed=hit.modality_guessed)
     facts = [
-        " · ".join(term for term in (modality, body_part) if term) or "modality not stated",
+        " · ".join(term for term in (_modality(hit), _body_part(hit)) if term) or "modality not stated",
         *([f"frame {hit.frame + 1}/{hit.frames}"] if hit.frames > 1 else []),
-        *([f"+{hit.more} in its series"] if hit.more else []),
+        *([f"+{hit.more} in its {_group(hit)}"] if hit.more else []),
     ]
+    captions = [piece for piece in hit.evidence if piece.source == "caption"]
+    others = replace(hit, evidence=tuple(piece for piece in hit.evidence if piece not in captions))
+    spoken = [*facts, *([f"{hit.match} match"] if hit.match else []), f"score {hit.score:.3f}"]
     return {
         "id": frame_id,
         "name": name,
         "score": f"{hit.score:.3f}",
         "facts": " · ".join(facts),
-        "label": f"{hit.rank}. {', '.join(facts)}, score {hit.score:.3f}, {name}",
+        "match": hit.match,
+        "relevance": hit.relevance or 0,
+        "why": " · ".join(reasons(others)),
+        # Who hides file names, because they may name patients, does not want what may be said of these either.
+        "said": None if desk.redact_paths else next((piece.says for piece in captions), None),
+        "label": f"{hit.rank}. {', '.join(spoken)}, {name}",
     }
+
+
+def _modality(hit: Hit) -> str | None:
+    taken = None if hit.modality else (hit.taken_for or {}).get("modality")
+    return _known(hit.modality or taken, guessed=hit.modality_guessed or taken is not None)
+
+
+def _body_part(hit: Hit) -> str | None:
+    taken = None if hit.body_part else (hit.taken_for or {}).get("body_part")
+    return _known((hit.body_part or taken or "").lower(), guessed=hit.body_part_guessed or taken is not None)
+
+
+def _group(hit: Hit) -> str:
+    return "series" if hit.series else "file" if hit.frames > 1 else "case"
 
 
 def _known(value: str | None, *, guessed: bool) -> str | None:

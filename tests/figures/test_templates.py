@@ -45,8 +45,14 @@ def values(text: str) -> dict[str, dict[str, Any]]:
             "exclusive": True, "prompts": text, "labels": [{"label": text, "probability": 0.5, "score": 0.1}],
         },
         "web/templates/cards.html": {
-            "cards": [{"id": text, "name": text, "label": text, "score": text, "facts": text}],
+            "cards": [
+                {
+                    "id": text, "name": text, "label": text, "score": text, "facts": text, "match": text,
+                    "relevance": 0.5, "why": text, "said": text,
+                }
+            ],
         },
+        "web/templates/chips.html": {"chips": [{"label": text, "kind": "wanted", "without": text}]},
         "web/templates/gallery.html": {"cards": text},
         "web/templates/head.html": {"scripts": [text]},
         "web/templates/header.html": {},

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,8 @@ from hypothesis import strategies as st
 
 from roco_search.errors import InputError
 from roco_search.search import Filters, search
-from roco_search.search.captions import Asked, caption_scores, snippet
+from roco_search.search.captions import UNNEEDED, Asked, caption_scores, said_by_captions, snippet
+from roco_search.search.understanding import understand
 from tests.library.toy import Opened, ToyEncoder, draw
 
 TEXTS = [
@@ -52,6 +54,7 @@ EFFUSION, CHEST, XRAY, CT = Asked(("pleural effusion",)), Asked(("chest", "thora
         ([CHEST, XRAY, EFFUSION], [{0, 1, 2}, {0, 1}, {0, 2}], []),
         ([CHEST], [{0, 1, 2}], [({2}, Asked(("mass",)))]),
         ([Asked(("kidney stone",)), CHEST], [set(), {0, 1, 2}], []),
+        ([EFFUSION, CHEST._replace(needed=False)], [{0, 2}, {0, 1, 2}], []),
     ],
 )
 def test_rare_words_count_for_more(
@@ -59,7 +62,10 @@ def test_rare_words_count_for_more(
 ) -> None:
     found = by_name(said, *caption_scores(said.library, wanted, [asked for _, asked in excluded]))
     count = len([text for text in TEXTS if text])
-    weights = [math.log((count + 1) / (len(numbers) + 0.5)) for numbers in affirming]
+    weights = [
+        math.log((count + 1) / (len(numbers) + 0.5)) if asked.needed else UNNEEDED
+        for asked, numbers in zip(wanted, affirming, strict=True)
+    ]
     for number in range(count):
         share = sum(w for w, numbers in zip(weights, affirming, strict=True) if number in numbers) / sum(weights)
         ruled_out = any(number in numbers for numbers, _ in excluded)
@@ -67,10 +73,13 @@ def test_rare_words_count_for_more(
     assert set(found) == set(range(count)), "an image without a text is not judged by its text"
 
 
-def test_what_no_caption_speaks_of_is_asked_of_the_picture(said: Opened) -> None:
-    angiogram = Asked(("angiogram",), needed=False)
-    assert by_name(said, *caption_scores(said.library, [EFFUSION, angiogram]))[0] == 1
-    assert by_name(said, *caption_scores(said.library, [EFFUSION, angiogram._replace(needed=True)]))[0] < 1
+def test_what_the_picture_says_too_counts_for_little(said: Opened) -> None:
+    rare = Asked(("angiogram",))
+    needed, unneeded = (
+        by_name(said, *caption_scores(said.library, [EFFUSION, rare._replace(needed=needed)]))[0]
+        for needed in (True, False)
+    )
+    assert needed < 0.5 < unneeded < 1
 
 
 def test_a_condition_on_words_is_a_filter(said: Opened, tmp_path: Path) -> None:
@@ -105,3 +114,60 @@ def test_a_snippet_is_one_short_line_of_the_text(text: str, most: int) -> None:
     shown = snippet([text], [Asked(("effusion",))], most)
     assert shown is not None and len(shown) <= max(most, 1) + 1 and "\n" not in shown
     assert shown.strip("…") in " ".join(text.split())
+
+
+def test_a_normal_picture_is_one_of_which_no_finding_is_affirmed(tmp_path: Path) -> None:
+    said = {
+        "a": "Normal chest X-ray.",
+        "b": "Chest X-ray, no finding.",
+        "c": "Heart size is normal. Pleural effusion.",
+        "d": "No effusion, unremarkable.",
+    }
+    for name, text in said.items():
+        draw(tmp_path / "scans" / f"{name}.png", ord(name))
+        (tmp_path / "scans" / f"{name}.txt").write_text(text)
+    with Opened(tmp_path / "library", ToyEncoder()) as opened:
+        opened.index(tmp_path / "scans", captions=True)
+        extra = said_by_captions(opened.library, understand("normal chest x-ray"))
+        assert extra is not None
+        frames = opened.library.frames.get(extra.ids.tolist())
+        scores = {Path(frames[i].path).stem: float(v) for i, v in zip(extra.ids.tolist(), extra.values, strict=True)}
+    assert scores["a"] == scores["b"] == 1 and scores["c"] == 0 < scores["d"]
+
+
+@pytest.mark.parametrize("text", ["Röntgen Thorax Erguss", "cxr pleural effusion", "radiografía de tórax con derrame"])
+def test_captions_are_found_in_any_language(said: Opened, text: str) -> None:
+    extra = said_by_captions(said.library, understand(text))
+    assert extra is not None
+    found = by_name(said, extra.ids, extra.values)
+    assert found[0] == max(found.values()) > found[1]
+    assert said_by_captions(said.library, understand("photo of a cat")) is None
+
+
+def test_captions_and_pictures_are_ranked_together_or_each_alone(said: Opened) -> None:
+    ask = partial(search, said.library, said.encoder, ["pleural effusion"], n=6, group_by="none", fold=False)
+    both, pictures, captions = ask(), ask(pictures_only=True), ask(captions_only=True)
+    names = [[int(Path(hit.path).stem) for hit in hits] for hits in (both, pictures, captions)]
+    assert set(names[0][:2]) == set(names[2]) == {0, 2} and len(names[0]) == len(names[1]) == 6
+    assert [piece.says for piece in both[0].evidence if piece.source == "caption"] == [
+        {0: "Chest X-ray with a pleural effusion.", 2: "CT of the chest: pleural effusions and a mass"}[names[0][0]]
+    ]
+    assert not any(piece.source == "caption" for hit in pictures for piece in hit.evidence)
+    # What a caption adds is all that is different.
+    alone = {hit.path: hit.relevance or 0.0 for hit in pictures}
+    for hit in both:
+        added = sum(piece.adds for piece in hit.evidence if piece.source == "caption")
+        before, after = (math.log(share / (1 - share)) for share in (alone[hit.path], hit.relevance or 0.0))
+        assert after == pytest.approx(before + added, abs=1e-3)
+    assert ask(captions_only=True, filters=Filters(path=("*/2.png",)))[0].path.endswith("2.png")
+    assert search(said.library, said.encoder, ["kidney stone"], captions_only=True) == []
+
+
+def test_captions_alone_need_captions_and_one_text(said: Opened, tmp_path: Path) -> None:
+    draw(tmp_path / "scans" / "a.png", 1)
+    with Opened(tmp_path / "library", ToyEncoder()) as without:
+        without.index(tmp_path / "scans")
+        with pytest.raises(InputError, match="roco index --captions"):
+            search(without.library, without.encoder, ["mass"], captions_only=True)
+    with pytest.raises(InputError, match="one text"):
+        search(said.library, said.encoder, ["mass", "cyst"], captions_only=True)

@@ -133,6 +133,10 @@ def serve(desk: Desk, folder: Path, scans: Path, **rules: Any) -> Iterator[Site]
             thread.join(20)
 
 
+CAPTION = "Chest radiograph: a small pleural effusion on the left."
+"""What is said of ``examples_overlay.dcm``."""
+
+
 @pytest.fixture(scope="session")
 def scans(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """DICOM files of pydicom's, drawn pictures, a file whose name means harm, and one that is broken."""
@@ -147,6 +151,7 @@ def scans(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pixels = np.random.default_rng(number).integers(0, 256, (40, 60), dtype=np.uint8)
         Image.fromarray(pixels).save(folder / "drawn" / f"{number}.png")
     Image.linear_gradient("L").save(folder / HARM)
+    (folder / "examples_overlay.txt").write_text(CAPTION)
     (folder / "broken.png").write_bytes((folder / HARM).read_bytes()[:60])
     return folder
 
@@ -155,7 +160,7 @@ def scans(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def indexed(tmp_path_factory: pytest.TempPathFactory, scans: Path) -> Path:
     place = tmp_path_factory.mktemp("demo") / "library"
     with Library.create_or_open(place) as library:
-        library.index([scans], load_encoder("roco-mini", "cpu"))
+        library.index([scans], load_encoder("roco-mini", "cpu"), captions=True)
     return place
 
 

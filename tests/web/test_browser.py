@@ -18,8 +18,9 @@ from roco_search.classify.guesses import Guesses
 from roco_search.library import Library
 from roco_search.models import load_encoder
 from roco_search.web.backend import Desk, Neighbours
+from roco_search.web.tabs.classify import SETS
 from tests.imaging.drawing import SHARED
-from tests.web.conftest import Site, serve
+from tests.web.conftest import CAPTION, Site, serve
 from tests.web.page import Page, wait
 
 SCANS = SHARED / "scans"
@@ -37,8 +38,9 @@ def demo(tmp_path_factory: pytest.TempPathFactory, scans: Path, indexed: Path) -
         copy = Path(shutil.copytree(SCANS, tmp_path_factory.mktemp("real") / "scans"))
         place = copy.parent / "library"
         with Library.create_or_open(place) as library:
-            shutil.copy(scans / "examples_overlay.dcm", copy)
-            library.index([copy], load_encoder("roco-mini", "cpu"))
+            for name in ("examples_overlay.dcm", "examples_overlay.txt"):
+                shutil.copy(scans / name, copy)
+            library.index([copy], load_encoder("roco-mini", "cpu"), captions=True)
     scratch = tmp_path_factory.mktemp("scratch")
     with Desk(place, load_encoder("roco-mini", "cpu")) as desk, serve(desk, scratch, scans) as site:
         yield site
@@ -53,6 +55,7 @@ def test_a_person_finds_opens_compares_classifies_and_looks_at_the_map(
     prepare_gradio(demo.folder)
     page = Page(browser, demo, tmp_path)
     a_search_shows_twelve_images(page, demo)
+    chips_say_what_was_understood_and_one_can_be_taken_away(page)
     filters_leave_only_what_they_name(page, demo)
     the_keyboard_alone_opens_moves_and_closes(page, demo)
     a_window_changes_the_picture_and_neighbours_follow(page, demo)
@@ -84,11 +87,43 @@ def a_search_shows_twelve_images(page: Page, demo: Site) -> None:
     assert len(found) == 12 and "12 of" in page.status
     page.shot("1-search")
     if SCANS.is_dir():
+        # Every picture: of twelve cases, more would show another part than there are brains.
+        before = page.status
+        page.page.get_by_label("One hit per series").uncheck()
+        found = page.answered(before)
         vectors = demo.desk.ask(lambda library: library.embeddings(np.array(found)))
         frames = demo.desk.ask(lambda library: library.frames.get(found))
         guesses = Guesses(demo.desk.encoder).guess("body_part", vectors)
         parts = [frames[number].body_part or guess for number, guess in zip(found, guesses, strict=True)]
         assert sum(part in HEADS for part in parts) >= 11, parts
+        before = page.status
+        page.page.get_by_label("One hit per series").check()
+        page.answered(before)
+
+
+def chips_say_what_was_understood_and_one_can_be_taken_away(page: Page) -> None:
+    chips = page.page.locator(".roco-chip")
+    page.search("brain MRI without pnuemonia")
+    said = ["brain", "MRI", "not pneumonia", "“pnuemonia” read as “pneumonia”"]
+    wait(page, f"document.querySelectorAll('.roco-chip').length === {len(said)}")
+    assert sorted(text.removesuffix(" ×") for text in chips.all_inner_texts()) == sorted(said)
+    page.shot("1-chips")
+    chips.filter(has_text="not pneumonia").click()
+    wait(page, "document.querySelectorAll('.roco-chip').length === 2")
+    assert sorted(page.box.input_value().split()) == ["MRI", "brain"]
+    page.search("pleural effusion")
+    wait(page, "document.querySelector('.roco-said') !== null")
+    first = page.page.locator(".roco-card").first
+    assert CAPTION in first.locator(".roco-said").inner_text()
+    assert "pleural effusion" in first.locator(".roco-why").inner_text()
+    lengths = page.page.evaluate(
+        "[...document.querySelectorAll('.roco-match .roco-track span')].map(s => s.offsetWidth)"
+    )
+    assert len(lengths) == 12 and lengths[0] > 0 and lengths == sorted(lengths, reverse=True), "the best first"
+    word = first.locator(".roco-match span").last.inner_text()
+    assert word in {"strong", "fair", "weak"} and f"{word} match" in str(first.get_attribute("aria-label"))
+    page.shot("1-captions")
+    page.search("brain MRI")
 
 
 def filters_leave_only_what_they_name(page: Page, demo: Site) -> None:
@@ -173,7 +208,11 @@ def a_dropped_dicom_is_classified_and_explained(page: Page, scans: Path) -> None
     page.drop("#roco-classify-upload button", scans / "MR_small.dcm")
     page.page.locator(".roco-bar").first.wait_for()
     values = [float(text.removesuffix(" %")) for text in page.page.locator(".roco-value").all_inner_texts()]
-    assert len(values) == 4 and sum(values) == pytest.approx(100, abs=0.3) and values == sorted(values, reverse=True)
+    assert (
+        len(values) == len(SETS["Modality"][1])
+        and sum(values) == pytest.approx(100, abs=0.3)
+        and values == sorted(values, reverse=True)
+    )
     page.page.locator(".roco-plain").wait_for(timeout=90_000)
     assert page.page.locator("[data-layer]:visible").count() == 1
     page.page.locator(".roco-bar").nth(2).click()

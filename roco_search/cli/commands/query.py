@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     Find = Callable[..., list[Hit]]
 
 PANELS = {
-    "Query": ("plus", "minus", "text", "verbatim", "cosine", "queries"),
+    "Query": ("plus", "minus", "text", "verbatim", "cosine", "pictures_only", "captions_only", "queries"),
     "Filters": ("modality", "body_part", "view", "under", "path", "text_match", "guess", "library"),
     "Which hits": ("top", "offset", "min_score", "only_matches", "group_by", "no_fold", "exact", "approx", "device"),
     "Output": ("explain", "preview", "json", "jsonl", "csv", "paths", "print0"),
@@ -70,6 +70,8 @@ OnlyMatches = Annotated[
     bool, typer.Option("--only-matches", help="Leave out what does not fit; exit with 4 if nothing remains.")
 ]
 Explain = Annotated[bool, typer.Option("--explain", help="Print below each hit why it is one.")]
+PicturesOnly = Annotated[bool, typer.Option("--pictures-only", help="Leave captions out of the ranking.")]
+CaptionsOnly = Annotated[bool, typer.Option("--captions-only", help="Rank by captions alone.")]
 Queries = Annotated[
     Path | None,
     typer.Option(
@@ -134,6 +136,8 @@ def query(
     text: Text = False,
     verbatim: Verbatim = False,
     cosine: Cosine = False,
+    pictures_only: PicturesOnly = False,
+    captions_only: CaptionsOnly = False,
     queries: Queries = None,
     modality: Modality = None,
     body_part: BodyPart = None,
@@ -179,8 +183,9 @@ def query(
     shape = one_format(preview=preview, json=json, jsonl=jsonl, csv=csv, paths=paths, print0=print0)
     if group_by is not None:
         one_of("--group-by", group_by, get_args(GroupBy))
-    if exact and approx:
-        refuse("--exact and --approx are opposites; choose one of them.")
+    _refuse_opposites(
+        exact=exact, approx=approx, captions_only=captions_only, pictures_only=pictures_only, cosine=cosine
+    )
     checked = checked_device(device)
     if queries is None:
         asked = [("", _terms(words or [], plus or [], minus or [], text=text))]
@@ -213,6 +218,8 @@ def query(
             mode="exact" if exact else "approximate" if approx else "auto",
             cosine=cosine,
             only_matches=only_matches,
+            pictures_only=pictures_only,
+            captions_only=captions_only,
         )
         if queries is not None:
             for line, terms in asked:
@@ -252,6 +259,13 @@ def _deliver(hits: list[Hit], terms: list[Term], html: Path | None, copy_to: Pat
         from roco_search.cli.deliver import open_file
 
         open_file(hits[0].path)
+
+
+def _refuse_opposites(**given: bool) -> None:
+    for one, other in (("exact", "approx"), ("captions_only", "pictures_only"), ("captions_only", "cosine")):
+        if given[one] and given[other]:
+            flags = " and ".join(f"--{name.replace('_', '-')}" for name in (one, other))
+            refuse(f"{flags} are opposites; choose one of them.")
 
 
 def _terms(words: list[str], plus: list[str], minus: list[str], *, text: bool) -> list[Term]:

@@ -100,16 +100,9 @@ def _table(hits: Sequence[Hit]) -> None:
 
 def why(hit: Hit) -> str:
     """Return the reasons for a hit in one line, such as ``CT, HEAD in the header; haemorrhage 0.31``."""
-    header = ", ".join(dict.fromkeys(piece.says for piece in hit.evidence if piece.source == "header"))
-    said = [f"{header} in the header"] if header else []
-    for piece in hit.evidence:
-        if piece.source == "model" and piece.about in {"text", "finding", "excluded"}:
-            said.append(f"{'not ' if piece.about == 'excluded' else ''}{piece.says} {piece.value:.2f}")
-        elif piece.source == "model":
-            said.append(f"looks like {piece.says} ({piece.value:.0%} as asked)")
-        elif piece.source == "caption":
-            said.append(f"caption: {piece.says}")
-    return "; ".join(said) or f"cosine {hit.score:.3f}"
+    from roco_search.search.hits import reasons
+
+    return "; ".join(reasons(hit)) or f"cosine {hit.score:.3f}"
 
 
 def modality(hit: Hit) -> str:

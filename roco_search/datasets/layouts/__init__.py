@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from roco_search.datasets.layouts.arrow import as_splits, datasets_module, find_parquet, find_saved
+from roco_search.datasets.layouts.coco import find_coco
 from roco_search.datasets.layouts.folders import find_folders
 from roco_search.datasets.layouts.path_table import find_imagefolder, find_table
 from roco_search.datasets.layouts.roco import find_roco
@@ -47,10 +48,10 @@ def open_hub(identifier: str) -> DataSet:
 
 
 # The more specific a layout is, the earlier it is tried.
-_FOLDERS = (find_saved, find_roco, find_rocov2, find_imagefolder, find_parquet, find_table)
+_FOLDERS = (find_saved, find_roco, find_rocov2, find_imagefolder, find_coco, find_parquet, find_table)
 _READ = (
-    "the ROCO repository, ROCOv2, Hugging Face's imagefolder with its metadata, a saved data set, Parquet files, and a "
-    "CSV or TSV of paths and captions"
+    "the ROCO repository, ROCOv2, Hugging Face's imagefolder with its metadata, COCO's captions, a saved data set, "
+    "Parquet files, and a CSV or TSV of paths and captions"
 )
 
 
@@ -91,6 +92,8 @@ def _look(data: str | Path, path: Path, images_of: str | None) -> DataSet:
             found = find_table(path)
         elif path.suffix.lower() == ".parquet":
             found = find_parquet(path)
+        elif path.suffix.lower() == ".json":
+            found = find_coco(path)
         else:
             found = None
         if found is not None:

@@ -77,7 +77,8 @@ def _read(file: "io.BufferedReader", size: int) -> Report | None:
     file.seek(0)
     dataset = dcmread(file, force=True)
     text = _pdf(dataset) if kind == _ENCAPSULATED_PDF else "\n".join(_structured(dataset, 0))
-    text = text[:MAX_TEXT].strip()
+    # Half of a surrogate pair, or a NUL, could not be stored.
+    text = text[:MAX_TEXT].encode("utf-8", "replace").decode("utf-8").replace("\0", " ").strip()
     return Report(study, text) if text else None
 
 

@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
+from pathlib import Path
 from typing import TypeVar
 
 from roco_search.errors import InputError, UnreadableImage
@@ -18,12 +19,14 @@ from roco_search.imaging.sniff import IMAGE_EXTENSIONS
 from roco_search.imaging.walk import FoundFile, Walk, is_below
 from roco_search.library.ingest.folders import case_folders, class_folders
 from roco_search.library.ingest.texts import (
+    ROCO,
     SIDECARS,
     TABLES,
     Named,
     image_stem,
     is_caption_table,
     read_caption_table,
+    read_roco_captions,
     read_sidecar,
 )
 from roco_search.library.truth.captions import Text
@@ -134,8 +137,8 @@ class CaptionRun:
         """Yield every source that is there and wanted, with what it says; a source that has not changed, without."""
         captioned: set[str] = set()
         images = [path for path, file in known.items() if file.status == "indexed"]
-        for path, stat in self._text_files(TABLES):
-            if (entries := self._attempt(path, read_caption_table)) is not None:
+        for path, stat in [*self._text_files(TABLES), *self._text_files(SIDECARS)]:
+            if (read := self._reader(path)) and (entries := self._attempt(path, read)) is not None:
                 captioned |= {entry.named for entry in entries if entry.text}
                 self._cases |= {entry.named: f"{path}\0{entry.case}" for entry in entries if entry.case}
                 yield path, Found(stat.size, stat.mtime_ns, entries)
@@ -146,9 +149,16 @@ class CaptionRun:
         yield from self._class_folders([path for path in images if path not in captioned])
         yield from self._reports(known)
 
+    @staticmethod
+    def _reader(path: str) -> Callable[[str], list[Named] | None] | None:
+        """Return what reads a table of captions; None for another file."""
+        if Path(path).parts[-2:] == ROCO:
+            return read_roco_captions
+        return read_caption_table if _ending(path) in TABLES else None
+
     def _text_files(self, endings: frozenset[str]) -> Iterator[tuple[str, FoundFile]]:
         for path in sorted(self.walk.files):
-            if os.path.splitext(path)[1].lower() in endings and self._wanted("captions", path):  # noqa: PTH122
+            if _ending(path) in endings and self._wanted("captions", path):
                 yield path, self.walk.files[path]
 
     def _wanted(self, what: str, path: str) -> bool:
@@ -277,7 +287,7 @@ class CaptionRun:
         """Return a file that holds captions, of a folder of which nothing was said."""
         by_ending: defaultdict[str, list[str]] = defaultdict(list)
         for path in self.walk.files:
-            ending = os.path.splitext(path)[1].lower()  # noqa: PTH122
+            ending = _ending(path)
             if ending in TABLES or ending in SIDECARS:
                 by_ending["table" if ending in TABLES else "beside"].append(path)
         silent = (path for path in sorted(by_ending["table"]) if SEPARATOR not in path and self.choices.silent(path))
@@ -286,10 +296,11 @@ class CaptionRun:
         if not by_ending["beside"]:
             return None
         stems = {
-            stem
-            for path in self.walk.files
-            if os.path.splitext(path)[1].lower() in IMAGE_EXTENSIONS  # noqa: PTH122
-            for stem in (path, image_stem(path))
+            stem for path in self.walk.files if _ending(path) in IMAGE_EXTENSIONS for stem in (path, image_stem(path))
         }
         beside = (path for path in sorted(by_ending["beside"]) if SEPARATOR not in path and self.choices.silent(path))
         return next((path for path in beside if os.path.splitext(path)[0] in stems), None)  # noqa: PTH122
+
+
+def _ending(path: str) -> str:
+    return os.path.splitext(path)[1].lower()  # noqa: PTH122 - a name that need not be UTF-8

@@ -8,6 +8,7 @@ from functools import cache
 
 from roco_search.datasets.splits import known_split
 from roco_search.vocabulary import read_yaml
+from roco_search.vocabulary.concepts import fold, lexicon
 
 LEAST_CLASSES, LEAST_CASES = 2, 3  # folders of a kind beside one another
 _WORD_OR_NUMBER = re.compile(r"[a-z]+|\d+")
@@ -17,8 +18,8 @@ _HASH = re.compile(r"[0-9a-f]{8,}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9
 def class_folders(folders: Iterable[str], roots: Iterable[str]) -> dict[str, str]:
     """Return which folders name what is on the images in them, with that in words: "brain tumor" of ``brain_tumor``.
 
-    Such a folder has a sibling of its kind, is named in words rather than numbers, and is neither a split nor called as
-    any folder may be, such as ``images``.
+    Such a folder has siblings of its kind, at least half of which are named in words of radiology; it is named in words
+    rather than numbers, and is neither a split nor called as any folder may be, such as ``images``.
 
     Parameters
     ----------
@@ -32,7 +33,12 @@ def class_folders(folders: Iterable[str], roots: Iterable[str]) -> dict[str, str
     for folder, name in named.items():
         if name:
             siblings[os.path.dirname(folder)].append(folder)  # noqa: PTH120
-    return {folder: named[folder] for group in siblings.values() if len(group) >= LEAST_CLASSES for folder in group}
+    return {
+        folder: named[folder]
+        for group in siblings.values()
+        if len(group) >= LEAST_CLASSES and 2 * sum(_is_medical(named[folder]) for folder in group) >= len(group)
+        for folder in group
+    }
 
 
 def case_folders(folders: Iterable[str], roots: Iterable[str]) -> dict[str, str]:
@@ -100,6 +106,13 @@ def _class_name(name: str) -> str:
     if known_split(name) or not any(sum(char.isalpha() for char in word) > 2 for word in words):
         return ""
     return "" if {word.casefold() for word in words} <= _words("generic") else " ".join(words)
+
+
+def _is_medical(name: str) -> bool:
+    """Whether something that a query can ask for is in a name."""
+    words = fold(name).split()
+    phrases = (" ".join(words[start:end]) for end in range(len(words) + 1) for start in range(end))
+    return any(phrase in lexicon().phrases for phrase in phrases)
 
 
 @cache

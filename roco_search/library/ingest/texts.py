@@ -10,12 +10,14 @@ from typing import NamedTuple
 from roco_search.datasets.columns import CAPTIONS, Schema, fold_name
 from roco_search.datasets.files import read_text
 from roco_search.datasets.layouts.path_table import PathTable
+from roco_search.datasets.layouts.roco import read_rows
 from roco_search.datasets.pair import PictureFile, Row, fold_text
 from roco_search.datasets.tables import SUFFIXES, read_table
 from roco_search.errors import InputError
 
 TABLES = frozenset({*SUFFIXES, ".parquet"})
 SIDECARS = frozenset({".txt", ".json"})
+ROCO = ("radiology", "captions.txt")
 METADATA = frozenset({"metadata.jsonl", "metadata.csv", "metadata.parquet"})
 MAX_TABLE, MAX_SIDECAR = 2**30, 2**20  # bytes
 MAX_TEXT = 20_000  # characters of one caption
@@ -73,6 +75,19 @@ def read_caption_table(path: str) -> list[Named] | None:
     return [entry for entry in found if entry.text or entry.case]
 
 
+def read_roco_captions(path: str) -> list[Named]:
+    """Read the captions of the ROCO repository, by ``radiology/captions.txt``: each with its keywords and its article.
+
+    Raises
+    ------
+    InputError
+        If a file is no UTF-8.
+    """
+    folder = Path(path).parent
+    rows = [row for row in read_rows(folder, folder) if row.picture is not None]
+    return [Named(_real(folder, row), _words(row.captions, row.columns), row.case) for row in rows]
+
+
 def read_sidecar(path: str) -> str:
     """Return what a file says about the image beside it: a text, or the captions in a JSON object; "" for nothing.
 
@@ -112,7 +127,7 @@ def _words(captions: Iterable[str], columns: Mapping[str, object]) -> str:
 
 
 def _cut(text: str) -> str:
-    return text[:MAX_TEXT]
+    return text[:MAX_TEXT].replace("\0", " ")
 
 
 def _real(folder: Path, row: Row) -> str:

@@ -135,10 +135,12 @@ class Captions:
                 texts.append(text)
         return found
 
-    def holds(self, word: str) -> bool:
-        """Whether a text has this word, in small letters and without accents."""
-        sql = "SELECT 1 FROM caption_words WHERE term = ? LIMIT 1"
-        return self._known and bool(self._connection.read(sql, [word]))
+    def known(self, words: Iterable[str]) -> set[str]:
+        """Return those of some words, in small letters and without accents, that a text has."""
+        if not self._known:
+            return set()
+        sql = "SELECT DISTINCT term FROM caption_words WHERE term IN (SELECT value FROM json_each(?))"
+        return {word for (word,) in self._connection.read(sql, [json.dumps(list(words))])}
 
     def words(self) -> dict[str, int]:
         """Return every word of the texts, in small letters and without accents, with the number of texts that have it.

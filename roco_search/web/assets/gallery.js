@@ -1,4 +1,4 @@
-// The gallery, the bars, and the ear that takes "more like this" to the server.
+// The gallery, the bars, and the ear that takes "more like this" and pressed chips to the server.
 (() => {
   "use strict";
   const roco = (window.roco = window.roco || {});
@@ -59,8 +59,16 @@
     });
   };
 
+  roco.chips = (element) => {
+    element.addEventListener("click", (event) => {
+      const chip = event.target.closest("[data-without]");
+      if (chip) roco.again(chip.dataset.without, chip.dataset.verbatim === "true");
+    });
+  };
+
   roco.ear = (element, trigger) => {
     roco.like = (id) => trigger("like", { id });
+    roco.again = (text, verbatim) => trigger("like", { text, verbatim });
   };
 
   // On a phone the results come before the filters: these are folded until they are needed. Elsewhere one can type

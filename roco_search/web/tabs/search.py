@@ -11,10 +11,12 @@ import gradio as gr
 from roco_search.errors import InputError
 from roco_search.web import markup
 from roco_search.web.backend import Conditions, Desk, Found, Query, Upload
+from roco_search.web.chips import chips_of
 from roco_search.web.http.uploads import read_upload
 from roco_search.web.tabs import Changes, html, report_errors
 
 FILTERS = {"modality": "Modality", "body-part": "Body part", "view": "View", "folder": "Folder"}
+MOST_LETTERS = 1000  # of a query
 ASKING: dict[str, Any] = {
     "show_progress": "hidden",
     "trigger_mode": "always_last",
@@ -52,7 +54,7 @@ class SearchTab:
         self.session = gr.State(Session(), time_to_live=3600)
         with gr.Row(elem_id="roco-ask"):
             self.text = gr.Textbox(
-                label="Search for", placeholder="brain MRI", lines=1, max_lines=1, max_length=1000, scale=8,
+                label="Search for", placeholder="brain MRI", lines=1, max_lines=1, max_length=MOST_LETTERS, scale=8,
                 elem_id="roco-text",
             )  # fmt: skip
             self.button = gr.Button("Search", variant="primary", scale=1, min_width=110, elem_id="roco-search")
@@ -62,6 +64,7 @@ class SearchTab:
             with gr.Column(scale=4, min_width=320):
                 here = f"The library holds {desk.status().frames:,} images."
                 self.status = html(markup.note(here), elem_id="roco-status")
+                self.chips = html("", js_on_load="roco.chips(element)", elem_id="roco-understood")
                 self.gallery = html("", js_on_load="roco.gallery(element); roco.settle()", elem_id="roco-gallery")
                 self.more = gr.Button("Show more", visible=False, elem_id="roco-more")
         self.ear = html(
@@ -86,7 +89,7 @@ class SearchTab:
             self.forget = gr.Button("Remove the image", size="sm", visible=False, elem_id="roco-forget")
 
     def _listen(self) -> None:
-        results = [self.status, self.gallery, self.more, self.session]
+        results = [self.status, self.gallery, self.more, self.session, self.chips]
         choices: list[Any] = [*self.filters, self.guess, self.series]
         asked = [self.session, self.text, *choices]
         brought = [self.upload, self.chip, self.forget]
@@ -96,7 +99,7 @@ class SearchTab:
         self.more.click(self.go_on, [self.session], results, **ASKING)
         self.upload.upload(self.bring, [self.upload, *asked], [*results, *brought], **ASKING)
         self.forget.click(self.drop, asked, [*results, *brought], **ASKING)
-        self.ear.like(self.like, [self.session], [*results, *brought, self.text, self._tabs], **ASKING)
+        self.ear.like(self.heard, [self.session], [*results, *brought, self.text, self._tabs], **ASKING)
 
     @report_errors
     def search(self, session: Session, text: str, *choices: Any) -> Changes:
@@ -116,8 +119,14 @@ class SearchTab:
         return self._shown(session, self._desk.find(session.query, session.conditions, offset=session.count))
 
     @report_errors
-    def like(self, session: Session, event: gr.EventData) -> Changes:
-        """Search for images like one of the library, under the conditions that are set."""
+    def heard(self, session: Session, event: gr.EventData) -> Changes:
+        """Search again: for images like one of the library, or without what a chip says, under the same conditions."""
+        text = event._data.get("text")
+        if isinstance(text, str):
+            query = replace(session.query, text=text[:MOST_LETTERS], verbatim=event._data.get("verbatim") is True)
+            if query == Query():
+                return {**self._cleared(session.conditions), self.text: ""}
+            return {**self._begin(query, session.conditions), self.text: query.text}
         frame_id = event._data.get("id")
         if not isinstance(frame_id, int):
             raise InputError("That is not an image of the library; search again.")
@@ -147,8 +156,11 @@ class SearchTab:
         """Search without the uploaded image."""
         if text.strip():
             return {**self._begin(Query(text), _conditions(choices)), **self._without_upload()}
-        nothing = {self.gallery: "", self.more: gr.update(visible=False), self.status: markup.note("")}
-        return {**nothing, self.session: Session(conditions=_conditions(choices)), **self._without_upload()}
+        return {**self._cleared(_conditions(choices)), **self._without_upload()}
+
+    def _cleared(self, conditions: Conditions) -> Changes:
+        nothing = {self.gallery: "", self.more: gr.update(visible=False), self.status: markup.note(""), self.chips: ""}
+        return {**nothing, self.session: Session(conditions=conditions)}
 
     def _without_upload(self) -> Changes:
         return {self.upload: None, self.chip: "", self.forget: gr.update(visible=False)}
@@ -167,12 +179,15 @@ class SearchTab:
             self.gallery: markup.gallery(session.items),
             self.more: gr.update(visible=found.more),
             self.session: session,
+            self.chips: markup.understood(chips_of(found.understood) if found.understood else []),
         }
 
     def _summary(self, session: Session, found: Found) -> str:
         if not session.count:
             return "No image matches all of these filters; remove one."
         what = "images, the best first"
+        if found.hits and all(hit.match in {"weak", "none"} for _, hit in found.hits):
+            what = "images; nothing here fits well, and these are the nearest"
         if session.query.like is not None and (frame := self._desk.frame(session.query.like)) is not None:
             what = f"images like {self._desk.name(frame.path)}"
         folded = sum(hit.folded for _, hit in found.hits)

@@ -143,6 +143,21 @@ def test_other_ways_to_hold_an_image(tmp_path: Path) -> None:
     assert [grey_of(pair) for split in ("dev", "train") for pair in open_pairs(tmp_path, split).pairs] == [3, 3]
 
 
+@pytest.mark.parametrize("kind", ["struct", "bytes", "path"])
+def test_cells_of_equal_content_are_one_image(tmp_path: Path, kind: str) -> None:
+    cells: list[Any] = [encoded(1), encoded(2), encoded(1), None]
+    for number, cell in enumerate(cells[:3]):
+        (tmp_path / f"{number}.png").write_bytes(cell)
+    if kind == "struct":
+        cells = [None if cell is None else {"bytes": cell, "path": "a.png"} for cell in cells]
+    if kind == "path":
+        cells = ["0.png", "1.png", "2.png", None]
+    pq.write_table(pa.table({"image": cells, "caption": list("abcd")}), tmp_path / "train.parquet")
+    pairs = open_pairs(tmp_path / "train.parquet", "train").pairs
+    assert [pair.image == pairs[0].image for pair in pairs] == [True, False, True, False]
+    assert pairs[2].captions == {"c": 1.0, "a": 0.0}
+
+
 def test_masks_are_no_columns(tmp_path: Path) -> None:
     write(tmp_path / "train.parquet", [1, 2], mask=[b"x", b"y"], case=["c", None], licence=["CC BY", ""])
     first, second = open_pairs(tmp_path, "train").pairs

@@ -60,6 +60,34 @@ SOURCES: dict[str, Write] = {
     ),
 }
 
+ODD: dict[str, bytes] = {
+    "half a pair": b'{"file_name": "a.png", "text": "cyst \\ud800"}',
+    "a NUL": b'{"file_name": "a.png", "text": "cyst \\u0000 of the liver"}',
+    "a number": b'{"file_name": "a.png", "text": 3, "title": "cyst"}',
+    "nothing": b'{"file_name": "a.png", "text": null, "labels": ["cyst", null, 4.5]}',
+    "an image that is not there": b'{"file_name": "a.png", "text": "cyst"}\n{"file_name": "gone.png", "text": "x"}',
+    "quotes": b'{"file_name": "a.png", "text": "cyst \\" OR NOT ("}',
+}
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_what_a_table_may_hold_besides(opened: Opened, scans: Path, odd: str) -> None:
+    draw(scans / "a.png", 1)
+    (scans / "metadata.jsonl").write_bytes(ODD[odd])
+    assert opened.index(scans, captions=True).warnings == []
+    assert named(opened, "cyst") == ["a.png"]
+    assert opened.index(scans).captions == 0
+
+
+def test_the_captions_of_roco_are_read_with_their_keywords(opened: Opened, scans: Path) -> None:
+    part = scans / "data" / "test" / "radiology"
+    for number in (1, 2):
+        draw(part / "images" / f"ROCO_0000{number}.jpg", number)
+    (part / "captions.txt").write_text("ROCO_00001\t A cyst.\nROCO_00002\t A mass.\nROCO_00003\t Gone.\n")
+    (part / "keywords.txt").write_text("ROCO_00001\t\tround\tliver\n")
+    assert opened.index(scans, captions=True).captions == 2
+    assert texts(opened) == {"ROCO_00001.jpg": ["A cyst.\nround, liver"], "ROCO_00002.jpg": ["A mass."]}
+
 
 @pytest.mark.parametrize("source", SOURCES)
 def test_a_caption_is_found_by_its_words(opened: Opened, scans: Path, source: str) -> None:
@@ -332,7 +360,7 @@ def test_the_vocabulary_is_that_of_the_captions(opened: Opened, scans: Path) -> 
     opened.index(scans, captions=True)
     captions = opened.library.captions
     assert captions.words() == {"pneumothorax": 2, "left": 1, "no": 1}
-    assert captions.holds("left") and not captions.holds("lef")
+    assert captions.known(["left", "lef", "no"]) == {"left", "no"}
 
 
 HASHES = ["1f9ab3c0de", "77ab09cc12", "0123abcdef"]
@@ -365,6 +393,8 @@ def test_folders_that_are_cases(folders: list[str], cases: dict[str, str]) -> No
         (["train", "test"], []),
         (["patient_0012", "patient_0013"], []),
         (["normal"], []),
+        (["bengin cases", "Malignant cases", "Normal cases"], ["bengin cases", "Malignant cases", "Normal cases"]),
+        (["pydicom_data", "pylibjpeg_data", "dcm_qa_ct"], []),
     ],
 )
 def test_folders_that_are_classes(folders: list[str], names: list[str]) -> None:

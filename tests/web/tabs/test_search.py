@@ -78,7 +78,7 @@ def test_an_uploaded_image_is_searched_for_and_not_kept(site: Site, scans: Path)
     file = site.upload(scans / "MR_small.dcm")
     path = Path(str(file["path"]))
     assert path.exists() and path.is_relative_to(site.folder)
-    status, gallery, _more, _state, _upload, chip, _forget = site.call(
+    status, gallery, _more, _state, _chips, _upload, chip, _forget = site.call(
         "bring", [file, None, "", [], [], [], [], False, False]
     )
     assert not path.exists(), "it is deleted as soon as it is read"
