@@ -173,7 +173,7 @@ def search(
 def _nothing_is_read(library: Library, encoder: Encoder, terms: Sequence[Term]) -> bool:
     """Return whether neither the model nor, for want of any, captions have a word of the query."""
     legible = (isinstance(term.content, Path) or not is_illegible(encoder, term.content) for term in terms)
-    return not any(legible) and not library.captions.any()
+    return bool(terms) and not any(legible) and not library.captions.any()
 
 
 def unread(encoder: Encoder, terms: Sequence[str | Path | Term]) -> str | None:
