@@ -5,6 +5,7 @@ import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Sequence
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -20,6 +21,7 @@ Ids = npt.NDArray[np.int64]
 Scores = npt.NDArray[np.float32]
 
 NORMAL = ("finding", "normal")
+SHARPNESS = 1.5  # Exponent by which a caption that affirms half of a query speaks for less than half as much.
 SNIPPET = 100  # characters
 UNNEEDED = 0.7  # Weight of what the picture and its header say too; a finding has log 2 or more, and 4 if it is rare.
 _ENDINGS = ("", "s", "es")
@@ -58,7 +60,7 @@ def said_by_captions(library: Library, understood: Understood) -> Extra | None:
     def explain(frames: Sequence[int]) -> dict[int, str]:
         return {frame: snippet(texts, wanted) or "" for frame, texts in library.captions.texts(frames).items()}
 
-    return Extra("captions", ids, scores, "caption", explain)
+    return Extra("captions", ids, scores**SHARPNESS, "caption", explain)
 
 
 def asked_of(understood: Understood) -> tuple[list[Asked], list[Asked]]:
@@ -83,13 +85,31 @@ def asked_of(understood: Understood) -> tuple[list[Asked], list[Asked]]:
     return wanted, [Asked(phrases[concept]) for concept in excluded]
 
 
+@cache
+def _below() -> dict[Concept, set[Concept]]:
+    """Return the parts and the kinds of each concept that has any."""
+    found: defaultdict[Concept, set[Concept]] = defaultdict(set)
+    concepts = lexicon().concepts
+    for concept in concepts.values():
+        for key in concept.within:
+            if (around := concepts.get((concept.kind, key))) is not None:
+                found[around].add(concept)
+        found[concept].update(part for key in concept.parts if (part := concepts.get((concept.kind, key))) is not None)
+    return dict(found)
+
+
 def _phrases(concepts: Sequence[Concept]) -> dict[Concept, tuple[str, ...]]:
-    """Return all that each concept, its parts and its kinds are called, in every language."""
+    """Return all that each concept, its parts and its kinds, and theirs, are called, in every language."""
     whole: defaultdict[Concept, set[Concept]] = defaultdict(set)
-    for other in lexicon().concepts.values():
-        for concept in concepts:
-            if other.kind == concept.kind and (concept.key in (other.key, *other.within) or other.key in concept.parts):
-                whole[other].add(concept)
+    below = _below()
+    for concept in concepts:
+        reached, waiting = {concept}, [concept]
+        while waiting:
+            new = below.get(waiting.pop(), set()) - reached
+            reached |= new
+            waiting += new
+        for other in reached:
+            whole[other].add(concept)
     found: dict[Concept, list[str]] = {concept: [] for concept in concepts}
     for phrase, (named, _) in lexicon().phrases.items():
         for concept in {concept for other in named for concept in whole.get(other, ())}:

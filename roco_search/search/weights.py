@@ -15,7 +15,7 @@ from roco_search.models.encoder import Encoder
 from roco_search.search.senses import directory_of
 
 FILE = "relevance.json"
-CAPTIONS = 8.0
+CAPTIONS = 10.0
 """Weight of what a caption affirms: no model is asked, so it is one for all. One that affirms the whole query outweighs
 most of what a picture can say against it."""
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from roco_search.errors import InputError
 from roco_search.search import Filters, search
-from roco_search.search.captions import UNNEEDED, Asked, caption_scores, said_by_captions, snippet
+from roco_search.search.captions import UNNEEDED, Asked, asked_of, caption_scores, said_by_captions, snippet
 from roco_search.search.understanding import understand
 from tests.library.toy import Opened, ToyEncoder, draw
 
@@ -171,3 +171,9 @@ def test_captions_alone_need_captions_and_one_text(said: Opened, tmp_path: Path)
             search(without.library, without.encoder, ["mass"], captions_only=True)
     with pytest.raises(InputError, match="one text"):
         search(said.library, said.encoder, ["mass", "cyst"], captions_only=True)
+
+
+def test_a_kind_of_a_kind_is_of_that_kind_too() -> None:
+    (wanted,), _ = asked_of(understand("brain tumor"))
+    assert {"brain tumor", "glioma", "glioblastoma", "hirntumor"} <= set(wanted.phrases)
+    assert "pneumonia" not in wanted.phrases
