@@ -101,10 +101,14 @@ class Checkpoint:
         """``config.json``."""
         file = self.directory / "config.json"
         if not file.is_file():
-            found = " It looks like an open_clip checkpoint." if self._has("open_clip_config.json") else ""
+            if self._has("open_clip_config.json"):
+                raise UnsupportedModel(
+                    f"{self.directory} is a checkpoint of open_clip, which has to be converted once: run "
+                    f"'roco model import {self.directory}'."
+                )
             raise UnsupportedModel(
-                f"{self.directory} has no config.json, so it is not a model in transformers' layout.{found} "
-                "Give the folder that holds config.json and model.safetensors."
+                f"{self.directory} has no config.json, so it is not a model in transformers' layout. Give the folder "
+                "that holds config.json and model.safetensors."
             )
         config = read_json(file)
         if "auto_map" in config:
@@ -195,8 +199,8 @@ class Checkpoint:
             raise UnsupportedModel(
                 f"{self.directory} has no {missing[0]}"
                 + (
-                    ", only pytorch_model.bin, a pickle that can run code when it is opened; convert it with "
-                    "transformers' save_pretrained on a machine you trust."
+                    ", only pytorch_model.bin, a pickle that can run code when it is opened; "
+                    f"'roco model import {self.directory}' converts it safely."
                     if pickled
                     else f"; {_REMEDY}"
                 )

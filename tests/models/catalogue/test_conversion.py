@@ -185,6 +185,10 @@ def test_a_state_dict_takes_the_tokenizer_of_a_model_that_is_named(models: Path,
     for name in ("../x", "roco-mini"):
         with pytest.raises(InputError):
             import_any(file, name, tokenizer=lent)
+    # How its images were prepared, a state dict does not say.
+    (file.parent / "open_clip_config.json").write_text(json.dumps({"preprocess_cfg": {"mean": 0.4, "std": 0.33}}))
+    prepared = json.loads((import_any(file, "own", tokenizer=lent).directory / "preprocessor_config.json").read_text())
+    assert (prepared["image_mean"], prepared["image_std"]) == ([0.4] * 3, [0.33] * 3)
 
 
 def changed_to(file: Path, state: dict[str, torch.Tensor]) -> Path:
