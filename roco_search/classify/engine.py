@@ -24,6 +24,7 @@ from roco_search.classify.prompt_choice import OWN, Prompts, check_templates, de
 from roco_search.errors import InputError
 from roco_search.imaging import Tags
 from roco_search.models.encoder import Encoder
+from roco_search.models.legibility import cannot_read, illegible
 from roco_search.vocabulary import GENERAL, prompt_sets
 
 Vector = npt.NDArray[np.float64]
@@ -120,6 +121,9 @@ class Classifier:
     ) -> None:
         check_labels(labels, mode)
         check_templates(templates)
+        for label in labels:
+            if unread := illegible(encoder, label.positive or (label.name,)):
+                raise InputError(f"{cannot_read(encoder, unread)} A file of labels can also give a label its prompts.")
         self.encoder, self.labels, self.mode, self.templates = encoder, tuple(labels), mode, tuple(templates)
         self.by_image = depends_on_image(labels, templates, both_sides=mode == "multi-label")
         self._sides: dict[str, list[tuple[_Side, _Side]]] = {}

@@ -11,6 +11,7 @@ from roco_search.imaging.sniff import DICOM_EXTENSIONS, RASTER_EXTENSIONS
 
 _IMAGES = RASTER_EXTENSIONS | DICOM_EXTENSIONS
 _IMAGE_FOLDERS = frozenset({"images", "image", "imgs", "img", "pictures", "figures"})
+_OTHER_FOLDERS = frozenset({"masks", "mask", "segmentations", "segmentation", "labels", "annotations", "ground_truth"})
 _FOLDERS = 64  # beside a table: no more are searched for a bare name
 
 
@@ -51,12 +52,14 @@ class FileIndex:
 class ImageFolders:
     """Finds the images of a table: by their paths relative to its folder, or else in the folders beside it.
 
-    Many data sets have a table of bare names, and the images in ``images/``. A name may lack its extension.
+    Many data sets have a table of bare names, and the images in ``images/``. Where there is such a folder no other is
+    searched, and never one of masks: their names are those of the images. A name may lack its extension. With
+    ``beside=False`` paths are only relative to the folder itself.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, beside: bool = True) -> None:
         self._files = FileIndex(root)
-        self._beside: list[list[str]] | None = None
+        self._beside: list[str] | None = None if beside else []
 
     def find(self, relative: str) -> list[Path]:
         """Return the path of an image; several where different folders have it, none where it does not exist."""
@@ -68,10 +71,7 @@ class ImageFolders:
             return []
         if self._beside is None:
             self._beside = self._list()
-        for folders in self._beside:
-            if several := [found for folder in folders if (found := self._find(folder, relative))]:
-                return several
-        return []
+        return [found for folder in self._beside if (found := self._find(folder, relative))]
 
     def _find(self, folder: str, relative: str) -> Path | None:
         path = os.path.join(folder, relative)  # noqa: PTH118
@@ -80,13 +80,13 @@ class ImageFolders:
         parent, name = os.path.split(with_slashes(path))
         return None if os.path.splitext(name)[1].lower() in _IMAGES else self._files.find_image(parent, name)  # noqa: PTH122
 
-    def _list(self) -> list[list[str]]:
-        """Return the folders to search: those for images by their name, then the others, then those inside them."""
-        near = sorted(path for path in self._files.root.glob("*/") if not path.name.startswith("."))[:_FOLDERS]
+    def _list(self) -> list[str]:
+        """Return the folders to search: those for images by their name, or else all, and those in them."""
+        near = sorted(path for path in self._files.root.glob("*/") if not path.name.startswith("."))
+        near = [path for path in near if path.name.casefold() not in _OTHER_FOLDERS][:_FOLDERS]
+        near = [path for path in near if path.name.casefold() in _IMAGE_FOLDERS] or near
         inside = sorted(path for folder in near for path in folder.glob("*/"))[:_FOLDERS]
-        named = [path for path in near if path.name.casefold() in _IMAGE_FOLDERS]
-        groups = (named, [path for path in near if path not in named], inside)
-        return [[path.relative_to(self._files.root).as_posix() for path in group] for group in groups]
+        return [path.relative_to(self._files.root).as_posix() for path in (*near, *inside)]
 
 
 class _Folder:

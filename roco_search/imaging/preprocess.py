@@ -111,6 +111,8 @@ class Preprocessing:
         longest = merged["size"].get("longest_edge") if merged.get("fits_longest") else None
         # A bare number is a square, except for CLIP, which keeps the aspect ratio (`get_size_dict` in transformers).
         keeps_ratio = "shortest_edge" in _DEFAULTS[family]["size"]
+        if not all(_channels(merged["image_std"])) or not math.isfinite(merged.get("rescale_factor", 1)):
+            raise ValueError("no arithmetic of a picture")
         resizes = wanted("do_resize") and not longest
         shortest, resize_to = _size(merged["size"], square=not keeps_ratio) if resizes else (None, None)
         crop = _size(merged["crop_size"], square=True)[1] if wanted("do_center_crop") else None

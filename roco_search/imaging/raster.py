@@ -1,6 +1,7 @@
 """PNG, JPEG, WebP, BMP, AVIF and HEIC become frames. None of their metadata is kept: EXIF can name a patient."""
 
 import os
+import zlib
 from collections.abc import Iterator
 from importlib.util import find_spec
 from typing import BinaryIO
@@ -34,6 +35,8 @@ _ORIENTATION = 0x0112  # EXIF
 _DEEP_MODES = frozenset({"I", "F", "I;16", "I;16L", "I;16B", "I;16N"})
 _ALPHA_MODES = frozenset({"LA", "La", "PA", "RGBA", "RGBa"})
 _MODE_BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2}  # that Pillow holds for a pixel; 4 of all others
+_DAMAGED_PNG = "its pixels are damaged; copy or export it again"
+_ADAM7 = [(0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2)]
 _FORMAT_BYTES = {"WEBP": 8, "AVIF": 8, "HEIF": 8}  # that the decoder holds beside it
 _PNG_SAMPLES = {0: 1, 2: 3, 4: 2, 6: 4}  # by colour type, with alpha
 _FRAME_CONTROL = 38  # Bytes of the least that an animated PNG holds for a frame.
@@ -163,7 +166,7 @@ def _render_deep_png(
     import imagecodecs
 
     file.seek(0)
-    values = imagecodecs.png_decode(file.read())
+    values = imagecodecs.png_decode(_pixels_alone(file.read()))
     values = values.reshape(*values.shape[:2], -1)
     channels = values.shape[2]
     alpha = values[:, :, -1] if channels in {2, 4} else None
@@ -173,6 +176,41 @@ def _render_deep_png(
     else:
         picture = colours(values[:, :, :3], 16, window, factor)
     return np.ascontiguousarray(upright(over_black(picture, alpha), _orientation(image)))
+
+
+def _pixels_alone(content: bytes) -> bytes:
+    """Return a PNG with nothing but its pixels, after a look at whether they are whole.
+
+    libpng prints its doubts to the standard error: about profiles, times and the like, and about damaged pixels.
+    """
+    kept, inflater, at, inflated = [content[:8]], zlib.decompressobj(), 8, 0
+    while at + 12 <= len(content):
+        kind, end = content[at + 4 : at + 8], at + 12 + int.from_bytes(content[at : at + 4], "big")
+        if kind in {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"}:
+            if zlib.crc32(content[at + 4 : end - 4]) != int.from_bytes(content[end - 4 : end], "big"):
+                raise UnreadableImage(_DAMAGED_PNG)
+            kept.append(content[at:end])
+        if kind == b"IDAT":
+            packed = content[at + 8 : end - 4]
+            while packed:
+                inflated += len(inflater.decompress(packed, 2**20))
+                packed = inflater.unconsumed_tail
+        at = end
+    if not inflater.eof or inflater.unused_data or inflated != _inflated_size(content):
+        raise UnreadableImage(_DAMAGED_PNG)
+    return b"".join(kept)
+
+
+def _inflated_size(content: bytes) -> int:
+    """Return the bytes of the rows of a 16-bit PNG, each with its filter, in all passes (ISO 15948 8)."""
+    columns, rows = (int.from_bytes(content[at : at + 4], "big") for at in (16, 20))
+    pixel = {0: 2, 2: 6, 4: 4, 6: 8}.get(content[25], 0)
+    passes = _ADAM7 if content[28] else [(0, 0, 1, 1)]
+    size = 0
+    for left, top, across, down in passes:
+        wide, high = max(0, -(-(columns - left) // across)), max(0, -(-(rows - top) // down))
+        size += high * (1 + wide * pixel) if wide else 0
+    return size
 
 
 def _render(image: Image.Image, window: Window | None, at_least: int | None) -> npt.NDArray[np.uint8]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import operator
 import struct
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -22,6 +21,11 @@ from roco_search.system.files import sha256
 VOCABULARY_FILES = ("tokenizer.json", "vocab.json", "vocab.txt", "spiece.model", "tokenizer.model")
 TOKENIZER_FILES = (*VOCABULARY_FILES, "merges.txt", "tokenizer_config.json", "special_tokens_map.json")
 PREPROCESSOR_FILES = ("preprocessor_config.json", "processor_config.json")
+ELEMENT_BYTES: Mapping[str, int] = {
+    "F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1,
+}  # fmt: skip
+"""By safetensors' name of a type."""
+
 _REMEDY = "copy the folder again from where the model comes from."
 _SIZES = ("_layers", "_heads", "_size", "_positions", "_dim", "_channels")
 _LARGEST = 2**24
@@ -97,10 +101,14 @@ class Checkpoint:
         """``config.json``."""
         file = self.directory / "config.json"
         if not file.is_file():
-            found = " It looks like an open_clip checkpoint." if self._has("open_clip_config.json") else ""
+            if self._has("open_clip_config.json"):
+                raise UnsupportedModel(
+                    f"{self.directory} is a checkpoint of open_clip, which has to be converted once: run "
+                    f"'roco model import {self.directory}'."
+                )
             raise UnsupportedModel(
-                f"{self.directory} has no config.json, so it is not a model in transformers' layout.{found} "
-                "Give the folder that holds config.json and model.safetensors."
+                f"{self.directory} has no config.json, so it is not a model in transformers' layout. Give the folder "
+                "that holds config.json and model.safetensors."
             )
         config = read_json(file)
         if "auto_map" in config:
@@ -191,8 +199,8 @@ class Checkpoint:
             raise UnsupportedModel(
                 f"{self.directory} has no {missing[0]}"
                 + (
-                    ", only pytorch_model.bin, a pickle that can run code when it is opened; convert it with "
-                    "transformers' save_pretrained on a machine you trust."
+                    ", only pytorch_model.bin, a pickle that can run code when it is opened; "
+                    f"'roco model import {self.directory}' converts it safely."
                     if pickled
                     else f"; {_REMEDY}"
                 )
@@ -252,19 +260,23 @@ def read_header(file: Path) -> dict[str, Tensor]:
         try:
             header = json.loads(stream.read(length))
             header.pop("__metadata__", None)
-            tensors = {name: _tensor(file, 8 + length, **entry) for name, entry in header.items()}
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            tensors = {name: _tensor(file, entry, 8 + length) for name, entry in header.items()}
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
             raise UnsupportedModel(f"{file} has a damaged header; {_REMEDY}") from None
     if size != max((tensor.stop for tensor in tensors.values()), default=8 + length):
         raise UnsupportedModel(f"{file} is {size:,} bytes long, which is not what its header says; {_REMEDY}")
     return tensors
 
 
-def _tensor(file: Path, start: int, dtype: str, shape: list[int], data_offsets: list[int]) -> Tensor:
-    first, last = data_offsets
-    if not (isinstance(dtype, str) and 0 <= first <= last and all(operator.index(side) >= 0 for side in shape)):
-        raise ValueError("no tensor")
-    return Tensor(file, dtype, tuple(shape), operator.index(start + first), operator.index(start + last))
+def _tensor(file: Path, entry: Mapping[str, Any], begins: int) -> Tensor:
+    """Read an entry of a header. Raises `ValueError` where its bytes are not as many as its type and shape say."""
+    start, stop = entry["data_offsets"]
+    kind, shape = str(entry["dtype"]), tuple(entry["shape"])
+    if not all(isinstance(number, int) and number >= 0 for number in (start, stop - start, *shape)):
+        raise ValueError("not counts")
+    if kind in ELEMENT_BYTES and stop - start != ELEMENT_BYTES[kind] * math.prod(shape):
+        raise ValueError("not the bytes of its shape")
+    return Tensor(file, kind, shape, begins + start, begins + stop)
 
 
 def read_json(file: Path) -> dict[str, Any]:

@@ -17,7 +17,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from roco_search.models.open_clip.weights import BYTES, write
+from roco_search.models.checkpoint import ELEMENT_BYTES
+from roco_search.models.open_clip.weights import write
 
 _INSIDE = ("state_dict", "model", "model_state_dict")
 _TYPES = {"float32": "F32", "float16": "F16", "bfloat16": "BF16", "float64": "F64", "int64": "I64", "int32": "I32",
@@ -54,10 +55,7 @@ def main() -> None:
     size = source.stat().st_size
     _shut_doors(target, size)
     try:
-        _check_archive(source, size)
-        tensors = _tensors(_load(source, torch), torch, size)
-        entries = [(name, _TYPES[str(t.dtype).removeprefix("torch.")], tuple(t.shape)) for name, t in tensors.items()]
-        write(target, entries, _contents(tensors, torch))
+        _convert(source, target, size, torch)
         answer: dict[str, Any] = {"written": True}
     except _Refused as refused:
         answer = {"refused": refused.kind, "name": refused.name}
@@ -69,6 +67,13 @@ def main() -> None:
         answer = {"refused": "damaged"}
     print(json.dumps(answer), flush=True)
     os._exit(0)  # what a file left behind for the end of the process is not run
+
+
+def _convert(source: Path, target: Path, size: int, torch: Any) -> None:
+    _check_archive(source, size)
+    tensors = _tensors(_load(source, torch), torch, size)
+    entries = [(name, _TYPES[str(t.dtype).removeprefix("torch.")], tuple(t.shape)) for name, t in tensors.items()]
+    write(target, entries, _contents(tensors, torch))
 
 
 def _check_archive(source: Path, size: int) -> None:
@@ -138,7 +143,7 @@ def _tensors(loaded: Any, torch: Any, size: int) -> dict[str, Any]:
         kind = _TYPES.get(str(value.dtype).removeprefix("torch."))
         if kind is None or value.layout is not torch.strided or value.is_quantized:
             raise _Refused("value", f"{name!r} of the type {str(value.dtype).removeprefix('torch.')}")
-        total += BYTES[kind] * value.numel()
+        total += ELEMENT_BYTES[kind] * value.numel()
     if total > 2 * size:  # weights that are tied are stored once
         raise _Refused("memory")
     ordered = sorted(inside.items(), key=lambda entry: -entry[1].element_size())

@@ -79,6 +79,10 @@ class TextTokenizer:
             mask[row, : len(tokens)] = 1
         return ids, mask
 
+    def count_cut(self, texts: Sequence[str]) -> int:
+        """Return how many texts are longer than ``max_length``."""
+        return sum(bool(encoding.overflowing) for encoding in self.tokenizer.encode_batch(list(texts)))
+
 
 class WordPieces:
     """BERT's WordPiece over a mapped table, which `write_table` wrote.

@@ -183,6 +183,11 @@ class TorchEncoder(CheckpointEncoder):
         ids, mask = self._tokenizer(texts)
         return {"input_ids": ids} if mask is None else {"input_ids": ids, "attention_mask": mask}
 
+    def count_cut(self, texts: Sequence[str]) -> tuple[int, int]:
+        """Return how many texts are longer than the text tower reads, and the number of tokens that it reads."""
+        with refuse_damage(self.name, "its tokenizer"):
+            return self._tokenizer.count_cut(texts), self._tokenizer.max_length
+
     @cached_property
     def device(self) -> torch.device:
         """The device that ``auto`` came to."""
@@ -285,6 +290,10 @@ class _TransformersTokenizer:
         with refuse_damage(checkpoint.name, "the length of its texts"):
             self.max_length = min(text_length(checkpoint.config), int(self.tokenizer.model_max_length))
         self.padding: str | bool = "max_length" if FAMILIES[checkpoint.family].pads_to_max else True
+
+    def count_cut(self, texts: Sequence[str]) -> int:
+        with quiet():
+            return sum(len(ids) > self.max_length for ids in self.tokenizer(list(texts))["input_ids"]) if texts else 0
 
     def __call__(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray | None]:
         encoded = self.tokenizer(

@@ -15,6 +15,7 @@ from roco_search.errors import InputError
 from roco_search.library import Library, Mode
 from roco_search.library.truth.frames import Belonging
 from roco_search.models.encoder import Encoder
+from roco_search.models.legibility import cannot_read, illegible, is_illegible
 from roco_search.search.captions import said_by_captions
 from roco_search.search.filters import Filters, resolve
 from roco_search.search.hits import NEAR, SLICED, GroupBy, Hit, RankedGroup, RankedGroups
@@ -25,7 +26,19 @@ from roco_search.search.weighing import Weighing, weigh
 if TYPE_CHECKING:
     from roco_search.classify.guesses import Guesses
 
-__all__ = ["NEAR", "Filters", "GroupBy", "Hit", "Term", "Understood", "named_in", "read", "read_query", "search"]
+__all__ = [
+    "NEAR",
+    "Filters",
+    "GroupBy",
+    "Hit",
+    "Term",
+    "Understood",
+    "named_in",
+    "read",
+    "read_query",
+    "search",
+    "unread",
+]
 
 Ids = npt.NDArray[np.int64]
 Vector = npt.NDArray[np.float32]
@@ -107,7 +120,8 @@ def search(
     Returns
     -------
     list of Hit
-        Best first; equal scores in the order in which the pictures were indexed.
+        Best first; equal scores in the order in which the pictures were indexed. None if the model can read no word
+        of the query, and there are no captions; see `unread`.
 
     Raises
     ------
@@ -126,6 +140,8 @@ def search(
     folded = not everything if fold is None else fold
     own = np.empty(0, np.int64)
     asked = _read(terms)
+    if vector is None and _nothing_is_read(library, encoder, asked):
+        return []
     if vector is None:
         query, own = embed(library, encoder, asked)
     else:
@@ -152,6 +168,18 @@ def search(
             )
         ]
         return hits if evidence is None else evidence.explained(hits, [group.frame.id for group in groups], query)
+
+
+def _nothing_is_read(library: Library, encoder: Encoder, terms: Sequence[Term]) -> bool:
+    """Return whether neither the model nor, for want of any, captions have a word of the query."""
+    legible = (isinstance(term.content, Path) or not is_illegible(encoder, term.content) for term in terms)
+    return bool(terms) and not any(legible) and not library.captions.any()
+
+
+def unread(encoder: Encoder, terms: Sequence[str | Path | Term]) -> str | None:
+    """Return a sentence about the words of a query that a model cannot read, or None."""
+    words = illegible(encoder, [term.content for term in _read(terms) if isinstance(term.content, str)])
+    return cannot_read(encoder, words) if words else None
 
 
 def _captions_alone(library: Library, evidence: "Weighing | None", among: Ids | None) -> tuple["Weighing", Ids]:

@@ -5,6 +5,7 @@ import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Sequence
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -20,6 +21,7 @@ Ids = npt.NDArray[np.int64]
 Scores = npt.NDArray[np.float32]
 
 NORMAL = ("finding", "normal")
+SHARPNESS = 1.5  # Exponent by which a caption that affirms half of a query speaks for less than half as much.
 SNIPPET = 100  # characters
 UNNEEDED = 0.7  # Weight of what the picture and its header say too; a finding has log 2 or more, and 4 if it is rare.
 _ENDINGS = ("", "s", "es")
@@ -40,7 +42,7 @@ class Asked(NamedTuple):
 
 
 class Captioned(NamedTuple):
-    """The frames that have a caption, int64, ascending, and for each how much of the query that affirms, 0 to 1."""
+    """Frames, int64, ascending, and how much of the query the caption of each affirms, 0 to 1."""
 
     ids: Ids
     scores: Scores
@@ -58,7 +60,7 @@ def said_by_captions(library: Library, understood: Understood) -> Extra | None:
     def explain(frames: Sequence[int]) -> dict[int, str]:
         return {frame: snippet(texts, wanted) or "" for frame, texts in library.captions.texts(frames).items()}
 
-    return Extra("captions", ids, scores, "caption", explain)
+    return Extra("captions", ids, scores**SHARPNESS, "caption", explain)
 
 
 def asked_of(understood: Understood) -> tuple[list[Asked], list[Asked]]:
@@ -83,13 +85,31 @@ def asked_of(understood: Understood) -> tuple[list[Asked], list[Asked]]:
     return wanted, [Asked(phrases[concept]) for concept in excluded]
 
 
+@cache
+def _below() -> dict[Concept, set[Concept]]:
+    """Return the parts and the kinds of each concept that has any."""
+    found: defaultdict[Concept, set[Concept]] = defaultdict(set)
+    concepts = lexicon().concepts
+    for concept in concepts.values():
+        for key in concept.within:
+            if (around := concepts.get((concept.kind, key))) is not None:
+                found[around].add(concept)
+        found[concept].update(part for key in concept.parts if (part := concepts.get((concept.kind, key))) is not None)
+    return dict(found)
+
+
 def _phrases(concepts: Sequence[Concept]) -> dict[Concept, tuple[str, ...]]:
-    """Return all that each concept, its parts and its kinds are called, in every language."""
+    """Return all that each concept, its parts and its kinds, and theirs, are called, in every language."""
     whole: defaultdict[Concept, set[Concept]] = defaultdict(set)
-    for other in lexicon().concepts.values():
-        for concept in concepts:
-            if other.kind == concept.kind and (concept.key in (other.key, *other.within) or other.key in concept.parts):
-                whole[other].add(concept)
+    below = _below()
+    for concept in concepts:
+        reached, waiting = {concept}, [concept]
+        while waiting:
+            new = below.get(waiting.pop(), set()) - reached
+            reached |= new
+            waiting += new
+        for other in reached:
+            whole[other].add(concept)
     found: dict[Concept, list[str]] = {concept: [] for concept in concepts}
     for phrase, (named, _) in lexicon().phrases.items():
         for concept in {concept for other in named for concept in whole.get(other, ())}:
@@ -101,27 +121,24 @@ def caption_scores(library: Library, wanted: Sequence[Asked], excluded: Sequence
     """Compare a query with the captions and reports of a library.
 
     What is needed counts by its rarity among the captions, -log of the share that affirms it; what is not, by
-    `UNNEEDED`. A caption that
-    affirms something excluded scores 0. What a caption denies ("no effusion") it does not affirm.
-
-    Returns
-    -------
-    Captioned
-        Without a frame if the library has no caption, or nothing is asked for.
+    `UNNEEDED`. A caption that affirms something excluded scores 0. What a caption denies ("no effusion") it does not
+    affirm.
     """
-    captioned = library.captions.captioned() if wanted else np.empty(0, np.int64)
-    if not len(captioned):
-        return Captioned(captioned, np.empty(0, np.float32))
     conditions = _conditions(library, [*wanted, *excluded])
-    total, weights = np.zeros(len(captioned)), 0.0
+    count = library.captions.frame_count()
+    parts, weights = [], 0.0
     for asked, condition in zip(wanted, conditions, strict=False):
         affirming = library.captions.matching(condition, asked.part) if condition else _NONE
-        weight = math.log((len(captioned) + 1) / (len(affirming) + 0.5)) if asked.needed else UNNEEDED
-        total[np.searchsorted(captioned, affirming)] += weight
+        weight = math.log((count + 1) / (len(affirming) + 0.5)) if asked.needed else UNNEEDED
+        parts.append((affirming, weight))
         weights += weight
+    ids = np.unique(np.concatenate([_NONE, *(affirming for affirming, _ in parts)]))
+    total = np.zeros(len(ids))
+    for affirming, weight in parts:
+        total[np.searchsorted(ids, affirming)] += weight
     if ruled_out := " OR ".join(filter(None, conditions[len(wanted) :])):
-        total[np.searchsorted(captioned, library.captions.matching(ruled_out, "affirmed"))] = 0
-    return Captioned(captioned, (total / weights if weights else total).astype(np.float32))
+        total[np.isin(ids, library.captions.matching(ruled_out, "affirmed"))] = 0
+    return Captioned(ids, (total / weights if weights else total).astype(np.float32))
 
 
 def _conditions(library: Library, asked: Sequence[Asked]) -> list[str]:

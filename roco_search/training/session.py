@@ -19,6 +19,7 @@ from roco_search.datasets.report import describe
 from roco_search.errors import StorageFull
 from roco_search.models import Device
 from roco_search.models.catalogue import registry
+from roco_search.models.legibility import is_illegible
 from roco_search.models.torch_encoder import TorchEncoder
 from roco_search.system.files import SAME_COMMAND
 from roco_search.system.progress import Silent, following
@@ -217,6 +218,8 @@ class Session:
                 base = registry.find(str(start.base))
             encoder = TorchEncoder(base, device, self._settings.precision)  # type: ignore[arg-type]
             report = self._report if group.is_main else _SilentReport()
+            for line in about_captions(encoder, data) if group.is_main else ():
+                self._report.note(line)
             yield Run(
                 encoder,
                 data,
@@ -242,6 +245,17 @@ class Session:
             for line in describe(data):
                 self._report.note(line)
         return data
+
+
+def about_captions(encoder: TorchEncoder, data: TrainingData) -> Iterator[str]:
+    """Yield a sentence about captions that are too long for a model, and one about those that it cannot read."""
+    captions = list({caption for pair in data.train.pairs for caption in pair.captions})
+    cut, length = encoder.count_cut(captions)
+    if cut:
+        yield f"{cut:,} of {len(captions):,} captions are longer than {length} tokens; the model reads no more of them."
+    unread = sum(is_illegible(encoder, caption) for caption in captions)
+    if unread:
+        yield f"{unread:,} of {len(captions):,} captions are in a script that the model's vocabulary has no words in."
 
 
 class _SilentReport(Silent):

@@ -1,6 +1,8 @@
 """Raster files of every kind, drawn here and read back."""
 
 import random
+import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +96,59 @@ def test_twelve_bits_in_sixteen_span_the_whole_range(tmp_path: Path, suffix: str
     low, high = np.percentile(deep, [1, 99])
     expected = (np.clip((deep - low) / (high - low), 0, 1) * 255).round()
     assert np.abs(shown - expected).max() <= 1
+
+
+def chunk(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+
+def deep_png(values: np.ndarray, *, interlaced: bool, chunks: bytes = b"", data: bytes | None = None) -> bytes:
+    """Write 16-bit samples ``(rows, columns, channels)`` as a PNG, by ISO 15948."""
+    rows, columns, channels = values.shape
+    passes = [(0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2)]
+    raw = b""
+    for left, top, across, down in passes if interlaced else [(0, 0, 1, 1)]:
+        for row in values[top::down, left::across]:
+            raw += b"\0" + row.astype(">u2").tobytes() if row.size else b""
+    head = struct.pack(">IIBBBBB", columns, rows, 16, {1: 0, 2: 4, 3: 2, 4: 6}[channels], 0, 0, interlaced)
+    packed = zlib.compress(raw) if data is None else data
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunks + chunk(b"IDAT", packed) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize("interlaced", [False, True])
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_deep_pngs_of_every_kind_are_read_without_a_word(
+    tmp_path: Path, channels: int, interlaced: bool, capfd: pytest.CaptureFixture[str]
+) -> None:
+    doubtful = chunk(b"iCCP", b"x\0\0" + zlib.compress(b"no profile")) + chunk(b"tIME", b"\0" * 7) + chunk(b"bKGD", b"")
+    for rows, columns in ((1, 1), (3, 5), (8, 8), (9, 17), (2, 1)):
+        values = np.random.default_rng(rows).integers(0, 65536, (rows, columns, channels))
+        if channels in {2, 4}:
+            values[:, :, -1] = 65535
+        plain, path = tmp_path / "plain.png", tmp_path / "a.png"
+        plain.write_bytes(deep_png(values, interlaced=False))
+        path.write_bytes(deep_png(values, interlaced=interlaced, chunks=doubtful))
+        assert (only(path).pixels == only(plain).pixels).all()
+        assert only(path).pixels.shape == (rows, columns, 3)
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("change", ["checksum", "short", "long", "broken"])
+def test_damaged_pixels_of_a_deep_png_are_refused_without_a_word(
+    tmp_path: Path, change: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    values = np.arange(48).reshape(6, 8, 1)
+    raw = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+    packed = zlib.compress({"short": raw[:-3], "long": raw + b"more"}.get(change, raw))
+    if change == "checksum":
+        packed = packed[:-1] + bytes([packed[-1] ^ 1])
+    if change == "broken":
+        packed = packed[: len(packed) // 2]
+    path = tmp_path / "a.png"
+    path.write_bytes(deep_png(values, interlaced=False, data=packed))
+    with pytest.raises(UnreadableImage, match="damaged"):
+        only(path)
+    assert capfd.readouterr() == ("", "")
 
 
 def test_window_applies_to_deep_images_alone(tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from multiprocessing.process import BaseProcess
 from typing import Any
@@ -24,11 +23,3 @@ def start(target: Callable[..., None], *arguments: Any, environment: Mapping[str
 def _call(target: Callable[..., None], arguments: Sequence[Any], environment: Mapping[str, str]) -> None:
     os.environ.update(environment)
     target(*arguments)
-
-
-def roco(*arguments: object) -> None:
-    """Be the command ``roco`` with these arguments."""
-    from roco_search.cli import main
-
-    sys.argv = ["roco", *map(str, arguments)]
-    main()

@@ -119,6 +119,24 @@ def test_a_fresh_folder_is_asked_for(tmp_path: Path) -> None:
         choose_start(tmp_path / "notes.txt", resume=False)
 
 
+def test_captions_that_are_cut_or_cannot_be_read_are_counted_before_the_first_step(output: Path) -> None:
+    pairs, report = output.parent / "pairs", RecordedReport()
+    captions = [
+        "brain " * 40,
+        "chest " * 40,
+        "brain mri",
+        "胸部 肺炎",
+        *(f"ct of case {number}" for number in range(8)),
+    ]
+    imagefolder(pairs, captions)
+    assert session(output, report=report).plan() is not None
+    (cut,) = [note for note in report.notes if "tokens" in note]
+    assert cut == "2 of 10 captions are longer than 20 tokens; the model reads no more of them."
+    assert report.done == report.total == 2, "a dry run shows its progress"
+    (unread,) = [note for note in report.notes if "script" in note]
+    assert unread.startswith("1 of 10 captions")
+
+
 def test_a_model_without_its_checkpoints_is_not_overwritten(output: Path) -> None:
     """Somebody deleted the checkpoints of an interrupted run, which has a better model than its base."""
     session(output).train(resume=False)

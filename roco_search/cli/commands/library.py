@@ -65,7 +65,9 @@ def described(place: Path, in_use: bool) -> dict[str, Any]:
 
 @app.command()
 def remove(
-    path: Annotated[str, typer.Argument(metavar="PATH", help="A folder or file to forget.", show_default=False)],
+    path: Annotated[
+        str, typer.Argument(metavar="PATH", help="A folder or file to forget, also of captions.", show_default=False)
+    ],
     library: LibraryOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -84,7 +86,8 @@ def remove(
         print_json({"path": real_path(path), "removed": count, "indexed_again_with": holding})
         return
     what = "image file is" if count == 1 else "image files are"
-    say(f"{count:,} {what} forgotten; 'roco library vacuum' makes the library smaller.")
+    forgotten = f"{count:,} {what}" if count else "What was read there is"
+    say(f"{forgotten} forgotten; 'roco library vacuum' makes the library smaller.")
     if holding:
         say(f"Note: it is in {short_path(holding[0])}, so 'roco index' will add it again as long as it exists.")
 

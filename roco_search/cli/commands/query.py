@@ -178,7 +178,7 @@ def query(
     from roco_search.daemon import warm
     from roco_search.library import default_library_path
     from roco_search.models.catalogue.registry import default
-    from roco_search.search import Filters, GroupBy, named_in, read, read_query, search
+    from roco_search.search import Filters, GroupBy, named_in, read, read_query, search, unread
 
     shape = one_format(preview=preview, json=json, jsonl=jsonl, csv=csv, paths=paths, print0=print0)
     if group_by is not None:
@@ -203,10 +203,11 @@ def query(
         text_match=text_match,
     )
     with Waiting("Searching"), warm.library(library or default_library_path()) as opened:
+        encoder = warm.encoder(opened.model.model if opened.model else default(), checked)
         find: Find = partial(
             search,
             opened,
-            warm.encoder(opened.model.model if opened.model else default(), checked),
+            encoder,
             n=top,
             offset=offset,
             filters=filters,
@@ -224,14 +225,14 @@ def query(
             for line, terms in asked:
                 said = None if cosine else read(opened, terms, verbatim=verbatim)
                 print_jsonl({"query": line, "hits": find(terms, understood=said)})
-                _say_left_out(named_in(opened, terms))
+                _note(unread(encoder, terms), named_in(opened, terms))
             return
         ((_, terms),) = asked
         understood = None if cosine else read(opened, terms, verbatim=verbatim)
         if understood is not None and understood.line:
             say(f"Understood: {understood.line}")
         hits = find(terms, understood=understood)
-        _say_left_out(named_in(opened, terms))
+        _note(unread(encoder, terms), named_in(opened, terms))
     if only_matches and not hits:
         say("Nothing here fits; leave out --only-matches to see what is nearest.")
         raise typer.Exit(NOTHING)
@@ -241,6 +242,10 @@ def query(
         show(hits, draw=draw)
     else:
         show(hits, shape, explain=explain)
+    _deliver(hits, terms, html, copy_to, open_first)
+
+
+def _deliver(hits: list[Hit], terms: list[Term], html: Path | None, copy_to: Path | None, open_first: bool) -> None:
     if html is not None:
         from roco_search.cli.render.contact_sheet import write_contact_sheet
 
@@ -285,7 +290,9 @@ def _say_how_read(attribute: Literal["modality", "body_part"], values: list[str]
             say(f"Note: --{attribute.replace('_', '-')} {value} is read as {read}.")
 
 
-def _say_left_out(images: Sequence[Path]) -> None:
+def _note(unread: str | None, images: Sequence[Path]) -> None:
+    if unread is not None:
+        say(f"Note: {unread}")
     for path in images:
         say(f"Note: {short_path(path)} is in the library itself, and is left out of its own hits.")
 

@@ -174,7 +174,7 @@ class PathTable:
     def __init__(self, table: Table, root: Path, *, anywhere: bool) -> None:
         self.schema = Schema.of(table.columns)
         self._table, self._anywhere = table, anywhere
-        self._folders = ImageFolders(table.path.parent)
+        self._folders = ImageFolders(table.path.parent, beside=anywhere)
         self._current = FileIndex(Path()) if anywhere else None
         self._prefix = Path(relative_name(table.path.parent, root)).as_posix()
         if self.schema.image is None:

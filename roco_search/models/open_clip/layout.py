@@ -50,7 +50,7 @@ class Layout:
 
 def text_source(config: Config) -> tuple[str, bool]:
     """Return the repository of a model's tokenizer, and whether its ``config.json`` is needed from there too."""
-    text = _part(_part(config, "model_cfg"), "text_cfg")
+    text = _part(_part(config, "model_cfg"), "text_cfg") if "model_cfg" in config else {}
     name = text.get("hf_model_name")
     tokenizer = text.get("hf_tokenizer_name") or name or CLIP_TOKENIZER
     return str(tokenizer), bool(name) and str(name).lower() not in BERT_BASE
@@ -70,7 +70,8 @@ def read(config: Config | None, tensors: Mapping[str, Tensor], text_tower: Confi
     Parameters
     ----------
     config
-        ``open_clip_config.json``; None for a state dict of OpenAI's own CLIP, whose sizes say it all.
+        ``open_clip_config.json``; None, or one without ``model_cfg``, for a state dict of OpenAI's own CLIP, whose
+        sizes say all but how images are prepared.
     tensors
         The position of each weight.
     text_tower
@@ -84,8 +85,8 @@ def read(config: Config | None, tensors: Mapping[str, Tensor], text_tower: Confi
     """
     named = _canonical(tensors)
     shapes = {name: tensor.shape for name, tensor in named.items()}
-    if config is None:
-        config = _openai(shapes)
+    if config is None or "model_cfg" not in config:
+        config = {**_openai(shapes), **(config or {})}
     image, text = _towers(config, shapes, text_tower)
     dim = number(_part(config, "model_cfg"), "embed_dim", 0)
     bias = "logit_bias" in named

@@ -12,10 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from roco_search.models.checkpoint import Tensor
+from roco_search.models.checkpoint import ELEMENT_BYTES, Tensor
 from roco_search.models.open_clip.plan import Part
 
-BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1}
 _ALIGNED = 8
 
 
@@ -36,7 +35,7 @@ def write(
     header: dict[str, object] = {"__metadata__": {"format": "pt"}}
     end = 0
     for name, kind, shape in entries:
-        start, end = end, end + BYTES[kind] * math.prod(shape)
+        start, end = end, end + ELEMENT_BYTES[kind] * math.prod(shape)
         header[name] = {"dtype": kind, "shape": list(shape), "data_offsets": [start, end]}
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % _ALIGNED)
@@ -53,7 +52,7 @@ def rewrite(weights: Sequence[tuple[Part, Tensor | None]], target: Path) -> None
     # What is made up, for a projection that is the identity, has the type of the rest.
     kind = next(tensor.dtype for _, tensor in weights if tensor)
     # Large types first, so that each tensor begins at a multiple of the size of its elements.
-    ordered = sorted(weights, key=lambda entry: -BYTES[entry[1].dtype if entry[1] else kind])
+    ordered = sorted(weights, key=lambda entry: -ELEMENT_BYTES[entry[1].dtype if entry[1] else kind])
     entries = [(part.target, tensor.dtype if tensor else kind, part.shape) for part, tensor in ordered]
     write(target, entries, (_content(part, tensor, kind) for part, tensor in ordered))
 
@@ -65,7 +64,9 @@ def _content(part: Part, tensor: Tensor | None, kind: str) -> bytes | memoryview
             return (identity.view("<u4") >> 16).astype("<u2").tobytes()
         return identity.astype("<f2" if kind == "F16" else "<f4").tobytes()
     shape = tensor.shape or (1,)
-    stored: np.ndarray = np.memmap(tensor.file, f"<u{BYTES[tensor.dtype]}", "r", offset=tensor.start, shape=shape)
+    stored: np.ndarray = np.memmap(
+        tensor.file, f"<u{ELEMENT_BYTES[tensor.dtype]}", "r", offset=tensor.start, shape=shape
+    )
     if part.rows:
         stored = stored[part.rows[0] : part.rows[1]]
     if part.transposed:

@@ -235,3 +235,9 @@ def test_negative_labels_do_not_invert_on_real_images(roco: Roco, tmp_path: Path
     assert [(label["label"], label["auc"]["low"] > 0.5) for label in found["labels"]] == [
         ("normal", True), ("no finding", True), ("pneumonia", True),
     ]  # fmt: skip
+
+
+def test_labels_that_the_model_cannot_read_are_refused(roco: Roco, scans: Path) -> None:
+    refused = roco("classify", scans / "ramp.png", "--labels", "肺炎,pneumonia")
+    assert refused.code == 1 and not refused.out
+    assert "roco-mini cannot read 肺炎: its vocabulary has no words in that script" in refused.err

@@ -312,3 +312,12 @@ def test_parsing_a_query_imports_nothing_heavy() -> None:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     heavy = {"torch", "transformers", "numpy", "PIL", "pydicom", "rich.table", "textual_image", "roco_search.library"}
     assert not heavy & set(done.stdout.split())
+
+
+def test_words_that_the_model_cannot_read_find_nothing_and_that_is_said(query: Query) -> None:
+    nothing = query("肺炎", "--json")
+    assert nothing.code == 0 and nothing.json == []
+    assert "Note: roco-mini cannot read 肺炎: its vocabulary has no words in that script; write them in" in nothing.err
+    some = query("肺炎 chest", "--json")
+    assert some.json and "cannot read 肺炎" in some.err
+    assert "cannot read" not in query("Pleuraerguss über", "--json").err

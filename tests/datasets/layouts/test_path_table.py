@@ -268,7 +268,7 @@ def test_paths_written_on_windows(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["captions.csv", "captions.txt", "results.csv"])
-@pytest.mark.parametrize("folder", ["images", "Images", "Flicker8k_Dataset", "scans/all", ""])
+@pytest.mark.parametrize("folder", ["images", "Images/2024", "Flicker8k_Dataset", "scans/all", ""])
 def test_a_table_of_captions_beside_a_folder_of_images(tmp_path: Path, name: str, folder: str) -> None:
     for number in (1, 2):
         draw(tmp_path / folder / f"{number}.png", number)
@@ -293,6 +293,17 @@ def test_a_name_in_several_folders_is_refused_unless_one_is_for_images(tmp_path:
         open_pairs(tmp_path, "train")
     draw(tmp_path / "images" / "1.png", 7)
     assert grey_of(open_pairs(tmp_path, "train").pairs[0]) == 7
+
+
+@pytest.mark.parametrize("folder", ["images", "scans"])
+def test_a_mask_is_not_taken_for_the_image_that_is_missing(tmp_path: Path, folder: str) -> None:
+    for name in ("1.png", "2.png"):
+        draw(tmp_path / "masks" / name, 255)
+    draw(tmp_path / folder / "1.png", 7)
+    write_csv(tmp_path / "captions.csv", ["path", "caption"], [["1.png", "one"], ["2.png", "two"]])
+    found = open_pairs(tmp_path, "train")
+    assert [grey_of(pair) for pair in found.pairs] == [7]
+    assert found.left_out.examples == {"the image is missing": ["2.png"]}
 
 
 def test_of_several_tables_that_of_the_captions_is_taken(tmp_path: Path) -> None:

@@ -113,6 +113,21 @@ def _pickle_in_disguise(folder: Path) -> None:
     (folder / "x.bin").replace(folder / "open_clip_model.safetensors")
 
 
+def _header(change: Callable[[dict[str, Any]], Any]) -> Callable[[Path], None]:
+    """Return a damage that changes the entry of one tensor in the header, and nothing of the data."""
+
+    def damage(folder: Path) -> None:
+        file = folder / "open_clip_model.safetensors"
+        raw = file.read_bytes()
+        length = int.from_bytes(raw[:8], "little")
+        header = json.loads(raw[8 : 8 + length])
+        change(header["visual.ln_post.bias"])
+        text = json.dumps(header).encode()
+        file.write_bytes(len(text).to_bytes(8, "little") + text + raw[8 + length :])
+
+    return damage
+
+
 DAMAGES: dict[str, tuple[Callable[[Path], Any], str]] = {
     "a width that lies": (_changed("vision_cfg.width", 96), r"class_embedding is of the shape 64, and .* says 96"),
     "layers that lie": (_changed("vision_cfg.layers", 3), r"no visual.transformer.resblocks.2.attn"),
@@ -129,6 +144,8 @@ DAMAGES: dict[str, tuple[Callable[[Path], Any], str]] = {
         _weights(lambda s: s.update({"visual.ln_post.bias": s["visual.ln_post.bias"].int()})),
         r"visual.ln_post.bias is of the type I32",
     ),
+    "a shape that its bytes do not fill": (_header(lambda t: t.update(shape=[10**9])), "damaged header"),
+    "offsets before the data": (_header(lambda t: t.update(data_offsets=[-256, 0])), "damaged header"),
     "a pickle in disguise": (_pickle_in_disguise, r"safetensors is not a whole safetensors file|damaged header"),
     "a config that is none": (lambda f: (f / "open_clip_config.json").write_text("[]"), r"_config.json is damaged"),
     "a stretch": (lambda f: (f / "open_clip_config.json").write_text(
@@ -149,7 +166,8 @@ def test_what_is_damaged_or_lies_leaves_nothing(kind: str, models: Path, tmp_pat
 
 
 def test_a_state_dict_takes_the_tokenizer_of_a_model_that_is_named(models: Path, tmp_path: Path) -> None:
-    file = publish(tmp_path / "published", "openai-state-dict")
+    pickled = publish(tmp_path / "published", "openai-state-dict")
+    file = changed_to(pickled.with_suffix(".safetensors"), torch.load(pickled, weights_only=True))
     with pytest.raises(InputError, match=r"best comes without a tokenizer.* openai/clip-vit-base-patch32"):
         import_any(file)
     with pytest.raises(ModelNotFound):
@@ -158,15 +176,19 @@ def test_a_state_dict_takes_the_tokenizer_of_a_model_that_is_named(models: Path,
     lent = tokenizer(tmp_path / "lent", "openai-state-dict")
     first = import_any(file, "chexzero", tokenizer=lent)
     assert registry.find("chexzero").family == "clip", "transformers has the class"
-    other, changed = torch.load(file, weights_only=True), file.with_suffix(".safetensors")
-    assert import_any(changed_to(changed, other), "chexzero", tokenizer=lent).already
+    assert import_any(file, "chexzero", tokenizer=lent).already
+    other = load_file(file)
     other["logit_scale"] += 1
     with pytest.raises(InputError, match="Another model is called chexzero"):
-        import_any(changed_to(changed, other), "chexzero", tokenizer=lent)
-    assert import_any(changed, "chexzero", tokenizer="chexzero", force=True).fingerprint != first.fingerprint
+        import_any(changed_to(file, other), "chexzero", tokenizer=lent)
+    assert import_any(file, "chexzero", tokenizer="chexzero", force=True).fingerprint != first.fingerprint
     for name in ("../x", "roco-mini"):
         with pytest.raises(InputError):
             import_any(file, name, tokenizer=lent)
+    # How its images were prepared, a state dict does not say.
+    (file.parent / "open_clip_config.json").write_text(json.dumps({"preprocess_cfg": {"mean": 0.4, "std": 0.33}}))
+    prepared = json.loads((import_any(file, "own", tokenizer=lent).directory / "preprocessor_config.json").read_text())
+    assert (prepared["image_mean"], prepared["image_std"]) == ([0.4] * 3, [0.33] * 3)
 
 
 def changed_to(file: Path, state: dict[str, torch.Tensor]) -> Path:
