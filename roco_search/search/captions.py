@@ -42,7 +42,7 @@ class Asked(NamedTuple):
 
 
 class Captioned(NamedTuple):
-    """The frames that have a caption, int64, ascending, and for each how much of the query that affirms, 0 to 1."""
+    """Frames, int64, ascending, and how much of the query the caption of each affirms, 0 to 1."""
 
     ids: Ids
     scores: Scores
@@ -121,27 +121,24 @@ def caption_scores(library: Library, wanted: Sequence[Asked], excluded: Sequence
     """Compare a query with the captions and reports of a library.
 
     What is needed counts by its rarity among the captions, -log of the share that affirms it; what is not, by
-    `UNNEEDED`. A caption that
-    affirms something excluded scores 0. What a caption denies ("no effusion") it does not affirm.
-
-    Returns
-    -------
-    Captioned
-        Without a frame if the library has no caption, or nothing is asked for.
+    `UNNEEDED`. A caption that affirms something excluded scores 0. What a caption denies ("no effusion") it does not
+    affirm.
     """
-    captioned = library.captions.captioned() if wanted else np.empty(0, np.int64)
-    if not len(captioned):
-        return Captioned(captioned, np.empty(0, np.float32))
     conditions = _conditions(library, [*wanted, *excluded])
-    total, weights = np.zeros(len(captioned)), 0.0
+    count = library.captions.frame_count()
+    parts, weights = [], 0.0
     for asked, condition in zip(wanted, conditions, strict=False):
         affirming = library.captions.matching(condition, asked.part) if condition else _NONE
-        weight = math.log((len(captioned) + 1) / (len(affirming) + 0.5)) if asked.needed else UNNEEDED
-        total[np.searchsorted(captioned, affirming)] += weight
+        weight = math.log((count + 1) / (len(affirming) + 0.5)) if asked.needed else UNNEEDED
+        parts.append((affirming, weight))
         weights += weight
+    ids = np.unique(np.concatenate([_NONE, *(affirming for affirming, _ in parts)]))
+    total = np.zeros(len(ids))
+    for affirming, weight in parts:
+        total[np.searchsorted(ids, affirming)] += weight
     if ruled_out := " OR ".join(filter(None, conditions[len(wanted) :])):
-        total[np.searchsorted(captioned, library.captions.matching(ruled_out, "affirmed"))] = 0
-    return Captioned(captioned, (total / weights if weights else total).astype(np.float32))
+        total[np.isin(ids, library.captions.matching(ruled_out, "affirmed"))] = 0
+    return Captioned(ids, (total / weights if weights else total).astype(np.float32))
 
 
 def _conditions(library: Library, asked: Sequence[Asked]) -> list[str]:

@@ -69,8 +69,8 @@ def test_rare_words_count_for_more(
     for number in range(count):
         share = sum(w for w, numbers in zip(weights, affirming, strict=True) if number in numbers) / sum(weights)
         ruled_out = any(number in numbers for numbers, _ in excluded)
-        assert found[number] == pytest.approx(0 if ruled_out else share, abs=1e-6)
-    assert set(found) == set(range(count)), "an image without a text is not judged by its text"
+        assert found.get(number, 0) == pytest.approx(0 if ruled_out else share, abs=1e-6)
+    assert set(found) <= set(range(count)), "an image without a text is not judged by its text"
 
 
 def test_what_the_picture_says_too_counts_for_little(said: Opened) -> None:
@@ -140,7 +140,7 @@ def test_captions_are_found_in_any_language(said: Opened, text: str) -> None:
     extra = said_by_captions(said.library, understand(text))
     assert extra is not None
     found = by_name(said, extra.ids, extra.values)
-    assert found[0] == max(found.values()) > found[1]
+    assert found[0] == max(found.values()) > found.get(1, 0)
     assert said_by_captions(said.library, understand("photo of a cat")) is None
 
 

@@ -22,11 +22,12 @@ CAPTIONS_SINCE = 3  # the version of the schema
 
 _TOKEN = re.compile(r'"([^"]*)"(\*?)|([()])|([^\s()"]+)')
 _OPERATORS = frozenset({"AND", "OR", "NOT"})
-# The frames of the captions and reports that an expression finds.
-_FRAMES = """
+# The frames of the captions and of the reports that an expression finds.
+_OF_CAPTIONS = """
     SELECT frames.id FROM captions_fts JOIN captions ON captions.id = captions_fts.rowid
         JOIN frames ON frames.file_id = captions.file_id WHERE captions_fts MATCH ?
-    UNION
+"""
+_OF_REPORTS = """
     SELECT frames.id FROM captions_fts JOIN captions ON captions.id = captions_fts.rowid
         JOIN frames ON frames.study = captions.study WHERE captions_fts MATCH ? AND captions.study IS NOT NULL
 """
@@ -94,26 +95,26 @@ class Captions:
         if not self._known:
             return np.empty(0, np.int64)
         wanted = f"{{{part}}} : ({_quoted(expression)})"
+        reports = self._connection.read("SELECT 1 FROM captions WHERE study IS NOT NULL LIMIT 1")
+        arms = [_OF_CAPTIONS, *([_OF_REPORTS] if reports else [])]
+        sql = f"SELECT DISTINCT id FROM ({' UNION ALL '.join(arms)}) ORDER BY id"
         try:
-            rows = self._connection.read(f"SELECT id FROM ({_FRAMES}) ORDER BY id", [wanted, wanted])
+            rows = self._connection.read(sql, [wanted] * len(arms))
         except LibraryError as error:
             if getattr(error.__cause__, "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR:
                 raise _no_expression(expression) from None
             raise
         return np.array([frame_id for (frame_id,) in rows], np.int64)
 
-    def captioned(self) -> Ids:
-        """Return the ids of the frames that have a text, int64, ascending."""
+    def frame_count(self) -> int:
+        """Return the number of frames that have a text."""
         if not self._known:
-            return np.empty(0, np.int64)
+            return 0
         sql = """
-            SELECT id FROM (
-                SELECT frames.id FROM frames WHERE file_id IN (SELECT file_id FROM captions WHERE file_id IS NOT NULL)
-                UNION
-                SELECT frames.id FROM frames WHERE study IN (SELECT study FROM captions WHERE study IS NOT NULL)
-            ) ORDER BY id
+            SELECT COUNT(*) FROM frames WHERE file_id IN (SELECT file_id FROM captions WHERE file_id IS NOT NULL)
+            OR study IN (SELECT study FROM captions WHERE study IS NOT NULL)
         """
-        return np.array([frame_id for (frame_id,) in self._connection.read(sql)], np.int64)
+        return int(self._connection.read(sql)[0][0])
 
     def texts(self, ids: Iterable[int]) -> dict[int, list[str]]:
         """Return the texts of frames, by frame: captions first, then reports; frames without any are left out."""

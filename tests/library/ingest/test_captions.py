@@ -326,11 +326,14 @@ def test_a_damaged_report_is_named_without_a_word_of_it(opened: Opened, scans: P
     assert SECRET not in " ".join(report.warnings)
 
 
-def test_an_earlier_library_opens_and_gets_captions_when_it_is_indexed(opened: Opened, scans: Path) -> None:
+@pytest.mark.parametrize("version", [1, 2])
+def test_an_earlier_library_opens_and_gets_captions_when_it_is_indexed(
+    opened: Opened, scans: Path, version: int
+) -> None:
     draw(scans / "a.png", 1)
     (scans / "a.txt").write_text("cyst")
     opened.index(scans)
-    for statement in EARLIER:
+    for statement in [*EARLIER, *FIRST] if version == 1 else EARLIER:
         opened.execute(statement)
     opened.library.close()
     with Library.open(opened.directory) as library:
@@ -339,6 +342,7 @@ def test_an_earlier_library_opens_and_gets_captions_when_it_is_indexed(opened: O
         library.vacuum()
     with Opened(opened.directory, opened.encoder) as again:
         assert again.index(scans, captions=True).captions == 1
+        assert again.library.verify().problems == []
         assert named(again, "cyst") == ["a.png"]
 
 
@@ -350,6 +354,11 @@ EARLIER = [
     "ALTER TABLE roots DROP COLUMN texts",
     "DELETE FROM _sqlite_migrations WHERE name = 'm003_captions'",
     "PRAGMA user_version = 2",
+]
+FIRST = [  # what 0.1.0 wrote
+    "ALTER TABLE embedding_sets DROP COLUMN arithmetic",
+    "DELETE FROM _sqlite_migrations WHERE name = 'm002_arithmetic'",
+    "PRAGMA user_version = 1",
 ]
 
 
