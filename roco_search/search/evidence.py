@@ -17,7 +17,7 @@ import numpy.typing as npt
 from roco_search.library.vectors.facts import Facts, Header
 from roco_search.models.encoder import Encoder
 from roco_search.search.phrasing import Phrasings, phrasings
-from roco_search.search.senses import FLOOR, STEP, column, columns_of
+from roco_search.search.senses import FLOOR, STEP, column, columns_of, found_column
 from roco_search.search.understanding import Understood
 from roco_search.search.weights import Weights
 from roco_search.vocabulary.concepts import Concept, lexicon
@@ -26,7 +26,8 @@ Vector = npt.NDArray[np.float32]
 Ids = npt.NDArray[np.int64]
 
 LINEAR = ("text", "finding", "excluded")
-SENSED = ("modality", "body_part", "place", "plane", "picture")
+SENSED = ("modality", "body_part", "place", "plane", "picture", "seen", "unseen", "usual")
+UNUSUAL = 2.0  # What a model learned to tell on radiographs may also be seen elsewhere.
 AGREES, APART = 0.0, -FLOOR
 UNSAID = np.nan
 
@@ -125,13 +126,17 @@ class Evidence:
         said = np.array([self._said(name, header) for header in facts.headers], np.float32)
 
         def values(rows: slice | Ids) -> Vector:
-            # exp of a byte is a table of 256 numbers; the sum of a few classes is then a probability again.
-            total = _PROBABILITY[facts.senses[columns[0], rows]]
-            for other in columns[1:]:
-                total = total + _PROBABILITY[facts.senses[other, rows]]
-            found = np.log(np.minimum(total, 1.0)) if name != "picture" else np.log1p(-np.minimum(total, 0.9997))
+            # exp of a byte is a table of 256 numbers.
+            parts = [_PROBABILITY[facts.senses[number, rows]] for number in columns]
+            if name in {"picture", "unseen"}:
+                found = sum(np.log1p(-np.minimum(part, _SURE)) for part in parts)
+            elif name == "seen":  # each of the findings
+                found = sum(np.log(part) for part in parts)
+            else:  # any of the classes
+                found = np.log(np.minimum(sum(parts), 1.0))
+            found = np.maximum(np.asarray(found, np.float32), -UNUSUAL if name == "usual" else -FLOOR)
             if np.isnan(said).all():
-                return np.asarray(found, np.float32)
+                return np.asarray(found)
             by_header = said[facts.codes[rows]]
             return np.where(np.isnan(by_header), found, by_header).astype(np.float32)
 
@@ -144,7 +149,23 @@ class Evidence:
             if self.understood.of("body_part"):
                 return ()
             return _united(self._places)
+        if name in {"seen", "unseen"}:
+            keys = list(self.weights.told)
+            return tuple(found_column(keys.index(key)) for key in self._told(name))
+        if name == "usual":
+            if self.understood.of("modality"):
+                return ()
+            kinds = dict.fromkeys(kind for key in self._told("seen") for kind in self.weights.told[key]["modality"])
+            return tuple(column("modality", kind) for kind in kinds)
         return _united(self.understood.of(name))
+
+    def _told(self, name: str) -> list[str]:
+        """Return which of what the model's heads tell is asked for ("seen") or ruled out ("unseen")."""
+        found = []
+        for concept in self.understood.wanted if name == "seen" else self.understood.excluded:
+            kinds = (concept.key, *concept.within) if concept.kind == "finding" else (concept.key,)
+            found += [key for key in (f"{concept.kind}:{kind}" for kind in kinds) if key in self.weights.told][:1]
+        return list(dict.fromkeys(found))
 
     @cached_property
     def _places(self) -> tuple[Concept, ...]:
@@ -154,6 +175,8 @@ class Evidence:
 
     def _said(self, name: str, header: Header) -> float:
         """Return what a header says of one of `SENSED`, as a log-probability; not a number where it is silent."""
+        if name in {"seen", "unseen", "usual"}:
+            return UNSAID
         if name == "picture":
             return APART if header.modality in NO_PICTURES else AGREES if header.modality else UNSAID
         if name == "plane":
@@ -179,6 +202,12 @@ class Evidence:
             if said and terms and not (kind == "laterality" and said in {"B", "U"}):
                 yield kind, said, self.weight(kind) * (1.0 if said in terms else -1.0)
 
+    def seen(self, name: str) -> str | None:
+        """Return the findings that "seen" or "unseen" looks for, in words; None for any other name."""
+        if name not in {"seen", "unseen"}:
+            return None
+        return ", ".join(key.split(":", 1)[1] for key in self._told(name))
+
     def named(self, part: str) -> str:
         """Return what one of `parts` looks for, in words."""
         concepts = {"finding": self.understood.of("finding"), "excluded": self.understood.excluded}.get(part)
@@ -193,6 +222,7 @@ class Evidence:
 
 NO_PICTURES = frozenset({"OT", "SR", "DOC", "AU", "ECG", "PR", "KO"})
 """Modalities of what is no scan: "other", documents, sound and curves."""
+_SURE = 1 - np.exp(-FLOOR)
 _PROBABILITY = np.exp(-STEP * np.arange(256)).astype(np.float32)
 
 

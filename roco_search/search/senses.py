@@ -46,6 +46,18 @@ Vectors = npt.NDArray[np.float32]
 Bytes = npt.NDArray[np.uint8]
 
 
+FINDINGS = "finding"
+"""The head of findings has a logit for each on its own, at even odds among pictures that can show it."""
+
+TOLD = frozenset({"finding", "view", "sequence", "contrast"})
+"""Kinds of concepts that such a head may tell."""
+
+
+def told(concept: Concept) -> str:
+    """Return what a concept is called among those that a model's heads tell, such as "finding:pneumonia"."""
+    return f"{concept.kind}:{concept.key}"
+
+
 class Head(NamedTuple):
     """The logits of an attribute's classes are ``vectors @ weights.T + offsets``."""
 
@@ -123,7 +135,16 @@ class Senses:
                 logits -= np.log(np.exp(logits).sum(axis=1, keepdims=True))
                 found[:, start : start + ROWS_AT_ONCE] = np.rint(np.minimum(-logits, FLOOR) / STEP).T
             parts.append(found)
+        if (head := heads.get(FINDINGS)) is not None and len(head.weights):
+            # -log of the logistic function, without overflow.
+            logits = vectors @ head.weights.T + head.offsets
+            parts.append(np.rint(np.minimum(np.logaddexp(0, -logits), FLOOR) / STEP).T.astype(np.uint8))
         return np.concatenate(parts)
+
+
+def found_column(number: int) -> int:
+    """Return the column of the finding with this number among those of a model."""
+    return sum(len(classes(attribute)) for attribute in ATTRIBUTES) + number
 
 
 def directory_of(encoder: Encoder) -> Path | None:
@@ -146,6 +167,8 @@ def shipped_heads(encoder: Encoder) -> dict[str, Head] | None:
                 return None
             weights, offsets = stored[f"{attribute}_weights"], stored[f"{attribute}_offsets"]
             heads[attribute] = Head(weights.astype(np.float32), offsets.astype(np.float32))
+        weights, offsets = stored[f"{FINDINGS}_weights"], stored[f"{FINDINGS}_offsets"]
+        heads[FINDINGS] = Head(weights.astype(np.float32), offsets.astype(np.float32))
     return heads
 
 

@@ -15,7 +15,7 @@ from roco_search.vocabulary.concepts import Concept, english_words, everyday_wor
 
 LEAST = 5  # Letters from which a word is corrected; nearly every shorter one is one letter from another.
 SHORT = 4  # Letters up to which an English word may be an abbreviation, which is written out for the model.
-SURE = 8  # Letters from which two letters may be wrong, not one.
+SURE = 10  # Letters from which two may be wrong, not one.
 
 Span = tuple[int, int]
 
@@ -126,7 +126,7 @@ class _Reading:
         self.corrected: dict[str, str] = {}
         self.rest: list[str] = []
         self.english: list[str] = []
-        self.denied = False
+        self.denied = self.fresh = False  # Whether what follows is denied, and whether that was said just before.
         self.last: tuple[Concept, ...] = ()
 
     def result(self) -> Understood:
@@ -193,7 +193,7 @@ class _Reading:
 
     def _tell(self, name: str, words: Sequence[str]) -> None:
         if name == "negation":
-            self.denied = True
+            self.denied = self.fresh = True
         elif name == "not_negation":
             self.denied = False
         elif name == "negated_behind":
@@ -205,8 +205,9 @@ class _Reading:
 
     def _take(self, concepts: tuple[Concept, ...], words: Sequence[str]) -> None:
         self.last = concepts
-        if self.denied and all(concept.kind not in {"finding", "modality"} for concept in concepts):
-            self.denied = False  # "no contrast" is a phrase of its own; a place is never what is denied.
+        if self.denied and concepts[0].kind != "finding" and not (self.fresh and len(concepts) == 1):
+            self.denied = False  # "no effusion chest film": what is denied ends where the picture is named.
+        self.fresh = False
         into = self.excluded if self.denied else self.wanted
         for concept in concepts:
             into[concept] = None

@@ -119,9 +119,9 @@ class Weighing:
         for name in SENSED:
             if (values := evidence.sensed(name, self.facts)) is not None:
                 value, by_header = float(values(at)[0]), _header_says(name, header)
-                if name == "picture" and value > math.log(0.5):
+                if name == "usual" or (name == "picture" and value > math.log(0.5)):
                     continue
-                says = by_header or spoken(name, self.facts.senses[:, row])
+                says = by_header or evidence.seen(name) or spoken(name, self.facts.senses[:, row])
                 source = "header" if by_header else "model"
                 yield Piece(name, source, says, math.exp(value), evidence.weight(name) * value)
         for name, term, adds in evidence.beyond(header):
@@ -132,6 +132,8 @@ class Weighing:
 
 
 def _header_says(name: str, header: Header) -> str | None:
+    if name in {"seen", "unseen"}:
+        return None
     if name in {"body_part", "place"}:
         return header.body_part
     if name == "plane":

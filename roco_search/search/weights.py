@@ -1,6 +1,6 @@
 """How much each piece of evidence counts, and from where on a hit fits: fitted once for a model, and kept beside it.
 
-``scripts/tune-relevance`` fits them. A model without ``relevance.json``, or with one of other weights, gets a default
+``scripts/relevance/fit.py`` fits them. A model without ``relevance.json``, or with one of other weights, gets a default
 that was fitted to leave the order of the cosine as it is where nothing else is known.
 """
 
@@ -15,9 +15,12 @@ from roco_search.models.encoder import Encoder
 from roco_search.search.senses import directory_of
 
 FILE = "relevance.json"
-CAPTIONS = 10.0
-"""Weight of what a caption affirms: no model is asked, so it is one for all. One that affirms the whole query outweighs
-most of what a picture can say against it."""
+FORMAT = 1
+FIXED = {"captions": 10.0, "view": 1.0, "laterality": 1.0}
+"""Weights of what no model is asked for, so that one serves all.
+
+A caption that affirms the whole query outweighs most of what a picture can say against it.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,15 +35,19 @@ class Weights:
         What is added for each piece of which a query says something, and "always".
     thresholds
         Logits of a library's best hit that one in a hundred, in twenty and in five queries reach that nothing answers.
+    told
+        What the model's heads tell, in their order, as `senses.told` calls it, each with the classes of "modality" and
+        "body_part" among which it was learned.
     """
 
     pieces: Mapping[str, float]
     offsets: Mapping[str, float] = field(default_factory=dict)
     thresholds: tuple[float, float, float] = (2.0, 1.0, 0.0)
+    told: Mapping[str, Mapping[str, Sequence[str]]] = field(default_factory=dict)
 
     def of(self, name: str) -> float:
         """Return the weight of a piece; 0 for one that was not fitted."""
-        return CAPTIONS if name == "captions" else self.pieces.get(name, 0.0)
+        return FIXED.get(name, self.pieces.get(name, 0.0))
 
     def offset_of(self, asked: Sequence[str]) -> float:
         """Return what is added for a query that says something of these pieces."""
@@ -61,8 +68,9 @@ DEFAULT = Weights(
         "place": 0.2,
         "plane": 0.4,
         "picture": 0.4,
-        "view": 0.7,
-        "laterality": 0.7,
+        "seen": 0.5,
+        "unseen": 0.5,
+        "usual": 0.3,
     },
     offsets={"always": -4.0},
 )
@@ -71,8 +79,9 @@ DEFAULT = Weights(
 def load(encoder: Encoder) -> Weights:
     """Return the weights of a model: those beside its files if they were fitted to it, else the default."""
     folder = directory_of(encoder)
-    if folder is not None and (folder / FILE).exists():
-        content = json.loads((folder / FILE).read_bytes())
-        if content.get("fingerprint") == encoder.fingerprint:
-            return Weights(content["pieces"], content["offsets"], tuple(content["thresholds"]))
-    return DEFAULT
+    if folder is None or not (folder / FILE).exists():
+        return DEFAULT
+    content = json.loads((folder / FILE).read_bytes())
+    if (content.get("format"), content.get("fingerprint")) != (FORMAT, encoder.fingerprint):
+        return DEFAULT
+    return Weights(content["pieces"], content["offsets"], tuple(content["thresholds"]), content["told"])

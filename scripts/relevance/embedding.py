@@ -1,7 +1,7 @@
 """The pictures that relevance is fitted and judged with, embedded once per model and kept under ``build/``.
 
 Three sets: `dev` (the imagefolder with columns), `scans` (real DICOM files with headers, and cases of PNG files), and
-`train`, of which at most `CAP` pictures of each source, modality, body part and set of findings are taken.
+`train`, of which at most `CAP` pictures of each source, modality, body part and first labels are taken.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ import numpy.typing as npt
 
 from roco_search.errors import ImageError
 from roco_search.imaging import open_image
-from roco_search.models.encoder import Encoder, announce_images
+from roco_search.models.encoder import Encoder
+from roco_search.search.senses import TOLD, told
 from roco_search.search.understanding import understand
 
 CAP = 24
@@ -39,24 +40,26 @@ def embedded(name: str, folder: Path, encoder: Encoder, cache: Path) -> Pictures
     """Return one of the sets, embedded now or before."""
     rows = {"dev": listed, "train": sampled, "scans": scanned}[name](folder)
     kept = cache / f"{name}-{encoder.fingerprint[:16]}.npz"
+    had: dict[str, tuple[np.ndarray, bool]] = {}
     if kept.exists():
         found = np.load(kept)
-        if found["files"].tolist() == [row["file"] for row in rows]:
-            good = found["good"]
-            return Pictures([row for row, fine in zip(rows, good, strict=True) if fine], found["vectors"][good])
+        had = dict(zip(found["files"].tolist(), zip(found["vectors"], found["good"], strict=True), strict=True))
     vectors = np.zeros((len(rows), encoder.dim), np.float32)
     good = np.zeros(len(rows), bool)
-    announce_images(encoder, len(rows))
-    for start in range(0, len(rows), AT_ONCE):
+    missing = []
+    for place, row in enumerate(rows):
+        if row["file"] in had:
+            vectors[place], good[place] = had[row["file"]]
+        else:
+            missing.append(place)
+    for start in range(0, len(missing), AT_ONCE):
         places, pictures = [], []
-        for place in range(start, min(start + AT_ONCE, len(rows))):
+        for place in missing[start : start + AT_ONCE]:
             try:
-                frame = next(open_image(Path(rows[place]["file"])))
+                pictures.append(next(open_image(Path(rows[place]["file"]))).pixels)
             except ImageError:
                 continue
-            rows[place]["tags"] = frame.tags
             places.append(place)
-            pictures.append(frame.pixels)
         if places:
             vectors[places] = encoder.encode_images(pictures)
             good[places] = True
@@ -86,18 +89,26 @@ def listed(folder: Path) -> list[dict[str, Any]]:
 
 
 def sampled(folder: Path) -> list[dict[str, Any]]:
-    """Return at most `CAP` rows of each source, modality, body part and set of findings, spread over the cases."""
+    """Return at most `CAP` rows of each source, modality, body part and first labels, spread over the cases."""
     found: dict[tuple[Any, ...], list[dict[str, Any]]] = defaultdict(list)
     for row in listed(folder):
-        found[row["source"], row["modality"], row["body_part"], findings(row)].append(row)
+        found[row["source"], row["modality"], row["body_part"], *row["labels"][:2]].append(row)
     return [row for rows in found.values() for row in rows[:: max(1, len(rows) // CAP)][:CAP]]
 
 
 def findings(row: dict[str, Any]) -> frozenset[str]:
-    """Return the keys of the findings that the labels and the text of a picture name and do not deny."""
+    """Return what the labels and the text of a picture name and do not deny, as `told` calls it.
+
+    Those are findings, views, sequences and contrast. Where findings are only denied, the picture is normal.
+    """
     found: set[str] = set()
+    denied = False
     for text in (*row["labels"], row["text"]):
-        found |= {concept.key for concept in understand(text, correct=False).of("finding")}
+        read = understand(text, correct=False)
+        found |= {told(concept) for concept in read.wanted if concept.kind in TOLD}
+        denied |= any(concept.kind == "finding" for concept in read.excluded)
+    if denied and not any(name.startswith("finding:") for name in found):
+        found.add("finding:normal")
     return frozenset(found)
 
 

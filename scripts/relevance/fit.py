@@ -1,0 +1,209 @@
+"""Fit what a hit's evidence weighs to a model, and write it beside the model's files: one command, a few minutes.
+
+    python scripts/relevance/fit.py --pairs PAIRS [--model NAME] [--output FOLDER]
+
+``PAIRS`` holds ``train`` and ``dev``. Heads (modality, body part, plane, findings) are learned from ``train``; weights
+and thresholds from those cases of ``dev`` that are to fit with, and nothing is looked at of those to judge by.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from embedding import Pictures, drawn, embedded
+from heads import fit_findings, fit_heads
+from judging import KINDS, Asked, answers, half, precision, queries
+from scipy.optimize import minimize
+
+from roco_search.library.vectors.facts import Facts, Header
+from roco_search.models import load_encoder
+from roco_search.models.encoder import Encoder
+from roco_search.search.evidence import LINEAR, SENSED, Evidence, gather
+from roco_search.search.senses import ATTRIBUTES, FINDINGS, HEADS, Head, Senses, classes, directory_of
+from roco_search.search.understanding import understand
+from roco_search.search.weights import DEFAULT, FILE, FORMAT, Weights
+
+PIECES = (*LINEAR, *SENSED)
+OFFSETS = ("always", *SENSED, "finding", "excluded", "elsewhere")
+PENALTIES = (1e-4, 1e-3, 1e-2)
+FOLDS = 5
+# The share of queries that nothing answers which may reach each degree of a match.
+FALSE = (0.02, 0.05, 0.2)
+
+Floats = npt.NDArray[np.float64]
+
+
+class Case(NamedTuple):
+    """A query over pictures: the values of every piece and offset, float64 ``(n, pieces)``, and what answers it."""
+
+    asked: Asked
+    values: Floats
+    right: npt.NDArray[np.bool_]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--pairs", type=Path, required=True)
+    parser.add_argument("--model", default="roco-mini")
+    parser.add_argument("--output", type=Path, default=None, help="default: beside the model's files")
+    parser.add_argument("--cache", type=Path, default=Path("build/relevance"))
+    args = parser.parse_args()
+    encoder = load_encoder(args.model, "cpu", "fast", engine="onnxruntime")
+    output = args.output or directory_of(encoder)
+    assert output is not None
+    train, dev, nothing = load(args.pairs, encoder, args.cache)
+    fitting = select(dev, 0)
+    both = np.concatenate([train.vectors, nothing.vectors])
+    heads = fit_heads([*train.rows, *nothing.rows], both, fitting.rows, fitting.vectors)
+    keys, heads[FINDINGS] = fit_findings(train.rows, train.vectors)
+    weights = fit(encoder, heads, keys, fitting, verbose=True)
+    write(output, encoder, heads, weights)
+
+
+def load(pairs: Path, encoder: Encoder, cache: Path) -> tuple[Pictures, Pictures, Pictures]:
+    """Return the training pictures, the development pictures, and pictures of nothing."""
+    return (
+        embedded("train", pairs / "train", encoder, cache),
+        embedded("dev", pairs / "dev", encoder, cache),
+        drawn(encoder),
+    )
+
+
+def select(pictures: Pictures, which: int) -> Pictures:
+    """Return the cases to fit with (0) or those to judge by (1)."""
+    chosen = np.array([half(row) == which for row in pictures.rows])
+    rows = [row for row, take in zip(pictures.rows, chosen, strict=True) if take]
+    return Pictures(rows, pictures.vectors[chosen])
+
+
+def write(output: Path, encoder: Encoder, heads: Mapping[str, Head], weights: Weights) -> None:
+    """Write the heads in half precision, and the weights."""
+    arrays: dict[str, Any] = {"fingerprint": np.array(encoder.fingerprint)}
+    for name, head in heads.items():
+        arrays |= {f"{name}_weights": head.weights.astype(np.float16), f"{name}_offsets": head.offsets}
+    arrays |= {f"{name}_classes": np.array(list(classes(name))) for name in ATTRIBUTES}
+    np.savez(output / HEADS, **arrays)
+    content = {"format": FORMAT, "fingerprint": encoder.fingerprint, **weights.as_json()}
+    (output / FILE).write_text(json.dumps(content, indent=1) + "\n")
+    print(f"{output / FILE} and {output / HEADS} are written.")
+
+
+def half_precision(heads: Mapping[str, Head]) -> dict[str, Head]:
+    """Return heads as they will be read again."""
+    return {
+        name: Head(head.weights.astype(np.float16).astype(np.float32), head.offsets) for name, head in heads.items()
+    }
+
+
+def facts_of(pictures: Pictures, senses: Senses) -> Facts:
+    """Return what is known of pictures without headers."""
+    codes = np.zeros(len(pictures.rows), np.uint32)
+    return Facts([Header(None, None, None, None)], codes, senses.judge(pictures.vectors))
+
+
+def weighed(encoder: Encoder, keys: Mapping[str, Any], weights: Weights = DEFAULT) -> list[Evidence]:
+    """Return the evidence of every query."""
+    known = Weights(weights.pieces, weights.offsets, weights.thresholds, dict(keys))
+    return [gather(understand(asked.text), encoder, known) for asked in queries()]
+
+
+def cases(all_evidence: Sequence[Evidence], pictures: Pictures, facts: Facts) -> list[Case]:
+    """Return every query over these pictures, with the values of the pieces of its evidence."""
+    found = []
+    for asked, evidence in zip(queries(), all_evidence, strict=True):
+        right = answers(asked, pictures.rows)
+        if asked.rule is not None and not right.any():
+            continue
+        values = np.zeros((len(pictures.rows), len(PIECES) + len(OFFSETS)))
+        for place, name in enumerate(PIECES):
+            if name in evidence.parts:
+                values[:, place] = pictures.vectors @ evidence.parts[name]
+            elif name in SENSED and (sensed := evidence.sensed(name, facts)) is not None:
+                values[:, place] = sensed(slice(None))
+        for place, name in enumerate(OFFSETS, start=len(PIECES)):
+            values[:, place] = name == "always" or name in evidence.asked
+        values[:, -1] = evidence.understood.elsewhere
+        found.append(Case(asked, values, right))
+    return found
+
+
+def fit(
+    encoder: Encoder, heads: Mapping[str, Head], keys: Mapping[str, Any], fitting: Pictures, *, verbose: bool = False
+) -> Weights:
+    """Return the weights, with the penalty that does best on queries left out."""
+    facts = facts_of(fitting, Senses(encoder, half_precision(heads)))
+    asked = cases(weighed(encoder, keys), fitting, facts)
+    folds = np.arange(len(asked)) % FOLDS
+    best: tuple[float, float, list[float]] = (-1.0, 0.0, [])
+    for penalty in PENALTIES:
+        scores, tops = [], []
+        for fold in range(FOLDS):
+            solved = solve([case for case, of in zip(asked, folds, strict=True) if of != fold], penalty)
+            for case in (case for case, of in zip(asked, folds, strict=True) if of == fold):
+                total = case.values @ solved
+                scores.append(
+                    (case.asked.kind, precision(np.argsort(-total, kind="stable"), case.right))
+                    if case.right.any()
+                    else (case.asked.kind, np.nan)
+                )
+                tops.append((case.asked.rule is not None, float(total.max())))
+        by_kind = [np.mean([score for kind, score in scores if kind == of]) for of in KINDS]
+        area = auc(tops)
+        if verbose:
+            kinds = ", ".join(f"{kind} {mean:.2f}" for kind, mean in zip(KINDS, by_kind, strict=True))
+            print(f"penalty {penalty:g}: cross-validated mean {np.mean(by_kind):.3f} ({kinds}), match AUC {area:.3f}")
+        reached = float(np.mean(by_kind)) + area
+        if reached > best[0]:
+            best = (reached, penalty, [top for answered, top in tops if not answered])
+    solved = solve(asked, best[1])
+    thresholds = sorted((float(np.quantile(best[2], 1 - share)) for share in FALSE), reverse=True)
+    return Weights(
+        dict(zip(PIECES, solved[: len(PIECES)].round(4).tolist(), strict=True)),
+        dict(zip(OFFSETS, solved[len(PIECES) :].round(4).tolist(), strict=True)),
+        (round(thresholds[0], 3), round(thresholds[1], 3), round(thresholds[2], 3)),
+        dict(keys),
+    )
+
+
+def solve(asked: Sequence[Case], penalty: float) -> Floats:
+    """Return the weights of a logistic regression in which every query counts alike, answers as much as the rest."""
+    values = np.concatenate([case.values for case in asked])
+    right = np.concatenate([case.right for case in asked]).astype(float)
+    shares = []
+    for case in asked:
+        share = np.where(case.right, 0.5 / max(1, case.right.sum()), 0.5 / max(1, (~case.right).sum()))
+        # Of what nothing answers, the best hits matter: those that would be shown.
+        shares.append(share / share.sum())
+    weights = np.concatenate(shares) / len(asked)
+    scale = np.maximum(values.std(axis=0), 0.02)
+    scale[len(PIECES) :] = 1.0
+    scaled = values / scale
+    free = np.r_[np.ones(len(PIECES)), np.full(len(OFFSETS), 0.1)]
+
+    def loss(at: Floats) -> tuple[float, Floats]:
+        logits = scaled @ at
+        chance = 1 / (1 + np.exp(-np.clip(logits, -40, 40)))
+        value = weights @ (np.logaddexp(0, logits) - right * logits) + penalty * free @ at**2
+        return float(value), scaled.T @ (weights * (chance - right)) + 2 * penalty * free * at
+
+    bounds = [(None, 0) if name == "excluded" else (0, None) for name in PIECES] + [(None, None)] * len(OFFSETS)
+    solved = minimize(
+        loss, np.zeros(scaled.shape[1]), jac=True, bounds=bounds, method="L-BFGS-B", options={"maxiter": 400}
+    )
+    return np.asarray(solved.x / scale)
+
+
+def auc(tops: Sequence[tuple[bool, float]]) -> float:
+    """Return how well the best logit tells queries that something answers from those that nothing does."""
+    yes, no = ([top for answered, top in tops if answered == side] for side in (True, False))
+    return float(np.mean([(a > b) + 0.5 * (a == b) for a in yes for b in no]))
+
+
+if __name__ == "__main__":
+    main()

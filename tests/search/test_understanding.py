@@ -1,0 +1,138 @@
+"""A query is read: what it names, what it denies, how it was meant to be spelt, in six languages."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as some
+
+from roco_search.search.understanding import Understood, understand
+from roco_search.vocabulary.concepts import KINDS, english_words, fold, lexicon
+from roco_search.vocabulary.concepts import split as parts
+
+
+def named(understood: Understood) -> dict[str, list[str]]:
+    found = {kind: [concept.key for concept in understood.of(kind)] for kind in KINDS}
+    found["excluded"] = [concept.key for concept in understood.excluded]
+    return {kind: keys for kind, keys in found.items() if keys}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("axial T2 brain MRI", {"plane": ["axial"], "sequence": ["t2"], "modality": ["MR"], "body_part": ["brain"]}),
+        ("PA chest radiograph", {"view": ["pa"], "modality": ["XR"], "body_part": ["chest"]}),
+        ("left knee x-ray", {"laterality": ["left"], "body_part": ["knee"], "modality": ["XR"]}),
+        ("CT abdomen with contrast", {"modality": ["CT"], "body_part": ["abdomen"], "contrast": ["with"]}),
+        ("non-contrast CT", {"contrast": ["without"], "modality": ["CT"]}),
+        ("CXR", {"modality": ["XR"], "body_part": ["chest"]}),
+        ("KUB", {"modality": ["XR"], "body_part": ["abdomen"]}),
+        ("CTA", {"modality": ["CT"], "contrast": ["with"]}),
+        ("MRCP", {"sequence": ["mrcp"], "modality": ["MR"], "body_part": ["liver"]}),
+        ("OPG", {"view": ["panoramic"], "modality": ["XR"], "body_part": ["teeth"]}),
+        ("DSA", {"modality": ["XA"]}),
+        ("AXR", {"modality": ["XR"], "body_part": ["abdomen"]}),
+        ("US breast", {"modality": ["US"], "body_part": ["breast"]}),
+        ("LLL pneumonia", {"body_part": ["lung"], "laterality": ["left"], "finding": ["pneumonia"]}),
+    ],
+)
+def test_words_and_abbreviations_are_read(text: str, expected: dict[str, list[str]]) -> None:
+    assert named(understand(text)) == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "chest x-ray with pneumonia",
+        "Röntgen Thorax mit Lungenentzündung",
+        "radiografía de tórax con neumonía",
+        "radiographie du thorax avec pneumonie",
+        "radiografia del torace con polmonite",
+        "radiografia de tórax com pneumonia",
+    ],
+)
+def test_five_more_languages_mean_the_same(text: str) -> None:
+    expected = {"modality": ["XR"], "body_part": ["chest"], "finding": ["pneumonia"]}
+    assert named(understand(text)) == expected
+
+
+def test_a_german_compound_is_taken_apart() -> None:
+    assert named(understand("Knieröntgen")) == {"body_part": ["knee"], "modality": ["XR"]}
+    assert named(understand("Kniegelenksarthrose")) == {"body_part": ["knee"], "finding": ["osteoarthritis"]}
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted", "excluded"),
+    [
+        ("chest x-ray without pneumonia", [], ["pneumonia"]),
+        ("no pneumothorax chest film", [], ["pneumothorax"]),
+        ("negative for hemorrhage", [], ["hemorrhage"]),
+        ("CT without hemorrhage or fracture", [], ["hemorrhage", "fracture"]),
+        ("effusion but no pneumothorax", ["pleural effusion"], ["pneumothorax"]),
+        ("no pneumothorax but effusion", ["pleural effusion"], ["pneumothorax"]),
+        ("Thorax ohne Erguss", [], ["pleural effusion"]),
+        ("sin fractura", [], ["fracture"]),
+        ("sans fracture", [], ["fracture"]),
+        ("senza frattura", [], ["fracture"]),
+        ("sem fratura", [], ["fracture"]),
+        ("rule out pneumothorax", ["pneumothorax"], []),
+        ("r/o pneumothorax", ["pneumothorax"], []),
+        ("Ausschluss Pneumothorax", ["pneumothorax"], []),
+        ("normal chest", ["normal"], []),
+        ("chest, no abnormality", ["normal"], []),
+    ],
+)
+def test_what_is_denied_is_excluded_and_ruling_out_denies_nothing(
+    text: str, wanted: list[str], excluded: list[str]
+) -> None:
+    found = named(understand(text))
+    assert (found.get("finding", []), found.get("excluded", [])) == (wanted, excluded)
+
+
+@pytest.mark.parametrize(
+    ("typed", "read"),
+    [("pnuemonia", "pneumonia"), ("tuberclosis", "tuberculosis"), ("mamogram", "mammogram"), ("scolosis", "scoliosis")],
+)
+def test_a_misspelt_word_is_corrected_and_that_is_said(typed: str, read: str) -> None:
+    found = understand(f"x-ray {typed}")
+    assert found.corrected == ((typed, read),) and f'"{typed}" read as "{read}"' in found.line
+    assert found.as_json()["corrected"] == {typed: read}
+    assert found.wanted == understand(f"x-ray {read}").wanted
+
+
+def test_a_word_of_the_captions_is_known_and_others_are_corrected_to_it() -> None:
+    assert understand("splenosis").corrected == ()
+    assert understand("osteopetrosys", {"osteopetrosis"}).corrected == (("osteopetrosys", "osteopetrosis"),)
+    assert understand("osteopetrosys", {"osteopetrosys"}).corrected == ()
+    assert understand("brain MRI", lambda: pytest.fail("captions are read for an unknown word alone")).corrected == ()
+
+
+@given(some.lists(some.sampled_from(sorted(english_words() | set(lexicon().phrases))), min_size=1, max_size=4))
+def test_a_known_word_is_never_corrected(words: list[str]) -> None:
+    assert understand(" ".join(words)).corrected == ()
+
+
+@given(some.text(max_size=60))
+def test_anything_can_be_read(text: str) -> None:
+    found = understand(text)
+    assert found.text == text and 0 <= found.elsewhere <= 1
+    assert not set(found.wanted) & set(found.excluded)
+
+
+def test_other_worlds_are_recognised_by_their_words() -> None:
+    assert understand("chocolate cake").elsewhere == 1 and understand("football match").elsewhere == 1
+    assert understand("pleural effusion").elsewhere == 0 and understand("osteopetrosis").elsewhere == 0
+
+
+def test_the_lexicon_is_sound() -> None:
+    """What a concept refers to exists, and folding a phrase twice changes nothing."""
+    concepts = lexicon().concepts
+    for concept in concepts.values():
+        for key in (*concept.within, *concept.parts):
+            assert (concept.kind, key) in concepts or key in {"upper limb", "lower limb"}, (concept.key, key)
+        assert concept.place is None or ("body_part", concept.place) in concepts
+        assert fold(concept.name) == fold(fold(concept.name))
+    assert parts("a, b,c ") == ("a", "b", "c")
+    assert all(phrase == fold(phrase) for phrase in lexicon().phrases)
+    languages = [sum(language in spoken for _, spoken in lexicon().phrases.values()) for language in ("de", "es", "fr")]
+    assert min(languages) > 500
