@@ -104,7 +104,7 @@ class Evidence:
         """Return what is added for each row of a library, float32 as long as `ids`."""
         total = np.zeros(len(ids), np.float32)
         for name in SENSED:
-            if (values := self.sensed(name, facts)) is not None:
+            if self.weight(name) and (values := self.sensed(name, facts)) is not None:
                 total += np.float32(self.weight(name)) * values(slice(None))
         headers = np.array([sum(adds for *_, adds in self.beyond(one)) for one in facts.headers], np.float32)
         if headers.any():
@@ -126,14 +126,13 @@ class Evidence:
         said = np.array([self._said(name, header) for header in facts.headers], np.float32)
 
         def values(rows: slice | Ids) -> Vector:
-            # exp of a byte is a table of 256 numbers.
-            parts = [_PROBABILITY[facts.senses[number, rows]] for number in columns]
-            if name in {"picture", "unseen"}:
-                found = sum(np.log1p(-np.minimum(part, _SURE)) for part in parts)
-            elif name == "seen":  # each of the findings
-                found = sum(np.log(part) for part in parts)
-            else:  # any of the classes
-                found = np.log(np.minimum(sum(parts), 1.0))
+            # A function of a byte is a table of 256 numbers; only the sum of several classes needs a logarithm a row.
+            table = _DENIED if name in {"picture", "unseen"} else _LOGS
+            if name in {"picture", "unseen", "seen"} or len(columns) == 1:
+                found = sum(table[facts.senses[number, rows]] for number in columns)  # all of them
+            else:
+                chance = sum(_PROBABILITY[facts.senses[number, rows]] for number in columns)  # any of them
+                found = np.log(np.minimum(chance, 1.0))
             found = np.maximum(np.asarray(found, np.float32), -UNUSUAL if name == "usual" else -FLOOR)
             if np.isnan(said).all():
                 return np.asarray(found)
@@ -223,7 +222,9 @@ class Evidence:
 NO_PICTURES = frozenset({"OT", "SR", "DOC", "AU", "ECG", "PR", "KO"})
 """Modalities of what is no scan: "other", documents, sound and curves."""
 _SURE = 1 - np.exp(-FLOOR)
-_PROBABILITY = np.exp(-STEP * np.arange(256)).astype(np.float32)
+_LOGS = (-STEP * np.arange(256)).astype(np.float32)
+_PROBABILITY = np.exp(_LOGS)
+_DENIED = np.log1p(-np.minimum(_PROBABILITY, np.float32(_SURE)))
 
 
 def gather(understood: Understood, encoder: Encoder, weights: Weights, extras: Sequence[Extra] = ()) -> Evidence:
