@@ -71,7 +71,7 @@ def test_guesses_of_the_embedded_model_are_as_good_as_its_evaluation() -> None:
     rows = [json.loads(line) for line in (DEV / "metadata.jsonl").read_text("utf-8").splitlines()][::12]
     encoder = load_encoder("roco-mini", precision="fast")
     vectors = encoder.encode_images([next(open_image(DEV / row["file_name"])).pixels for row in rows])
-    for attribute, least in (("modality", 0.95), ("body_part", 0.87)):
+    for attribute, least in zip(ATTRIBUTES, (0.95, 0.87), strict=True):
         terms = {name: entry.terms[0] for entry in guessable(attribute) for name in (entry.name, *entry.aliases)}
         guesses = Guesses(encoder).guess(attribute, vectors)
         right = [terms[row[attribute]] == guess for row, guess in zip(rows, guesses, strict=True)]
