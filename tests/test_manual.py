@@ -140,8 +140,8 @@ def test_every_python_example_runs(place: Path) -> None:
         printed.append(done.stdout.splitlines())
     pictures, similarities, hits = printed
     assert pictures == ["(128, 128, 3) CT"]
-    mri, chest = map(float, re.findall(r"-?[\d.]+", similarities[0]))
-    assert mri > chest
+    head, chest = map(float, re.findall(r"-?[\d.]+", similarities[0]))
+    assert head > chest
     assert len(hits) == 3
 
 
