@@ -20,7 +20,7 @@ from tests.library.toy import Opened, ToyEncoder, draw, draw_pages
 
 NAMES = [
     "id", "path", "frame", "frames", "modality", "body_part", "view", "laterality", "rows", "columns", "series",
-    "study", "series_number", "instance_number", "localizer",
+    "study", "series_number", "instance_number", "localizer", "case",
 ]  # fmt: skip
 
 
@@ -42,7 +42,7 @@ def stored(opened: Opened) -> tuple[list[dict[str, Any]], np.ndarray]:
     """Every row and vector, read with SQL alone."""
     sql = """
         SELECT frames.id, path, number, count, modality, body_part, view, laterality, rows, columns, series, study,
-            series_number, instance_number, localizer, vector
+            series_number, instance_number, localizer, case_key, vector
         FROM vectors JOIN frames ON frames.id = frame_id JOIN files ON files.id = file_id ORDER BY frames.id
     """
     rows = opened.rows(sql)

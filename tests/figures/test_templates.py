@@ -116,6 +116,7 @@ TAG = re.compile(r"(?<!\(\?P)</?[a-zA-Z][\w-]*(\s[^<>]*)?/?>|<[a-z]+ [\w-]+=|<!d
 READERS = {
     "embedding_map/drawing.py",  # finds the points of a plot
     "figures/page.py",  # finds the style elements of a page
+    "models/legibility.py",  # names the token of unknown words
 }
 
 

@@ -209,7 +209,9 @@ class VectorIndex:
         few = chosen is not None and len(chosen) * FEW <= len(self.ids)
         matrix = self.matrix[chosen] if few else self.matrix
         # What float32 rounds grows with the length of a query.
-        tie = TIE * max(1.0, float(np.linalg.norm(queries, axis=1).max()), 0 if bias is None else float(np.ptp(bias)))
+        tie = TIE * max(
+            1.0, float(np.linalg.norm(queries, axis=1).max(initial=0.0)), 0 if bias is None else float(np.ptp(bias))
+        )
         for start in range(0, len(queries), QUERIES_AT_ONCE):
             for all_scores in products(matrix, queries[start : start + QUERIES_AT_ONCE]):
                 scores = all_scores if few or chosen is None else all_scores[chosen]

@@ -21,8 +21,8 @@ def test_index_says_what_it_did_as_json(roco: Roco, scans: Path) -> None:
     assert first.code == 3, "one image could not be read"
     report = first.json
     assert list(report) == [
-        "library", "model", "indexed", "unchanged", "moved", "removed", "frames", "skipped", "not_images",
-        "seconds", "images_per_second",
+        "library", "model", "indexed", "unchanged", "moved", "removed", "frames", "captions", "skipped",
+        "not_images", "seconds", "images_per_second",
     ]  # fmt: skip
     assert (report["model"], report["indexed"], report["frames"]) == ("roco-mini", 3, 3)
     assert [entry["path"] for entry in report["skipped"]] == [str(scans / "broken.png")]
@@ -41,7 +41,10 @@ def test_query_ranks_every_image_and_says_what_is_known_of_it(roco: Roco, scans:
     roco("index", scans)
     hits = roco("query", "CT of the abdomen", "-n", 50, "--json").json
     assert [hit["rank"] for hit in hits] == [1, 2, 3]
-    assert [hit["score"] for hit in hits] == sorted((hit["score"] for hit in hits), reverse=True)
+    assert [hit["relevance"] for hit in hits] == sorted((hit["relevance"] for hit in hits), reverse=True)
+    assert hits[0]["path"].endswith("CT_small.dcm"), "its header says CT"
+    cosines = [hit["score"] for hit in roco("query", "CT of the abdomen", "-n", 50, "--cosine", "--json").json]
+    assert cosines == sorted(cosines, reverse=True) and set(cosines) == {hit["score"] for hit in hits}
     assert list(hits[0])[:11] == [
         "rank", "score", "path", "frame", "frames", "modality", "body_part", "view", "series", "rows", "columns",
     ]  # fmt: skip
@@ -56,10 +59,11 @@ def test_tables_for_people_hold_the_same(roco: Roco, scans: Path) -> None:
     assert "broken.png" in indexed.out
     table = roco("query", "CT")
     lines = table.out.splitlines()
-    assert lines[0].split() == ["#", "score", "modality", "image"], "no header says a body part"
+    assert lines[0].split() == ["#", "score", "match", "modality", "body", "part", "image"]
+    assert all("(guess)" in line for line in lines[1:]), "no header says a body part"
     assert len(lines) == 4
     assert all(line == line.rstrip() for line in lines)
-    assert table.err == ""
+    assert table.err.startswith("Understood: CT")
 
 
 def test_status_names_everything(roco: Roco, scans: Path) -> None:
