@@ -38,7 +38,7 @@ def phrasings(understood: Understood) -> Phrasings:
 
     >>> from roco_search.search.understanding import understand
     >>> phrasings(understand("cxr pneumonia")).text
-    ('chest X-ray pneumonia', 'chest X-ray with pneumonia')
+    ('X-ray chest pneumonia', 'chest X-ray with pneumonia')
     """
     subject = subject_of(understood)
     findings = understood.of("finding")

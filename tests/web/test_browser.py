@@ -108,12 +108,14 @@ def chips_say_what_was_understood_and_one_can_be_taken_away(page: Page) -> None:
     wait(page, f"document.querySelectorAll('.roco-chip').length === {len(said)}")
     assert sorted(text.removesuffix(" ×") for text in chips.all_inner_texts()) == sorted(said)
     page.shot("1-chips")
+    before = page.status
     chips.filter(has_text="not pneumonia").click()
+    page.answered(before)
     wait(page, "document.querySelectorAll('.roco-chip').length === 2")
     assert sorted(page.box.input_value().split()) == ["MRI", "brain"]
     page.search("pleural effusion")
     wait(page, "document.querySelector('.roco-said') !== null")
-    first = page.page.locator(".roco-card").first
+    first = page.page.locator(".roco-card", has=page.page.locator(".roco-said")).first
     assert CAPTION in first.locator(".roco-said").inner_text()
     assert "pleural effusion" in first.locator(".roco-why").inner_text()
     lengths = page.page.evaluate(

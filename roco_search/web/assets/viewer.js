@@ -113,7 +113,7 @@
     facts = await answer.json();
     if (mine !== shown) return;
     const large = new Image();
-    large.onload = large.onerror = () => mine === shown && ($("image").src = large.src);
+    large.onload = large.onerror = () => mine === shown && ($("image").src = wanted());
     large.src = image(id, 1280);
     const at = ids.indexOf(id);
     if (at >= 0) place = at;
@@ -178,13 +178,18 @@
     redraw(wait);
   }
 
-  // The picture with the window and the overlays that are chosen now.
-  function redraw(wait = 0) {
-    const { id, levels: found } = facts;
+  // The large picture with the window and the overlays that are chosen now.
+  function wanted() {
+    const found = facts.levels;
     const own = !found || (shownWindow.center === found.center && shownWindow.width === found.width);
+    return image(facts.id, 1280, own ? null : shownWindow, $("overlays").checked);
+  }
+
+  function redraw(wait = 0) {
+    const { id } = facts;
     clearTimeout(timer);
     timer = setTimeout(() => {
-      if (facts && facts.id === id) $("image").src = image(id, 1280, own ? null : shownWindow, $("overlays").checked);
+      if (facts && facts.id === id) $("image").src = wanted();
     }, wait);
   }
 
