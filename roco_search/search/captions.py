@@ -49,7 +49,7 @@ class Captioned(NamedTuple):
 
 
 def said_by_captions(library: Library, understood: Understood) -> Extra | None:
-    """Return what captions say about a query, as evidence; None if there are none, or they cannot tell."""
+    """Return what captions say about a query, as evidence; None if there are none, or they do not bear on it."""
     if not library.captions.any():  # Then the words need not be looked up either: most libraries have none.
         return None
     wanted, excluded = asked_of(understood)

@@ -27,7 +27,7 @@ Ids = npt.NDArray[np.int64]
 
 LINEAR = ("text", "finding", "excluded")
 SENSED = ("modality", "body_part", "place", "plane", "picture", "seen", "unseen", "usual")
-UNUSUAL = 2.0  # What a model learned to tell on radiographs may also be seen elsewhere.
+UNUSUAL = 2.0  # A finding that was learned on radiographs may be visible elsewhere, too.
 AGREES, APART = 0.0, -FLOOR
 UNSAID = np.nan
 
@@ -149,21 +149,23 @@ class Evidence:
                 return ()
             return _united(self._places)
         if name in {"seen", "unseen"}:
-            keys = list(self.weights.told)
-            return tuple(found_column(keys.index(key)) for key in self._told(name))
+            keys = list(self.weights.detectable)
+            return tuple(found_column(keys.index(key)) for key in self._detected(name))
         if name == "usual":
             if self.understood.of("modality"):
                 return ()
-            kinds = dict.fromkeys(kind for key in self._told("seen") for kind in self.weights.told[key]["modality"])
+            kinds = dict.fromkeys(
+                kind for key in self._detected("seen") for kind in self.weights.detectable[key]["modality"]
+            )
             return tuple(column("modality", kind) for kind in kinds)
         return _united(self.understood.of(name))
 
-    def _told(self, name: str) -> list[str]:
-        """Return which of what the model's heads tell is asked for ("seen") or ruled out ("unseen")."""
+    def _detected(self, name: str) -> list[str]:
+        """Return which findings that the heads detect are asked for ("seen") or ruled out ("unseen")."""
         found = []
         for concept in self.understood.wanted if name == "seen" else self.understood.excluded:
             kinds = (concept.key, *concept.within) if concept.kind == "finding" else (concept.key,)
-            found += [key for key in (f"{concept.kind}:{kind}" for kind in kinds) if key in self.weights.told][:1]
+            found += [key for key in (f"{concept.kind}:{kind}" for kind in kinds) if key in self.weights.detectable][:1]
         return list(dict.fromkeys(found))
 
     @cached_property
@@ -205,7 +207,7 @@ class Evidence:
         """Return the findings that "seen" or "unseen" looks for, in words; None for any other name."""
         if name not in {"seen", "unseen"}:
             return None
-        return ", ".join(key.split(":", 1)[1] for key in self._told(name))
+        return ", ".join(key.split(":", 1)[1] for key in self._detected(name))
 
     def named(self, part: str) -> str:
         """Return what one of `parts` looks for, in words."""

@@ -18,6 +18,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from roco_search import __version__
 from roco_search.models.encoder import Encoder
 from roco_search.models.onnx_encoder import encode_texts_once
 from roco_search.vocabulary import DATA
@@ -49,12 +50,12 @@ Bytes = npt.NDArray[np.uint8]
 FINDINGS = "finding"
 """The head of findings has a logit for each on its own, at even odds among pictures that can show it."""
 
-TOLD = frozenset({"finding", "view", "sequence", "contrast"})
-"""Kinds of concepts that such a head may tell."""
+DETECTABLE = frozenset({"finding", "view", "sequence", "contrast"})
+"""Kinds of concepts that such a head may detect."""
 
 
-def told(concept: Concept) -> str:
-    """Return what a concept is called among those that a model's heads tell, such as "finding:pneumonia"."""
+def detectable_key(concept: Concept) -> str:
+    """Return the name of a concept among those that the heads of a model detect, such as "finding:pneumonia"."""
     return f"{concept.kind}:{concept.key}"
 
 
@@ -120,7 +121,9 @@ class Senses:
     def __init__(self, encoder: Encoder, heads: Mapping[str, Head] | None = None) -> None:
         self._encoder = encoder
         self._heads = heads
-        self.key = sha256(repr([encoder.fingerprint, _identity(encoder), FLOOR]).encode()).hexdigest()[:16]
+        # The classes decide what a column means; phrasings, where there are no heads, are those of this version.
+        said = [__version__, *(tuple(classes(attribute).items()) for attribute in ATTRIBUTES)]
+        self.key = sha256(repr([encoder.fingerprint, _identity(encoder), FLOOR, said]).encode()).hexdigest()[:16]
 
     def judge(self, vectors: Vectors) -> Bytes:
         """Return the negative log-probabilities of vectors, float32 ``(n, dim)``, in `STEP`: uint8 ``(classes, n)``."""

@@ -146,13 +146,13 @@ class _Reading:
     def _step(self, place: int) -> int:
         """Read what begins at a place; return how many words it took."""
         length, concepts = self._phrase(place)
-        told = self._list(place)
-        if length and (told is None or length >= told[1]):
+        listed = self._list(place)
+        if length and (listed is None or length >= listed[1]):
             self._take(concepts, self.words[place : place + length])
             return length
-        if told is not None:
-            self._tell(told[0], self.words[place : place + told[1]])
-            return told[1]
+        if listed is not None:
+            self._apply_negation(listed[0], self.words[place : place + listed[1]])
+            return listed[1]
         word = self.words[place]
         if parts := _compound(word):
             self._take(parts, [word])
@@ -191,7 +191,7 @@ class _Reading:
                     break
         return best
 
-    def _tell(self, name: str, words: Sequence[str]) -> None:
+    def _apply_negation(self, name: str, words: Sequence[str]) -> None:
         if name == "negation":
             self.denied = self.fresh = True
         elif name == "not_negation":

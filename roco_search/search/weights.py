@@ -35,15 +35,15 @@ class Weights:
         What is added for each piece of which a query says something, and "always".
     thresholds
         Logits of a library's best hit that one in a hundred, in twenty and in five queries reach that nothing answers.
-    told
-        What the model's heads tell, in their order, as `senses.told` calls it, each with the classes of "modality" and
-        "body_part" among which it was learned.
+    detectable
+        The findings that the model's heads detect, in their order, by the names that `senses.detectable_key` gives
+        them, each with the classes of "modality" and "body_part" among which it was learned.
     """
 
     pieces: Mapping[str, float]
     offsets: Mapping[str, float] = field(default_factory=dict)
     thresholds: tuple[float, float, float] = (2.0, 1.0, 0.0)
-    told: Mapping[str, Mapping[str, Sequence[str]]] = field(default_factory=dict)
+    detectable: Mapping[str, Mapping[str, Sequence[str]]] = field(default_factory=dict)
 
     def of(self, name: str) -> float:
         """Return the weight of a piece; 0 for one that was not fitted."""
@@ -84,4 +84,4 @@ def load(encoder: Encoder) -> Weights:
     content = json.loads((folder / FILE).read_bytes())
     if (content.get("format"), content.get("fingerprint")) != (FORMAT, encoder.fingerprint):
         return DEFAULT
-    return Weights(content["pieces"], content["offsets"], tuple(content["thresholds"]), content["told"])
+    return Weights(content["pieces"], content["offsets"], tuple(content["thresholds"]), content["detectable"])

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from roco_search.errors import ImageError
 from roco_search.imaging import open_image
 from roco_search.models.encoder import Encoder
-from roco_search.search.senses import TOLD, told
+from roco_search.search.senses import DETECTABLE, detectable_key
 from roco_search.search.understanding import understand
 
 CAP = 24
@@ -97,7 +97,7 @@ def sampled(folder: Path) -> list[dict[str, Any]]:
 
 
 def findings(row: dict[str, Any]) -> frozenset[str]:
-    """Return what the labels and the text of a picture name and do not deny, as `told` calls it.
+    """Return what the labels and the text of a picture name and do not deny, as `detectable_key` calls it.
 
     Those are findings, views, sequences and contrast. Where findings are only denied, the picture is normal.
     """
@@ -105,7 +105,7 @@ def findings(row: dict[str, Any]) -> frozenset[str]:
     denied = False
     for text in (*row["labels"], row["text"]):
         read = understand(text, correct=False)
-        found |= {told(concept) for concept in read.wanted if concept.kind in TOLD}
+        found |= {detectable_key(concept) for concept in read.wanted if concept.kind in DETECTABLE}
         denied |= any(concept.kind == "finding" for concept in read.excluded)
     if denied and not any(name.startswith("finding:") for name in found):
         found.add("finding:normal")

@@ -26,7 +26,7 @@ TEMPERATURES = (0.05, 0.08, 0.12, 0.18, 0.25, 0.35, 0.5)
 FIRM = 0.3
 FOLDS = 4
 FEW, LEAST = 3, 16  # Pictures of a kind from which it counts, and pictures with a finding from which it has a head.
-TOLD = 0.65  # AUC on cases left out.
+DETECTABLE = 0.65  # AUC on cases left out.
 ABSENT = -50.0  # The logit of a class that no picture was there to learn from.
 
 MODALITIES = {"CT": "CT", "MR": "MR", "XR": "XR", "US": "US", "MG": "MG", "OTHER": "XA", "NM": "NM", "PET": "NM"}
@@ -117,7 +117,7 @@ def fit_findings(rows: Sequence[Mapping[str, Any]], vectors: Vectors) -> tuple[d
 
     Each is learned among pictures of the kinds (modality and body part) that show it, where half of the weight of its
     absence is given to pictures of the same sources, lest the source be learned instead. The logits are calibrated on
-    cases that were left out (Platt 1999); a finding that those do not tell apart (`TOLD`) has no head.
+    cases that were left out (Platt 1999); a finding that those do not tell apart (`DETECTABLE`) has no head.
     """
     named = [_with_kinds(findings(dict(row))) for row in rows]
     kinds = [(row["modality"], BODY_PARTS.get(row["body_part"])) for row in rows]
@@ -142,7 +142,7 @@ def fit_findings(rows: Sequence[Mapping[str, Any]], vectors: Vectors) -> tuple[d
                 direction, offset = _two(here[~out], of[~out], share[~out])
                 held[out] = here[out] @ direction + offset
         slope, shift = _platt(held, of, share)
-        if auc(held, of) < TOLD or slope <= 0:
+        if auc(held, of) < DETECTABLE or slope <= 0:
             continue
         direction, offset = _two(here, of, share)
         keys[key] = {

@@ -151,6 +151,13 @@ def test_facts_are_kept_and_made_again_when_pictures_come(opened: Opened, tmp_pa
         assert np.array_equal(mended.senses, before.senses) and np.array_equal(mended.codes, before.codes)
 
 
+def test_facts_belong_to_the_classes_that_they_were_made_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = Senses(ToyEncoder()).key
+    assert Senses(ToyEncoder()).key == before != Senses(ToyEncoder(seed=1)).key
+    monkeypatch.setattr("roco_search.search.senses.classes", lambda attribute: {**classes(attribute), "new": ()})
+    assert Senses(ToyEncoder()).key != before
+
+
 def test_weights_fitted_to_another_model_are_not_used(tmp_path: Path) -> None:
     class Other(ToyEncoder):
         class checkpoint:
@@ -163,7 +170,7 @@ def test_weights_fitted_to_another_model_are_not_used(tmp_path: Path) -> None:
         "pieces": {"text": 1.0},
         "offsets": {},
         "thresholds": [1, 0, -1],
-        "told": {},
+        "detectable": {},
     }
     (tmp_path / FILE).write_text(json.dumps(content))
     assert load(Other()) is DEFAULT

@@ -13,8 +13,9 @@ from typing import Any, ClassVar
 
 import torch
 from torch import nn
-from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedModel
-from transformers.modeling_outputs import BaseModelOutputWithPooling
+from transformers import AutoConfig, AutoModel, PretrainedConfig
+
+from roco_search.models.dual_encoder import DualEncoder
 
 
 class OpenClipConfig(PretrainedConfig):
@@ -81,23 +82,18 @@ class Projection(nn.Linear):
         return super().forward(features if self.hidden is None else nn.functional.gelu(self.hidden(features)))
 
 
-class OpenClipModel(PreTrainedModel):
-    """Two towers and their projections, with CLIP's interface.
-
-    `get_image_features` takes ``pixel_values`` float32 ``(n, 3, height, width)``; `get_text_features` takes
-    ``input_ids`` and ``attention_mask`` int64 ``(n, tokens)``. Both return an output whose ``pooler_output`` is
-    ``(n, projection_dim)``, not yet of unit norm. ``logit_scale`` is the logarithm of the inverse temperature.
-    """
+class OpenClipModel(DualEncoder):
+    """A model of open_clip: see `DualEncoder`."""
 
     config_class = OpenClipConfig
     config: OpenClipConfig
-    main_input_name = "pixel_values"
     base_model_prefix = "open_clip"
     supports_gradient_checkpointing = True
     _supports_sdpa = True
 
     def __init__(self, config: OpenClipConfig) -> None:
         super().__init__(config)
+        self.image_pooling, self.text_pooling = config.image_pooling, config.text_pooling
         self.vision_model = _tower(config.vision_config, config.image_pooling)
         self.text_model = _tower(config.text_config, config.text_pooling)
         dim = config.projection_dim
@@ -110,68 +106,6 @@ class OpenClipModel(PreTrainedModel):
 
     def _init_weights(self, module: nn.Module) -> None:
         """Leave it to torch: a converted model has all of its weights."""
-
-    def get_image_features(self, pixel_values: torch.Tensor, **_: Any) -> BaseModelOutputWithPooling:
-        """Project images into the shared space."""
-        out = self.vision_model(pixel_values=pixel_values)
-        pooled = pool(out, self.config.image_pooling, None)
-        return BaseModelOutputWithPooling(
-            last_hidden_state=out.last_hidden_state, pooler_output=self.visual_projection(pooled)
-        )
-
-    def get_text_features(
-        self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None, **_: Any
-    ) -> BaseModelOutputWithPooling:
-        """Project texts into the shared space."""
-        if attention_mask is None:
-            attention_mask = torch.ones_like(input_ids)
-        out = self.text_model(input_ids=input_ids, attention_mask=attention_mask)
-        pooled = pool(out, self.config.text_pooling, attention_mask)
-        return BaseModelOutputWithPooling(
-            last_hidden_state=out.last_hidden_state, pooler_output=self.text_projection(pooled)
-        )
-
-    def forward(
-        self, input_ids: torch.Tensor, pixel_values: torch.Tensor, attention_mask: torch.Tensor | None = None
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return ``(logits_per_image, logits_per_text)``, float32 ``(images, texts)`` and its transpose."""
-        images, texts = (
-            nn.functional.normalize(features, dim=-1)
-            for features in (
-                self.get_image_features(pixel_values)[1],
-                self.get_text_features(input_ids, attention_mask)[1],
-            )
-        )
-        logits = self.logit_scale.exp() * images @ texts.T
-        if self.config.logit_bias:
-            logits = logits + self.logit_bias
-        return logits, logits.T
-
-
-def pool(out: BaseModelOutputWithPooling, how: str, mask: torch.Tensor | None) -> torch.Tensor:
-    """Return one vector for each item, ``(n, width)``.
-
-    Parameters
-    ----------
-    out
-        Of a tower.
-    how
-        "own" for what the tower itself pools; "first" for its first token; "mean" over the tokens of a text, or over
-        the patches of an image, which are all tokens but the first.
-    mask
-        Of a text, 1 where a token counts, ``(n, tokens)``; None of an image.
-    """
-    if how == "own":
-        assert out.pooler_output is not None
-        return out.pooler_output
-    hidden = out.last_hidden_state
-    assert hidden is not None
-    if how == "first":
-        return hidden[:, 0]
-    if mask is None:
-        return hidden[:, 1:].mean(dim=1)
-    counted = mask.unsqueeze(-1).to(hidden.dtype)
-    return (hidden * counted).sum(dim=1) / counted.sum(dim=1).clamp(min=1)
 
 
 def _tower(config: PretrainedConfig, pooling: str) -> nn.Module:

@@ -11,9 +11,9 @@ from typing import Any, ClassVar
 
 import torch
 from torch import nn
-from transformers import AutoConfig, AutoModel, BertConfig, BertModel, PretrainedConfig, PreTrainedModel
-from transformers.modeling_outputs import BaseModelOutputWithPooling
+from transformers import AutoConfig, AutoModel, BertConfig, BertModel, PretrainedConfig
 
+from roco_search.models.dual_encoder import DualEncoder
 from roco_search.models.roco_mini.efficientnet import EfficientNetLiteConfig, EfficientNetLiteModel
 
 
@@ -42,18 +42,14 @@ class RocoMiniConfig(PretrainedConfig):
         super().__init__(**kwargs)
 
 
-class RocoMiniModel(PreTrainedModel):
-    """Two towers with linear projections into one space, with CLIP's interface.
-
-    `get_image_features` takes ``pixel_values`` float32 ``(n, 3, height, width)``; `get_text_features` takes
-    ``input_ids`` and ``attention_mask`` int64 ``(n, tokens)``. Both return an output whose ``pooler_output`` is
-    ``(n, projection_dim)``, not yet of unit norm. ``logit_scale`` is the logarithm of the inverse temperature.
-    """
+class RocoMiniModel(DualEncoder):
+    """Two towers with linear projections: see `DualEncoder`."""
 
     config_class = RocoMiniConfig
     config: RocoMiniConfig
-    main_input_name = "pixel_values"
     base_model_prefix = "roco_mini"
+    image_pooling = "own"
+    text_pooling = "mean"
 
     def __init__(self, config: RocoMiniConfig) -> None:
         super().__init__(config)
@@ -71,39 +67,6 @@ class RocoMiniModel(PreTrainedModel):
             # The identity, as far as it goes: the space starts as the sentence encoder's own, so that words
             # that no training caption uses keep their neighbours.
             nn.init.eye_(module.weight)
-
-    def get_image_features(self, pixel_values: torch.Tensor, **_: Any) -> BaseModelOutputWithPooling:
-        """Project images into the shared space."""
-        hidden = self.vision_model(pixel_values)
-        return BaseModelOutputWithPooling(
-            last_hidden_state=hidden.last_hidden_state,
-            pooler_output=self.visual_projection(hidden.pooler_output),
-        )
-
-    def get_text_features(
-        self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None, **_: Any
-    ) -> BaseModelOutputWithPooling:
-        """Project texts into the shared space."""
-        if attention_mask is None:
-            attention_mask = torch.ones_like(input_ids)
-        hidden = self.text_model(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
-        weights = attention_mask.unsqueeze(-1).to(hidden.dtype)
-        mean = (hidden * weights).sum(1) / weights.sum(1).clamp(min=1)
-        return BaseModelOutputWithPooling(last_hidden_state=hidden, pooler_output=self.text_projection(mean))
-
-    def forward(
-        self, input_ids: torch.Tensor, pixel_values: torch.Tensor, attention_mask: torch.Tensor | None = None
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return ``(logits_per_image, logits_per_text)``, float32 ``(images, texts)`` and its transpose."""
-        images, texts = (
-            nn.functional.normalize(features, dim=-1)
-            for features in (
-                self.get_image_features(pixel_values)[1],
-                self.get_text_features(input_ids, attention_mask)[1],
-            )
-        )
-        logits = self.logit_scale.exp() * images @ texts.T
-        return logits, logits.T
 
 
 def register() -> None:
