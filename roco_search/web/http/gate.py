@@ -152,14 +152,24 @@ class Gate:
         await self._app(scope, receive, self._with_headers(scope, send))
 
     async def _upload(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass an upload on when all of it has come: what is broken off leaves nothing behind."""
+        """Pass an upload on when all of it has come: what is broken off leaves nothing behind.
+
+        The answer is sent last: who has it may count on what was left over being deleted.
+        """
         delete_old_uploads(self._uploads)
+        answer: list[Message] = []
+
+        async def keep(message: Message) -> None:
+            answer.append(message)
+
         try:
             async with spooled(receive, self._uploads) as complete, self._one_upload:
                 with nothing_left(self._uploads):
-                    await self._app(scope, complete, self._with_headers(scope, send))
+                    await self._app(scope, complete, self._with_headers(scope, keep))
         except Disconnected:
             return
+        for message in answer:
+            await send(message)
 
     def _refuse(self, scope: Scope, headers: dict[str, str]) -> tuple[int, str] | None:
         """Return the status and message of a refused request; None for one that is accepted."""

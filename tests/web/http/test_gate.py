@@ -7,6 +7,8 @@ import json
 import os
 import socket
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
@@ -15,10 +17,10 @@ import pytest
 
 from roco_search.errors import InputError
 from roco_search.web.backend import Desk
-from roco_search.web.http import limits
+from roco_search.web.http import gate, limits
 from roco_search.web.http.gate import is_loopback
 from roco_search.web.http.limits import Rate
-from roco_search.web.http.uploads import delete_old_uploads, read_upload
+from roco_search.web.http.uploads import delete_old_uploads, nothing_left, read_upload
 from tests.web.conftest import Site, serve
 
 IMAGE = "/roco/image/1.jpg"
@@ -185,6 +187,19 @@ def test_what_is_broken_off_while_it_is_uploaded_leaves_nothing(site: Site) -> N
     complete = head + b"PATIENT"
     site.ask("/gradio_api/upload", "POST", complete, Content_Type="multipart/form-data; boundary=x")
     assert {path for path in uploads.rglob("*") if path.is_file()} == before, "whole, and not what it says it is"
+
+
+def test_an_upload_is_answered_when_what_it_left_is_deleted(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    @contextmanager
+    def late(folder: str) -> Iterator[None]:
+        with nothing_left(folder):
+            yield
+            time.sleep(0.3)
+
+    monkeypatch.setattr(gate, "nothing_left", late)
+    unfinished = b'--x\r\nContent-Disposition: form-data; name="files"; filename="a.dcm"\r\n\r\nPATIENT'
+    site.ask("/gradio_api/upload", "POST", unfinished, Content_Type="multipart/form-data; boundary=x")
+    assert not [entry for entry in (site.folder / "uploads").iterdir() if entry.name.startswith("tmp")]
 
 
 def test_an_upload_that_nobody_used_is_deleted(tmp_path: Path) -> None:
