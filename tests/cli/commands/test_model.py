@@ -55,7 +55,7 @@ def test_the_list_tells_what_is_here_and_whose_word_it_is(roco: Roco, published:
     assert lines["roco-mini"].startswith("*")
     assert re.search(r"clip-roco +yes +mit +\d+ KB +32 +20 +figures", lines["clip-roco"])
     assert re.search(r"pubmedclip +no +MIT +605 MB +224 +77 +figures", lines["pubmedclip"])
-    assert re.search(r"medsiglip +gated .* – +448 +64 +chest", lines["medsiglip"])
+    assert re.search(r"medsiglip +gated .*3.5 GB +448 +64 +chest", lines["medsiglip"])
     assert re.search(r"biomedclip +no +MIT +784 MB +224 +256 +figures", lines["biomedclip"])
     assert "is its publisher's statement, and was not verified" in table.err
     assert "siglip2" not in lines
