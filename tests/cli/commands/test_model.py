@@ -64,7 +64,7 @@ def test_the_list_tells_what_is_here_and_whose_word_it_is(roco: Roco, published:
     entries = {entry["name"]: entry for entry in roco("model", "list", "--json").json}
     assert list(entries["clip-roco"]) == [
         "name", "on_disk", "default", "repository", "licence", "gated", "bytes", "image_size", "dim", "good_at", "word",
-        "text_length", "layout", "baseline",
+        "text_length", "layout", "baseline", "by_hand",
     ]  # fmt: skip
     assert (entries["clip-roco"]["word"], entries["roco-mini"]["word"]) == ("publisher", "measured here")
     assert (entries["clip-roco"]["on_disk"], entries["clip"]["on_disk"]) == ("models", None)
