@@ -124,6 +124,16 @@ def test_new_libraries_take_the_model_that_was_set(
     assert roco("index", scans, "--json", "--library", scans.parent / "second").json["model"] == "roco-mini"
 
 
+def test_what_is_published_of_a_model_is_shown_before_it_is_here(roco: Roco) -> None:
+    shown = roco("model", "info", "pmc-vit-l-448")
+    assert shown.code == 1
+    assert "luhuitong/CLIP-ViT-L-14-448px-MedICaT-ROCO" in shown.out
+    assert re.search(r"image to text +8,785 +67.48 +publisher +ROCO, validation", shown.out)
+    assert "pool" in shown.out and "not on this disk" in shown.err and "roco model pull pmc-vit-l-448" in shown.err
+    facts = roco("model", "info", "biomedclip", "--json").json
+    assert (facts["on_disk"], facts["retrieval"][0]["word"], facts["licence"]) == (None, "others", "MIT")
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
@@ -133,7 +143,6 @@ def test_new_libraries_take_the_model_that_was_set(
         (["pull", "chexzero"], 1, "shared drive"),
         (["pull", "clip-roco", "--revision", "v9"], 1, "no such revision"),
         (["use", "clip"], 1, "roco model pull clip"),
-        (["info", "clip"], 1, "roco model pull clip"),
         (["info", "nowhere"], 1, "There is no model 'nowhere'"),
         (["remove", "roco-mini"], 1, "cannot be removed"),
         (["remove", "clip"], 1, "see 'roco model list'"),
