@@ -11,11 +11,8 @@ from roco_search.library.directory import (
     CACHES,
     DATABASE,
     GRAPH,
-    GRAPH_MANIFEST,
-    IDS,
-    MATRIX,
-    MATRIX_MANIFEST,
-    PREFILTER,
+    GRAPHS,
+    MATRICES,
     discard_caches,
     real_path,
 )
@@ -77,7 +74,7 @@ def verify(store: Store) -> LibraryHealth:
         if active:
             problems += _set_problems(store, active)
         files, frames, vectors = store.files.count(), store.frames.count(), store.embeddings.count()
-    for state, names in ((matrix, (MATRIX, IDS, MATRIX_MANIFEST, PREFILTER)), (graph, (GRAPH, GRAPH_MANIFEST))):
+    for state, names in ((matrix, MATRICES), (graph, GRAPHS)):
         if state == "damaged":
             path = store.directory / names[0]
             discard_caches(store.directory, names)
@@ -98,7 +95,7 @@ def recall(index: VectorIndex) -> float | None:
     _, found = index.search(queries, NEIGHBOURS, "approximate")
     share = float((found >= exact[:, -1:]).mean())
     if share < GOOD_RECALL:
-        discard_caches(index.directory, (GRAPH, GRAPH_MANIFEST))
+        discard_caches(index.directory, GRAPHS)
     return share
 
 

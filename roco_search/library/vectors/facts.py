@@ -16,11 +16,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from roco_search.library.directory import FACTS
+from roco_search.library.directory import FACTS, FACTS_SEAL
 from roco_search.library.truth.embeddings import EmbeddingSet
 from roco_search.library.truth.store import Store
 from roco_search.library.vectors.matrix import Generation
 from roco_search.system.files import replacing
+from roco_search.system.seals import is_sealed, open_plain, seal_file
 
 MAGIC = b"ROCOFACT"
 PAGE = 4096
@@ -91,11 +92,14 @@ def _write(directory: Path, about: dict[str, Any], facts: Facts) -> None:
         file.write((MAGIC + len(head).to_bytes(8, "little") + head).ljust(pages * PAGE))
         file.write(facts.codes.astype("<u4").tobytes())
         file.write(np.ascontiguousarray(facts.senses).tobytes())
+    seal_file(directory / FACTS, directory / FACTS_SEAL)
 
 
 def _mapped(directory: Path, about: dict[str, Any], rows: int) -> Facts | None:
+    if not is_sealed(directory / FACTS, directory / FACTS_SEAL):
+        return None
     with suppress(OSError, ValueError, TypeError, KeyError):
-        with (directory / FACTS).open("rb") as file:
+        with open_plain(directory / FACTS) as file:
             start = file.read(PAGE)
             if not start.startswith(MAGIC):
                 return None

@@ -22,8 +22,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from roco_search.library.directory import PREFILTER, discard_caches
+from roco_search.library.directory import PREFILTER, PREFILTER_SEAL, discard_caches
 from roco_search.system.files import replacing
+from roco_search.system.seals import is_sealed, open_plain, seal_file
 
 FROM = 256 * 2**20  # Bytes of a matrix from which the copy is worth its disk: what it saves there is 10 ms a query.
 BEHIND = 16  # One row in this many may be new before the copy is made again.
@@ -58,11 +59,14 @@ class Prefilter:
 
     @classmethod
     def open(cls, directory: Path, matrix: Vectors, parts: Parts) -> "Prefilter | None":
-        """Map the copy if there is one, and it was made from these parts of this matrix or from the first of them."""
-        if matrix.nbytes < FROM:
+        """Map the copy if there is one, and it was made from these parts of this matrix or from the first of them.
+
+        One of which the seal is broken is not taken.
+        """
+        if matrix.nbytes < FROM or not is_sealed(directory / PREFILTER, directory / PREFILTER_SEAL):
             return None
         with suppress(OSError, ValueError, TypeError, KeyError):
-            with (directory / PREFILTER).open("rb") as file:
+            with open_plain(directory / PREFILTER) as file:
                 head = file.read(HEADER)
             about = json.loads(head.removeprefix(MAGIC))
             made_from = parts[: int(about["parts"])]
@@ -133,7 +137,7 @@ def write_prefilter(directory: Path, matrix: Vectors, parts: Parts) -> None:
     if found is not None and (len(matrix) - len(found.codes)) * BEHIND <= len(matrix):
         return
     if matrix.nbytes < FROM:
-        discard_caches(directory, (PREFILTER,))
+        discard_caches(directory, (PREFILTER, PREFILTER_SEAL))
         return
 
     step = max(_greatest(matrix) / MOST, 1e-9)
@@ -148,8 +152,14 @@ def write_prefilter(directory: Path, matrix: Vectors, parts: Parts) -> None:
             about: dict[str, Any] = {"parts": len(parts), "content": content_of(parts), "step": step}
             file.seek(0)
             file.write((MAGIC + json.dumps({**about, "residual": residual}).encode()).ljust(HEADER))
+        seal_file(directory / PREFILTER, directory / PREFILTER_SEAL)
     except OSError:
-        discard_caches(directory, (PREFILTER,))
+        discard_caches(directory, (PREFILTER, PREFILTER_SEAL))
+
+
+def prefilter_damaged(directory: Path) -> bool:
+    """Whether there is a copy, and its seal is broken."""
+    return (directory / PREFILTER).exists() and not is_sealed(directory / PREFILTER, directory / PREFILTER_SEAL)
 
 
 def content_of(parts: Parts) -> str:

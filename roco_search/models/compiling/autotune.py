@@ -7,7 +7,6 @@ asked for. What was found is kept in the cache, by machine and model, so that la
 
 from __future__ import annotations
 
-import json
 import logging
 import platform
 import time
@@ -23,8 +22,8 @@ from roco_search.errors import UnsupportedModel
 from roco_search.models.cache import private_folder
 from roco_search.models.compiling.engines import ImageTower, Run, forms_of, processor_flags, processor_name
 from roco_search.models.compiling.towers import folder_of
-from roco_search.system.files import write_file
 from roco_search.system.process import cores
+from roco_search.system.seals import read_record, write_record
 
 if TYPE_CHECKING:
     from roco_search.models.checkpoint import Checkpoint
@@ -140,18 +139,16 @@ class Autotune:
         return list(np.random.default_rng(0).normal(size=(4 * min(cores(), 8), 3, size, size)).astype(np.float32))
 
     def _read(self) -> dict[str, Measured | None]:
-        with suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
-            record = json.loads(self._place.read_bytes())
-            if record["format"] == FORMAT and record["machine"] == machine():
-                return {name: Measured(**found) if found else None for name, found in record["measured"].items()}
-        return {}
+        record = read_record(self._place)
+        if record is None or record["format"] != FORMAT or record["machine"] != machine():
+            return {}
+        return {name: Measured(**found) if found else None for name, found in record["measured"].items()}
 
     def _write(self, known: dict[str, Measured | None]) -> None:
         measured = {name: asdict(found) if found else None for name, found in known.items()}
         with suppress(OSError):  # A full or read-only disk only costs the time of measuring again.
             private_folder(self._place.parent)
-            content = {"format": FORMAT, "machine": machine(), "measured": measured}
-            write_file(self._place, json.dumps(content, indent=1))
+            write_record(self._place, {"format": FORMAT, "machine": machine(), "measured": measured})
 
     @property
     def _place(self) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -138,6 +139,23 @@ def test_every_engine_gives_the_same_embedding_in_every_batch(encoder: OnnxEncod
         found = np.concatenate([given.encode_images(images[i : i + batch]) for i in range(0, 11, batch)])
         np.testing.assert_allclose(found, expected, atol=EQUAL, rtol=0)
     assert given.encode_images([]).shape == (0, 384)
+
+
+@pytest.mark.skipif(not find_spec("openvino"), reason="OpenVINO is not installed")
+def test_openvino_has_inferred_before_threads_share_it(encoder: OnnxEncoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two first inferences at the same moment wait for each other without end, once in a few hundred times."""
+    import openvino
+
+    first: list[int] = []
+    create = openvino.CompiledModel.create_infer_request
+
+    def watched(model: openvino.CompiledModel) -> openvino.InferRequest:
+        first.append(threading.get_ident())
+        return create(model)
+
+    monkeypatch.setattr(openvino.CompiledModel, "create_infer_request", watched)
+    forms_of(encoder.checkpoint, fast=False)["openvino"]()
+    assert first == [threading.get_ident()]
 
 
 @pytest.mark.skipif(not find_spec("openvino"), reason="OpenVINO is not installed")
