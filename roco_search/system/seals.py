@@ -27,8 +27,11 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
+import numpy.typing as npt
 
 from roco_search.system.files import write_file
+
+Content = npt.NDArray[np.uint8]
 
 BLOCK = 2**20
 WHOLE = 64 * BLOCK
@@ -132,23 +135,31 @@ class Seal:
         os.utime(path, ns=(stamp, stamp))
         return cls(size, blocks, path.stat().st_mtime_ns)
 
-    def holds(self, path: Path) -> bool:
-        """Whether the file is what was written: for certain if it is not large, and else see above."""
+    def open(self, path: Path) -> Content | None:
+        """Map the bytes that count, uint8 ``(size,)``, if they are what was written, as far as is looked at.
+
+        That costs little: the pages are in memory then, where the reading that follows finds them.
+        """
         with suppress(OSError, ValueError):
             with open_plain(path) as file:
                 status = os.fstat(file.fileno())
                 if status.st_size < self.size or len(self.blocks) != -(-self.size // BLOCK) * _DIGITS:
-                    return False
+                    return None
                 content = _mapped(file, self.size)
-            same = all(
-                _hash(content, number) == self.blocks[number * _DIGITS : (number + 1) * _DIGITS]
+            if any(
+                _hash(content, number) != self.blocks[number * _DIGITS : (number + 1) * _DIGITS]
                 for number in self._looked_at(status.st_mtime_ns)
-            )
-            if same and status.st_mtime_ns != self.stamp:
+            ):
+                return None
+            if status.st_mtime_ns != self.stamp:
                 with suppress(OSError):
                     os.utime(path, ns=(self.stamp, self.stamp))
-            return same
-        return False
+            return content
+        return None
+
+    def holds(self, path: Path) -> bool:
+        """Whether `open` would map the file."""
+        return self.open(path) is not None
 
     def _looked_at(self, mtime_ns: int) -> Iterable[int]:
         count = -(-self.size // BLOCK)
@@ -163,17 +174,17 @@ def seal_file(path: Path, record: Path) -> None:
     write_record(record, asdict(Seal.put_on(path)))
 
 
-def is_sealed(path: Path, record: Path) -> bool:
-    """Whether a file is what it was when `seal_file` was called: see `Seal.holds`."""
+def open_sealed(path: Path, record: Path) -> Content | None:
+    """Map a file if it is what it was when `seal_file` was called: see `Seal.open`."""
     content = read_record(record)
-    return content is not None and Seal(**content).holds(path)
+    return None if content is None else Seal(**content).open(path)
 
 
-def _mapped(file: BinaryIO, size: int) -> np.ndarray:
+def _mapped(file: BinaryIO, size: int) -> Content:
     return np.memmap(file, np.uint8, "r", shape=(size,)) if size else np.empty(0, np.uint8)
 
 
-def _hash(content: np.ndarray, number: int) -> str:
+def _hash(content: Content, number: int) -> str:
     import xxhash
 
     return xxhash.xxh3_64_hexdigest(content[number * BLOCK : (number + 1) * BLOCK].data)

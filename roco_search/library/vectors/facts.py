@@ -21,7 +21,7 @@ from roco_search.library.truth.embeddings import EmbeddingSet
 from roco_search.library.truth.store import Store
 from roco_search.library.vectors.matrix import Generation
 from roco_search.system.files import replacing
-from roco_search.system.seals import is_sealed, open_plain, seal_file
+from roco_search.system.seals import open_sealed, seal_file
 
 MAGIC = b"ROCOFACT"
 PAGE = 4096
@@ -96,21 +96,14 @@ def _write(directory: Path, about: dict[str, Any], facts: Facts) -> None:
 
 
 def _mapped(directory: Path, about: dict[str, Any], rows: int) -> Facts | None:
-    if not is_sealed(directory / FACTS, directory / FACTS_SEAL):
+    content = open_sealed(directory / FACTS, directory / FACTS_SEAL)
+    if content is None:
         return None
-    with suppress(OSError, ValueError, TypeError, KeyError):
-        with open_plain(directory / FACTS) as file:
-            start = file.read(PAGE)
-            if not start.startswith(MAGIC):
-                return None
-            length = int.from_bytes(start[len(MAGIC) : len(MAGIC) + 8], "little")
-            head = len(MAGIC) + 8
-            pages = -(-(head + length) // PAGE)
-            content = json.loads((start + file.read((pages - 1) * PAGE))[head : head + length])
-        if {name: content[name] for name in about} != about:
-            return None
-        codes = np.memmap(directory / FACTS, "<u4", "r", offset=pages * PAGE, shape=(rows,))
-        shape = (int(content["classes"]), rows)
-        senses = np.memmap(directory / FACTS, np.uint8, "r", offset=pages * PAGE + 4 * rows, shape=shape)
-        return Facts([Header(*terms) for terms in content["headers"]], codes, senses)
-    return None
+    head = len(MAGIC) + 8
+    length = int.from_bytes(content[len(MAGIC) : head].tobytes(), "little")
+    found = json.loads(content[head : head + length].tobytes())
+    if {name: found[name] for name in about} != about:
+        return None
+    start = -(-(head + length) // PAGE) * PAGE
+    codes, senses = content[start : start + 4 * rows].view("<u4"), content[start + 4 * rows :]
+    return Facts([Header(*terms) for terms in found["headers"]], codes, senses.reshape(found["classes"], rows))

@@ -27,7 +27,7 @@ from roco_search.library.truth.embeddings import EmbeddingSet
 from roco_search.library.truth.store import Store
 from roco_search.library.vectors.prefilter import Prefilter, prefilter_damaged, write_prefilter
 from roco_search.system.files import locked, replacing, sync
-from roco_search.system.seals import Seal, open_plain, read_record, write_record
+from roco_search.system.seals import Seal, read_record, write_record
 
 MAGIC = b"ROCOVECT"
 FORMAT = 3  # 3: with seals.
@@ -117,20 +117,13 @@ def map_matrix(directory: Path, generation: Generation) -> Mapped | None:
 
 
 def _mapped(directory: Path, manifest: Manifest) -> Mapped | None:
-    count, dim = manifest.generation.count, manifest.generation.dim
-    if not all(manifest.seals[name].holds(directory / name) for name in (IDS, MATRIX)):
+    head = np.frombuffer(_head(manifest.token), np.uint8)
+    found = [manifest.seals[name].open(directory / name) for name in (IDS, MATRIX)]
+    parts = [content for content in found if content is not None and np.array_equal(content[:HEADER], head)]
+    if len(parts) != len(found):  # damaged, or of another state than the manifest
         return None
-    head = _head(manifest.token)
-    try:
-        for name in (IDS, MATRIX):
-            with open_plain(directory / name) as file:
-                if file.read(HEADER) != head:  # of another state than the manifest
-                    return None
-        ids = np.memmap(directory / IDS, "<i8", "r", offset=HEADER, shape=(count,))
-        matrix = np.memmap(directory / MATRIX, "<f4", "r", offset=HEADER, shape=(count, dim))
-    except (OSError, ValueError):
-        return None
-    return Mapped(ids, matrix, manifest.parts)
+    ids, matrix = (content[HEADER:] for content in parts)
+    return Mapped(ids.view("<i8"), matrix.view("<f4").reshape(-1, manifest.generation.dim), manifest.parts)
 
 
 def ends_alike(store: Store, chosen: EmbeddingSet, mapped: Mapped) -> bool:

@@ -121,8 +121,8 @@ def _openvino(checkpoint: Checkpoint, precision: str) -> Run:
             requests.own = compiled.create_infer_request()
         return np.array(requests.own.infer({0: pixels})[0])
 
-    # OpenVINO's binding looks up numpy at its first inference, under a lock for which it gives up the interpreter's: two
-    # threads that make their first inference at the same moment can wait for each other without end.
+    # At its first inference the binding looks numpy up, under a lock for which it gives up the interpreter's: two
+    # threads that make theirs at the same moment can wait for each other without end.
     run(np.zeros((1, 3, checkpoint.image_size, checkpoint.image_size), np.float32))
     return run
 

@@ -6,13 +6,14 @@ import os
 import random
 import shutil
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from roco_search.library import Library
+from roco_search.library import Library, Mode
 from roco_search.library.directory import CACHES, FACTS, IDS, MATRIX, PREFILTER
 from roco_search.library.vectors import prefilter
 from roco_search.search import search
@@ -25,7 +26,7 @@ Damage = Callable[[bytearray], None]
 
 def within(content: bytearray) -> int:
     """A place behind the page that most caches begin with, which is nearly empty."""
-    return random.randrange(min(4096, len(content) // 2), len(content))
+    return random.randrange(4096 if len(content) > 4096 else len(content) // 2, len(content))
 
 
 def one_bit(content: bytearray) -> None:
@@ -92,9 +93,10 @@ def answers(directory: Path) -> list[Any]:
         hits = search(library, encoder, ["CT of the head"], n=IMAGES, group_by="none", fold=False)
         found: list[Any] = [(hit.path, hit.score, hit.relevance) for hit in hits]
         queries = encoder.encode_texts(["chest", "knee", "hand"])
-        for mode in ("exact", "approximate"):
+        modes: tuple[Mode, ...] = ("exact", "approximate")
+        for mode in modes:
             for query in queries:
-                ids, scores = library.search(query[None], 7, mode)  # type: ignore[arg-type]
+                ids, scores = library.search(query[None], 7, mode)
                 found += [*ids[0].tolist(), *scores[0].tolist()]
         found += library.embedded().tolist()
     return found
@@ -115,12 +117,16 @@ def in_its_place(path: Path) -> Iterator[Callable[[], object]]:
         put(one_bit)
         os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
 
-    yield from ((lambda damage=damage: put(damage)) for damage in BYTES)
+    yield from (partial(put, damage) for damage in BYTES)
     yield put_quietly
     yield path.unlink
-    for replaced_by in (os.mkfifo, Path.mkdir):
-        yield lambda replaced_by=replaced_by: (path.unlink(), replaced_by(path))
-    yield lambda: (path.unlink(), path.symlink_to("/dev/zero"))
+
+    def replaced(by: Callable[[Path], object]) -> None:
+        path.unlink()
+        by(path)
+
+    for by in (os.mkfifo, Path.mkdir, lambda path: path.symlink_to("/dev/zero")):
+        yield partial(replaced, by)
 
 
 @pytest.mark.parametrize("name", CACHES)

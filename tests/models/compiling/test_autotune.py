@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ from roco_search.models.catalogue.registry import find
 from roco_search.models.compiling import autotune
 from roco_search.models.compiling.autotune import EQUAL, FAITHFUL, Autotune, Measured, choose_exact, choose_fast
 from roco_search.models.compiling.compiler import prepare
-from roco_search.models.compiling.engines import ImageTower, Run, forms_of, processor_flags
+from roco_search.models.compiling.engines import ImageTower, Run, forms_of, openvino_module, processor_flags
 from roco_search.models.compiling.towers import folder_of
 from roco_search.models.encoder import Engine
 from roco_search.models.onnx_encoder import MANY, OnnxEncoder
@@ -144,16 +144,15 @@ def test_every_engine_gives_the_same_embedding_in_every_batch(encoder: OnnxEncod
 @pytest.mark.skipif(not find_spec("openvino"), reason="OpenVINO is not installed")
 def test_openvino_has_inferred_before_threads_share_it(encoder: OnnxEncoder, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two first inferences at the same moment wait for each other without end, once in a few hundred times."""
-    import openvino
-
+    compiled: Any = openvino_module().CompiledModel
     first: list[int] = []
-    create = openvino.CompiledModel.create_infer_request
+    create = compiled.create_infer_request
 
-    def watched(model: openvino.CompiledModel) -> openvino.InferRequest:
+    def watched(model: Any) -> Any:
         first.append(threading.get_ident())
         return create(model)
 
-    monkeypatch.setattr(openvino.CompiledModel, "create_infer_request", watched)
+    monkeypatch.setattr(compiled, "create_infer_request", watched)
     forms_of(encoder.checkpoint, fast=False)["openvino"]()
     assert first == [threading.get_ident()]
 
