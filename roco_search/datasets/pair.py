@@ -14,12 +14,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from roco_search.errors import TrainingError
+
+if TYPE_CHECKING:
+    from roco_search.imaging import CtWindows
 
 OWN_WEIGHT = 0.6
 """The weight of the data set's own caption where an image has others too; the others share the rest equally."""
@@ -34,8 +37,11 @@ class Picture(Protocol):
     def name(self) -> str:
         """How a message refers to it: a path, or a row of a table."""
 
-    def read(self) -> npt.NDArray[np.uint8]:
-        """Return uint8 ``(height, width, 3)``. Raises `ImageError`. Several threads may call it at once."""
+    def read(self, ct_windows: CtWindows | None = None) -> npt.NDArray[np.uint8]:
+        """Return uint8 ``(height, width, 3)``. Raises `ImageError`. Several threads may call it at once.
+
+        With `ct_windows`, CT is rendered as a model takes it: see `open_image`.
+        """
 
 
 class StoredPicture(Picture, Protocol):
@@ -59,11 +65,11 @@ class PictureFile:
         """The path."""
         return os.fspath(self.path)
 
-    def read(self) -> npt.NDArray[np.uint8]:
+    def read(self, ct_windows: CtWindows | None = None) -> npt.NDArray[np.uint8]:
         """Return uint8 ``(height, width, 3)``, rendered as everywhere in roco."""
         from roco_search.imaging import open_image
 
-        return next(open_image(self.path)).pixels
+        return next(open_image(self.path, ct_windows=ct_windows)).pixels
 
     def size(self) -> int:
         """Return the number of its bytes."""

@@ -8,14 +8,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 
 from roco_search.datasets.pair import Pair, PairSet
 from roco_search.errors import ImageError, InputError
+from roco_search.imaging import CtWindows
 from roco_search.imaging.ahead import MAX_BYTES, in_batches, read_ahead
-from roco_search.models.encoder import Encoder
+from roco_search.models.encoder import Encoder, ct_windows
 from roco_search.system.progress import Pace, Progress, following
 
 BATCH_SIZE = 64
@@ -169,21 +171,23 @@ def embed_with_each(
     unreadable: list[UnreadablePicture] = []
     images: list[list[Embeddings]] = [[] for _ in encoders]
     pace = Pace()
-    with following(progress, len(wanted)) as told, closing(read_ahead(wanted, _read)) as entries:
+    windows = [ct_windows(encoder) for encoder in encoders]
+    read = partial(_read, windows=list(dict.fromkeys(windows)))
+    with following(progress, len(wanted)) as told, closing(read_ahead(wanted, read)) as entries:
         for batch in in_batches(entries, BATCH_SIZE, MAX_BYTES):
-            pixels: list[Pixels] = []
+            pictures: list[_Renderings] = []
             for pair, found in batch:
                 if isinstance(found, ImageError):
                     unreadable.append(UnreadablePicture(pair.picture.name, str(found)))
                 else:
                     place[pair.image] = len(place)
-                    pixels.append(found)
-            for encoder, parts in zip(encoders, images, strict=True):
-                if pixels:
-                    parts.append(encoder.encode_images(pixels))
+                    pictures.append(found)
+            for encoder, wish, parts in zip(encoders, windows, images, strict=True):
+                if pictures:
+                    parts.append(encoder.encode_images([picture.by_windows[wish] for picture in pictures]))
             told.advance(len(batch), images_per_second=pace.add(len(batch)))
             batch.clear()  # These pixels would be held until the next batch is whole.
-            pixels.clear()
+            pictures.clear()
     kept = [pair for pair in given if pair.image in place]
     if not kept:
         raise InputError(_nothing_left(unreadable))
@@ -199,8 +203,19 @@ def embed_with_each(
     return both
 
 
-def _read(pair: Pair) -> Iterator[Pixels]:
-    yield pair.picture.read()
+@dataclass(frozen=True, slots=True, eq=False)
+class _Renderings:
+    """A picture as each of the models takes it: one array for all that take CT alike."""
+
+    by_windows: Mapping[CtWindows | None, Pixels]
+
+    @property
+    def nbytes(self) -> int:
+        return sum(pixels.nbytes for pixels in self.by_windows.values())
+
+
+def _read(pair: Pair, windows: Sequence[CtWindows | None]) -> Iterator[_Renderings]:
+    yield _Renderings({wish: pair.picture.read(wish) for wish in windows})
 
 
 def _embed_texts(encoder: Encoder, texts: Sequence[str]) -> Embeddings:

@@ -107,7 +107,11 @@ def open_image(
 
 
 def open_image_bytes(
-    content: bytes, *, window: Window | None = None, frames: FrameChoice | FrameNumbers = "middle"
+    content: bytes,
+    *,
+    window: Window | None = None,
+    frames: FrameChoice | FrameNumbers = "middle",
+    ct_windows: CtWindows | None = None,
 ) -> Iterator[Frame]:
     """Yield frames of an image file whose content is in memory, such as a cell of a Parquet table.
 
@@ -115,7 +119,7 @@ def open_image_bytes(
     ----------
     content
         The whole file. Without a name to go by, what it is must show in its first bytes.
-    window, frames
+    window, frames, ct_windows
         As for `open_image`, which renders in the same way.
 
     Yields
@@ -129,7 +133,7 @@ def open_image_bytes(
         As `open_image`.
     """
     head = content[:HEAD]
-    yield from _open(kind_of(head), InMemory(content), window, frames)
+    yield from _open(kind_of(head), InMemory(content), window, frames, ct_windows=ct_windows)
 
 
 def read_levels(path: str | os.PathLike[str], frame: int = 0) -> "Levels | None":

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
-from roco_search.errors import InputError
+from roco_search.errors import InputError, UnsupportedModel
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,10 +27,10 @@ Precision = Literal["auto", "fast", "fp32", "bf16", "fp16"]
 class Encoder(Protocol):
     """A dual encoder. Preprocessing and tokenising are its own business.
 
-    Its attributes are cheap to read; weights are loaded at the first call that needs them. Three more are optional:
+    Its attributes are cheap to read; weights are loaded at the first call that needs them. Four more are optional:
     ``expect_images(count)`` announces how many images are about to be embedded (see `announce_images`),
-    ``image_arithmetic`` names how they are (see `image_arithmetic`), and ``ct_windows`` how CT is to be rendered for it
-    (see `ct_windows`).
+    ``image_arithmetic`` names how they are (see `image_arithmetic`), ``ct_windows`` how CT is to be rendered for it
+    (see `ct_windows`), and ``fit_image(image)`` returns what its image tower is given (see `fit_image`).
     """
 
     @property
@@ -80,6 +80,19 @@ def ct_windows(encoder: Encoder) -> CtWindows | None:
     """Return the windows that an encoder takes CT in, for `roco_search.imaging.open_image`; None for the file's own."""
     windows: CtWindows | None = getattr(encoder, "ct_windows", None)
     return windows
+
+
+def fit_image(encoder: Encoder, image: np.ndarray) -> np.ndarray | None:
+    """Return what an encoder's image tower is given of an image: resized and cropped, and not normalised yet.
+
+    Both are uint8 ``(height, width, 3)``. None where only transformers knows how an image is prepared for it.
+    """
+    fit = getattr(encoder, "fit_image", None)
+    try:
+        found: np.ndarray | None = None if fit is None else fit(image)
+    except UnsupportedModel:
+        return None
+    return found
 
 
 def checked_images(images: Sequence[np.ndarray]) -> list[np.ndarray]:
@@ -158,6 +171,12 @@ class CheckpointEncoder:
             return None
         red, green, blue = (Window(center, width) for width, center in stated)
         return red, green, blue
+
+    def fit_image(self, image: np.ndarray) -> np.ndarray:
+        """See `fit_image`. Raises `UnsupportedModel` where transformers alone prepares images for it."""
+        from roco_search.imaging.preprocess import Preprocessing
+
+        return Preprocessing.from_directory(self.checkpoint.directory).fit(image)
 
     @property
     def fingerprint(self) -> str:

@@ -331,5 +331,6 @@ def _hit(rank: int, group: RankedGroup, more: int, guessed: dict[str, str]) -> H
         body_part_guessed="body_part" in guessed,
         more=more,
         folded=group.folded,
-        slice=frame.instance_number if frame.view in SLICED else None,
+        # A slice of a DICOM series has a number, too, but not one that counts from a side of the patient.
+        slice=frame.instance_number if frame.view in SLICED and frame.series is None else None,
     )

@@ -20,6 +20,7 @@ from PIL import Image
 
 from roco_search.datasets.pair import Pair
 from roco_search.errors import ImageError
+from roco_search.imaging import CtWindows
 from roco_search.imaging.ahead import read_ahead
 from roco_search.system.process import cores
 
@@ -161,6 +162,8 @@ class Batches:
         The geometry of the model's own preprocessing, for images that are not augmented.
     workers
         The number of threads.
+    ct_windows
+        What the model wants to see of CT: see `open_image`.
 
     Attributes
     ----------
@@ -177,10 +180,11 @@ class Batches:
         size: int | None,
         fit: Callable[[Pixels], Pixels],
         workers: int | None = None,
+        ct_windows: CtWindows | None = None,
     ) -> None:
         self._pairs, self._sampler, self._seed = pairs, sampler, seed
         self._shard, self._size, self._fit = shard, size, fit
-        self._workers = workers or min(16, cores())
+        self._workers, self._ct_windows = workers or min(16, cores()), ct_windows
         self.waited = 0.0
 
     def run(self, first: int, end: int) -> Generator[Batch, None, None]:
@@ -218,7 +222,7 @@ class Batches:
         yield self._image(batch.step, place, int(batch.rows[place]))
 
     def _image(self, step: int, place: int, row: int) -> Pixels:
-        pixels = self._pairs[row].picture.read()
+        pixels = self._pairs[row].picture.read(self._ct_windows)
         if self._size is None:
             return self._fit(pixels)
         random = np.random.default_rng((self._seed, 3, step, place))

@@ -21,6 +21,7 @@ import torch
 from torch import nn
 
 from roco_search.errors import TrainingError
+from roco_search.models.encoder import ct_windows
 from roco_search.models.torch_encoder import TorchEncoder
 from roco_search.system.process import Interrupt
 from roco_search.system.progress import following
@@ -99,7 +100,9 @@ class Run:
         inputs = Inputs(encoder, settings.image_size)
         shard = self.group.shard
         size = inputs.size if settings.augment else None
-        self.batches = Batches(data.train.pairs, self.sampler, settings.seed, shard, size, inputs.fit)
+        self.batches = Batches(
+            data.train.pairs, self.sampler, settings.seed, shard, size, inputs.fit, ct_windows=ct_windows(encoder)
+        )
         cached = None
         if can_cache(model, settings):
             captions = (caption for pair in data.train.pairs for caption in pair.captions)

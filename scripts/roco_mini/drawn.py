@@ -16,6 +16,7 @@ from drawings import Random
 from PIL import Image
 
 from roco_search.datasets.pair import Pair
+from roco_search.imaging import CtWindows
 
 SOURCE = "drawn"
 NOTHING = ("not a medical image", "no radiology image", "something that is not a scan")
@@ -33,7 +34,7 @@ class Drawing:
         """The kind and the number."""
         return f"{SOURCE}/{self.kind}-{self.number}"
 
-    def read(self) -> npt.NDArray[np.uint8]:
+    def read(self, ct_windows: CtWindows | None = None) -> npt.NDArray[np.uint8]:
         """Draw it: uint8 ``(height, width, 3)``."""
         random = np.random.default_rng((sorted(KINDS).index(self.kind), self.number))
         size = int(random.integers(200, 320)), int(random.integers(200, 320))

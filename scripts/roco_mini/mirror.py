@@ -15,6 +15,7 @@ import numpy.typing as npt
 from names import LIMBS
 
 from roco_search.datasets.pair import Pair, Picture
+from roco_search.imaging import CtWindows
 
 SYMMETRIC = {"brain", "head", "head and neck", "neck", "orbit", "spine", "musculoskeletal", "pelvis", "prostate",
              "breast", "teeth", *LIMBS}  # fmt: skip
@@ -36,9 +37,9 @@ class Mirrored:
         """The name of the picture."""
         return self.picture.name
 
-    def read(self) -> npt.NDArray[np.uint8]:
+    def read(self, ct_windows: CtWindows | None = None) -> npt.NDArray[np.uint8]:
         """Return uint8 ``(height, width, 3)``, left and right exchanged. Raises `ImageError`."""
-        return np.ascontiguousarray(self.picture.read()[:, ::-1])
+        return np.ascontiguousarray(self.picture.read(ct_windows)[:, ::-1])
 
 
 def with_mirrored(pairs: Sequence[Pair]) -> list[Pair]:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from roco_search.datasets import PictureFile, open_pairs, open_training
 from roco_search.datasets.identity import identities
 from roco_search.datasets.report import describe
+from roco_search.imaging import CtWindows
 from roco_search.training.batches import positives
 from tests.datasets.drawing import draw, write_csv
 
@@ -26,7 +27,7 @@ class Stored:
     content: bytes
     reads: Counter[int] = field(default_factory=Counter)
 
-    def read(self) -> np.ndarray:
+    def read(self, ct_windows: CtWindows | None = None) -> np.ndarray:
         raise NotImplementedError
 
     def size(self) -> int:

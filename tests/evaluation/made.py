@@ -11,6 +11,7 @@ import numpy as np
 
 from roco_search.datasets.pair import Pair, PairSet
 from roco_search.errors import UnreadableImage
+from roco_search.imaging import CtWindows
 from tests.concepts import picture
 
 
@@ -39,7 +40,7 @@ class Drawn:
     reads: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def read(self) -> np.ndarray:
+    def read(self, ct_windows: CtWindows | None = None) -> np.ndarray:
         with self.lock:
             self.reads += 1
         return picture(*self.words)
@@ -52,7 +53,7 @@ class Broken:
     name: str
     error: Exception = field(default_factory=lambda: UnreadableImage("it ends too early; copy it again"))
 
-    def read(self) -> np.ndarray:
+    def read(self, ct_windows: CtWindows | None = None) -> np.ndarray:
         raise self.error
 
 

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from roco_search.datasets.layouts.arrow import ArrowPicture
 from roco_search.datasets.pair import Pair, PictureFile
 from roco_search.errors import InputError
 from roco_search.evaluation import embed as module
 from roco_search.evaluation.embed import embed, embed_with_each
+from roco_search.imaging import CtWindows
 from roco_search.models import load_encoder
 from roco_search.system.process import cores
 from tests.concepts import ConceptEncoder, draw
 from tests.evaluation.made import Broken, Drawn, pair_set, pairs
+from tests.imaging.test_ct_windows import WINDOWS, by_hand, draw_ct
 from tests.meter import Meter
 from tests.models.checkpoints import clip
 
@@ -62,19 +66,40 @@ def test_two_models_read_each_picture_once() -> None:
     assert np.array_equal(first.images, second.images) and first.pairs is second.pairs
 
 
+class Watching(ConceptEncoder):
+    """Keeps what it is given."""
+
+    def __init__(self, ct_windows: CtWindows | None) -> None:
+        super().__init__()
+        self.ct_windows, self.given = ct_windows, np.empty(0)
+
+    def encode_images(self, images: Sequence[np.ndarray]) -> np.ndarray:
+        self.given = images[0]
+        return super().encode_images(images)
+
+
+def test_each_model_gets_ct_in_the_windows_that_it_states(tmp_path: Path) -> None:
+    ct, hounsfield = draw_ct(tmp_path / "ct.dcm")
+    for source in (PictureFile(ct), ArrowPicture([{"image": {"bytes": ct.read_bytes()}}], 0, "image", tmp_path, "", 0)):
+        models = [Watching(WINDOWS), Watching(None)]
+        embed_with_each(models, [Pair(source, "ct")])
+        assert np.abs(models[0].given - by_hand(hounsfield)).max() <= 1
+        assert np.array_equal(models[1].given, source.read())
+
+
 def test_few_pictures_are_held_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_BYTES", 5 * 64 * 64 * 3)
     made = pairs(200)
     batches: list[int] = []
     ahead: list[int] = []
 
-    class Watching(ConceptEncoder):
+    class Counting(ConceptEncoder):
         def encode_images(self, images: object) -> np.ndarray:
             batches.append(len(images))  # type: ignore[arg-type]
             ahead.append(sum(pair.picture.reads for pair in made) - sum(batches))  # type: ignore[attr-defined]
             return super().encode_images(images)  # type: ignore[arg-type]
 
-    embed(Watching(), made)
+    embed(Counting(), made)
     assert sum(batches) == 200 and max(batches) == 5
     assert max(ahead) <= 2 * cores() + 1
 

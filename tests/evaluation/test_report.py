@@ -18,6 +18,7 @@ from roco_search.evaluation.plots import Group, draw_confusion, draw_groups, dra
 from roco_search.evaluation.report import KIND, caption_examples, class_examples, report, write_report
 from roco_search.evaluation.run import Evaluation
 from roco_search.figures import page, png, write_png
+from roco_search.imaging import CtWindows
 from tests.concepts import ConceptEncoder
 from tests.evaluation.made import Drawn, pair, pairs
 from tests.evaluation.test_run import Blind, run
@@ -65,7 +66,7 @@ def test_a_picture_that_has_gone_meanwhile_shows_the_reason() -> None:
     found = everything()
 
     class Gone(Drawn):
-        def read(self) -> np.ndarray:
+        def read(self, ct_windows: CtWindows | None = None) -> np.ndarray:
             raise UnreadableImage("there is no such file; check the path")
 
     object.__setattr__(

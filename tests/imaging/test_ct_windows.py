@@ -22,6 +22,13 @@ def by_hand(hounsfield: np.ndarray) -> np.ndarray:
     return np.round(np.stack(channels, axis=2) * 255)
 
 
+def draw_ct(path: Path) -> tuple[Path, np.ndarray]:
+    """Write a CT of 64 × 64 pixels from -1024 to 3071 HU, stored with an intercept; return its Hounsfield units too."""
+    stored = ramp(0, 4095, "uint16")
+    draw_dicom(path, stored, Modality="CT", RescaleSlope=1, RescaleIntercept=-1024)
+    return path, stored.astype(float) - 1024
+
+
 def pixels(path: Path, **options: object) -> np.ndarray:
     return next(open_image(path, **options)).pixels  # type: ignore[arg-type]
 

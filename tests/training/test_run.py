@@ -16,7 +16,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from roco_search import load_encoder
-from roco_search.datasets.pair import TrainingData
+from roco_search.datasets.pair import Pair, PictureFile, TrainingData
 from roco_search.errors import StorageFull, TrainingError
 from roco_search.models.checkpoint import Checkpoint
 from roco_search.models.torch_encoder import TorchEncoder
@@ -26,6 +26,7 @@ from roco_search.training.run import Run, learning_rate_factor
 from roco_search.training.selection import ValidationResult
 from roco_search.training.settings import Settings
 from tests.disk import files_up_to
+from tests.imaging.test_ct_windows import by_hand, draw_ct
 from tests.meter import Meter
 from tests.models.checkpoints import FAMILIES
 from tests.training.data import pair_set
@@ -85,6 +86,22 @@ def make(
         FAMILIES[family](base)
     encoder = TorchEncoder(Checkpoint.open(str(base), base), "cpu", precision)
     return Run(encoder, data, settings, folder / name, report or RecordedReport())
+
+
+def test_ct_is_learnt_from_in_the_windows_that_the_model_states(data: TrainingData, tmp_path: Path) -> None:
+    base = FAMILIES["clip"](tmp_path / "clip")
+    file = base / "preprocessor_config.json"
+    plain = Checkpoint.open("plain", base).fingerprint
+    file.write_text(json.dumps({**json.loads(file.read_text()), "ct_windows": [[2250, -100], [350, 40], [80, 40]]}))
+    ct, hounsfield = draw_ct(tmp_path / "ct.dcm")
+    pairs = [Pair(PictureFile(ct), "ct of the chest"), *data.train.pairs[:2]]
+    data = replace(data, train=replace(data.train, pairs=pairs))
+    run = make(data, tmp_path, settings=replace(SETTINGS, augment=False), family="clip")
+    batch = next(run.batches.run(0, 1))
+    given = batch.images[batch.rows.tolist().index(0)]
+    half = by_hand(hounsfield).reshape(32, 2, 32, 2, 3).mean(axis=(1, 3))  # Pillow's bicubic is close to it on a ramp
+    assert given is not None and np.abs(given - half)[1:-1, 1:-1].mean() < 4
+    assert run.base_fingerprint != plain and "ct_windows" in file.read_text()
 
 
 def resumed(data: TrainingData, folder: Path, name: str, **more: Any) -> Run:

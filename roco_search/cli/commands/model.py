@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,7 +17,10 @@ from roco_search.cli.terminal import Waiting
 from roco_search.system.text import size
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from roco_search.models.catalogue.overview import Facts, Listed
+    from roco_search.models.catalogue.registry import Entry, Retrieval
 
 model_app = typer.Typer(
     name="model",
@@ -65,6 +69,13 @@ def list_(
     say("* default model for new libraries" if starred else f"The default model for new libraries is {default()}.")
     if hidden := len(models) - len(shown):
         say(f"{hidden} models for everyday pictures are not shown; add --all.")
+    meanings = {
+        "gated": "gated: its terms must be accepted on its page before it can be pulled.",
+        "by hand": "by hand: it cannot be pulled; 'roco model info NAME' says where it is.",
+    }
+    for word in sorted({row(model)[2] for model in shown} & set(meanings)):
+        say(meanings[word])
+    say("–: not known, or not stated.")
     say("What is said of a model that is not roco's is its publisher's statement, and was not verified.")
 
 
@@ -141,12 +152,21 @@ def use(name: NameOrFolder) -> None:
 def info(name: NameOrFolder, json: JsonOption = False) -> None:
     """Show the facts in a model's files: its kind, size, temperature, fingerprint, licence and origin.
 
+    Of a model of the catalogue that is not on this disk, it shows what is published, and exits with 1.
+
     Example: `roco model info roco-mini`
     """
+    from roco_search.errors import ModelNotFound
     from roco_search.models.catalogue.overview import describe
+    from roco_search.models.catalogue.registry import canonical, entries
 
-    with Waiting("Reading the model"):
-        facts = describe(name)
+    try:
+        with Waiting("Reading the model"):
+            facts = describe(name)
+    except ModelNotFound:
+        if entry := entries().get(canonical(name)):
+            print_json({**asdict(entry), "on_disk": None}) if json else show_entry(entry)
+        raise
     if json:
         print_json(facts)
     else:
@@ -252,7 +272,8 @@ def import_(
 
 def row(model: Listed) -> tuple[str, ...]:
     """Return a line of the table."""
-    here = {None: "gated" if model.gated else "no", "package": "yes", "models": "yes", "hub cache": "hub cache"}
+    absent = "by hand" if model.by_hand else "gated" if model.gated else "no"
+    here = {None: absent, "package": "yes", "models": "yes", "hub cache": "hub cache"}
     numbers = (Unbroken(size(model.bytes)) if model.bytes else None, model.image_size, model.text_length)
     return (
         "*" if model.default else "",
@@ -282,21 +303,46 @@ def show(facts: Facts) -> None:
         ("card", path_cell(facts.card) if facts.card else "–"),
     )
     print_facts(lines)
-    if facts.retrieval:
-        words = {"roco": "measured here", "publisher": "publisher", "abstract": "abstract"}
-        say("Published retrieval, recall in per cent:")
-        print_rows(
-            ("direction", "pool", "R@1", "R@5", "R@10", "source", "images"),
-            [
-                (
-                    figure.direction,
-                    Unbroken(f"{figure.pool:,}"),
-                    *(Unbroken(figure.recall.get(k, "–")) for k in ("1", "5", "10")),
-                    words[figure.word],
-                    figure.images,
-                )
-                for figure in facts.retrieval
-            ],
-            right=("pool", "R@1", "R@5", "R@10"),
-        )
-        say("Figures of different images or pools cannot be compared with one another.")
+    _show_retrieval(facts.retrieval)
+
+
+def show_entry(entry: Entry) -> None:
+    """Print what the catalogue says of a model that is not on this disk."""
+    square = f"{entry.image_size} × {entry.image_size} pixels" if entry.image_size else ""
+    texts = f"texts up to {entry.text_length} tokens" if entry.text_length else ""
+    lines = (
+        ("name", entry.name),
+        ("good at", entry.good_at),
+        ("embedding", f"{entry.dim} dimensions" if entry.dim else ""),
+        ("input", ", ".join(filter(None, (square, texts)))),
+        ("image tower", entry.image_tower or ""),
+        ("licence", entry.licence or "none stated"),
+        ("origin", entry.repository or "–"),
+        ("published", f"for {entry.layout}" + (", once its terms are accepted on its page" if entry.gated else "")),
+        ("download", size(entry.download_bytes) if entry.download_bytes else "–"),
+    )
+    print_facts([(name, value) for name, value in lines if value])
+    _show_retrieval(entry.retrieval)
+
+
+def _show_retrieval(figures: Sequence[Retrieval]) -> None:
+    if not figures:
+        return
+    words = {"roco": "roco eval", "publisher": "publisher", "abstract": "abstract", "others": "others"}
+    ks = sorted({k for figure in figures for k in figure.recall}, key=int)
+    say("Published retrieval, recall in per cent:")
+    print_rows(
+        ("direction", "pool", *(f"R@{k}" for k in ks), "whose word", "images"),
+        [
+            (
+                figure.direction,
+                Unbroken(f"{figure.pool:,}" if figure.pool else "not stated"),
+                *(Unbroken(figure.recall.get(k, "–")) for k in ks),
+                words[figure.word],
+                figure.images,
+            )
+            for figure in figures
+        ],
+        right=("pool", *(f"R@{k}" for k in ks)),
+    )
+    say("Figures of different images or pools cannot be compared with one another.")

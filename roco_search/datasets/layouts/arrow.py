@@ -29,7 +29,7 @@ from roco_search.datasets.report import dataset_name, relative_name
 from roco_search.datasets.splits import TRAIN, known_split, sort_splits
 from roco_search.datasets.tables import parquet_errors, parquet_module
 from roco_search.errors import InputError, UnreadableImage
-from roco_search.imaging import open_image, open_image_bytes
+from roco_search.imaging import CtWindows, open_image, open_image_bytes
 from roco_search.system.files import write_errors
 from roco_search.system.folders import cache_folder
 
@@ -122,9 +122,9 @@ class ArrowPicture:
     name: str
     length: int
 
-    def read(self) -> npt.NDArray[np.uint8]:
+    def read(self, ct_windows: CtWindows | None = None) -> npt.NDArray[np.uint8]:
         """Return uint8 ``(height, width, 3)``, rendered as everywhere in roco."""
-        return read_cell(self.dataset[self.row][self.column], self.folder)
+        return read_cell(self.dataset[self.row][self.column], self.folder, ct_windows)
 
     def size(self) -> int:
         """Return the number of its bytes, which of a cell that is a path are those of the file."""
@@ -140,7 +140,7 @@ class ArrowPicture:
         return (cell or self.name.encode())[: limit if limit >= 0 else None]  # an empty cell is like no other
 
 
-def read_cell(cell: Any, folder: Path) -> npt.NDArray[np.uint8]:
+def read_cell(cell: Any, folder: Path, ct_windows: CtWindows | None = None) -> npt.NDArray[np.uint8]:
     """Render the image in a cell as everywhere in roco.
 
     Parameters
@@ -149,6 +149,8 @@ def read_cell(cell: Any, folder: Path) -> npt.NDArray[np.uint8]:
         Its bytes, a path, or a mapping with ``bytes`` or else ``path``, as `datasets` has it.
     folder
         The folder to which a path is relative.
+    ct_windows
+        What a model wants to see of CT: see `open_image`.
 
     Returns
     -------
@@ -163,9 +165,9 @@ def read_cell(cell: Any, folder: Path) -> npt.NDArray[np.uint8]:
     if isinstance(cell, dict):
         cell = cell.get("bytes") or cell.get("path")
     if isinstance(cell, bytes) and cell:
-        return next(open_image_bytes(cell)).pixels
+        return next(open_image_bytes(cell, ct_windows=ct_windows)).pixels
     if isinstance(cell, str) and cell:
-        return next(open_image(folder / cell)).pixels
+        return next(open_image(folder / cell, ct_windows=ct_windows)).pixels
     raise UnreadableImage("its cell of the table is empty; export the data set again")
 
 

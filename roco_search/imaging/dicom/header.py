@@ -109,7 +109,7 @@ _META = Encoding(implicit=False, little_endian=True)  # Whatever the dataset is 
 
 _WANTED = """
     ImageType SOPClassUID Modality BodyPartExamined ViewPosition StudyInstanceUID SeriesInstanceUID
-    SeriesNumber InstanceNumber Laterality ImageLaterality BurnedInAnnotation SamplesPerPixel
+    SeriesNumber InstanceNumber ImageOrientationPatient Laterality ImageLaterality BurnedInAnnotation SamplesPerPixel
     PhotometricInterpretation PlanarConfiguration NumberOfFrames Rows Columns BitsAllocated BitsStored HighBit
     PixelRepresentation PixelAspectRatio PixelSpacing ImagerPixelSpacing NominalScannedPixelSpacing
     PixelPaddingValue PixelPaddingRangeLimit PixelIntensityRelationship PixelPresentation

@@ -5,14 +5,15 @@ checked against the standard's defined terms, because people and scanners write 
 into any attribute that holds text. A value that is not a defined term becomes None: `Tags` never holds free text.
 """
 
+import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, TypeVar
 
 from roco_search.imaging.dicom import terms
-from roco_search.imaging.dicom.values import integer, texts
+from roco_search.imaging.dicom.values import integer, items, numbers, texts
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -20,6 +21,11 @@ if TYPE_CHECKING:
 MAX_INTEGER_STRING = 2**31 - 1  # The largest value of an IS, PS3.5 6.2.
 _UID = re.compile(r"(0|[1-9]\d*)(\.(0|[1-9]\d*))+")
 _T = TypeVar("_T")
+
+PLANES = ("SAGITTAL", "CORONAL", "AXIAL")
+"""The plane that is across each axis of the patient: from right to left, from front to back, from foot to head."""
+STRAIGHT = 0.8  # Cosine from which a plane is across an axis: within 37 degrees, as for GDCM and dicom3tools.
+_RIGHT_ANGLE = 0.05  # How far the cosine between rows and columns, and their lengths from 1, may be off.
 
 NEWER_SYNTAXES = {
     "1.2.840.10008.1.2.4.110": "JPEG XL Lossless",
@@ -40,7 +46,7 @@ class Tags:
     body_part
         Defined term of Table L-1 of PS3.16, such as "CHEST".
     view
-        View position, such as "AP", "LATERAL" or "MLO".
+        View position, such as "AP", "LATERAL" or "MLO"; of a slice that has none, its plane: see `plane_of`.
     laterality
         "L", "R", "B" (both) or "U" (unpaired).
     rows, columns
@@ -83,7 +89,7 @@ def read_tags(dataset: "Dataset", transfer_syntax: str | None) -> Tags:
     return Tags(
         modality=_term(dataset, "Modality", lambda text: text if text in terms.MODALITIES else None),
         body_part=_term(dataset, "BodyPartExamined", body_part),
-        view=_term(dataset, "ViewPosition", view_position),
+        view=_term(dataset, "ViewPosition", view_position) or (None if _projected(dataset) else _plane(dataset)),
         laterality=_laterality(dataset),
         rows=_bounded(dataset, "Rows", 1, 65535),
         columns=_bounded(dataset, "Columns", 1, 65535),
@@ -122,6 +128,44 @@ def registered_uid(text: str, kind: str) -> str | None:
     if kind == "Transfer Syntax" and text in NEWER_SYNTAXES:
         return text
     return text if _UID.fullmatch(text) and UID(text, config.IGNORE).type == kind else None
+
+
+def plane_of(cosines: Sequence[float]) -> str | None:
+    """Return the plane of a slice, "AXIAL", "CORONAL" or "SAGITTAL", or None if it is oblique or not known.
+
+    Parameters
+    ----------
+    cosines
+        Image Orientation (Patient) (0020,0037): the direction cosines of the rows and of the columns, to the left, to
+        the back and to the head of the patient (PS3.3 C.7.6.2.1.1). What is across them both decides.
+    """
+    if len(cosines) != 6:
+        return None
+    (a, b, c), (d, e, f) = cosines[:3], cosines[3:]
+    lengths = (math.hypot(a, b, c), math.hypot(d, e, f))
+    if any(abs(length - 1) > _RIGHT_ANGLE for length in lengths) or abs(a * d + b * e + c * f) > _RIGHT_ANGLE:
+        return None
+    normal = (b * f - c * e, c * d - a * f, a * e - b * d)
+    return next((plane for plane, across in zip(PLANES, normal, strict=True) if abs(across) >= STRAIGHT), None)
+
+
+def _plane(dataset: "Dataset") -> str | None:
+    """Return the plane of a file: of an enhanced object, that of its first, middle and last frame if they agree."""
+    if own := numbers(dataset, "ImageOrientationPatient"):
+        return plane_of(own)
+    groups = items(dataset, "SharedFunctionalGroupsSequence")[:1]
+    if not any(items(group, "PlaneOrientationSequence") for group in groups):
+        frames = items(dataset, "PerFrameFunctionalGroupsSequence")
+        groups = [frames[place] for place in (0, len(frames) // 2, -1)] if frames else []
+    macros = [items(group, "PlaneOrientationSequence")[:1] for group in groups]
+    found = {plane_of(numbers(macro[0], "ImageOrientationPatient")) if macro else None for macro in macros}
+    return found.pop() if len(found) == 1 else None
+
+
+def _projected(dataset: "Dataset") -> bool:
+    """Whether an image is the projection that a CT scanner plans with: it has an orientation, and is no slice."""
+    kinds = {value.strip().upper() for value in texts(dataset, "ImageType")}
+    return "LOCALIZER" in kinds and _term(dataset, "Modality", str) == "CT"
 
 
 def _term(dataset: "Dataset", keyword: str, accept: Callable[[str], _T | None]) -> _T | None:

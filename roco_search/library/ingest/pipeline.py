@@ -18,8 +18,8 @@ from roco_search.errors import ImageError, UnsupportedModel
 from roco_search.imaging import Frame, Tags
 from roco_search.imaging.ahead import MAX_BYTES, in_batches, read_ahead
 from roco_search.library.ingest.plan import Candidate
-from roco_search.library.ingest.reading import Outcome, read_file
-from roco_search.models.encoder import NO_EMBEDDING, ct_windows
+from roco_search.library.ingest.reading import Outcome, read_file, rendering
+from roco_search.models.encoder import NO_EMBEDDING
 from roco_search.system.process import cores
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 BATCH_SIZE = max(32, 4 * cores())  # Some images for each core, and a part in flight on a graphics processor.
 AHEAD = 160  # Files read before their turn, at most: as many as are decoded while torch is loaded.
-LEAST_PIXELS = 256  # Smaller pictures cost next to nothing, whatever the model sees of them.
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +70,7 @@ def embed_files(
     batch_size
         Frames in one call of the encoder.
     """
-    # Twice what the model sees is left for its own, better scaling down.
-    at_least = max(LEAST_PIXELS, 2 * encoder.image_size)
-    read: Callable[[Candidate], Iterable[Frame | Outcome]] = partial(
-        read_file, reusable=reusable, at_least=at_least, ct_windows=ct_windows(encoder)
-    )
+    read: Callable[[Candidate], Iterable[Frame | Outcome]] = partial(read_file, reusable=reusable, **rendering(encoder))
     begun: FinishedFile | None = None
     with closing(read_ahead(work, read, ahead=AHEAD, max_bytes=MAX_BYTES)) as entries:
         for batch in in_batches(entries, batch_size, MAX_BYTES):

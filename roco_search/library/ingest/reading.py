@@ -2,17 +2,34 @@
 
 from collections.abc import Container, Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, TypedDict
 
 from roco_search.errors import ImageError, NotAnImage
 from roco_search.imaging import CtWindows, Frame, open_image, sniff
 from roco_search.imaging.archives import exists, locate
 from roco_search.library.ingest.plan import Candidate, frames_choice, slices_choice
+from roco_search.models.encoder import ct_windows
 from roco_search.system.files import changed_ns, sha256
+
+if TYPE_CHECKING:
+    from roco_search.models.encoder import Encoder
 
 Kind = Literal["image", "same", "known", "not_image", "unreadable", "other", "vanished"]
 
+LEAST_PIXELS = 256  # Smaller pictures cost next to nothing, whatever the model sees of them.
 _CHANGING = "it changed while it was being read; run `roco index` again when it is complete"
+
+
+class Rendering(TypedDict):
+    """How images are rendered for a model: options of `open_image`."""
+
+    at_least: int
+    ct_windows: CtWindows | None
+
+
+def rendering(encoder: "Encoder") -> Rendering:
+    """Return how images are rendered for a model: twice what it sees is left for its own, better scaling down."""
+    return {"at_least": max(LEAST_PIXELS, 2 * encoder.image_size), "ct_windows": ct_windows(encoder)}
 
 
 @dataclass(frozen=True, slots=True)

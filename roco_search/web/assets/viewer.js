@@ -40,6 +40,8 @@
             <div data-part="presets"></div>
           </fieldset>
           <label data-part="overlays-block"><input type="checkbox" data-part="overlays"> Overlays of the file</label>
+          <label data-part="seen-block"><input type="checkbox" data-part="seen"> As the model sees it
+            <span data-part="seen-note" class="roco-quiet"></span></label>
           <div data-part="beside-block"><h3 data-part="beside-title"></h3><ol data-part="beside" class="roco-strip"></ol></div>
           <p class="roco-quiet">← → other hits, ↑ ↓ neighbours, Escape closes. For research, not for clinical use.</p>
         </div>
@@ -65,6 +67,10 @@
       });
     }
     $("overlays").addEventListener("change", () => redraw());
+    $("seen").addEventListener("change", () => {
+      seen();
+      redraw();
+    });
     $("image").addEventListener("error", () => $("image").setAttribute("alt", "This image cannot be shown."));
   }
 
@@ -123,6 +129,9 @@
     list();
     $("overlays").checked = false;
     $("overlays-block").hidden = !facts.overlays;
+    $("seen-block").hidden = !facts.seen;
+    $("seen").checked = false;
+    seen();
     levels();
     beside();
   }
@@ -178,8 +187,17 @@
     redraw(wait);
   }
 
+  // What the model is given has no other window, and no overlays.
+  function seen() {
+    const { checked } = $("seen");
+    $("seen-note").textContent = checked ? facts.seen : "";
+    $("window").disabled = $("overlays").disabled = checked;
+    $("image").classList.toggle("roco-seen", checked);
+  }
+
   // The large picture with the window and the overlays that are chosen now.
   function wanted() {
+    if ($("seen").checked) return `/roco/image/${facts.id}.png`;
     const found = facts.levels;
     const own = !found || (shownWindow.center === found.center && shownWindow.width === found.width);
     return image(facts.id, 1280, own ? null : shownWindow, $("overlays").checked);

@@ -10,14 +10,19 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING
 
-from roco_search.errors import ImageError
+import numpy as np
+
+from roco_search.errors import ImageError, UnreadableImage
 from roco_search.imaging import Window, open_image
 from roco_search.imaging.archives import locate
+from roco_search.library.ingest.reading import rendering
+from roco_search.models.encoder import ct_windows, fit_image
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
     from roco_search.library import StoredFrame
+    from roco_search.models import Encoder
 
 SIZES = (160, 320, 1280)
 """Sizes that can be requested, in pixels of the longer side: in a strip, on a card, and large."""
@@ -88,6 +93,36 @@ class PictureCache:
                 oldest, length = self._sizes.popitem(last=False)
                 self._bytes -= length
                 (self._folder / oldest).unlink(missing_ok=True)
+
+
+def sight(encoder: Encoder) -> str | None:
+    """Return in words what a model is given of an image; None where only transformers knows how it is prepared."""
+    fitted = fit_image(encoder, np.zeros((2, 2, 3), np.uint8))
+    if fitted is None:
+        return None
+    size = f"{fitted.shape[1]} × {fitted.shape[0]} pixels"
+    if (windows := ct_windows(encoder)) is None:
+        return size
+    shown = (f"{color} {w.width:g}/{w.center:g}" for color, w in zip(("red", "green", "blue"), windows, strict=True))
+    return f"{size}. CT in windows of width/centre in HU: {', '.join(shown)}"
+
+
+def as_seen(frame: StoredFrame, encoder: Encoder) -> bytes:
+    """Return a frame as its model was given it, as a PNG: rendered, resized and cropped, every pixel as it was.
+
+    Raises
+    ------
+    UnreadableImage, NotAnImage
+        If the file no longer exists, or can no longer be read, or only transformers knows how it is prepared.
+    """
+    from PIL import Image
+
+    pixels = fit_image(encoder, next(open_image(frame.path, frames=(frame.frame,), **rendering(encoder))).pixels)
+    if pixels is None:
+        raise UnreadableImage("how its model prepares an image cannot be shown")
+    data = io.BytesIO()
+    Image.fromarray(pixels).save(data, "PNG")
+    return data.getvalue()
 
 
 def rendered(path: str, frame: int, size: int, window: Window | None = None, *, overlays: bool = False) -> Image:

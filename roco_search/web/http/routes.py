@@ -24,7 +24,7 @@ from roco_search.imaging import Window, has_overlays, read_levels
 from roco_search.imaging.dicom.levels import Levels
 from roco_search.system.process import cores
 from roco_search.system.text import printable
-from roco_search.web.http.pictures import SIZES, PictureCache, placeholder
+from roco_search.web.http.pictures import SIZES, PictureCache, as_seen, placeholder, sight
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -90,6 +90,11 @@ def add_routes(app: FastAPI, desk: Desk, folder: Path) -> None:
         data, kind, status = await work(picture, desk, cache, frame_id, size, window, overlays)
         return Response(data, status, media_type=kind)
 
+    @app.get("/roco/image/{frame_id}.png")
+    async def seen(frame_id: int) -> Response:
+        data, kind, status = await work(as_the_model_sees_it, desk, frame_id)
+        return Response(data, status, media_type=kind)
+
     @app.get("/roco/image/{frame_id}.json")
     async def facts(frame_id: int) -> dict[str, Any]:
         found = await work(describe, desk, frame_id)
@@ -135,6 +140,17 @@ def picture(
         return placeholder(error), "image/svg+xml", 404
 
 
+def as_the_model_sees_it(desk: Desk, frame_id: int) -> tuple[bytes, str, int]:
+    """Return what the library's model was given of a frame, or a placeholder, as `picture` does."""
+    frame = desk.frame(frame_id)
+    if frame is None:
+        return placeholder(None), "image/svg+xml", 404
+    try:
+        return as_seen(frame, desk.encoder), "image/png", 200
+    except ImageError as error:
+        return placeholder(error), "image/svg+xml", 404
+
+
 def describe(desk: Desk, frame_id: int) -> dict[str, Any] | None:
     """Return what the viewer shows beside a picture, as plain data; None if the library has no such id."""
     found = desk.neighbours(frame_id)
@@ -159,6 +175,7 @@ def describe(desk: Desk, frame_id: int) -> dict[str, Any] | None:
         "columns": frame.columns,
         "levels": levels and _levels(levels),
         "overlays": overlays,
+        "seen": sight(desk.encoder),
         "beside": _beside(found),
     }
 

@@ -281,7 +281,7 @@ def test_preview_draws_in_a_terminal(place: Path, lines: int) -> None:
         (["x", "--offset", "-1"], 2, "--offset"),
         (["x", "--min-score", "2"], 2, "--min-score"),
         (["x", "--modality", "XX"], 1, "it has CT (3), MR (1)"),
-        (["x", "--view", "AP"], 1, "none: no header says one"),
+        (["x", "--view", "AP"], 1, "it has AXIAL ("),
         (["x", "--under", "elsewhere"], 1, "The library has no image under"),
         (["./missing.png"], 1, "There is no file ./missing.png"),
         (["notes.txt"], 1, "is no image to search with"),

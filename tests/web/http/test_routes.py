@@ -8,18 +8,24 @@ import json
 import re
 import shutil
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from roco_search.errors import UnreadableImage
 from roco_search.imaging import Slices, Window, open_image
+from roco_search.imaging.preprocess import Preprocessing
 from roco_search.library import Library, StoredFrame
 from roco_search.models import load_encoder
+from roco_search.models.catalogue.registry import EMBEDDED
 from roco_search.web.backend import Conditions, Desk, Query
-from roco_search.web.http.pictures import PictureCache
+from roco_search.web.http.pictures import PictureCache, as_seen, sight
 from roco_search.web.http.routes import picture
+from tests.concepts import ConceptEncoder
+from tests.imaging.test_ct_windows import WINDOWS, by_hand, draw_ct
 from tests.imaging.test_volumes import REAL, series, write_series
 from tests.web.conftest import Site, serve
 
@@ -69,6 +75,43 @@ def test_overlays_are_drawn_for_those_who_ask(site: Site, scans: Path) -> None:
     for query, expected in (("", plain), ("&overlays=1", drawn), ("&overlays=0", plain)):
         answer = site.ask(f"/roco/image/{number}.jpg?size=1280{query}")
         assert abs(pixels(answer.body) - expected).mean() < 2
+
+
+def test_a_picture_can_be_seen_as_the_model_saw_it(site: Site, tmp_path: Path) -> None:
+    known = ids(site.desk)
+    number = known["CT_small.dcm"]
+    assert site.ask(f"/roco/image/{number}.json").json["seen"] == "192 × 192 pixels"
+    assert site.ask("/roco/image/98765.png").status == 404
+    answer = site.ask(f"/roco/image/{number}.png")
+    assert (answer.status, answer.headers["content-type"]) == (200, "image/png")
+    shown, encoder = pixels(answer.body), load_encoder("roco-mini", "cpu")
+    levels = Preprocessing.from_directory(EMBEDDED).levels()
+    given = np.stack([levels[channel][shown[..., channel]] for channel in range(3)])
+    stored = site.desk.ask(lambda library: library.embedding(number))
+    assert stored is not None and float(encoder.exact(given[None])[0] @ stored) > 0.99999  # type: ignore[attr-defined]
+
+
+def test_ct_is_then_shown_in_the_windows_that_the_model_states(site: Site, tmp_path: Path) -> None:
+    ct, hounsfield = draw_ct(tmp_path / "ct.dcm")
+    frame = site.desk.frame(ids(site.desk)["CT_small.dcm"])
+    assert frame is not None
+    encoder = TakesWindows()
+    assert (
+        sight(encoder) == "64 × 64 pixels. CT in windows of width/centre in HU: red 2250/-100, green 350/40, blue 80/40"
+    )
+    assert np.abs(pixels(as_seen(replace(frame, path=str(ct)), encoder)) - by_hand(hounsfield)).max() <= 1
+    assert sight(ConceptEncoder()) is None
+    with pytest.raises(UnreadableImage, match="cannot be shown"):
+        as_seen(replace(frame, path=str(ct)), ConceptEncoder())
+
+
+class TakesWindows(ConceptEncoder):
+    """Takes CT in three windows, at 64 pixels."""
+
+    ct_windows = WINDOWS
+
+    def fit_image(self, image: np.ndarray) -> np.ndarray:
+        return np.asarray(Image.fromarray(image).resize((64, 64)))
 
 
 @REAL
