@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from roco_search.library.directory import FACTS, FACTS_SEAL
+from roco_search.library.faults import corrupt
 from roco_search.library.truth.embeddings import EmbeddingSet
 from roco_search.library.truth.store import Store
 from roco_search.library.vectors.matrix import Generation
@@ -76,8 +77,11 @@ def open_facts(store: Store, chosen: EmbeddingSet, matrix: npt.NDArray[np.float3
         return found
     places: dict[Header, int] = {}
     codes = np.empty(len(matrix), np.uint32)
-    for row, terms in enumerate(store.frames.headers(chosen)):
-        codes[row] = places.setdefault(Header(*terms), len(places))
+    row = 0
+    for row, terms in enumerate(store.frames.headers(chosen), 1):
+        codes[row - 1] = places.setdefault(Header(*terms), len(places))
+    if row != len(codes):
+        raise corrupt(store.directory)
     facts = Facts(list(places), codes, judge(matrix))
     with suppress(OSError):  # A full or read-only disk costs the time of making them again.
         _write(store.directory, about, facts)

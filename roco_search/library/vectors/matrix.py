@@ -16,13 +16,16 @@ import json
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from roco_search.errors import LibraryCorrupt
 from roco_search.library.directory import IDS, MATRICES, MATRIX, MATRIX_MANIFEST, discard_caches
+from roco_search.library.faults import corrupt
 from roco_search.library.truth.embeddings import EmbeddingSet
 from roco_search.library.truth.store import Store
 from roco_search.library.vectors.prefilter import Prefilter, prefilter_damaged, write_prefilter
@@ -33,10 +36,12 @@ MAGIC = b"ROCOVECT"
 FORMAT = 3  # 3: with seals.
 HEADER = 4096
 ROWS_AT_ONCE = 1024
+LONGEST = 1.1  # Square of the norm: all vectors are of norm 1, within rounding.
 PARTS = 64  # Parts after which the files are written anew as one: each is a line of the manifest to check.
 
 Vectors = npt.NDArray[np.float32]
 Ids = npt.NDArray[np.int64]
+Chunk = tuple[bytes, bytes]
 
 
 class Mapped(NamedTuple):
@@ -172,7 +177,7 @@ def _append(store: Store, chosen: EmbeddingSet, generation: Generation) -> bool:
     with (directory / IDS).open("rb+") as ids, (directory / MATRIX).open("rb+") as matrix:
         ids.seek(HEADER + old.count * 8)
         matrix.seek(HEADER + old.count * 4 * old.dim)
-        _pour(ids, matrix, added, digest)
+        _pour(ids, matrix, _chunks(added, store.directory), digest)
     for name in (IDS, MATRIX):
         sync(directory / name)
     parts = [*manifest.parts, (len(added), digest.hexdigest())]
@@ -205,7 +210,9 @@ def _write(store: Store, chosen: EmbeddingSet, generation: Generation) -> None:
         ):
             ids.write(_head(token))
             matrix.write(_head(token))
-            _pour(ids, matrix, store.embeddings.vectors(chosen), digest)
+            rows = _pour(ids, matrix, _chunks(store.embeddings.vectors(chosen), directory), digest)
+            if rows != generation.count:
+                raise corrupt(directory)
         parts = [(generation.count, digest.hexdigest())]
         Manifest(generation, token, parts, _seals(directory, generation)).write(directory)
     except OSError:
@@ -213,26 +220,33 @@ def _write(store: Store, chosen: EmbeddingSet, generation: Generation) -> None:
         raise
 
 
-def _pour(ids: BinaryIO, matrix: BinaryIO, rows: Iterable[tuple[int, bytes]], digest: Any) -> None:
-    """Write rows at the ends of both files, and hash them as `_digest` does."""
-    for chunk in _chunks(rows):
-        numbers = np.array([frame_id for frame_id, _ in chunk], "<i8").tobytes()
-        vectors = b"".join(vector for _, vector in chunk)
+def _pour(ids: BinaryIO, matrix: BinaryIO, chunks: Iterable[Chunk], digest: Any) -> int:
+    """Write rows at the ends of both files, and hash them as `intact` does; return how many they were."""
+    count = 0
+    for numbers, vectors in chunks:
         ids.write(numbers)
         matrix.write(vectors)
         digest.update(numbers)
         digest.update(vectors)
+        count += len(numbers) // 8
+    return count
 
 
-def _chunks(rows: Iterable[tuple[int, bytes]]) -> Iterator[list[tuple[int, bytes]]]:
-    chunk: list[tuple[int, bytes]] = []
-    for row in rows:
-        chunk.append(row)
-        if len(chunk) == ROWS_AT_ONCE:
-            yield chunk
-            chunk = []
-    if chunk:
-        yield chunk
+def _chunks(rows: Iterable[tuple[int, bytes]], directory: Path) -> Iterator[Chunk]:
+    """Yield frame ids as int64 and vectors as float32, little-endian, `ROWS_AT_ONCE` at a time.
+
+    Raises
+    ------
+    LibraryCorrupt
+        If a number of a vector is none, or its norm is above 1: such a row would be among the answers to every query.
+    """
+    rows = iter(rows)
+    while part := list(islice(rows, ROWS_AT_ONCE)):
+        vectors = b"".join(vector for _, vector in part)
+        norms = np.square(np.frombuffer(vectors, "<f4").reshape(len(part), -1), dtype=np.float64).sum(axis=1)
+        if not (norms < LONGEST).all():  # not a number is not below anything
+            raise corrupt(directory)
+        yield np.array([frame_id for frame_id, _ in part], "<i8").tobytes(), vectors
 
 
 def intact(directory: Path, generation: Generation) -> bool:
@@ -267,12 +281,19 @@ def renewed_prefilter(directory: Path, mapped: Mapped) -> Prefilter | None:
 
 def load_matrix(store: Store, chosen: EmbeddingSet) -> tuple[Ids, Vectors]:
     """Read all vectors into memory."""
-    ids = np.empty(chosen.count, np.int64)
-    matrix = np.empty((chosen.count, chosen.dim), np.float32)
-    for row, (frame_id, vector) in enumerate(store.embeddings.vectors(chosen)):
-        ids[row] = frame_id
-        matrix[row] = np.frombuffer(vector, "<f4")
-    return ids, matrix
+    chunks = list(_chunks(store.embeddings.vectors(chosen), store.directory))
+    ids = np.frombuffer(b"".join(numbers for numbers, _ in chunks), "<i8")
+    if len(ids) != chosen.count:
+        raise corrupt(store.directory)
+    return ids, np.frombuffer(b"".join(vectors for _, vectors in chunks), "<f4").reshape(len(ids), chosen.dim)
+
+
+def are_sound(store: Store, chosen: EmbeddingSet) -> bool:
+    """Whether every vector in SQLite is one, reading all of them."""
+    try:
+        return all(_chunks(store.embeddings.vectors(chosen), store.directory))
+    except LibraryCorrupt:
+        return False
 
 
 def _head(token: str) -> bytes:
