@@ -7,7 +7,6 @@ cache, by fingerprint (`roco_search.models.compiling.compiler`).
 
 from __future__ import annotations
 
-import logging
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -60,8 +59,6 @@ if TYPE_CHECKING:
 MANY = 48  # Images from which another engine is worth its loading: OpenVINO takes a third of a second.
 IMAGES_AT_ONCE = 16  # activations of more do not fit the caches of a small processor
 TEXTS_AT_ONCE = 64
-
-logger = logging.getLogger("roco")
 
 
 class OnnxEncoder(CheckpointEncoder):
@@ -133,7 +130,9 @@ class OnnxEncoder(CheckpointEncoder):
         """Embed in fp32 by onnxruntime what an engine made numbers of that are none: no image is lost to an engine."""
         broken = np.flatnonzero(~np.isfinite(embedded).all(axis=1))
         if broken.size and self._image is not None:
-            logger.debug("%d embeddings were not finite and are made again in fp32", broken.size)
+            import logging  # here and below: a query never needs it
+
+            logging.getLogger("roco").debug("%d embeddings were not finite and are made again in fp32", broken.size)
             embedded[broken] = self._by_onnxruntime([images[index] for index in broken.tolist()])
         return embedded
 
@@ -248,7 +247,9 @@ class OnnxEncoder(CheckpointEncoder):
         return None
 
     def _tell(self, tower: str, error: str, instead: str, by: str = "onnxruntime") -> None:
-        logger.warning(
+        import logging
+
+        logging.getLogger("roco").warning(
             "%s cannot run the %s tower of %s (%s); %s is used, which works more slowly.",
             by,
             tower,

@@ -22,7 +22,8 @@ import numpy.typing as npt
 
 from roco_search.embedding_map.layout import folder_names
 from roco_search.errors import InputError
-from roco_search.library import Library, LibraryStatus, StoredFrame
+from roco_search.library import Library, StoredFrame
+from roco_search.library.reports import LibraryStatus
 from roco_search.library.truth.frames import Attribute
 from roco_search.search import Filters, Hit, Understood, read, search
 from roco_search.search.terms import unit

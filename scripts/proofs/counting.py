@@ -31,6 +31,7 @@ class Proof:
     count: int
     folder: Path
     minutes: float = 20.0
+    sizes: dict[str, int] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
     failures: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -54,7 +55,7 @@ class Proof:
         return f"{name}, seed {self.seed}: {counted}; {len(self.failures)} failures{notes}; {seconds:.0f} s{ended}"
 
 
-def run(name: str, about: str | None, count: int, what: str, prove: Callable[[Proof], None]) -> None:
+def run(name: str, about: str | None, count: int, what: str, prove: Callable[[Proof], None], **sizes: int) -> None:
     """Parse the command line, run a proof in a folder of its own, print its line, and exit.
 
     Parameters
@@ -69,14 +70,18 @@ def run(name: str, about: str | None, count: int, what: str, prove: Callable[[Pr
         What `count` is a number of.
     prove
         Does it.
+    sizes
+        Other numbers that an option may change, by the option's name, with their defaults; see `Proof.sizes`.
     """
     parser = argparse.ArgumentParser(prog=f"scripts/{name}", description=(about or "").splitlines()[0])
     parser.add_argument("--count", type=int, default=count, help=f"the number of {what} (default: {count:,})")
     parser.add_argument("--seed", type=int, default=0, help="the seed of everything random (default: 0)")
     parser.add_argument("--minutes", type=float, default=19.0, help="begin nothing new after so many (default: 19)")
+    for size, usual in sizes.items():
+        parser.add_argument(f"--{size}", type=int, default=usual, help=f"the number of {size} (default: {usual:,})")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix=f"roco-{name}-") as folder:
-        proof = Proof(args.seed, args.count, Path(folder), args.minutes)
+        proof = Proof(args.seed, args.count, Path(folder), args.minutes, {size: getattr(args, size) for size in sizes})
         prove(proof)
         print(proof.line(name), flush=True)
     print(f"{date.today().isoformat()}, {len(os.sched_getaffinity(0))} cores, {platform.machine()}", flush=True)

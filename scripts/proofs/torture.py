@@ -24,14 +24,20 @@ import time
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import counting
 from counting import Proof
 
 from roco_search.errors import Busy, LibraryNotFound, RocoError
 
-PICTURES = 40
+if TYPE_CHECKING:  # what the world is made of is imported once the shim is there
+    import numpy as np
+    import numpy.typing as npt
+    from worlds import Vectors, Work
+
 SHIM = Path(__file__).with_name("shim.c")
 NOTHING, COUNT, KILL_BEFORE, KILL_AFTER, FAIL, SHORT, CLOCK = range(7)
 WRITES, READS, NAMES = 1, 2, 4
@@ -93,10 +99,7 @@ def ended(child: int) -> int:
 class Torture:
     """Faults of one command in its world."""
 
-    def __init__(self, proof: Proof, work: object, vectors: object, folder: Path, shim: Shim) -> None:
-        from worlds import Work
-
-        assert isinstance(work, Work)
+    def __init__(self, proof: Proof, work: Work, vectors: Vectors, folder: Path, shim: Shim) -> None:
         self.proof, self.work, self.vectors, self.shim = proof, work, vectors, shim
         self.before, self.after, self.world = folder / "before", folder / "after", folder / "world"
         self.said = folder / "said"
@@ -176,7 +179,7 @@ class Torture:
             self.check(about, mounted)
         except AssertionError as error:
             self.proof.counts["lost or wrong"] += 1
-            self.proof.fail(f"{about} ({outcome}): {str(error)[:600]}")
+            self.proof.fail(f"{about} ({outcome}): {str(error)[:600] or traceback.format_exc()[-900:]}")
         except Exception:
             self.proof.counts["lost or wrong"] += 1
             self.proof.fail(f"{about} ({outcome}): {traceback.format_exc()[-900:]}")
@@ -197,7 +200,6 @@ class Torture:
 
     def _crowd(self, chance: random.Random) -> int:
         """Run the command in two processes at once, one of which is killed at times, while two others search."""
-        from worlds import FIRST
 
         def look() -> None:
             from roco_search.library import Library
@@ -206,7 +208,7 @@ class Torture:
                 for place in self.work.libraries:
                     with suppress(LibraryNotFound), Library.open(self.world / place) as library:
                         if library.model is not None and library.model.count:
-                            library.search(np_query(FIRST, library.model.dim), 3)
+                            library.search(any_query(library.model.dim), 3)
 
         readers = [in_child(look, self.said.with_name(f"reader{n}")) for n in range(2)] if self.work.libraries else []
         writers = [in_child(lambda: self.work.run(self.world), self.said) for _ in range(2)]
@@ -231,7 +233,7 @@ class Torture:
         if mounted:
             enlarge(self.world)
         for place in places:
-            counted = in_order_with(lambda place=place: check_library(place, self.vectors), self.said)
+            counted = in_order_with(partial(check_library, place, self.vectors), self.said)
             self.proof.counts["vectors recomputed"] += counted
         done = in_child(lambda: self.work.run(self.world), self.said)
         code = ended(done)
@@ -246,16 +248,15 @@ class Torture:
         self.work.same(self.after, self.world)
         for name in self.work.libraries:
             if (self.world / name / "library.db").exists():
-                counted = in_order_with(lambda name=name: check_library(self.world / name, self.vectors), self.said)
+                counted = in_order_with(partial(check_library, self.world / name, self.vectors), self.said)
                 self.proof.counts["vectors recomputed"] += counted
         assert not (left := leftovers(self.world)), f"left half-made: {left}"
 
 
-def np_query(encoder: object, dim: int) -> object:
+def any_query(dim: int) -> npt.NDArray[np.float32]:
     import numpy as np
 
-    query = np.ones((1, dim), np.float32)
-    return query / np.linalg.norm(query)
+    return np.full((1, dim), dim**-0.5, np.float32)
 
 
 def in_order(task: Callable[[], object], said: Path) -> None:
@@ -273,7 +274,7 @@ def in_order_with(task: Callable[[], int], said: Path) -> int:
         try:
             answer.write_text(str(task()))
         except AssertionError as error:
-            answer.write_text(f"!{error}")
+            answer.write_text(f"!{error or traceback.format_exc()}")
 
     in_order(tell, said)
     told = answer.read_text()
@@ -320,16 +321,14 @@ def prove(proof: Proof) -> None:
 
     chance = random.Random(proof.seed)
     shim = Shim()
-    pictures = Pictures(proof.folder / "pictures", PICTURES)
+    pictures = Pictures(proof.folder / "pictures", proof.sizes.get("pictures", 40))
     works = list(library_works(pictures))
-    if proof.count >= 100:
-        works += model_works(proof.folder)
+    # To prepare a command takes as long as five faults of it.
+    works = [*works, *model_works(proof.folder)] if proof.count >= 100 else chance.sample(works, 4)
     proof.counts["faults"] = 0
     tortures = []
     for number, work in enumerate(works):
         tortures.append(Torture(proof, work, pictures.vectors, proof.folder / f"world{number:02}", shim))
-    if proof.count < len(tortures):
-        tortures = chance.sample(tortures, proof.count)
     try:
         for number in range(proof.count):
             if proof.over:
@@ -360,4 +359,4 @@ if __name__ == "__main__":
             single = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
             preloaded = {**os.environ, **single, "LD_PRELOAD": str(compiled(Path(place))), "TORTURE": "1"}
             raise SystemExit(subprocess.run([sys.executable, *sys.argv], env=preloaded, check=False).returncode)
-    counting.run("torture", __doc__, 600, "faults", prove)
+    counting.run("torture", __doc__, 600, "faults", prove, pictures=40)

@@ -5,7 +5,6 @@ does not pay for the import.
 """
 
 import os
-import secrets
 import sqlite3
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
@@ -100,7 +99,7 @@ class Connection:
             migrations.apply(self._utils)
         if not self._connection.execute("SELECT 1 FROM settings").fetchone():
             rows = [("created", datetime.now(UTC).isoformat(timespec="seconds"))]
-            rows += [("id", uuid.uuid4().hex), ("salt", secrets.token_hex(32))]
+            rows += [("id", uuid.uuid4().hex), ("salt", os.urandom(32).hex())]
             with self.transaction():
                 self._connection.executemany("INSERT INTO settings VALUES (?, ?)", rows)
         for name in (DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm"):
