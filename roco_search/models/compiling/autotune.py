@@ -7,7 +7,6 @@ asked for. What was found is kept in the cache, by machine and model, so that la
 
 from __future__ import annotations
 
-import json
 import logging
 import platform
 import time
@@ -23,8 +22,8 @@ from roco_search.errors import UnsupportedModel
 from roco_search.models.cache import private_folder
 from roco_search.models.compiling.engines import ImageTower, Run, forms_of, processor_flags, processor_name
 from roco_search.models.compiling.towers import folder_of
-from roco_search.system.files import write_file
 from roco_search.system.process import cores
+from roco_search.system.seals import read_record, write_record
 
 if TYPE_CHECKING:
     from roco_search.models.checkpoint import Checkpoint
@@ -144,8 +143,7 @@ class Autotune:
         place = _place(self._checkpoint)
         with suppress(OSError):  # A full or read-only disk only costs the time of measuring again.
             private_folder(place.parent)
-            content = {"format": FORMAT, "machine": machine(), "measured": measured}
-            write_file(place, json.dumps(content, indent=1))
+            write_record(place, {"format": FORMAT, "machine": machine(), "measured": measured})
 
 
 def recorded(checkpoint: Checkpoint) -> dict[str, Measured]:
@@ -154,11 +152,10 @@ def recorded(checkpoint: Checkpoint) -> dict[str, Measured]:
 
 
 def _read(checkpoint: Checkpoint) -> dict[str, Measured | None]:
-    with suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
-        record = json.loads(_place(checkpoint).read_bytes())
-        if record["format"] == FORMAT and record["machine"] == machine():
-            return {name: Measured(**found) if found else None for name, found in record["measured"].items()}
-    return {}
+    record = read_record(_place(checkpoint))
+    if record is None or record["format"] != FORMAT or record["machine"] != machine():
+        return {}
+    return {name: Measured(**found) if found else None for name, found in record["measured"].items()}
 
 
 def _place(checkpoint: Checkpoint) -> Path:
