@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from roco_search.errors import LibraryEmpty
 from roco_search.library.directory import default_library_path, discard_caches, prepare, writer_lock
-from roco_search.library.faults import no_image_yet
+from roco_search.library.faults import explain, no_image_yet
 from roco_search.library.truth.captions import Captions
 from roco_search.library.truth.embeddings import EmbeddingSet
 from roco_search.library.truth.files import Skipped
@@ -93,10 +93,13 @@ class Library:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        with closing(self):
+            self.explain(error)
 
-    # What it is.
+    def explain(self, error: BaseException | None) -> None:
+        """Raise `LibraryCorrupt` if rows that roco never wrote are what an error comes from."""
+        explain(error, self.directory, self._store.is_well_formed)
 
     @property
     def directory(self) -> Path:

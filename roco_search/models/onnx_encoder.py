@@ -45,6 +45,7 @@ from roco_search.models.encoder import (
 from roco_search.models.tokenizer import WORDS, WordPieces
 from roco_search.system.files import write_file
 from roco_search.system.process import in_background
+from roco_search.system.seals import checked, read_plain, with_checksum
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -280,7 +281,7 @@ class OnnxEncoder(CheckpointEncoder):
         """Return ids and mask, int64 ``(len(texts), tokens)``: of one plain text without loading the tokenizer."""
         assert self._text is not None
         _, prepared, entry = self._text
-        if len(texts) == 1 and entry is not None and WORDS in entry.sizes and not prepared.pad_to_max:
+        if len(texts) == 1 and entry is not None and WORDS in entry.hashes and not prepared.pad_to_max:
             ids = WordPieces(entry.folder / WORDS).encode(texts[0], prepared.max_length)
             if ids is not None:
                 return np.array([ids], np.int64), np.ones((1, len(ids)), np.int64)
@@ -315,7 +316,7 @@ def encode_texts_once(encoder: Encoder, texts: Sequence[str]) -> npt.NDArray[np.
     name = sha256("\0".join(texts).encode()).hexdigest()[:16]
     path = folder_of(encoder.fingerprint) / f"texts-{form}-{name}.npy"
     with suppress(OSError, ValueError, EOFError):
-        found = np.load(path, allow_pickle=False)
+        found = np.load(BytesIO(checked(read_plain(path))), allow_pickle=False)
         if found.dtype == np.float32 and found.shape == (len(texts), encoder.dim):
             return np.asarray(found)
     vectors = np.asarray(encoder.encode_texts(texts), np.float32)
@@ -323,7 +324,7 @@ def encode_texts_once(encoder: Encoder, texts: Sequence[str]) -> npt.NDArray[np.
     np.save(content, vectors, allow_pickle=False)
     with suppress(OSError):  # A full or read-only disk only costs the time of embedding again.
         private_folder(path.parent)
-        write_file(path, content.getvalue())
+        write_file(path, with_checksum(content.getvalue()))
     return vectors
 
 

@@ -161,7 +161,11 @@ class Desk:
 
     def ask(self, question: Callable[[Library], Answer]) -> Answer:
         """Call a function with the library, in the library's own thread, and return its answer."""
-        return self._thread.submit(question, self._library).result()
+        try:
+            return self._thread.submit(question, self._library).result()
+        except Exception as error:
+            self._thread.submit(self._library.explain, error).result()
+            raise
 
     def find(self, query: Query, conditions: Conditions, *, n: int = PAGE, offset: int = 0) -> Found:
         """Search: `n` hits after the first `offset`.

@@ -81,7 +81,7 @@ class Connection:
         ------
         LibraryTooNew
         """
-        version = int(self._connection.execute("PRAGMA user_version").fetchone()[0])
+        version = int(self.read("PRAGMA user_version")[0][0])
         if version > SCHEMA_VERSION:
             raise LibraryTooNew(
                 f"The library {self.directory} was written by a newer roco (its schema is {version}, this roco knows "
