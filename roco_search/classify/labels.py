@@ -134,6 +134,8 @@ class _Yaml:
             ) from None
         except yaml.YAMLError:
             raise InputError(f"{self._path} is not YAML text; save it as plain UTF-8.") from None
+        except RecursionError:
+            raise InputError(f"{self._path} is nested too deeply; {_FORM}.") from None
         if root is None:
             return []
         if isinstance(root, yaml.SequenceNode):

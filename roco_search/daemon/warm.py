@@ -71,7 +71,12 @@ def keep() -> Kept:
 def library(place: Path) -> Iterator[Library]:
     """Give the library at a place; it is closed afterwards unless this process keeps it."""
     if _kept is not None:
-        yield _kept.library(place)
+        opened = _kept.library(place)
+        try:
+            yield opened
+        except Exception as error:
+            opened.explain(error)
+            raise
         return
     from roco_search.library import Library
 

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -11,8 +11,7 @@ import numpy.typing as npt
 
 from roco_search.errors import LibraryEmpty
 from roco_search.library.directory import default_library_path, discard_caches, prepare, writer_lock
-from roco_search.library.faults import no_image_yet
-from roco_search.library.reports import IndexReport, LibraryHealth, LibraryStatus
+from roco_search.library.faults import explain, no_image_yet
 from roco_search.library.truth.captions import Captions
 from roco_search.library.truth.embeddings import EmbeddingSet
 from roco_search.library.truth.files import Skipped
@@ -25,6 +24,7 @@ from roco_search.system.files import sweep
 
 if TYPE_CHECKING:
     from roco_search.imaging.frame import FrameChoice, Slices
+    from roco_search.library.reports import IndexReport, LibraryHealth, LibraryStatus
     from roco_search.library.upkeep import Vacuumed
     from roco_search.library.vectors.facts import Facts, Judge
     from roco_search.models.encoder import Encoder
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 __all__ = [
     "EmbeddingSet",
     "Library",
-    "LibraryStatus",
     "Mode",
     "Selection",
     "Skipped",
@@ -94,10 +93,13 @@ class Library:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        with closing(self):
+            self.explain(error)
 
-    # What it is.
+    def explain(self, error: BaseException | None) -> None:
+        """Raise `LibraryCorrupt` if rows that roco never wrote are what an error comes from."""
+        explain(error, self.directory, self._store.is_well_formed)
 
     @property
     def directory(self) -> Path:
@@ -126,7 +128,7 @@ class Library:
         """Return the folders and files that were indexed, by their real paths, ascending."""
         return [root.path for root in self._store.files.roots()]
 
-    def status(self) -> LibraryStatus:
+    def status(self) -> "LibraryStatus":
         """Return what the library holds."""
         from roco_search.library.upkeep import status
 
@@ -226,7 +228,7 @@ class Library:
         reports: bool | None = None,
         progress: "Progress | None" = None,
         batch_size: int = 32,
-    ) -> IndexReport:
+    ) -> "IndexReport":
         """Bring the library up to date with folders and files; read only what is new or changed.
 
         Parameters
@@ -318,7 +320,7 @@ class Library:
         with self._writing() as store:
             return vacuum(store)
 
-    def verify(self) -> LibraryHealth:
+    def verify(self) -> "LibraryHealth":
         """Check every table, count and cache, reading everything; a damaged cache is removed."""
         from roco_search.library.upkeep import verify
 

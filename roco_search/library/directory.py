@@ -16,12 +16,16 @@ MATRIX = "vectors.matrix"
 IDS = "vectors.ids"
 MATRIX_MANIFEST = "vectors.json"
 PREFILTER = "vectors.coarse"
+PREFILTER_SEAL = "vectors.coarse.json"
 FACTS = "vectors.facts"
+FACTS_SEAL = "vectors.facts.json"
 GRAPH = "vectors.graph"
 GRAPH_MANIFEST = "vectors.graph.json"
 
 _BEGINNINGS = frozenset({DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm", f"{DATABASE}-journal", LOCK})
-CACHES = (MATRIX, IDS, MATRIX_MANIFEST, PREFILTER, FACTS, GRAPH, GRAPH_MANIFEST)
+MATRICES = (MATRIX, IDS, MATRIX_MANIFEST, PREFILTER, PREFILTER_SEAL)
+GRAPHS = (GRAPH, GRAPH_MANIFEST)
+CACHES = (*MATRICES, FACTS, FACTS_SEAL, *GRAPHS)
 OWN_NAMES = _BEGINNINGS | {*CACHES}
 
 

@@ -2,7 +2,7 @@
 
 import errno
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -37,6 +37,10 @@ def storage_faults(directory: Path) -> Iterator[None]:
 
 def from_sqlite(error: sqlite3.Error, directory: Path) -> RocoError:
     """Return the roco error for `error`."""
+    if isinstance(error, sqlite3.ProgrammingError) and "thread" in str(error):
+        return LibraryError(
+            f"The library {directory} was opened by another thread; call `Library.open` in each thread that uses it."
+        )
     code = getattr(error, "sqlite_errorcode", None) or sqlite3.SQLITE_ERROR
     primary = code & 0xFF
     if primary == sqlite3.SQLITE_FULL or code in _FAILED_WRITES:
@@ -60,6 +64,21 @@ def from_system(error: OSError, directory: Path) -> RocoError:
         f"The library {directory} could not be used ({error.strerror or error}); check the disk, or choose another "
         f"`directory`."
     )
+
+
+FORGED = (TypeError, ValueError, LookupError, ArithmeticError, AttributeError, MemoryError)
+"""What a row that roco never wrote can end in."""
+
+
+def explain(error: BaseException | None, directory: Path, is_well_formed: Callable[[], bool]) -> None:
+    """Raise an error of roco if rows that it never wrote are what an error comes from; every row is looked at then.
+
+    Raises
+    ------
+    LibraryCorrupt
+    """
+    if isinstance(error, FORGED) and not is_well_formed():
+        raise corrupt(directory) from None
 
 
 def library_full(directory: Path) -> StorageFull:

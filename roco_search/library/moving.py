@@ -22,6 +22,7 @@ from roco_search.system.files import (
     sweep,
     sync,
     temporary_folder,
+    temporary_name,
 )
 
 
@@ -41,6 +42,8 @@ def move_library(
 ) -> Moved:
     """Move a library, also to another disk: there it is copied, verified, and only then removed here.
 
+    A move that was broken off between the two is completed by the same move.
+
     Parameters
     ----------
     source
@@ -58,21 +61,22 @@ def move_library(
         Nothing has changed at the source then.
     """
     old, new = Path(real_path(source)), Path(real_path(target))
+    sweep(old.parent, old.name)  # of a move that was broken off when the copy was complete
     Store.open(old).close()
-    _refuse_target(old, new)
+    if not (copied := _is_copied(old, new)):
+        _refuse_target(old, new)
     with writer_lock(old):
         sweep(old)
         _refuse_foreign(old)
         with storage_faults(new):
-            new.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                rename(old, new)
-            except OSError:
-                # Another file system, mostly; whatever else it is, copying meets it again and reports it.
-                _copy(old, new)
-                copied = True
-            else:
-                copied = False
+            if not copied:
+                new.parent.mkdir(parents=True, exist_ok=True)
+                try:
+                    rename(old, new)
+                except OSError:
+                    # Another file system, mostly; whatever else it is, copying meets it again and reports it.
+                    _copy(old, new)
+                    copied = True
             set_mode(new, 0o700)
         if copied:
             _remove(old)
@@ -128,6 +132,14 @@ def _refuse_target(old: Path, new: Path) -> None:
             raise InputError(f"{new} exists and is not an empty folder; choose a new one.")
 
 
+def _is_copied(old: Path, new: Path) -> bool:
+    """Whether a whole copy of `old` is at `new`."""
+    if old == new or not (new / DATABASE).is_file():
+        return False
+    with closing(Store.open(new)) as copy, closing(Store.open(old)) as original:
+        return copy.summary() == original.summary() and not verify(copy).problems
+
+
 def _refuse_foreign(old: Path) -> None:
     foreign = sorted(path.name for path in old.iterdir() if path.name not in OWN_NAMES and not is_temporary(path.name))
     if foreign:
@@ -155,8 +167,14 @@ def _copy(old: Path, new: Path) -> None:
 
 
 def _remove(old: Path) -> None:
+    """Remove a library at once, whatever happens meanwhile: under its own name it is there, whole, or it is not."""
+    hidden = temporary_name(old)
+    try:
+        old.rename(hidden)
+    except OSError:  # where a disk is mounted, or its folder cannot be written
+        hidden = old
     with storage_faults(old):
         # The lock is removed last: until then no process can create a new library here.
-        for path in sorted(old.iterdir(), key=lambda path: path.name == LOCK):
+        for path in sorted(hidden.iterdir(), key=lambda path: path.name == LOCK):
             path.unlink(missing_ok=True)
-        old.rmdir()
+        hidden.rmdir()

@@ -11,11 +11,8 @@ from roco_search.library.directory import (
     CACHES,
     DATABASE,
     GRAPH,
-    GRAPH_MANIFEST,
-    IDS,
-    MATRIX,
-    MATRIX_MANIFEST,
-    PREFILTER,
+    GRAPHS,
+    MATRICES,
     discard_caches,
     real_path,
 )
@@ -25,7 +22,7 @@ from roco_search.library.truth.frames import Attribute
 from roco_search.library.truth.store import Store
 from roco_search.library.vectors.graph import graph_state, verify_graph
 from roco_search.library.vectors.index import VectorIndex, matrix_state, verify_matrix
-from roco_search.library.vectors.matrix import Generation
+from roco_search.library.vectors.matrix import Generation, are_sound
 from roco_search.system.files import sweep
 
 NEIGHBOURS = 10
@@ -69,15 +66,17 @@ def status(store: Store) -> LibraryStatus:
 
 def verify(store: Store) -> LibraryHealth:
     """Check the database, its counts and the caches; remove a damaged cache."""
-    problems = _database_problems(store)
+    problems = [] if store.is_intact() else [_damaged(store)]
     with store.snapshot():
         active = store.embeddings.active()
         matrix = verify_matrix(store, active) if active else "absent"
         graph = verify_graph(store.directory / GRAPH, asdict(Generation.of(store, active))) if active else "absent"
         if active:
             problems += _set_problems(store, active)
+        if not problems and not store.is_well_formed():
+            problems.append(_damaged(store))
         files, frames, vectors = store.files.count(), store.frames.count(), store.embeddings.count()
-    for state, names in ((matrix, (MATRIX, IDS, MATRIX_MANIFEST, PREFILTER)), (graph, (GRAPH, GRAPH_MANIFEST))):
+    for state, names in ((matrix, MATRICES), (graph, GRAPHS)):
         if state == "damaged":
             path = store.directory / names[0]
             discard_caches(store.directory, names)
@@ -98,7 +97,7 @@ def recall(index: VectorIndex) -> float | None:
     _, found = index.search(queries, NEIGHBOURS, "approximate")
     share = float((found >= exact[:, -1:]).mean())
     if share < GOOD_RECALL:
-        discard_caches(index.directory, (GRAPH, GRAPH_MANIFEST))
+        discard_caches(index.directory, GRAPHS)
     return share
 
 
@@ -171,21 +170,22 @@ def _folder_size(store: Store) -> int:
     return sum(path.stat().st_size for path in store.directory.iterdir() if path.is_file())
 
 
-def _database_problems(store: Store) -> list[str]:
-    if store.is_intact():
-        return []
-    return [
+def _damaged(store: Store) -> str:
+    return (
         f"The database {store.directory / DATABASE} is damaged; delete the folder {store.directory} and run "
         f"`roco index` on your images again."
-    ]
+    )
 
 
 def _set_problems(store: Store, active: EmbeddingSet) -> list[str]:
     count, misshapen = store.embeddings.count(active), store.embeddings.count_misshapen(active)
     missing = store.frames.count() - count
-    if count == active.count and not misshapen and (not missing or store.embeddings.pending()):
+    sound = are_sound(store, active)
+    if count == active.count and not misshapen and sound and (not missing or store.embeddings.pending()):
         return []
+    rows = f"{count} vectors, {active.count} counted, {misshapen} misshapen, {missing} missing"
+    rows += "" if sound else ", some no numbers"
     return [
-        f"The vectors in {store.directory / DATABASE} do not fit its images ({count} vectors, {active.count} counted, "
-        f"{misshapen} misshapen, {missing} missing); delete the folder {store.directory} and run `roco index` again."
+        f"The vectors in {store.directory / DATABASE} do not fit its images ({rows}); "
+        f"delete the folder {store.directory} and run `roco index` again."
     ]

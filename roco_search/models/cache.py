@@ -5,15 +5,13 @@ Everything here may be deleted at any moment, and nothing in it is needed to get
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
-from roco_search.system.files import write_file
 from roco_search.system.folders import cache_folder
+from roco_search.system.seals import read_record, write_record
 
 _FINGERPRINTS = "fingerprints.json"
 _SETTLED_NS = 2 * 10**9  # A file written so lately can change again without a change of its times.
@@ -54,17 +52,16 @@ def remembered(folder: Path, files: Sequence[Path], compute: Callable[[], str]) 
     stats = [_stat(path) for path in files]
     newest = max((stat[-1] for stat in stats if stat), default=0)
     place, key = cache_directory() / _FINGERPRINTS, str(folder.resolve())
-    known = _read(place)
+    known = read_record(place) or {}
     entry = known.get(key)
     if isinstance(entry, dict) and entry.get("stats") == stats and isinstance(entry.get("hash"), str):
         return str(entry["hash"])
     value = compute()
     if newest < time.time_ns() - _SETTLED_NS and stats == [_stat(path) for path in files]:
         kept = dict([*((name, old) for name, old in known.items() if name != key)][-_MOST + 1 :])
-        content = json.dumps({**kept, key: {"stats": stats, "hash": value}}, indent=1)
         with suppress(OSError):  # A full or read-only disk only costs the time of hashing again.
             private_folder(place.parent)
-            write_file(place, content)
+            write_record(place, {**kept, key: {"stats": stats, "hash": value}})
     return value
 
 
@@ -74,10 +71,3 @@ def _stat(path: Path) -> list[int] | None:
     except OSError:
         return None
     return [found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, max(found.st_ctime_ns, found.st_mtime_ns)]
-
-
-def _read(path: Path) -> dict[str, Any]:
-    with suppress(OSError, ValueError):
-        content = json.loads(path.read_bytes())
-        return content if isinstance(content, dict) else {}
-    return {}

@@ -7,7 +7,6 @@ cache, by fingerprint (`roco_search.models.compiling.compiler`).
 
 from __future__ import annotations
 
-import logging
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -46,6 +45,7 @@ from roco_search.models.encoder import (
 from roco_search.models.tokenizer import WORDS, WordPieces
 from roco_search.system.files import write_file
 from roco_search.system.process import in_background
+from roco_search.system.seals import checked, read_plain, with_checksum
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -59,8 +59,6 @@ if TYPE_CHECKING:
 MANY = 48  # Images from which another engine is worth its loading: OpenVINO takes a third of a second.
 IMAGES_AT_ONCE = 16  # activations of more do not fit the caches of a small processor
 TEXTS_AT_ONCE = 64
-
-logger = logging.getLogger("roco")
 
 
 class OnnxEncoder(CheckpointEncoder):
@@ -132,7 +130,9 @@ class OnnxEncoder(CheckpointEncoder):
         """Embed in fp32 by onnxruntime what an engine made numbers of that are none: no image is lost to an engine."""
         broken = np.flatnonzero(~np.isfinite(embedded).all(axis=1))
         if broken.size and self._image is not None:
-            logger.debug("%d embeddings were not finite and are made again in fp32", broken.size)
+            import logging  # here and below: a query never needs it
+
+            logging.getLogger("roco").debug("%d embeddings were not finite and are made again in fp32", broken.size)
             embedded[broken] = self._by_onnxruntime([images[index] for index in broken.tolist()])
         return embedded
 
@@ -247,7 +247,9 @@ class OnnxEncoder(CheckpointEncoder):
         return None
 
     def _tell(self, tower: str, error: str, instead: str, by: str = "onnxruntime") -> None:
-        logger.warning(
+        import logging
+
+        logging.getLogger("roco").warning(
             "%s cannot run the %s tower of %s (%s); %s is used, which works more slowly.",
             by,
             tower,
@@ -279,7 +281,7 @@ class OnnxEncoder(CheckpointEncoder):
         """Return ids and mask, int64 ``(len(texts), tokens)``: of one plain text without loading the tokenizer."""
         assert self._text is not None
         _, prepared, entry = self._text
-        if len(texts) == 1 and entry is not None and WORDS in entry.sizes and not prepared.pad_to_max:
+        if len(texts) == 1 and entry is not None and WORDS in entry.hashes and not prepared.pad_to_max:
             ids = WordPieces(entry.folder / WORDS).encode(texts[0], prepared.max_length)
             if ids is not None:
                 return np.array([ids], np.int64), np.ones((1, len(ids)), np.int64)
@@ -314,7 +316,7 @@ def encode_texts_once(encoder: Encoder, texts: Sequence[str]) -> npt.NDArray[np.
     name = sha256("\0".join(texts).encode()).hexdigest()[:16]
     path = folder_of(encoder.fingerprint) / f"texts-{form}-{name}.npy"
     with suppress(OSError, ValueError, EOFError):
-        found = np.load(path, allow_pickle=False)
+        found = np.load(BytesIO(checked(read_plain(path))), allow_pickle=False)
         if found.dtype == np.float32 and found.shape == (len(texts), encoder.dim):
             return np.asarray(found)
     vectors = np.asarray(encoder.encode_texts(texts), np.float32)
@@ -322,7 +324,7 @@ def encode_texts_once(encoder: Encoder, texts: Sequence[str]) -> npt.NDArray[np.
     np.save(content, vectors, allow_pickle=False)
     with suppress(OSError):  # A full or read-only disk only costs the time of embedding again.
         private_folder(path.parent)
-        write_file(path, content.getvalue())
+        write_file(path, with_checksum(content.getvalue()))
     return vectors
 
 

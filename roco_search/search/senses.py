@@ -11,7 +11,6 @@ import json
 from collections.abc import Mapping
 from functools import cache
 from hashlib import sha256
-from importlib.resources import files
 from pathlib import Path
 from typing import NamedTuple
 
@@ -70,7 +69,7 @@ class Head(NamedTuple):
 @cache
 def classes(attribute: str) -> Mapping[str, tuple[str, ...]]:
     """Return the keys of the concepts that each class of an attribute stands for, by class."""
-    content = json.loads((files(DATA) / "lexicon" / "senses.json").read_bytes())[attribute]
+    content = json.loads((DATA / "lexicon" / "senses.json").read_bytes())[attribute]
     return {NEITHER[attribute]: (), **{name: split(keys) for name, keys in content.items()}}
 
 

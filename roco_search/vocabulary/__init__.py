@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
-DATA = "roco_search.vocabulary"
+DATA = Path(__file__).parent
 GENERAL = "general"
 
 
@@ -60,7 +60,7 @@ class Words:
 @cache
 def prompt_sets() -> Mapping[str, PromptSet]:
     """Return every prompt set by its name."""
-    names = sorted(file.name.removesuffix(".yaml") for file in (files(DATA) / "prompts").iterdir())
+    names = sorted(file.name.removesuffix(".yaml") for file in (DATA / "prompts").iterdir())
     return {name: _prompt_set(name, read_yaml(f"prompts/{name}.yaml")) for name in names}
 
 
@@ -88,7 +88,7 @@ def read_yaml(name: str) -> Any:
 
     # libyaml's loader, where PyYAML was built with it, is ten times faster.
     loader = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
-    return yaml.load((files(DATA) / name).read_text("utf-8"), Loader=loader)
+    return yaml.load((DATA / name).read_text("utf-8"), Loader=loader)
 
 
 def _prompt_set(name: str, content: Mapping[str, Any]) -> PromptSet:
@@ -132,7 +132,7 @@ class ImageClass:
 @cache
 def attributes() -> tuple[str, ...]:
     """Return what there are classes of: "body_part", "modality" and "plane"."""
-    return tuple(sorted(file.name.removesuffix(".yaml") for file in (files(DATA) / "classes").iterdir()))
+    return tuple(sorted(file.name.removesuffix(".yaml") for file in (DATA / "classes").iterdir()))
 
 
 @cache

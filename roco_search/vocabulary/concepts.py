@@ -11,7 +11,6 @@ import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
 from typing import Any
 
 from roco_search.vocabulary import DATA
@@ -150,7 +149,7 @@ def english_words() -> frozenset[str]:
 
 
 def _word_file(name: str) -> frozenset[str]:
-    return frozenset((files(DATA) / "lexicon" / name).read_text("ascii").split())
+    return frozenset((DATA / "lexicon" / name).read_text("ascii").split())
 
 
 def split(text: str) -> tuple[str, ...]:
@@ -159,7 +158,7 @@ def split(text: str) -> tuple[str, ...]:
 
 
 def _read(name: str) -> dict[str, Any]:
-    content = json.loads((files(DATA) / "lexicon" / f"{name}.json").read_bytes())
+    content = json.loads((DATA / "lexicon" / f"{name}.json").read_bytes())
     assert isinstance(content, dict)
     return content
 

@@ -22,7 +22,8 @@ import numpy.typing as npt
 
 from roco_search.embedding_map.layout import folder_names
 from roco_search.errors import InputError
-from roco_search.library import Library, LibraryStatus, StoredFrame
+from roco_search.library import Library, StoredFrame
+from roco_search.library.reports import LibraryStatus
 from roco_search.library.truth.frames import Attribute
 from roco_search.search import Filters, Hit, Understood, read, search
 from roco_search.search.terms import unit
@@ -160,7 +161,11 @@ class Desk:
 
     def ask(self, question: Callable[[Library], Answer]) -> Answer:
         """Call a function with the library, in the library's own thread, and return its answer."""
-        return self._thread.submit(question, self._library).result()
+        try:
+            return self._thread.submit(question, self._library).result()
+        except Exception as error:
+            self._thread.submit(self._library.explain, error).result()
+            raise
 
     def find(self, query: Query, conditions: Conditions, *, n: int = PAGE, offset: int = 0) -> Found:
         """Search: `n` hits after the first `offset`.

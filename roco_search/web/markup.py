@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from roco_search.classify import Prediction
-    from roco_search.library import LibraryStatus, Skipped
+    from roco_search.library import Skipped
+    from roco_search.library.reports import LibraryStatus
     from roco_search.search import Hit
     from roco_search.web.backend import Desk, Found
     from roco_search.web.chips import Chip

@@ -1,8 +1,8 @@
 """Draw the README's picture: real commands in a real terminal, as an SVG.
 
-    python scripts/readme/draw.py SCANS > scripts/readme/query.svg
+    python scripts/readme/draw.py > scripts/readme/query.svg
 
-SCANS is a folder to index; the picture in the README shows pydicom's own test files.
+What it shows are the example images, in a folder named ``scans``.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import os
 import pty
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -17,21 +18,21 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
+EXAMPLES = Path(__file__).parents[2] / "roco_search" / "examples"
 WIDTH = 100
-COMMANDS = (["roco", "index", "./scans"], ["roco", "query", "brain MRI", "-n", "6"])
+COMMANDS = (["roco", "index", "./scans"], ["roco", "query", "chest X-ray", "-n", "6"])
 
 
 def main() -> None:
     console = Console(record=True, width=WIDTH, file=io.StringIO())
     with tempfile.TemporaryDirectory() as place:
         os.environ |= {"ROCO_LIBRARY": f"{place}/library", "COLUMNS": str(WIDTH), "TERM": "xterm-256color"}
-        scans = Path(sys.argv[1]).resolve()
+        shutil.copytree(EXAMPLES, f"{place}/scans", ignore=shutil.ignore_patterns("*.csv", "*.md"))
         os.chdir(place)
         for command in COMMANDS:
             shown = " ".join(f'"{word}"' if " " in word else word for word in command)
             console.print(Text.assemble(("$ ", "green"), (shown, "bold")))
-            arguments = [str(scans) if word == "./scans" else word for word in command]
-            screen = run(arguments).replace(str(scans), "scans")
+            screen = run(command)
             console.print(Text.from_ansi(screen.strip()))
             console.print()
     sys.stdout.write(console.export_svg(title="roco"))

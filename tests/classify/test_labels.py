@@ -57,6 +57,7 @@ no: a text
         ("just words\n", "line 1: expected labels with their prompts"),
         ("a: !!python/object/apply:os.system [x]\nb: *c\n", "line 2: this is not YAML"),
         ("\x00", "not YAML text"),
+        ("a: " + "[" * 5000, "nested too deeply"),
         ("", "holds no label"),
         ("# only a remark\n", "holds no label"),
     ],

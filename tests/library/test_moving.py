@@ -189,6 +189,27 @@ def test_what_lies_in_the_journal_is_copied_too(tmp_path: Path) -> None:
         assert len(moved.vectors().ids) == 6
 
 
+def test_a_move_that_was_broken_off_is_completed_by_the_same_move(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, new = tmp_path / "old", tmp_path / "new"
+    fill(old, tmp_path / "scans", 5)
+    before = tables(old)
+
+    def killed(_: Path) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(moving, "_remove", killed)
+        move_library(old, new, to_another_disk)
+    assert (old / "library.db").exists() and (new / "library.db").exists()
+    assert move_library(old, new, to_another_disk).copied
+    assert not old.exists() and tables(new) == before
+    fill(old, tmp_path / "others", 3)
+    with pytest.raises(InputError, match="not an empty folder"):
+        move_library(old, new, to_another_disk)
+
+
 def test_move_refuses(tmp_path: Path) -> None:
     source, scans = tmp_path / "library", tmp_path / "scans"
     fill(source, scans, 2)

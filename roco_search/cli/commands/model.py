@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from roco_search.cli.options import JsonOption, QuietOption, catalogue_models, installed_models
-from roco_search.cli.output import path_cell, print_facts, print_json, print_rows, say, short_path
+from roco_search.cli.options import JsonOption, LibraryOption, QuietOption, catalogue_models, installed_models
+from roco_search.cli.output import print_json, print_rows, say, short_path
 from roco_search.cli.progress import ProgressBar
-from roco_search.cli.tables import Unbroken
 from roco_search.cli.terminal import Waiting
 from roco_search.system.text import size
 
-if TYPE_CHECKING:
-    from roco_search.models.catalogue.overview import Facts, Listed
-
 model_app = typer.Typer(
     name="model",
-    help="Manage models: list, pull, use, info, remove, export, import.",
+    help="Manage models: list, advise, pull, use, info, remove, export, import.",
     no_args_is_help=True,
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -47,6 +45,7 @@ def list_(
 
     Example: `roco model list`
     """
+    from roco_search.cli.render.models import row
     from roco_search.models.catalogue.overview import list_models
     from roco_search.models.catalogue.registry import default
 
@@ -65,7 +64,61 @@ def list_(
     say("* default model for new libraries" if starred else f"The default model for new libraries is {default()}.")
     if hidden := len(models) - len(shown):
         say(f"{hidden} models for everyday pictures are not shown; add --all.")
+    meanings = {
+        "gated": "gated: its terms must be accepted on its page before it can be pulled.",
+        "by hand": "by hand: it cannot be pulled; 'roco model info NAME' says where it is.",
+    }
+    for word in sorted({row(model)[2] for model in shown} & set(meanings)):
+        say(meanings[word])
+    say("–: not known, or not stated.")
     say("What is said of a model that is not roco's is its publisher's statement, and was not verified.")
+
+
+@model_app.command("advise")
+def advise(
+    library: LibraryOption = None,
+    licence: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME", help="Only models with this licence, such as MIT; repeatable.", show_default=False
+        ),
+    ] = None,
+    commercial: Annotated[
+        bool, typer.Option("--commercial", help="Only models whose licence is known to allow commercial use.")
+    ] = False,
+    hours: Annotated[
+        float, typer.Option(metavar="N", help="The most that embedding the library again may take.")
+    ] = 24.0,
+    json: JsonOption = False,
+) -> None:
+    """Advise which model to take for the library: why, what it costs on this machine, and the command.
+
+    It compares what is published of the catalogue's models, their licences, the modalities that the library holds, and
+    the time that embedding it again takes: measured for models of which this machine has embedded images, estimated for
+    others. It uses no network, and changes nothing.
+
+    Example: `roco model advise --commercial`
+    """
+    from roco_search.cli.render.models import show_advice
+    from roco_search.errors import LibraryNotFound
+    from roco_search.library import Library, default_library_path
+    from roco_search.models.catalogue.advice import Wanted, advise
+
+    wanted = Wanted(tuple(licence or ()), commercial, hours)
+    place, status = library or default_library_path(), None
+    with suppress(LibraryNotFound), Library.open(place) as opened:
+        status = opened.status()
+    with Waiting("Looking at the models and this machine"):
+        if status is None or not status.frames:
+            found = advise(1_000, {}, None, wanted)
+        else:
+            model = status.model.model if status.model else None
+            named = str(library) if library is not None else None
+            found = advise(status.frames, status.modalities, model, wanted, library=named)
+    if json:
+        print_json(found)
+    else:
+        show_advice(found, short_path(place))
 
 
 @model_app.command("pull")
@@ -141,12 +194,22 @@ def use(name: NameOrFolder) -> None:
 def info(name: NameOrFolder, json: JsonOption = False) -> None:
     """Show the facts in a model's files: its kind, size, temperature, fingerprint, licence and origin.
 
+    Of a model of the catalogue that is not on this disk, it shows what is published, and exits with 1.
+
     Example: `roco model info roco-mini`
     """
+    from roco_search.cli.render.models import show, show_entry
+    from roco_search.errors import ModelNotFound
     from roco_search.models.catalogue.overview import describe
+    from roco_search.models.catalogue.registry import canonical, entries
 
-    with Waiting("Reading the model"):
-        facts = describe(name)
+    try:
+        with Waiting("Reading the model"):
+            facts = describe(name)
+    except ModelNotFound:
+        if entry := entries().get(canonical(name)):
+            print_json({**asdict(entry), "on_disk": None}) if json else show_entry(entry)
+        raise
     if json:
         print_json(facts)
     else:
@@ -248,55 +311,3 @@ def import_(
     elif not quiet:
         how = "is already on this disk" if imported.already else f"was imported ({size(imported.bytes)})"
         say(f"{imported.name} {how}, fingerprint {imported.fingerprint}.")
-
-
-def row(model: Listed) -> tuple[str, ...]:
-    """Return a line of the table."""
-    here = {None: "gated" if model.gated else "no", "package": "yes", "models": "yes", "hub cache": "hub cache"}
-    numbers = (Unbroken(size(model.bytes)) if model.bytes else None, model.image_size, model.text_length)
-    return (
-        "*" if model.default else "",
-        model.name,
-        here[model.on_disk],
-        model.licence or "–",
-        *("–" if number is None else Unbroken(number) for number in numbers),
-        model.good_at or "–",
-    )
-
-
-def show(facts: Facts) -> None:
-    """Print the facts for a person."""
-    bias = "" if facts.logit_bias is None else f", bias {facts.logit_bias:.4g}"
-    lines = (
-        ("name", facts.name + (" (the default for new libraries)" if facts.default else "")),
-        ("family", facts.family),
-        ("embedding", f"{facts.dim} dimensions"),
-        ("input", f"{facts.image_size} × {facts.image_size} pixels, texts up to {facts.text_length} tokens"),
-        ("parameters", f"{facts.parameters:,} in {facts.precision}"),
-        ("logit scale", f"{facts.logit_scale:.4g}{bias}"),
-        ("fingerprint", facts.fingerprint),
-        ("licence", facts.licence or "none stated"),
-        ("origin", facts.repository or "–"),
-        ("revision", facts.revision or "–"),
-        ("on disk", path_cell(facts.directory, f"({size(facts.bytes)})")),
-        ("card", path_cell(facts.card) if facts.card else "–"),
-    )
-    print_facts(lines)
-    if facts.retrieval:
-        words = {"roco": "measured here", "publisher": "publisher", "abstract": "abstract"}
-        say("Published retrieval, recall in per cent:")
-        print_rows(
-            ("direction", "pool", "R@1", "R@5", "R@10", "source", "images"),
-            [
-                (
-                    figure.direction,
-                    Unbroken(f"{figure.pool:,}"),
-                    *(Unbroken(figure.recall.get(k, "–")) for k in ("1", "5", "10")),
-                    words[figure.word],
-                    figure.images,
-                )
-                for figure in facts.retrieval
-            ],
-            right=("pool", "R@1", "R@5", "R@10"),
-        )
-        say("Figures of different images or pools cannot be compared with one another.")

@@ -10,7 +10,7 @@ from roco_search.system.text import size
 
 if TYPE_CHECKING:
     from roco_search.cli.tables import Cell
-    from roco_search.library import LibraryStatus
+    from roco_search.library.reports import LibraryStatus
 
 
 def status(library: LibraryOption = None, json: JsonOption = False) -> None:

@@ -5,7 +5,6 @@ does not pay for the import.
 """
 
 import os
-import secrets
 import sqlite3
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
@@ -82,7 +81,7 @@ class Connection:
         ------
         LibraryTooNew
         """
-        version = int(self._connection.execute("PRAGMA user_version").fetchone()[0])
+        version = int(self.read("PRAGMA user_version")[0][0])
         if version > SCHEMA_VERSION:
             raise LibraryTooNew(
                 f"The library {self.directory} was written by a newer roco (its schema is {version}, this roco knows "
@@ -100,7 +99,7 @@ class Connection:
             migrations.apply(self._utils)
         if not self._connection.execute("SELECT 1 FROM settings").fetchone():
             rows = [("created", datetime.now(UTC).isoformat(timespec="seconds"))]
-            rows += [("id", uuid.uuid4().hex), ("salt", secrets.token_hex(32))]
+            rows += [("id", uuid.uuid4().hex), ("salt", os.urandom(32).hex())]
             with self.transaction():
                 self._connection.executemany("INSERT INTO settings VALUES (?, ?)", rows)
         for name in (DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm"):

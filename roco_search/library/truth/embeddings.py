@@ -97,7 +97,12 @@ class Embeddings:
     def _set(self, state: State) -> EmbeddingSet | None:
         arithmetic = "arithmetic" if self._connection.version() >= _ARITHMETIC_SINCE else "NULL"
         rows = self._connection.read(f"SELECT {_COLUMNS}, {arithmetic} FROM embedding_sets WHERE state = ?", [state])
-        return EmbeddingSet(*rows[0]) if rows else None
+        if not rows:
+            return None
+        found = EmbeddingSet(*rows[0])
+        if not all(isinstance(value, int) and value >= 0 for value in (found.dim, found.count, found.last_id)):
+            raise corrupt(self._connection.directory)
+        return found
 
     def begin(self, encoder: "Encoder", state: State) -> EmbeddingSet:
         """Begin an empty set for the vectors of `encoder`."""
@@ -175,7 +180,7 @@ class Embeddings:
         """
         sql = "SELECT frame_id, vector FROM vectors WHERE set_id = ? ORDER BY frame_id"
         for frame_id, vector in self._connection.stream(sql, [chosen.id]):
-            if len(vector) != 4 * chosen.dim:
+            if not isinstance(vector, bytes) or len(vector) != 4 * chosen.dim:
                 raise corrupt(self._connection.directory)
             yield frame_id, vector
 
@@ -189,7 +194,7 @@ class Embeddings:
         """
         sql = "SELECT frame_id, vector FROM vectors WHERE set_id = ? AND id > ? ORDER BY frame_id"
         rows = self._connection.read(sql, [chosen.id, last_id])
-        if any(len(vector) != 4 * chosen.dim for _, vector in rows):
+        if any(not isinstance(vector, bytes) or len(vector) != 4 * chosen.dim for _, vector in rows):
             raise corrupt(self._connection.directory)
         return rows
 

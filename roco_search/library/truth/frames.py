@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from roco_search.library.faults import corrupt
 from roco_search.library.truth.connection import Connection, at_or_below, raw
 from roco_search.library.truth.embeddings import EmbeddingSet
 
@@ -248,6 +249,7 @@ class Frames:
         contents: dict[bytes, int] = {}
         series: dict[str, int] = {}
         files: list[ListedFile] = []
+        row = -1
         for row, found in enumerate(self._connection.stream(sql, [active.id])):
             frame_id, file_id, path, size, mtime_ns, digest, root, number, count, series_hash, instance = found
             if (place := places.setdefault(file_id, len(files))) == len(files):
@@ -255,6 +257,8 @@ class Frames:
             content = place if digest is None else contents.setdefault(digest, place)
             of_series = -1 if series_hash is None else series.setdefault(series_hash, len(series))
             table[row] = frame_id, place, content, number, count, of_series, -1 if instance is None else instance
+        if row + 1 != active.count:
+            raise corrupt(self._connection.directory)
         ids, file, content_of, numbers, counts, series_of, instances = np.ascontiguousarray(table.T)
         return Columns(ids, file, content_of, numbers, counts, series_of, instances, files)
 

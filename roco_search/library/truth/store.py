@@ -12,6 +12,7 @@ from roco_search.library.truth.connection import Connection
 from roco_search.library.truth.embeddings import Embeddings
 from roco_search.library.truth.files import Files
 from roco_search.library.truth.frames import Frames
+from roco_search.library.truth.soundness import is_well_formed
 
 
 class Store:
@@ -99,5 +100,9 @@ class Store:
         return self._connection.empty_journal()
 
     def is_intact(self) -> bool:
-        """Whether the store itself is undamaged, reading all of it."""
+        """Whether SQLite finds the store undamaged, reading all of it."""
         return self._connection.is_intact()
+
+    def is_well_formed(self) -> bool:
+        """Whether every row is such as roco writes, reading all of them."""
+        return is_well_formed(self._connection)

@@ -16,11 +16,13 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from roco_search.library.directory import FACTS
+from roco_search.library.directory import FACTS, FACTS_SEAL
+from roco_search.library.faults import corrupt
 from roco_search.library.truth.embeddings import EmbeddingSet
 from roco_search.library.truth.store import Store
 from roco_search.library.vectors.matrix import Generation
 from roco_search.system.files import replacing
+from roco_search.system.seals import open_sealed, seal_file
 
 MAGIC = b"ROCOFACT"
 PAGE = 4096
@@ -88,8 +90,11 @@ def open_facts(store: Store, chosen: EmbeddingSet, matrix: npt.NDArray[np.float3
         return found
     places: dict[Header, int] = {}
     codes = np.empty(len(matrix), np.uint32)
-    for row, terms in enumerate(store.frames.headers(chosen)):
-        codes[row] = places.setdefault(Header(*terms), len(places))
+    row = 0
+    for row, terms in enumerate(store.frames.headers(chosen), 1):
+        codes[row - 1] = places.setdefault(Header(*terms), len(places))
+    if row != len(codes):
+        raise corrupt(store.directory)
     facts = Facts(list(places), codes, judge.judge(matrix), judge.noise(matrix))
     with suppress(OSError):  # A full or read-only disk costs the time of making them again.
         _write(store.directory, about, facts)
@@ -105,22 +110,19 @@ def _write(directory: Path, about: dict[str, Any], facts: Facts) -> None:
         file.write((MAGIC + len(head).to_bytes(8, "little") + head).ljust(pages * PAGE))
         file.write(facts.codes.astype("<u4").tobytes())
         file.write(np.ascontiguousarray(facts.senses).tobytes())
+    seal_file(directory / FACTS, directory / FACTS_SEAL)
 
 
 def _mapped(directory: Path, about: dict[str, Any], rows: int) -> Facts | None:
-    with suppress(OSError, ValueError, TypeError, KeyError):
-        with (directory / FACTS).open("rb") as file:
-            start = file.read(PAGE)
-            if not start.startswith(MAGIC):
-                return None
-            length = int.from_bytes(start[len(MAGIC) : len(MAGIC) + 8], "little")
-            head = len(MAGIC) + 8
-            pages = -(-(head + length) // PAGE)
-            content = json.loads((start + file.read((pages - 1) * PAGE))[head : head + length])
-        if {name: content[name] for name in about} != about:
-            return None
-        codes = np.memmap(directory / FACTS, "<u4", "r", offset=pages * PAGE, shape=(rows,))
-        shape = (int(content["classes"]), rows)
-        senses = np.memmap(directory / FACTS, np.uint8, "r", offset=pages * PAGE + 4 * rows, shape=shape)
-        return Facts([Header(*terms) for terms in content["headers"]], codes, senses, content["noise"])
-    return None
+    content = open_sealed(directory / FACTS, directory / FACTS_SEAL)
+    if content is None:
+        return None
+    head = len(MAGIC) + 8
+    length = int.from_bytes(content[len(MAGIC) : head].tobytes(), "little")
+    found = json.loads(content[head : head + length].tobytes())
+    if {name: found[name] for name in about} != about:
+        return None
+    start = -(-(head + length) // PAGE) * PAGE
+    codes, senses = content[start : start + 4 * rows].view("<u4"), content[start + 4 * rows :]
+    senses = senses.reshape(found["classes"], rows)
+    return Facts([Header(*terms) for terms in found["headers"]], codes, senses, found.get("noise"))

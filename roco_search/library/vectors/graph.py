@@ -9,7 +9,6 @@ pieces. They are one node.
 """
 
 import hashlib
-import json
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from roco_search.system.files import replacing, sha256, write_file
+from roco_search.system.files import replacing, sha256
+from roco_search.system.seals import read_record, write_record
 
 FORMAT = 2  # 2: equal vectors are one node.
 SPACE = "ip"  # Vectors of unit norm: the inner product is the cosine.
@@ -149,10 +149,7 @@ def _described(generation: Description) -> Description:
 
 
 def _manifest(path: Path) -> Description:
-    with suppress(OSError, ValueError):
-        content = json.loads(manifest_path(path).read_bytes())
-        return content if isinstance(content, dict) else {}
-    return {}
+    return read_record(manifest_path(path)) or {}
 
 
 def _empty(matrix: npt.NDArray[np.float32], nodes: Rows) -> Any:
@@ -201,6 +198,5 @@ def _save(index: Any, path: Path, manifest: Description) -> None:
         size, digest = int(index.index_file_size()), sha256(temporary)
         if temporary.stat().st_size != size:  # hnswlib reports no write that failed
             raise OSError(f"the graph was not written whole, {size} bytes")
-    content = json.dumps(manifest | {"bytes": size, "sha256": digest}, indent=1)
     # Between the two, the old manifest does not fit the new graph: it would be built again, not trusted.
-    write_file(manifest_path(path), content)
+    write_record(manifest_path(path), manifest | {"bytes": size, "sha256": digest})

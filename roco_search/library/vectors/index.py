@@ -1,6 +1,6 @@
 """Searching the vectors of a library, in a mapped matrix or in a graph.
 
-Both are caches. Opening compares sizes, header and generation and the last row with SQLite; `verify_matrix` hashes.
+Both are caches. Opening compares seals, header and generation and the last row with SQLite; `verify_matrix` hashes all.
 What does not match is built again from SQLite, never trusted.
 """
 
@@ -18,9 +18,18 @@ from roco_search.errors import InputError
 from roco_search.library.directory import GRAPH, MATRIX
 from roco_search.library.truth.embeddings import EmbeddingSet
 from roco_search.library.truth.store import Store
-from roco_search.library.vectors.matrix import Generation, ends_alike, intact, load_matrix, map_matrix, write_matrix
+from roco_search.library.vectors.matrix import (
+    Generation,
+    Manifest,
+    ends_alike,
+    intact,
+    load_matrix,
+    map_matrix,
+    renewed_prefilter,
+    write_matrix,
+)
 from roco_search.library.vectors.planner import Mode, Planner
-from roco_search.library.vectors.prefilter import Prefilter
+from roco_search.library.vectors.prefilter import Prefilter, prefilter_damaged
 from roco_search.system.process import cores
 
 if TYPE_CHECKING:
@@ -78,6 +87,9 @@ class VectorIndex:
         if mapped is None or not ends_alike(store, chosen, mapped):
             return cls(store.directory, generation, *load_matrix(store, chosen))
         prefilter = Prefilter.open(store.directory, mapped.matrix, mapped.parts)
+        if prefilter is None and prefilter_damaged(store.directory):
+            with suppress(OSError):
+                prefilter = renewed_prefilter(store.directory, mapped)
         return cls(store.directory, generation, mapped.ids, mapped.matrix, prefilter)
 
     def graph(self) -> "Graph":
@@ -269,7 +281,7 @@ def matrix_state(store: Store, chosen: EmbeddingSet) -> str:
 
 def verify_matrix(store: Store, chosen: EmbeddingSet) -> str:
     """Return `matrix_state`, or "damaged" if the content of the files is not what was written."""
-    state = matrix_state(store, chosen)
-    if state == "current" and not intact(store.directory, Generation.of(store, chosen)):
-        return "damaged"
-    return state
+    state, generation = matrix_state(store, chosen), Generation.of(store, chosen)
+    manifest = Manifest.read(store.directory)
+    meant = manifest is not None and manifest.generation == generation
+    return "damaged" if meant and not intact(store.directory, generation) else state

@@ -3,8 +3,9 @@
 Three files. ``vectors.matrix`` holds the vectors as float32, ``vectors.ids`` their frame ids as int64, both
 little-endian, ascending by frame id, after a page with a magic word and a token that ties the two to each other.
 ``vectors.json``, the manifest, is replaced whole and last: it says of which generation of the library the files are,
-how many rows of them count, and the SHA-256 of each part that was written. What follows those rows was left by a
-process that was killed, and is overwritten by the next; nothing is ever cut off that another process may have mapped.
+how many rows of them count, the SHA-256 of each part that was written, and the seals by which damage is found before a
+query is answered. What follows those rows was left by a process that was killed, and is overwritten by the next;
+nothing is ever cut off that another process may have mapped.
 
 New images come at the end, so that bringing a million vectors up to date with a hundred new ones writes a hundred.
 Anything else, a deletion or another order, is built again from SQLite.
@@ -12,30 +13,35 @@ Anything else, a deletion or another order, is built again from SQLite.
 
 import hashlib
 import json
-import os
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from roco_search.library.directory import IDS, MATRIX, MATRIX_MANIFEST, PREFILTER, discard_caches
+from roco_search.errors import LibraryCorrupt
+from roco_search.library.directory import IDS, MATRICES, MATRIX, MATRIX_MANIFEST, discard_caches
+from roco_search.library.faults import corrupt
 from roco_search.library.truth.embeddings import EmbeddingSet
 from roco_search.library.truth.store import Store
-from roco_search.library.vectors.prefilter import Prefilter, write_prefilter
-from roco_search.system.files import locked, replacing, sync, write_file
+from roco_search.library.vectors.prefilter import Prefilter, prefilter_damaged, write_prefilter
+from roco_search.system.files import locked, replacing, sync
+from roco_search.system.seals import Seal, read_record, write_record
 
 MAGIC = b"ROCOVECT"
-FORMAT = 2
+FORMAT = 3  # 3: with seals.
 HEADER = 4096
 ROWS_AT_ONCE = 1024
+LONGEST = 1.1  # Square of the norm: all vectors are of norm 1, within rounding.
 PARTS = 64  # Parts after which the files are written anew as one: each is a line of the manifest to check.
 
 Vectors = npt.NDArray[np.float32]
 Ids = npt.NDArray[np.int64]
+Chunk = tuple[bytes, bytes]
 
 
 class Mapped(NamedTuple):
@@ -75,22 +81,25 @@ class Generation:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """The state of the files. `parts` are (rows, SHA-256 of ids and vectors), in order; `token` is in both files."""
+    """The state of the files.
+
+    `parts` are (rows, SHA-256 of ids and vectors), in order; `token` is in both files, and `seals` are theirs by name.
+    """
 
     generation: Generation
     token: str
     parts: list[tuple[int, str]]
+    seals: dict[str, Seal]
 
     @classmethod
     def read(cls, directory: Path) -> "Manifest | None":
         """Return the manifest, or None if there is none that can be read."""
-        with suppress(OSError, ValueError, TypeError, KeyError):
-            content = json.loads((directory / MATRIX_MANIFEST).read_bytes())
-            if content["format"] == FORMAT:
-                parts = [(int(rows), str(digest)) for rows, digest in content["parts"]]
-                found = cls(Generation(**content["generation"]), str(content["token"]), parts)
-                return found if sum(rows for rows, _ in parts) == found.generation.count else None
-        return None
+        content = read_record(directory / MATRIX_MANIFEST)
+        if content is None or content["format"] != FORMAT:
+            return None
+        parts = [(int(rows), str(digest)) for rows, digest in content["parts"]]
+        seals = {name: Seal(**seal) for name, seal in content["seals"].items()}
+        return cls(Generation(**content["generation"]), str(content["token"]), parts, seals)
 
     def write(self, directory: Path) -> None:
         """Put the manifest into its place.
@@ -99,13 +108,13 @@ class Manifest:
         ------
         OSError
         """
-        parts = [list(part) for part in self.parts]
-        content = {"format": FORMAT, "generation": asdict(self.generation), "token": self.token, "parts": parts}
-        write_file(directory / MATRIX_MANIFEST, json.dumps(content, indent=1))
+        content = asdict(self)
+        content["parts"] = [list(part) for part in self.parts]
+        write_record(directory / MATRIX_MANIFEST, {"format": FORMAT, **content})
 
 
 def map_matrix(directory: Path, generation: Generation) -> Mapped | None:
-    """Map the files if they are of this generation; compare format, token and sizes, and read no vector."""
+    """Map the files if they are of this generation, and still what was written as far as their seals show."""
     manifest = Manifest.read(directory)
     if manifest is None or manifest.generation != generation or not generation.count:
         return None
@@ -113,18 +122,13 @@ def map_matrix(directory: Path, generation: Generation) -> Mapped | None:
 
 
 def _mapped(directory: Path, manifest: Manifest) -> Mapped | None:
-    count, dim = manifest.generation.count, manifest.generation.dim
-    head = _head(manifest.token)
-    try:
-        for name, width in ((IDS, 8), (MATRIX, 4 * dim)):
-            with (directory / name).open("rb") as file:
-                if file.read(HEADER) != head or os.fstat(file.fileno()).st_size < HEADER + count * width:
-                    return None
-        ids = np.memmap(directory / IDS, "<i8", "r", offset=HEADER, shape=(count,))
-        matrix = np.memmap(directory / MATRIX, "<f4", "r", offset=HEADER, shape=(count, dim))
-    except (OSError, ValueError):
+    head = np.frombuffer(_head(manifest.token), np.uint8)
+    found = [manifest.seals[name].open(directory / name) for name in (IDS, MATRIX)]
+    parts = [content for content in found if content is not None and np.array_equal(content[:HEADER], head)]
+    if len(parts) != len(found):  # damaged, or of another state than the manifest
         return None
-    return Mapped(ids, matrix, manifest.parts)
+    ids, matrix = (content[HEADER:] for content in parts)
+    return Mapped(ids.view("<i8"), matrix.view("<f4").reshape(-1, manifest.generation.dim), manifest.parts)
 
 
 def ends_alike(store: Store, chosen: EmbeddingSet, mapped: Mapped) -> bool:
@@ -146,7 +150,9 @@ def write_matrix(store: Store, chosen: EmbeddingSet, generation: Generation) -> 
     LibraryError
     """
     with locked(store.directory, wait=None):  # one process at a time writes the cache
-        if not _append(store, chosen, generation):
+        mapped = map_matrix(store.directory, generation)
+        by_another = mapped is not None and ends_alike(store, chosen, mapped)
+        if not by_another and not _append(store, chosen, generation):
             _write(store, chosen, generation)
         if mapped := map_matrix(store.directory, generation):
             write_prefilter(store.directory, mapped.matrix, mapped.parts)
@@ -171,11 +177,20 @@ def _append(store: Store, chosen: EmbeddingSet, generation: Generation) -> bool:
     with (directory / IDS).open("rb+") as ids, (directory / MATRIX).open("rb+") as matrix:
         ids.seek(HEADER + old.count * 8)
         matrix.seek(HEADER + old.count * 4 * old.dim)
-        _pour(ids, matrix, added, digest)
+        _pour(ids, matrix, _chunks(added, store.directory), digest)
     for name in (IDS, MATRIX):
         sync(directory / name)
-    Manifest(generation, manifest.token, [*manifest.parts, (len(added), digest.hexdigest())]).write(directory)
+    parts = [*manifest.parts, (len(added), digest.hexdigest())]
+    Manifest(generation, manifest.token, parts, _seals(directory, generation, manifest.seals)).write(directory)
     return True
+
+
+def _seals(directory: Path, generation: Generation, before: dict[str, Seal] | None = None) -> dict[str, Seal]:
+    widths = {IDS: 8, MATRIX: 4 * generation.dim}
+    return {
+        name: Seal.put_on(directory / name, HEADER + generation.count * width, before[name] if before else None)
+        for name, width in widths.items()
+    }
 
 
 def _write(store: Store, chosen: EmbeddingSet, generation: Generation) -> None:
@@ -195,37 +210,47 @@ def _write(store: Store, chosen: EmbeddingSet, generation: Generation) -> None:
         ):
             ids.write(_head(token))
             matrix.write(_head(token))
-            _pour(ids, matrix, store.embeddings.vectors(chosen), digest)
-        Manifest(generation, token, [(generation.count, digest.hexdigest())]).write(directory)
+            rows = _pour(ids, matrix, _chunks(store.embeddings.vectors(chosen), directory), digest)
+            if rows != generation.count:
+                raise corrupt(directory)
+        parts = [(generation.count, digest.hexdigest())]
+        Manifest(generation, token, parts, _seals(directory, generation)).write(directory)
     except OSError:
-        discard_caches(directory, (MATRIX, IDS, MATRIX_MANIFEST, PREFILTER))
+        discard_caches(directory, MATRICES)
         raise
 
 
-def _pour(ids: BinaryIO, matrix: BinaryIO, rows: Iterable[tuple[int, bytes]], digest: Any) -> None:
-    """Write rows at the ends of both files, and hash them as `_digest` does."""
-    for chunk in _chunks(rows):
-        numbers = np.array([frame_id for frame_id, _ in chunk], "<i8").tobytes()
-        vectors = b"".join(vector for _, vector in chunk)
+def _pour(ids: BinaryIO, matrix: BinaryIO, chunks: Iterable[Chunk], digest: Any) -> int:
+    """Write rows at the ends of both files, and hash them as `intact` does; return how many they were."""
+    count = 0
+    for numbers, vectors in chunks:
         ids.write(numbers)
         matrix.write(vectors)
         digest.update(numbers)
         digest.update(vectors)
+        count += len(numbers) // 8
+    return count
 
 
-def _chunks(rows: Iterable[tuple[int, bytes]]) -> Iterator[list[tuple[int, bytes]]]:
-    chunk: list[tuple[int, bytes]] = []
-    for row in rows:
-        chunk.append(row)
-        if len(chunk) == ROWS_AT_ONCE:
-            yield chunk
-            chunk = []
-    if chunk:
-        yield chunk
+def _chunks(rows: Iterable[tuple[int, bytes]], directory: Path) -> Iterator[Chunk]:
+    """Yield frame ids as int64 and vectors as float32, little-endian, `ROWS_AT_ONCE` at a time.
+
+    Raises
+    ------
+    LibraryCorrupt
+        If a number of a vector is none, or its norm is above 1: such a row would be among the answers to every query.
+    """
+    rows = iter(rows)
+    while part := list(islice(rows, ROWS_AT_ONCE)):
+        vectors = b"".join(vector for _, vector in part)
+        norms = np.square(np.frombuffer(vectors, "<f4").reshape(len(part), -1), dtype=np.float64).sum(axis=1)
+        if not (norms < LONGEST).all():  # not a number is not below anything
+            raise corrupt(directory)
+        yield np.array([frame_id for frame_id, _ in part], "<i8").tobytes(), vectors
 
 
 def intact(directory: Path, generation: Generation) -> bool:
-    """Whether every byte that counts is what was written."""
+    """Whether every byte that counts is what was written; reads all of them."""
     manifest = Manifest.read(directory)
     mapped = map_matrix(directory, generation)
     if manifest is None or mapped is None:
@@ -241,18 +266,34 @@ def intact(directory: Path, generation: Generation) -> bool:
         if digest.hexdigest() != expected:
             return False
         start += rows
+    if prefilter_damaged(directory):
+        return False
     prefilter = Prefilter.open(directory, matrix, manifest.parts)
     return prefilter is None or prefilter.equals(matrix)
 
 
+def renewed_prefilter(directory: Path, mapped: Mapped) -> Prefilter | None:
+    """Write the 8-bit copy of a matrix anew, and map it. Raises OSError."""
+    with locked(directory, wait=None):
+        write_prefilter(directory, mapped.matrix, mapped.parts)
+    return Prefilter.open(directory, mapped.matrix, mapped.parts)
+
+
 def load_matrix(store: Store, chosen: EmbeddingSet) -> tuple[Ids, Vectors]:
     """Read all vectors into memory."""
-    ids = np.empty(chosen.count, np.int64)
-    matrix = np.empty((chosen.count, chosen.dim), np.float32)
-    for row, (frame_id, vector) in enumerate(store.embeddings.vectors(chosen)):
-        ids[row] = frame_id
-        matrix[row] = np.frombuffer(vector, "<f4")
-    return ids, matrix
+    chunks = list(_chunks(store.embeddings.vectors(chosen), store.directory))
+    ids = np.frombuffer(b"".join(numbers for numbers, _ in chunks), "<i8")
+    if len(ids) != chosen.count:
+        raise corrupt(store.directory)
+    return ids, np.frombuffer(b"".join(vectors for _, vectors in chunks), "<f4").reshape(len(ids), chosen.dim)
+
+
+def are_sound(store: Store, chosen: EmbeddingSet) -> bool:
+    """Whether every vector in SQLite is one, reading all of them."""
+    try:
+        return all(_chunks(store.embeddings.vectors(chosen), store.directory))
+    except LibraryCorrupt:
+        return False
 
 
 def _head(token: str) -> bytes:

@@ -14,7 +14,6 @@ of the matrix's manifest.
 import hashlib
 import json
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,8 +21,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from roco_search.library.directory import PREFILTER, discard_caches
+from roco_search.library.directory import PREFILTER, PREFILTER_SEAL, discard_caches
 from roco_search.system.files import replacing
+from roco_search.system.seals import open_sealed, seal_file
 
 FROM = 256 * 2**20  # Bytes of a matrix from which the copy is worth its disk: what it saves there is 10 ms a query.
 BEHIND = 16  # One row in this many may be new before the copy is made again.
@@ -58,19 +58,19 @@ class Prefilter:
 
     @classmethod
     def open(cls, directory: Path, matrix: Vectors, parts: Parts) -> "Prefilter | None":
-        """Map the copy if there is one, and it was made from these parts of this matrix or from the first of them."""
-        if matrix.nbytes < FROM:
+        """Map the copy if there is one, and it was made from these parts of this matrix or from the first of them.
+
+        One of which the seal is broken is not taken.
+        """
+        if matrix.nbytes < FROM or (content := open_sealed(directory / PREFILTER, directory / PREFILTER_SEAL)) is None:
             return None
-        with suppress(OSError, ValueError, TypeError, KeyError):
-            with (directory / PREFILTER).open("rb") as file:
-                head = file.read(HEADER)
-            about = json.loads(head.removeprefix(MAGIC))
-            made_from = parts[: int(about["parts"])]
-            rows = sum(count for count, _ in made_from)
-            if about["content"] == content_of(made_from) and rows:
-                codes = np.memmap(directory / PREFILTER, np.int8, "r", offset=HEADER, shape=(rows, matrix.shape[1]))
-                return cls(codes, float(about["step"]), float(about["residual"]))
-        return None
+        about = json.loads(content[:HEADER].tobytes().removeprefix(MAGIC))
+        made_from = parts[: int(about["parts"])]
+        rows = sum(count for count, _ in made_from)
+        if about["content"] != content_of(made_from) or not rows:
+            return None
+        codes = content[HEADER:].view(np.int8).reshape(rows, matrix.shape[1])
+        return cls(codes, float(about["step"]), float(about["residual"]))
 
     def near(self, query: Vectors, k: int, total: int, chosen: Rows | None, bias: Vectors | None = None) -> Rows | None:
         """Return rows, ascending, that hold the k nearest and all that score the same; None if too little is ruled out.
@@ -133,7 +133,7 @@ def write_prefilter(directory: Path, matrix: Vectors, parts: Parts) -> None:
     if found is not None and (len(matrix) - len(found.codes)) * BEHIND <= len(matrix):
         return
     if matrix.nbytes < FROM:
-        discard_caches(directory, (PREFILTER,))
+        discard_caches(directory, (PREFILTER, PREFILTER_SEAL))
         return
 
     step = max(_greatest(matrix) / MOST, 1e-9)
@@ -148,8 +148,15 @@ def write_prefilter(directory: Path, matrix: Vectors, parts: Parts) -> None:
             about: dict[str, Any] = {"parts": len(parts), "content": content_of(parts), "step": step}
             file.seek(0)
             file.write((MAGIC + json.dumps({**about, "residual": residual}).encode()).ljust(HEADER))
+        seal_file(directory / PREFILTER, directory / PREFILTER_SEAL)
     except OSError:
-        discard_caches(directory, (PREFILTER,))
+        discard_caches(directory, (PREFILTER, PREFILTER_SEAL))
+
+
+def prefilter_damaged(directory: Path) -> bool:
+    """Whether there is a copy, and its seal is broken."""
+    place = directory / PREFILTER
+    return place.exists() and open_sealed(place, directory / PREFILTER_SEAL) is None
 
 
 def content_of(parts: Parts) -> str:

@@ -26,7 +26,7 @@ class Listed:
 
     ``on_disk`` is where it is; None if it is not on this disk. ``bytes`` counts its files, or the download where it is
     not on this disk. ``word`` is the source of the facts, ``text_length`` counts tokens, ``layout`` is how it is
-    published, and a ``baseline`` was made for everyday pictures.
+    published, a ``baseline`` was made for everyday pictures, and what has to be brought ``by_hand`` cannot be pulled.
     """
 
     name: str
@@ -43,6 +43,7 @@ class Listed:
     text_length: int | None = None
     layout: str | None = None
     baseline: bool = False
+    by_hand: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +167,7 @@ def _listed(name: str, default: str) -> Listed | None:
         return Listed(
             name, None, name == default, entry.repository, entry.licence, entry.gated, entry.download_bytes,
             entry.image_size, entry.dim, entry.good_at, "publisher", entry.text_length, entry.layout, entry.baseline,
+            bool(entry.obtain),
         )  # fmt: skip
     return Listed(
         name=name,

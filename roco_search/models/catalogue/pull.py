@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,7 +24,6 @@ _OTHERWISE = (
     "'roco model import' here."
 )
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".h5", ".msgpack")
-_CONVERTIBLE = (*layout.WEIGHTS, PICKLED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,14 +72,15 @@ def pull(
             return _pulled(manifest, here, already=True)
         revision = manifest.revision
     listing = list_model(repository, revision, _OTHERWISE, endpoint)
-    files, commit = _choose(listing), listing.commit
+    described = registry.entries().get(name)
+    files, commit = _choose(listing, described), listing.commit
     if here and manifest and manifest.revision == commit and installed.is_whole(here, manifest):
         return _pulled(manifest, here, already=True)
     with installed.staging(name, commit) as staged, installed.speaking_of(repository, staged):
         try:
-            if any(file.name.endswith(_PICKLES) or file.name == layout.CONFIG for file in files):
+            if weights := next((file for file in files if _has_to_be_converted(file.name)), None):
                 made = staged / "model"
-                checkpoint = _fetch_and_convert(name, listing, files, staged, progress, endpoint)
+                checkpoint = _fetch_and_convert(name, listing, files, weights, staged, progress, endpoint)
             else:
                 made = staged
                 came = lambda file: _check_family(repository, staged) if file.name == "config.json" else None  # noqa: E731
@@ -104,8 +105,19 @@ def pull(
     return _pulled(manifest, directory, already=False)
 
 
+def _has_to_be_converted(file: str) -> bool:
+    """Whether a file has weights that transformers cannot load, in another layout or as a pickle."""
+    return file in layout.WEIGHTS or file.endswith(_PICKLES)
+
+
 def _fetch_and_convert(
-    name: str, listing: Listing, files: list[RemoteFile], staged: Path, progress: Progress | None, endpoint: str | None
+    name: str,
+    listing: Listing,
+    files: list[RemoteFile],
+    weights: RemoteFile,
+    staged: Path,
+    progress: Progress | None,
+    endpoint: str | None,
 ) -> Checkpoint:
     """Fetch a checkpoint that has to be converted, and its tokenizer where another repository has it."""
     repository = listing.request.repository
@@ -121,7 +133,8 @@ def _fetch_and_convert(
             _check_family(repository, source)
 
     fetch_files(listing, files, source, progress, came)
-    weights = next(file for file in files if file.name in _CONVERTIBLE)
+    if entry := _undescribed(files, registry.entries().get(name)):
+        (source / layout.CONFIG).write_text(json.dumps({"quick_gelu": entry.quick_gelu}), "utf-8")
     published = Published(name, source / weights.name, source)
     if published.is_open_clip:
         other, tower = layout.text_source(read_json(source / layout.CONFIG))
@@ -159,10 +172,10 @@ def _repository(name: str) -> str:
     if name == registry.DEFAULT:
         raise InputError(f"{name} is part of roco; there is nothing to pull.")
     entry = registry.entries().get(name)
+    if entry and entry.obtain:
+        raise ModelNotFound(f"{name} cannot be pulled: {registry.how_to_obtain(entry)}")
     if entry and entry.repository:
         return entry.repository
-    if entry:
-        raise ModelNotFound(f"{name} cannot be pulled by this name. {registry.how_to_obtain(entry)}")
     if not installed.is_name(name) or "/" not in name:
         raise ModelNotFound(
             f"There is no model {name!r} in the catalogue ({', '.join(registry.entries())}); for another one write "
@@ -171,12 +184,20 @@ def _repository(name: str) -> str:
     return name
 
 
-def _choose(listing: Listing) -> list[RemoteFile]:
+def _undescribed(files: Iterable[RemoteFile], entry: registry.Entry | None) -> registry.Entry | None:
+    """Return the entry of the catalogue where it has to take the place of a configuration that is not published."""
+    names = {file.name for file in files}
+    return entry if entry and entry.weights in names and layout.CONFIG not in names else None
+
+
+def _choose(listing: Listing, entry: registry.Entry | None) -> list[RemoteFile]:
     """Return the files to fetch, the small ones first. Refuses what could not be loaded before a byte of it comes."""
     repository, names = listing.request.repository, listing.names
     whole = "config.json" in names and (installed.WEIGHTS in names or installed.WEIGHTS_INDEX in names)
     if not whole and layout.CONFIG in names:
         return _choose_published(listing, layout.CONFIG, layout.WEIGHTS)
+    if not whole and entry and entry.weights in names:
+        return _choose_published(listing, None, (entry.weights,))
     if not whole and {"config.json", PICKLED} <= set(names):
         return _choose_published(listing, "config.json", (PICKLED,))
     if not whole:
@@ -201,7 +222,7 @@ def _choose(listing: Listing) -> list[RemoteFile]:
     return sorted(files, key=lambda file: (file.size, file.name))
 
 
-def _choose_published(listing: Listing, config: str, weights: tuple[str, ...]) -> list[RemoteFile]:
+def _choose_published(listing: Listing, config: str | None, weights: tuple[str, ...]) -> list[RemoteFile]:
     """Return the files of a checkpoint that has to be converted: one of weights, and all small ones."""
     found = next((name for name in weights if name in listing.names), None)
     if found is None:
@@ -209,7 +230,7 @@ def _choose_published(listing: Listing, config: str, weights: tuple[str, ...]) -
             f"{listing.request.repository} has a {config}, and no {' or '.join(weights)}; {registry.INSTEAD}."
         )
     small = [n for n in listing.names if installed.belongs_to_a_model(n) and not n.endswith(".safetensors")]
-    kept = {config, *(n for n in small if n not in ("config.json", installed.WEIGHTS_INDEX))}
+    kept = {n for n in (config, *small) if n and (n == config or n not in ("config.json", installed.WEIGHTS_INDEX))}
     files = [listing.file(name) for name in sorted(kept | {found})]
     return sorted(files, key=lambda file: (file.name == found, file.name != config, file.size, file.name))
 

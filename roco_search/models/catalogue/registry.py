@@ -20,13 +20,16 @@ INSTEAD = "take clip-roco, or medsiglip, which asks for its terms to be accepted
 
 @dataclass(frozen=True, slots=True)
 class Retrieval:
-    """A published figure: recall@k in per cent, by k, over a pool of so many candidates. See ``catalogue.toml``."""
+    """A published figure: recall@k in per cent, by k. See ``catalogue.toml``.
+
+    ``pool`` is the number of candidates, None where its publisher does not state it.
+    """
 
     images: str
-    pool: int
     direction: str
     recall: Mapping[str, float]
     word: str
+    pool: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +52,10 @@ class Entry:
     baseline: bool = False
     aliases: tuple[str, ...] = ()
     obtain: str | None = None
+    weights: str | None = None
+    quick_gelu: bool = True
+    image_tower: str | None = None
+    modalities: tuple[str, ...] = ()
     ct_windows: tuple[tuple[float, float], ...] = ()
     retrieval: tuple[Retrieval, ...] = ()
 
@@ -68,8 +75,12 @@ def entries() -> Mapping[str, Entry]:
     models = {}
     for name, facts in _data()["models"].items():
         figures = tuple(Retrieval(**figure) for figure in facts.pop("retrieval", ()))
-        models[name] = Entry(name, **{**facts, "aliases": tuple(facts.get("aliases", ()))}, retrieval=figures)
+        models[name] = Entry(name, **{**facts, **_tuples(facts)}, retrieval=figures)
     return MappingProxyType(models)
+
+
+def _tuples(facts: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    return {key: tuple(facts.get(key, ())) for key in ("aliases", "modalities")}
 
 
 @cache
@@ -139,8 +150,8 @@ def find(name_or_path: str | Path) -> Checkpoint:
     if directory := cached_snapshot(entry.repository if entry and entry.repository else name):
         return Checkpoint.open(name, directory)
     check_loadable(name)
-    if entry and not entry.repository:
-        raise ModelNotFound(f"{entry.name} is not on this disk. {how_to_obtain(entry)}")
+    if entry and entry.obtain:
+        raise ModelNotFound(f"{entry.name} is not on this disk, and cannot be pulled: {how_to_obtain(entry)}")
     if entry:
         meant = f" If you mean the folder, write ./{given}." if path.is_dir() else ""
         raise ModelNotFound(
@@ -160,11 +171,8 @@ def find(name_or_path: str | Path) -> Checkpoint:
 
 
 def how_to_obtain(entry: Entry) -> str:
-    """Say how a model is brought here whose repository the catalogue does not name."""
-    return (
-        f"The catalogue has no repository for it ({entry.obtain}); give org/name to 'roco model pull', or a downloaded "
-        f"folder to 'roco model import PATH --name {entry.name}'."
-    )
+    """Say why a model cannot be pulled, and how it is brought here otherwise."""
+    return f"{entry.obtain}; give what you download to 'roco model import PATH --name {entry.name}'."
 
 
 def check_loadable(name: str) -> None:

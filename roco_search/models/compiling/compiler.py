@@ -29,10 +29,12 @@ from roco_search.models.compiling.towers import (
     session,
 )
 from roco_search.system.files import set_mode, sha256, sync, temporary_folder, write_file
+from roco_search.system.seals import Seal
 
 if TYPE_CHECKING:
     from roco_search.models.checkpoint import Checkpoint
 
+TOKENIZER = "tokenizer.json"
 FAITHFUL = {"fp32": 0.9999, "int8": 0.999}
 """The least cosine similarity to torch in fp32 with which a form is kept, over every probe."""
 
@@ -116,7 +118,7 @@ def _embedded(checkpoint: Checkpoint) -> tuple[tuple[Path, dict[str, str]], Text
 
     length = int(read_json(checkpoint.directory / "tokenizer_config.json")["model_max_length"])
     texts = Texts(max_length=length, pad_id=0, pad_to_max=False, masked=True)
-    _keep_tokenizer(folder_of(checkpoint.fingerprint), checkpoint.directory / "tokenizer.json")
+    _keep_tokenizer(folder_of(checkpoint.fingerprint), checkpoint.directory / TOKENIZER)
     return (checkpoint.directory / "text.onnx", {}), texts
 
 
@@ -158,7 +160,7 @@ def _small_text(checkpoint: Checkpoint, source: tuple[Path, dict[str, str]], tex
     graph, weights = source
     folder = folder_of(checkpoint.fingerprint)
     tokenizer = TextTokenizer.from_file(
-        folder / "tokenizer.json", max_length=texts.max_length, pad_id=texts.pad_id, pad_to_max=texts.pad_to_max
+        folder / TOKENIZER, max_length=texts.max_length, pad_id=texts.pad_id, pad_to_max=texts.pad_to_max
     )
     ids, mask = tokenizer(PROBES)
     given = {"input_ids": ids, "attention_mask": mask} if texts.masked else {"input_ids": ids}
@@ -171,7 +173,7 @@ def _small_text(checkpoint: Checkpoint, source: tuple[Path, dict[str, str]], tex
         if cosine < FAITHFUL["int8"]:
             write_file(folder / "text-int8.refused", f"{cosine}\n")
             return
-        words = [staged / WORDS] if write_table(folder / "tokenizer.json", staged / WORDS) else []
+        words = [staged / WORDS] if write_table(folder / TOKENIZER, staged / WORDS) else []
         _keep(checkpoint, "text", "int8", cosine, small, {}, texts, words)
 
 
@@ -198,7 +200,7 @@ def small_image(checkpoint: Checkpoint, *, threads: int | None = None) -> Any:
         exact = Compiled.find(checkpoint.fingerprint, "image", "fp32")
         if exact is None:
             raise ValueError("the image tower is not compiled")
-        graph, weights = exact.folder / next(iter(exact.sizes)), exact.weights
+        graph, weights = exact.folder / next(iter(exact.hashes)), exact.weights
     with temporary_folder(folder / "tower") as staged, _quiet():
         ready, small = staged / "ready.onnx", staged / "image-dynamic.onnx"
         optimised(graph, ready, lambda chosen: give_weights(chosen, weights, checkpoint.tensors))
@@ -222,11 +224,11 @@ def _texts(encoder: Any, folder: Path) -> Texts:
     if backend is None:
         raise ValueError("the tokenizer cannot be kept as one file")
     with temporary_folder(folder / "tokenizer") as scratch:
-        backend.save(str(scratch / "tokenizer.json"))
-        _keep_tokenizer(folder, scratch / "tokenizer.json")
+        backend.save(str(scratch / TOKENIZER))
+        _keep_tokenizer(folder, scratch / TOKENIZER)
     texts = Texts(max_length, pad_id, pad_to_max, masked=mask is not None)
     again, mask_again = TextTokenizer.from_file(
-        folder / "tokenizer.json", max_length=max_length, pad_id=pad_id, pad_to_max=pad_to_max
+        folder / TOKENIZER, max_length=max_length, pad_id=pad_id, pad_to_max=pad_to_max
     )(PROBES)
     if not np.array_equal(ids, again) or (mask is not None and not np.array_equal(mask, mask_again)):
         raise ValueError("the tokenizer cannot be kept as one file")
@@ -234,7 +236,7 @@ def _texts(encoder: Any, folder: Path) -> Texts:
 
 
 def _keep_tokenizer(folder: Path, source: Path) -> None:
-    write_file(folder / "tokenizer.json", source.read_bytes())
+    write_file(folder / TOKENIZER, source.read_bytes())
 
 
 def _keep(
@@ -250,14 +252,14 @@ def _keep(
     """Move a finished tower from the staging folder into its place; the manifest comes last."""
     folder = folder_of(checkpoint.fingerprint)
     files = [file for file in (graph, graph.with_name(f"{graph.name}.data"), *beside) if file.exists()]
-    sizes = {file.name: file.stat().st_size for file in files}
-    hashes = {file.name: sha256(file) for file in files}
-    entry = Compiled(folder, checkpoint.fingerprint, tower, form, cosine, sizes, hashes, weights, texts)
     for file in files:
         set_mode(file)
         sync(file)
         file.replace(folder / file.name)
-    write_file(folder / f"{tower}-{form}.json", entry.manifest())
+    names = [file.name for file in files] + ([TOKENIZER] if tower == "text" else [])
+    hashes = {name: sha256(folder / name) for name in names}
+    seals = {name: Seal.put_on(folder / name) for name in names}
+    Compiled(folder, checkpoint.fingerprint, tower, form, cosine, seals, hashes, weights, texts).write()
 
 
 def _runner(graph: Path, weights: dict[str, str], checkpoint: Checkpoint) -> Run:

@@ -121,6 +121,9 @@ def _openvino(checkpoint: Checkpoint, precision: str) -> Run:
             requests.own = compiled.create_infer_request()
         return np.array(requests.own.infer({0: pixels})[0])
 
+    # At its first inference the binding looks numpy up, under a lock for which it gives up the interpreter's: two
+    # threads that make theirs at the same moment can wait for each other without end.
+    run(np.zeros((1, 3, checkpoint.image_size, checkpoint.image_size), np.float32))
     return run
 
 
@@ -150,8 +153,8 @@ def _with_weights(checkpoint: Checkpoint) -> Iterator[Path]:
         yield graph
         return
     found = _compiled(checkpoint)
-    graph = found.folder / next(iter(found.sizes))
-    files = [*(found.folder / name for name in found.sizes)]
+    graph = found.folder / next(iter(found.hashes))
+    files = [*(found.folder / name for name in found.hashes)]
     files += {checkpoint.tensors[name].file for name in found.weights.values()}
     with TemporaryDirectory(dir=found.folder, prefix="linked-") as folder:
         for file in files:

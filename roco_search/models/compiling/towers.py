@@ -1,13 +1,12 @@
 """Compiled towers: the ONNX graphs of a model's image and text encoders, in the cache or beside the weights.
 
 In the cache each form of each tower is a graph, its data and a manifest, which is written last. Opening compares the
-format, the fingerprint of the weights and the sizes; `check` compares the hashes. What does not match is never run.
+format, the fingerprint of the weights and the seals; `check` compares the hashes. What does not match is never run.
 `session` opens a graph with onnxruntime.
 """
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from contextlib import suppress
@@ -19,6 +18,7 @@ import numpy as np
 
 from roco_search.models.cache import cache_directory
 from roco_search.system.files import sha256
+from roco_search.system.seals import Seal, read_record, write_record
 
 if TYPE_CHECKING:
     from roco_search.models.checkpoint import Checkpoint, Tensor
@@ -76,7 +76,7 @@ def onnxruntime_module() -> Any:
     return onnxruntime
 
 
-FORMAT = 1
+FORMAT = 2  # 2: with seals.
 Tower = Literal["text", "image"]
 Form = Literal["fp32", "int8", "dynamic"]
 """fp32; weights in 8 bits by blocks; weights in 8 bits by channel and activations with one scale a call."""
@@ -106,8 +106,8 @@ class Compiled:
         What it is.
     cosine
         The least cosine similarity to torch in fp32 that was found when it was made.
-    sizes, hashes
-        Bytes and SHA-256 by file name; the graph is the first.
+    seals, hashes
+        By file name; the graph is the first.
     weights
         By initialiser, the name of the checkpoint's tensor that it is; these are mapped, not copied.
     texts
@@ -119,7 +119,7 @@ class Compiled:
     tower: Tower
     form: Form
     cosine: float
-    sizes: dict[str, int]
+    seals: dict[str, Seal]
     hashes: dict[str, str]
     weights: dict[str, str]
     texts: Texts | None
@@ -128,17 +128,18 @@ class Compiled:
     def find(cls, fingerprint: str, tower: Tower, form: Form) -> Compiled | None:
         """Return what the cache has, or None if it has nothing, or nothing whole."""
         folder = folder_of(fingerprint)
-        try:
-            content = json.loads((folder / f"{tower}-{form}.json").read_bytes())
-            if content.pop("format") != FORMAT:
-                return None
-            texts = content.pop("texts")
-            found = cls(folder=folder, texts=Texts(**texts) if texts else None, **content)
-            whole = all((folder / name).stat().st_size == size for name, size in found.sizes.items())
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        content = read_record(folder / f"{tower}-{form}.json")
+        if content is None or content.pop("format") != FORMAT:
             return None
+        texts, seals = content.pop("texts"), content.pop("seals")
+        found = cls(
+            folder=folder,
+            texts=Texts(**texts) if texts else None,
+            seals={name: Seal(**seal) for name, seal in seals.items()},
+            **content,
+        )
         same = (found.fingerprint, found.tower, found.form) == (fingerprint, tower, form)
-        return found if whole and same else None
+        return found if same and all(seal.holds(folder / name) for name, seal in found.seals.items()) else None
 
     def check(self) -> bool:
         """Whether every file is, byte for byte, what was written."""
@@ -146,10 +147,10 @@ class Compiled:
             return all(sha256(self.folder / name) == digest for name, digest in self.hashes.items())
         return False
 
-    def manifest(self) -> bytes:
-        """Return the manifest as it is stored."""
+    def write(self) -> None:
+        """Put the manifest into its place. Raises OSError."""
         content = {key: value for key, value in asdict(self).items() if key != "folder"}
-        return json.dumps({"format": FORMAT, **content}, indent=1).encode()
+        write_record(self.folder / f"{self.tower}-{self.form}.json", {"format": FORMAT, **content})
 
     def open(self, tensors: Mapping[str, Tensor], *, threads: int | None = None) -> Any:
         """Return a session.
@@ -168,7 +169,7 @@ class Compiled:
         """
         chosen = options(threads=threads, ready=self.form != "fp32")
         held = give_weights(chosen, self.weights, tensors)
-        return session(self.folder / next(iter(self.sizes)), chosen, held)
+        return session(self.folder / next(iter(self.hashes)), chosen, held)
 
 
 def folder_of(fingerprint: str) -> Path:

@@ -14,7 +14,7 @@ from roco_search.models.open_clip.foreign import BERT_BASE, bert_text, timm_imag
 from roco_search.models.open_clip.plan import Config, Part, TowerPlan, number, unknown
 
 CONFIG = "open_clip_config.json"
-WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
+WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.safetensors", "open_clip_pytorch_model.bin")
 CLIP_TOKENIZER = "openai/clip-vit-base-patch32"
 """Where the tokenizer of CLIP's own text tower is published in transformers' files."""
 
@@ -71,7 +71,8 @@ def read(config: Config | None, tensors: Mapping[str, Tensor], text_tower: Confi
     ----------
     config
         ``open_clip_config.json``; None, or one without ``model_cfg``, for a state dict of OpenAI's own CLIP, whose
-        sizes say all but how images are prepared.
+        sizes say all but how images are prepared, which it may say as ``preprocess_cfg``, and whether GELU is computed
+        exactly (``quick_gelu``, true where nothing is said).
     tensors
         The position of each weight.
     text_tower
@@ -86,7 +87,7 @@ def read(config: Config | None, tensors: Mapping[str, Tensor], text_tower: Confi
     named = _canonical(tensors)
     shapes = {name: tensor.shape for name, tensor in named.items()}
     if config is None or "model_cfg" not in config:
-        config = {**_openai(shapes), **(config or {})}
+        config = {**_openai(shapes, quick_gelu=bool((config or {}).get("quick_gelu", True))), **(config or {})}
     image, text = _towers(config, shapes, text_tower)
     dim = number(_part(config, "model_cfg"), "embed_dim", 0)
     bias = "logit_bias" in named
@@ -202,7 +203,7 @@ def _shape(shape: tuple[int, ...]) -> str:
     return " × ".join(map(str, shape)) or "one number"
 
 
-def _openai(shapes: Mapping[str, tuple[int, ...]]) -> Config:
+def _openai(shapes: Mapping[str, tuple[int, ...]], *, quick_gelu: bool) -> Config:
     """Return the configuration of a state dict by its shapes alone, as OpenAI's own ``build_model`` reads it."""
     try:
         width, _, patch, _ = shapes["visual.conv1.weight"]
@@ -222,7 +223,7 @@ def _openai(shapes: Mapping[str, tuple[int, ...]]) -> Config:
     return {
         "model_cfg": {
             "embed_dim": dim,
-            "quick_gelu": True,
+            "quick_gelu": quick_gelu,
             "vision_cfg": {
                 "image_size": grid * patch,
                 "layers": layers("visual.transformer.resblocks."),

@@ -39,13 +39,13 @@ def test_the_examples_of_help_run(
     for command in model_app.registered_commands:
         (example,) = re.findall(r"^\s*Example: `roco (.*)`$", command.callback.__doc__ or "", re.MULTILINE)
         ran.append((shlex.split(example), command.name))
-    order = ["list", "pull", "use", "info", "export", "import", "remove"]
+    order = ["list", "advise", "pull", "use", "info", "export", "import", "remove"]
     assert sorted(order) == sorted(str(name) for _, name in ran)
     for arguments, name in sorted(ran, key=lambda pair: order.index(str(pair[1]))):
         assert arguments[:2] == ["model", name]
         result = roco(*arguments)
         assert result.code == 0, result.err
-        assert result.out if name in {"list", "info"} else not result.out
+        assert result.out if name in {"list", "advise", "info"} else not result.out
 
 
 def test_the_list_tells_what_is_here_and_whose_word_it_is(roco: Roco, published: Repository) -> None:
@@ -55,7 +55,7 @@ def test_the_list_tells_what_is_here_and_whose_word_it_is(roco: Roco, published:
     assert lines["roco-mini"].startswith("*")
     assert re.search(r"clip-roco +yes +mit +\d+ KB +32 +20 +figures", lines["clip-roco"])
     assert re.search(r"pubmedclip +no +MIT +605 MB +224 +77 +figures", lines["pubmedclip"])
-    assert re.search(r"medsiglip +gated .* – +448 +64 +chest", lines["medsiglip"])
+    assert re.search(r"medsiglip +gated .*3.5 GB +448 +64 +chest", lines["medsiglip"])
     assert re.search(r"biomedclip +no +MIT +784 MB +224 +256 +figures", lines["biomedclip"])
     assert "is its publisher's statement, and was not verified" in table.err
     assert "siglip2" not in lines
@@ -64,7 +64,7 @@ def test_the_list_tells_what_is_here_and_whose_word_it_is(roco: Roco, published:
     entries = {entry["name"]: entry for entry in roco("model", "list", "--json").json}
     assert list(entries["clip-roco"]) == [
         "name", "on_disk", "default", "repository", "licence", "gated", "bytes", "image_size", "dim", "good_at", "word",
-        "text_length", "layout", "baseline",
+        "text_length", "layout", "baseline", "by_hand",
     ]  # fmt: skip
     assert (entries["clip-roco"]["word"], entries["roco-mini"]["word"]) == ("publisher", "measured here")
     assert (entries["clip-roco"]["on_disk"], entries["clip"]["on_disk"]) == ("models", None)
@@ -124,6 +124,16 @@ def test_new_libraries_take_the_model_that_was_set(
     assert roco("index", scans, "--json", "--library", scans.parent / "second").json["model"] == "roco-mini"
 
 
+def test_what_is_published_of_a_model_is_shown_before_it_is_here(roco: Roco) -> None:
+    shown = roco("model", "info", "pmc-vit-l-448")
+    assert shown.code == 1
+    assert "luhuitong/CLIP-ViT-L-14-448px-MedICaT-ROCO" in shown.out
+    assert re.search(r"image to text +8,785 +67.48 +publisher +ROCO, validation", shown.out)
+    assert "pool" in shown.out and "not on this disk" in shown.err and "roco model pull pmc-vit-l-448" in shown.err
+    facts = roco("model", "info", "biomedclip", "--json").json
+    assert (facts["on_disk"], facts["retrieval"][0]["word"], facts["licence"]) == (None, "others", "MIT")
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
@@ -133,7 +143,6 @@ def test_new_libraries_take_the_model_that_was_set(
         (["pull", "chexzero"], 1, "shared drive"),
         (["pull", "clip-roco", "--revision", "v9"], 1, "no such revision"),
         (["use", "clip"], 1, "roco model pull clip"),
-        (["info", "clip"], 1, "roco model pull clip"),
         (["info", "nowhere"], 1, "There is no model 'nowhere'"),
         (["remove", "roco-mini"], 1, "cannot be removed"),
         (["remove", "clip"], 1, "see 'roco model list'"),
@@ -185,3 +194,23 @@ finally:
     assert "org/small was removed" in done.stderr, done.stderr
     assert done.stderr.count("NETWORK") == 1, "only pull, and the hook sees it"
     assert done.returncode == 99
+
+
+def test_advice_for_a_library_and_for_none(roco: Roco, scans: Path, tmp_path: Path) -> None:
+    none = roco("model", "advise", "--json").json
+    assert (none["images"], none["model"], none["commands"][-1]) == (
+        1000,
+        None,
+        f"roco model use {none['take']['name']}",
+    )
+    roco("index", scans, "--library", tmp_path / "own library")
+    found = roco("model", "advise", "--library", tmp_path / "own library", "--commercial", "--json").json
+    assert (found["take"]["name"], found["model"]) == ("biomedclip", "roco-mini")
+    assert found["commands"] == [
+        "roco model pull biomedclip", f"roco index --reembed --model biomedclip --library '{tmp_path / 'own library'}'",
+    ]  # fmt: skip
+    shown = roco("model", "advise", "--library", tmp_path / "own library", "--commercial")
+    assert "take     biomedclip" in shown.out and "roco model pull biomedclip" in shown.out
+    assert re.search(r"\* +roco-mini .*research-only +not for commercial use", shown.out)
+    assert "none at" in roco("model", "advise", "--library", tmp_path / "missing").out
+    assert "No model has the licence 'GPL'" in roco("model", "advise", "--licence", "GPL").err

@@ -6,14 +6,17 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from roco_search.errors import InputError, LibraryCorrupt, LibraryEmpty, LibraryNotFound, LibraryTooNew
+from roco_search.errors import InputError, LibraryCorrupt, LibraryEmpty, LibraryError, LibraryNotFound, LibraryTooNew
 from roco_search.library import Library, default_library_path
 from roco_search.library.truth.connection import SCHEMA_VERSION
 from roco_search.library.truth.schema import migrations
+from roco_search.search import search
 from tests.disk import files_up_to
 from tests.imaging.drawing import shipped
 from tests.library.toy import Opened, ToyEncoder, draw
@@ -34,6 +37,30 @@ def test_missing_library_names_the_command(tmp_path: Path) -> None:
     (tmp_path / "library.db").touch()
     with pytest.raises(LibraryNotFound):
         Library.open(tmp_path)
+
+
+def test_another_thread_is_told_to_open_it_itself(opened: Opened, scans: Path) -> None:
+    draw(scans / "a.png", 1)
+    opened.index(scans)
+    library, encoder = opened.library, opened.encoder
+    questions: list[Callable[[], object]] = [
+        library.status,
+        library.vectors,
+        library.active,
+        library.roots,
+        library.verify,
+        library.close,
+        lambda: library.frames.get([1]),
+        lambda: list(library.frames.rows(library.active())),
+        lambda: library.index([scans], encoder),
+        lambda: search(library, encoder, ["chest"]),
+        lambda: search(library, encoder, ["chest"], cosine=True),
+    ]
+    with ThreadPoolExecutor(1) as other:
+        for question in questions:
+            with pytest.raises(LibraryError, match=r"was opened by another thread; call `Library\.open` in each"):
+                other.submit(question).result()
+    assert library.status().files == 1, "the thread that opened it goes on"
 
 
 def test_foreign_folder_is_not_taken_over(tmp_path: Path) -> None:

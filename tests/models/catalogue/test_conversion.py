@@ -19,12 +19,15 @@ from roco_search.models.catalogue import installed, registry
 from roco_search.models.catalogue.archive import export_model
 from roco_search.models.catalogue.local import import_any
 from roco_search.models.catalogue.pull import pull
+from roco_search.models.open_clip import layout
 from tests.hub.hub_server import Hub, Repository
 from tests.models.open_clip.published import golden, publish, tokenizer
 from tests.models.open_clip.seeds import TEXTS, TOWER
 
 BIOMEDCLIP = "microsoft/BiomedCLIP-PubMedBERT_256-vit_base_patch16_224"
 CASE = "mean-pooler"
+GELU_VISION = {"image_size": 224, "patch_size": 32, "width": 128, "layers": 2}
+GELU_TEXT = {"context_length": 20, "vocab_size": 814, "width": 128, "heads": 2, "layers": 2}
 
 
 def nothing_is_left(models: Path) -> bool:
@@ -189,6 +192,33 @@ def test_a_state_dict_takes_the_tokenizer_of_a_model_that_is_named(models: Path,
     (file.parent / "open_clip_config.json").write_text(json.dumps({"preprocess_cfg": {"mean": 0.4, "std": 0.33}}))
     prepared = json.loads((import_any(file, "own", tokenizer=lent).directory / "preprocessor_config.json").read_text())
     assert (prepared["image_mean"], prepared["image_std"]) == ([0.4] * 3, [0.33] * 3)
+
+
+def test_weights_that_are_published_without_a_configuration_take_the_catalogues(
+    hub: Hub, models: Path, tmp_path: Path
+) -> None:
+    """MedPMC-CLIP and BMC-CLIP: a ViT of open_clip, whose GELU is exact, and a training checkpoint of one."""
+    state = torch.load(publish(tmp_path / "published", "openai-state-dict"), weights_only=True)
+    described = {"model_cfg": {"embed_dim": 24, "vision_cfg": GELU_VISION, "text_cfg": GELU_TEXT}}
+    own = tmp_path / "own"
+    own.mkdir()
+    (own / "open_clip_config.json").write_text(json.dumps(described))
+    save_file(state, own / "open_clip_model.safetensors")
+    lent = tokenizer(tmp_path / "lent", "openai-state-dict")
+    hub.repositories[layout.CLIP_TOKENIZER] = Repository.of_folder(lent)
+    expected = import_any(own, "expected", tokenizer=lent)
+    assert json.loads((expected.directory / "config.json").read_text())["vision_config"]["hidden_act"] == "gelu"
+    medpmc, bmc = (registry.entries()[name] for name in ("medpmc", "bmc-clip"))
+    checkpoint = {"epoch": 7, "name": "run", "state_dict": {f"module.{name}": t for name, t in state.items()},
+                  "optimizer": {"state": {0: {"exp_avg": torch.ones(3)}}, "param_groups": [{"lr": 1e-4}]}}  # fmt: skip
+    torch.save(checkpoint, tmp_path / "bmc.pt")
+    for entry, content in ((medpmc, (own / "open_clip_model.safetensors")), (bmc, tmp_path / "bmc.pt")):
+        assert entry.repository and entry.weights
+        files = {entry.weights: content.read_bytes(), "README.md": b"# As published", "other.pt": b"x"}
+        hub.repositories[entry.repository] = Repository(files)
+        hub.asked.clear()
+        assert pull(entry.name).fingerprint == expected.fingerprint
+        assert "other.pt" not in hub.fetched()
 
 
 def changed_to(file: Path, state: dict[str, torch.Tensor]) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from roco_search.models import load_encoder
 from roco_search.models.catalogue import installed, registry
 from roco_search.models.catalogue.archive import export_model, import_model
 from roco_search.models.catalogue.overview import describe, list_models
+from roco_search.models.catalogue.pull import pull
 from roco_search.models.catalogue.removal import remove_model
 from roco_search.models.checkpoint import PREPROCESSOR_FILES, TOKENIZER_FILES
 from tests.models.checkpoints import clip
@@ -230,7 +232,24 @@ def test_a_published_figure_has_a_pool_a_direction_and_an_author() -> None:
     figures = [figure for entry in registry.entries().values() for figure in entry.retrieval]
     assert len(figures) > 5
     for figure in figures:
-        assert figure.pool > 0
+        assert figure.pool is None or figure.pool > 0
         assert figure.direction in {"image to text", "text to image"}
-        assert figure.word in {"roco", "publisher", "abstract"}
-        assert all(k in {"1", "5", "10"} and 0 < value < 100 for k, value in figure.recall.items())
+        assert figure.word in {"roco", "publisher", "abstract", "others"}
+        assert all(k in {"1", "5", "10", "200"} and 0 < value < 100 for k, value in figure.recall.items())
+
+
+def test_the_figures_of_the_embedded_model_are_those_of_its_card() -> None:
+    card = (registry.EMBEDDED / "README.md").read_text()
+    for figure in registry.entries()[registry.DEFAULT].retrieval:
+        (line,) = [line for line in card.splitlines() if "%" in line and re.findall(r"[\d.]+(?= %)", line)[:3] == [
+            f"{value:.1f}" for value in figure.recall.values()]]  # fmt: skip
+        assert figure.direction in line
+
+
+def test_what_cannot_be_pulled_says_why_in_one_sentence(models: Path) -> None:
+    by_hand = [model for model in list_models() if model.by_hand]
+    assert {model.name for model in by_hand} == {"unimed", "chexzero"}
+    for model in by_hand:
+        with pytest.raises(ModelNotFound, match=f"{model.name} cannot be pulled: .*roco model import PATH") as refusal:
+            pull(model.name)
+        assert str(refusal.value).count(". ") == 0

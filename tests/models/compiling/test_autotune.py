@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from roco_search.models.catalogue.registry import find
 from roco_search.models.compiling import autotune
 from roco_search.models.compiling.autotune import EQUAL, FAITHFUL, Autotune, Measured, choose_exact, choose_fast
 from roco_search.models.compiling.compiler import prepare
-from roco_search.models.compiling.engines import ImageTower, Run, forms_of, processor_flags
+from roco_search.models.compiling.engines import ImageTower, Run, forms_of, openvino_module, processor_flags
 from roco_search.models.compiling.towers import folder_of
 from roco_search.models.encoder import Engine
 from roco_search.models.onnx_encoder import MANY, OnnxEncoder
@@ -138,6 +139,22 @@ def test_every_engine_gives_the_same_embedding_in_every_batch(encoder: OnnxEncod
         found = np.concatenate([given.encode_images(images[i : i + batch]) for i in range(0, 11, batch)])
         np.testing.assert_allclose(found, expected, atol=EQUAL, rtol=0)
     assert given.encode_images([]).shape == (0, 384)
+
+
+@pytest.mark.skipif(not find_spec("openvino"), reason="OpenVINO is not installed")
+def test_openvino_has_inferred_before_threads_share_it(encoder: OnnxEncoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two first inferences at the same moment wait for each other without end, once in a few hundred times."""
+    compiled: Any = openvino_module().CompiledModel
+    first: list[int] = []
+    create = compiled.create_infer_request
+
+    def watched(model: Any) -> Any:
+        first.append(threading.get_ident())
+        return create(model)
+
+    monkeypatch.setattr(compiled, "create_infer_request", watched)
+    forms_of(encoder.checkpoint, fast=False)["openvino"]()
+    assert first == [threading.get_ident()]
 
 
 @pytest.mark.skipif(not find_spec("openvino"), reason="OpenVINO is not installed")
