@@ -133,7 +133,7 @@ def word_lists() -> Mapping[str, tuple[str, ...]]:
 
 def elsewhere() -> tuple[str, ...]:
     """Return texts of other worlds, in six languages: a radiology image that is near one is near it by chance."""
-    return tuple((files(DATA) / "lexicon" / "elsewhere.txt").read_text("utf-8").splitlines())
+    return tuple((DATA / "lexicon" / "elsewhere.txt").read_text("utf-8").splitlines())
 
 
 @cache
