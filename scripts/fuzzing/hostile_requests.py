@@ -14,7 +14,6 @@ import json
 import os
 import random
 import re
-import signal
 import socket
 import subprocess
 import sys
@@ -76,7 +75,7 @@ def running(
     try:
         yield process, found, said
     finally:
-        process.send_signal(signal.SIGINT)
+        process.terminate()  # a shell may have taken Ctrl-C away from what runs in the background
         process.wait(60)
         reader.join(10)
 

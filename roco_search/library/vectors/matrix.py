@@ -95,7 +95,7 @@ class Manifest:
     def read(cls, directory: Path) -> "Manifest | None":
         """Return the manifest, or None if there is none that can be read."""
         content = read_record(directory / MATRIX_MANIFEST)
-        if content is None or content["format"] != FORMAT:
+        if content is None or content.get("format") != FORMAT or "parts" not in content:  # a record of something else
             return None
         parts = [(int(rows), str(digest)) for rows, digest in content["parts"]]
         seals = {name: Seal(**seal) for name, seal in content["seals"].items()}

@@ -217,7 +217,7 @@ def _checked_members(archive: zipfile.ZipFile, manifest: installed.Manifest, fil
 def _check_member(member: zipfile.ZipInfo, file: Path) -> None:
     """Refuse links, folders, encryption and compression: `export_model` writes none of them."""
     kind = stat.S_IFMT(member.external_attr >> 16)
-    plain = kind in {0, stat.S_IFREG} and not member.is_dir() and not member.flag_bits & 0x1
+    plain = kind in {0, stat.S_IFREG} and member.filename and not member.is_dir() and not member.flag_bits & 0x1
     if not plain or member.compress_type != zipfile.ZIP_STORED or member.compress_size != member.file_size:
         raise _altered(file)
 

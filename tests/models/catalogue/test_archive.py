@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from roco_search.errors import InputError, ModelNotFound, StorageFull, UnsupportedModel
 from roco_search.models import load_encoder
 from roco_search.models.catalogue import installed, registry
-from roco_search.models.catalogue.archive import export_model, import_model
+from roco_search.models.catalogue.archive import _check_member, export_model, import_model
 from tests.disk import files_up_to
 
 
@@ -190,6 +190,11 @@ def test_what_is_no_part_of_a_model_is_never_unpacked(
         import_model(rewritten(archive, tmp_path / "bad.zip", change))
     assert nothing_is_here(models)
     assert not (tmp_path / "outside.json").exists()
+
+
+def test_a_member_without_a_name_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UnsupportedModel, match="was altered"):
+        _check_member(zipfile.ZipInfo(""), tmp_path / "bad.zip")
 
 
 def swap_weights(members: dict[str, bytes]) -> None:
