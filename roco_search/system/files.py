@@ -27,6 +27,7 @@ PRIVATE = 0o600
 _TEMPORARY = re.compile(r"\.(.+)\.tmp-[0-9a-f]{8}-(\d{1,10})", re.DOTALL)  # the target's name, the owner's number
 _LONGEST_NAME = 200  # bytes of the target's name in that of its temporary; file systems allow 255 in all
 _POLL_S = 0.005
+_OLD_S = 3600
 _CHANGES_ARE_TIMED = sys.platform != "win32"
 
 
@@ -66,6 +67,34 @@ def write_file(path: Path, content: bytes | memoryview | str, mode: int | None =
     """Write a file, whole or not at all; text as UTF-8. See `replacing`."""
     with replacing(path, mode) as temporary:
         temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+@contextmanager
+def creating(path: Path, mode: int | None = PRIVATE) -> Iterator[Path]:
+    """Give an empty temporary file as `replacing` does; it never takes the place of something that exists.
+
+    Raises
+    ------
+    OSError
+        As `replacing`; FileExistsError if there is something at `path` when the block ends.
+    """
+    sweep(path.parent, path.name)
+    temporary = temporary_name(path)
+    try:
+        create_file(temporary, mode)
+        yield temporary
+        sync(temporary)
+        try:
+            os.link(temporary, path)
+        except OSError as error:
+            # A disk without links, such as a USB stick's.
+            if error.errno not in {errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK} or os.path.lexists(path):
+                raise
+            temporary.rename(path)
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+    sync_folder(path.parent)
 
 
 def copy_file(source: Path, target: Path, mode: int | None = PRIVATE) -> None:
@@ -133,11 +162,21 @@ def is_temporary(name: str) -> bool:
 
 
 def sweep(folder: Path, name: str | None = None) -> None:
-    """Remove what processes that were killed left half-made in a folder: all of it, or what was to become `name`."""
+    """Remove what processes that were killed left half-made in a folder.
+
+    That is all of it, or with `name` what was to become that, and of the rest only what has not changed for an hour: a
+    folder that machines share may hold what is being made on another, whose processes are not known here.
+    """
     with suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
             found = _TEMPORARY.fullmatch(entry.name)
-            if found and (name is None or found[1] == _shortened(name)) and not is_alive(int(found[2])):
+            if found is None or is_alive(int(found[2])):
+                continue
+            if (
+                name is None
+                or found[1] == _shortened(name)
+                or time.time() - entry.stat(follow_symlinks=False).st_mtime > _OLD_S
+            ):
                 _remove(entry)
 
 

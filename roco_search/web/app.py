@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 PORT = 7860
 UPLOADS = "uploads"
 QUEUE = 64  # events that may wait; later ones are refused with a message
+PAGES = 200  # of which Gradio keeps the state, the latest used; 0.12 MiB each, and it keeps those that were closed too
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +106,7 @@ def prepare_gradio(folder: Path) -> None:
         "GRADIO_MCP_SERVER": "False",
         # Otherwise it summarises its own events with pandas after each of them.
         "GRADIO_ANALYTICS_CACHE_FREQUENCY": str(10**9),
+        "GRADIO_ANALYTICS_MAX_EVENTS": "1",
         "HF_HUB_DISABLE_TELEMETRY": "1",
     }
 
@@ -128,6 +130,7 @@ def make_blocks(desk: Desk, folder: Path) -> gr.Blocks:
                 ClassifyTab(desk, folder / UPLOADS)
             with gr.Tab("Library", id="library") as library:
                 LibraryTab(desk, library)
+    blocks.state_session_capacity = PAGES
     queued: gr.Blocks = blocks.queue(max_size=QUEUE, default_concurrency_limit=2)
     return queued
 
