@@ -200,15 +200,15 @@ class Library:
         """
         return self.vectors().search(queries, k, mode, among, bias)
 
-    def facts(self, key: str, judge: "Judge") -> "Facts":
+    def facts(self, judge: "Judge") -> "Facts":
         """Return what is known of each row of `vectors` apart from its vector; see `open_facts`."""
         from roco_search.library.vectors.facts import open_facts
 
         with self._store.snapshot():
             index = self.vectors()
-            known = (index.generation, key)
+            known = (index.generation, judge.key)
             if self._facts is None or self._facts[0] != known:
-                self._facts = (known, open_facts(self._store, self.active(), index.matrix, key, judge))
+                self._facts = (known, open_facts(self._store, self.active(), index.matrix, judge))
             return self._facts[1]
 
     # What changes it. Each holds the writer's lock, so each can raise Busy, StorageFull and LibraryError.

@@ -154,10 +154,14 @@ class Evidence:
         if name == "usual":
             if self.understood.of("modality"):
                 return ()
-            kinds = dict.fromkeys(
-                kind for key in self._detected("seen") for kind in self.weights.detectable[key]["modality"]
-            )
-            return tuple(column("modality", kind) for kind in kinds)
+            found = self.understood.of("finding")
+            kinds = dict.fromkeys(kind for finding in found for kind in finding.shown_on)
+            if not kinds:
+                kinds = dict.fromkeys(
+                    k for key in self._detected("seen") for k in self.weights.detectable[key]["modality"]
+                )
+            columns = (columns_of(lexicon().concept("modality", kind)) for kind in kinds)
+            return tuple(dict.fromkeys(place for places in columns for place in places))
         return _united(self.understood.of(name))
 
     def _detected(self, name: str) -> list[str]:
@@ -232,6 +236,11 @@ _DENIED = np.log1p(-np.minimum(_PROBABILITY, np.float32(_SURE)))
 def gather(understood: Understood, encoder: Encoder, weights: Weights, extras: Sequence[Extra] = ()) -> Evidence:
     """Embed what a query asks for; return what is to be weighed."""
     texts: Phrasings = phrasings(understood)
+    # What counts for nothing is not embedded: a text is a millisecond or more of every query.
+    if not weights.of("finding"):
+        texts = texts._replace(present=(), absent=())
+    if not weights.of("excluded"):
+        texts = texts._replace(excluded=(), excluded_absent=())
     flat = list(dict.fromkeys(text for group in (*texts.sides, texts.text) for text in group))
     # One at a time: a single short text needs no tokenizer to be loaded.
     vectors = {text: np.asarray(encoder.encode_texts([text]), np.float32)[0] for text in flat}

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from roco_search.search.understanding import Understood
-from roco_search.vocabulary.concepts import Concept
+from roco_search.vocabulary.concepts import Concept, lexicon
+
+SHOWN = 2  # Usual modalities of a finding that are named where the query names none.
 
 
 class Phrasings(NamedTuple):
@@ -40,28 +42,42 @@ def phrasings(understood: Understood) -> Phrasings:
     >>> phrasings(understand("cxr pneumonia")).text
     ('X-ray chest pneumonia', 'chest X-ray with pneumonia')
     """
-    subject = subject_of(understood)
     findings = understood.of("finding")
     if not understood.wanted and not understood.excluded:
         return Phrasings((understood.english or understood.text,))
     whole = [understood.english] if understood.english else []
-    named = [finding.name for finding in findings if finding.key != "normal"]
-    if any(finding.key == "normal" for finding in findings):
-        whole.append(f"normal {subject}")
-    whole.append(f"{subject} with {' and '.join(named)}" if named else subject)
-    present, absent = _sides(findings, subject)
-    excluded, excluded_absent = _sides(tuple(c for c in understood.excluded if c.kind == "finding"), subject)
+    named = " and ".join(finding.name for finding in findings if finding.key != "normal")
+    subjects = subjects_of(understood)
+    for subject in subjects:
+        if any(finding.key == "normal" for finding in findings):
+            whole.append(f"normal {subject}")
+        whole.append(f"{subject} with {named}" if named else subject)
+    present, absent = _sides(findings, subjects[0])
+    excluded, excluded_absent = _sides(tuple(c for c in understood.excluded if c.kind == "finding"), subjects[0])
     return Phrasings(tuple(dict.fromkeys(whole)), present, absent, excluded, excluded_absent)
 
 
-def subject_of(understood: Understood) -> str:
-    """Return what kind of picture is asked for, such as "axial T2-weighted brain MRI"; "image" if any."""
-    modalities = [concept.name for concept in understood.of("modality")]
-    places = [_adjective(concept) for concept in understood.of("body_part")]
+def subjects_of(understood: Understood) -> tuple[str, ...]:
+    """Return what kinds of pictures are asked for, such as "axial T2-weighted brain MRI"; "image" if any.
+
+    Where no modality is named, those that commonly show the findings are, up to `SHOWN`.
+
+    >>> from roco_search.search.understanding import understand
+    >>> subjects_of(understand("kidney stone"))
+    ('kidney CT', 'kidney ultrasound')
+    """
+    findings = understood.of("finding")
+    modalities = [concept.name for concept in understood.of("modality")][:1]
+    if not modalities:
+        shown = dict.fromkeys(key for finding in findings for key in finding.shown_on)
+        modalities = [lexicon().concept("modality", key).name for key in list(shown)[:SHOWN]]
+    places = [_adjective(concept) for concept in understood.of("body_part")][:2]
     if not places:
-        places = [found.place for found in understood.of("finding") if found.place][:1]
+        found = (lexicon().concept("body_part", finding.place) for finding in findings if finding.place)
+        places = [_adjective(concept) for concept in found][:1]
     before = [concept.name for kind in ("plane", "view", "sequence") for concept in understood.of(kind)]
-    return " ".join([*before, *places[:2], *(modalities[:1] or ["image" if not places else "scan"])])
+    kinds = modalities or ["scan" if places else "image"]
+    return tuple(" ".join([*before, *places, kind]) for kind in kinds)
 
 
 def _adjective(concept: Concept) -> str:

@@ -29,8 +29,9 @@ NEITHER = {"modality": "none", "body_part": "none", "plane": "none"}
 
 FLOOR = 8.0  # Log-probabilities below -8 are all alike.
 STEP = FLOOR / 255
-HEADS = "relevance.npz"
+HEADS, BANK = "relevance.npz", "elsewhere"
 ROWS_AT_ONCE = 8192
+NOISE = 0.95  # The share of texts of other worlds that stay below what counts as chance.
 PROMPTS = {
     "modality": ("{}", "{} scan", "{} image", "an image of {}"),
     "body_part": ("{}", "{} image", "radiology image of the {}", "{} scan"),
@@ -143,6 +144,21 @@ class Senses:
             parts.append(np.rint(np.minimum(np.logaddexp(0, -logits), FLOOR) / STEP).T.astype(np.uint8))
         return np.concatenate(parts)
 
+    def noise(self, vectors: Vectors) -> float | None:
+        """Return how near texts of other worlds come to the nearest of some vectors, as a cosine.
+
+        It grows with the number of pictures and with their variety, and so does the best hit of a text that nothing
+        answers. None for a model that does not bring the embeddings of such texts.
+        """
+        bank = shipped_bank(self._encoder)
+        return None if bank is None or not len(vectors) else chance(vectors, bank)
+
+
+def chance(vectors: Vectors, bank: Vectors) -> float:
+    """Return the cosine to the nearest of some vectors that `NOISE` of a bank of texts stay below."""
+    parts = [vectors[start : start + ROWS_AT_ONCE] @ bank.T for start in range(0, len(vectors), ROWS_AT_ONCE)]
+    return float(np.quantile(np.max([part.max(axis=0) for part in parts], axis=0), NOISE))
+
 
 def found_column(number: int) -> int:
     """Return the column of the finding with this number among those of a model."""
@@ -172,6 +188,17 @@ def shipped_heads(encoder: Encoder) -> dict[str, Head] | None:
         weights, offsets = stored[f"{FINDINGS}_weights"], stored[f"{FINDINGS}_offsets"]
         heads[FINDINGS] = Head(weights.astype(np.float32), offsets.astype(np.float32))
     return heads
+
+
+def shipped_bank(encoder: Encoder) -> Vectors | None:
+    """Return the embeddings of texts of other worlds that a model brings, float32 ``(texts, dim)``; None if none."""
+    folder = directory_of(encoder)
+    if folder is None or not (folder / HEADS).exists():
+        return None
+    with np.load(folder / HEADS, allow_pickle=False) as stored:
+        if BANK not in stored or str(stored["fingerprint"]) != encoder.fingerprint:
+            return None
+        return np.asarray(stored[BANK], np.float32)
 
 
 def prompted_heads(encoder: Encoder) -> dict[str, Head]:

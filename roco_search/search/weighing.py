@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
+from roco_search.errors import LibraryEmpty
 from roco_search.library import Library
 from roco_search.library.vectors.facts import Facts, Header
 from roco_search.models.encoder import Encoder
@@ -37,9 +39,13 @@ def weigh(library: Library, encoder: Encoder, understood: Understood, extras: Se
     extras
         More evidence for some pictures, such as that of captions.
     """
-    senses = Senses(encoder)
-    facts = library.facts(senses.key, senses.judge)
-    return Weighing(library, gather(understood, encoder, load(encoder), extras), facts)
+    return Weighing(library, gather(understood, encoder, load(encoder), extras), library.facts(Senses(encoder)))
+
+
+def make_facts(library: Library, encoder: Encoder) -> None:
+    """Make now what the first query would have to wait for: what the model takes each picture for, and its noise."""
+    with suppress(LibraryEmpty), library.snapshot():
+        library.facts(Senses(encoder))
 
 
 @dataclass(frozen=True)
@@ -60,14 +66,19 @@ class Weighing:
         every = frozenset((*LINEAR, *SENSED, "view", "laterality"))
         return replace(self, evidence=replace(self.evidence, left_out=every))
 
+    @cached_property
+    def thresholds(self) -> tuple[float, float, float]:
+        """The logits from which a hit matches in this library, for each of `MATCHES`."""
+        return self.evidence.weights.thresholds_for(len(self.facts.codes), self.facts.noise)
+
     @property
     def least_match(self) -> float:
         """The least sum that is a match."""
-        return self.evidence.weights.thresholds[-1] - self.evidence.offset
+        return self.thresholds[-1] - self.evidence.offset
 
     def match(self, logit: float) -> str:
         """Return how well a hit with this logit of relevance fits."""
-        for name, least in zip(MATCHES, self.evidence.weights.thresholds, strict=True):
+        for name, least in zip(MATCHES, self.thresholds, strict=True):
             if logit >= least:
                 return name
         return "none"

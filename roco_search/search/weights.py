@@ -16,6 +16,7 @@ from roco_search.search.senses import directory_of
 
 FILE = "relevance.json"
 FORMAT = 1
+LEAST_ROWS = 50  # Of a library whose own chance of a near picture says more than that of all libraries.
 FIXED = {"captions": 10.0, "view": 1.0, "laterality": 1.0}
 """Weights of what no model is asked for, so that one serves all.
 
@@ -34,16 +35,20 @@ class Weights:
     offsets
         What is added for each piece of which a query says something, and "always".
     thresholds
-        Logits of a library's best hit that one in a hundred, in twenty and in five queries reach that nothing answers.
+        Logits of a library's best hit that two in a hundred, one in twenty and one in five queries reach that nothing
+        answers.
     detectable
         The findings that the model's heads detect, in their order, by the names that `senses.detectable_key` gives
         them, each with the classes of "modality" and "body_part" among which it was learned.
+    noise
+        `Facts.noise` of the pictures that the thresholds were measured on; None if that is not known.
     """
 
     pieces: Mapping[str, float]
     offsets: Mapping[str, float] = field(default_factory=dict)
     thresholds: tuple[float, float, float] = (2.0, 1.0, 0.0)
     detectable: Mapping[str, Mapping[str, Sequence[str]]] = field(default_factory=dict)
+    noise: float | None = None
 
     def of(self, name: str) -> float:
         """Return the weight of a piece; 0 for one that was not fitted."""
@@ -52,6 +57,16 @@ class Weights:
     def offset_of(self, asked: Sequence[str]) -> float:
         """Return what is added for a query that says something of these pieces."""
         return self.offsets.get("always", 0.0) + sum(self.offsets.get(name, 0.0) for name in asked)
+
+    def thresholds_for(self, rows: int, noise: float | None) -> tuple[float, float, float]:
+        """Return the thresholds for a library with so many rows and this `Facts.noise`.
+
+        They move with what chance brings there. In a library of few rows that is too little to go by.
+        """
+        if noise is None or self.noise is None or rows < LEAST_ROWS:
+            return self.thresholds
+        strong, fair, weak = (least + self.of("text") * (noise - self.noise) for least in self.thresholds)
+        return strong, fair, weak
 
     def as_json(self) -> dict[str, Any]:
         """Return what `load` reads."""
@@ -84,4 +99,5 @@ def load(encoder: Encoder) -> Weights:
     content = json.loads((folder / FILE).read_bytes())
     if (content.get("format"), content.get("fingerprint")) != (FORMAT, encoder.fingerprint):
         return DEFAULT
-    return Weights(content["pieces"], content["offsets"], tuple(content["thresholds"]), content["detectable"])
+    thresholds, noise = tuple(content["thresholds"]), content.get("noise")
+    return Weights(content["pieces"], content["offsets"], thresholds, content["detectable"], noise)

@@ -39,6 +39,8 @@ class Concept:
         Keys of the same kind that contain it ("within") or are part of it ("parts"), or of which it is a kind.
     place
         Of a finding, the key of the body part where it is found; None if that can be anywhere.
+    shown_on
+        Of a finding, keys of the modalities that commonly show it, the most usual first; none if any may.
     """
 
     kind: str
@@ -48,6 +50,7 @@ class Concept:
     within: tuple[str, ...] = ()
     parts: tuple[str, ...] = ()
     place: str | None = None
+    shown_on: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +131,11 @@ def word_lists() -> Mapping[str, tuple[str, ...]]:
     return found
 
 
+def elsewhere() -> tuple[str, ...]:
+    """Return texts of other worlds, in six languages: a radiology image that is near one is near it by chance."""
+    return tuple((DATA / "lexicon" / "elsewhere.txt").read_text("utf-8").splitlines())
+
+
 @cache
 def everyday_words() -> frozenset[str]:
     """Return general English words that captions of radiology images do not use."""
@@ -165,6 +173,7 @@ def _concept(name: str, key: str, entry: Mapping[str, str]) -> Concept:
         within=split(entry.get("within", entry.get("kind_of", ""))),
         parts=split(entry.get("parts", "")),
         place=entry.get("in"),
+        shown_on=split(entry.get("on", "")),
     )
 
 

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
+from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from roco_search.errors import LibraryEmpty
 from roco_search.models import load_encoder
 from roco_search.search import Filters, read, search
 from roco_search.search.evidence import SENSED, gather
-from roco_search.search.senses import ATTRIBUTES, FLOOR, STEP, Senses, classes, column
+from roco_search.search.senses import ATTRIBUTES, FLOOR, NOISE, STEP, Senses, chance, classes, column, shipped_bank
 from roco_search.search.understanding import as_typed, understand
 from roco_search.search.weighing import weigh
-from roco_search.search.weights import DEFAULT, FILE, load
+from roco_search.search.weights import DEFAULT, FILE, LEAST_ROWS, Weights, load
+from roco_search.vocabulary.concepts import elsewhere
 from tests.collection import fill
 from tests.library.toy import Opened, ToyEncoder
 
@@ -64,7 +69,7 @@ def sums(opened: Opened, text: str) -> dict[tuple[str, int], float]:
                 total += DEFAULT.of("modality") * max(np.log(min(chance, 1)), -FLOOR)
         if view and terms["view"]:
             total += DEFAULT.of("view") * (1 if view in terms["view"] else -1)
-        facts = opened.library.facts(Senses(opened.encoder).key, Senses(opened.encoder).judge)
+        facts = opened.library.facts(Senses(opened.encoder))
         for name in set(SENSED) - {"modality"}:
             if (values := evidence.sensed(name, facts)) is not None:
                 total += DEFAULT.of(name) * float(values(np.array([number]))[0])
@@ -198,8 +203,55 @@ SCANS = Path(__file__).parents[3] / "shared" / "scans"
 @pytest.mark.slow
 @pytest.mark.skipif(not SCANS.exists(), reason="the real scans are not beside this checkout")
 def test_head_ct_finds_no_test_pattern_among_real_scans(tmp_path: Path) -> None:
-    with Opened(tmp_path / "library", ToyEncoder(dim=64)) as opened:
+    encoder = load_encoder("roco-mini", "cpu", "fast")
+    with Opened(tmp_path / "library", cast(Any, encoder)) as opened:
         opened.index(SCANS / "dicom")
-        hits = search(opened.library, opened.encoder, ["head CT"], n=10, **EVERY)
-        assert len(hits) == 10 and "OT" not in {hit.modality for hit in hits}
-        assert {hit.modality for hit in hits} <= {"CT", None}
+        hits = search(opened.library, encoder, ["head CT"], n=10, **EVERY)
+        assert len(hits) == 10 and {hit.modality for hit in hits} <= {"CT", None}
+        found = search(opened.library, encoder, ["coronal MRI"], n=10, **EVERY)
+        assert {hit.modality for hit in found} <= {"MR", None} and {hit.view for hit in found} <= {"CORONAL", None}
+
+
+EXAMPLES = files("roco_search") / "examples"
+ONE_OF_EACH = ("angiogram", "chest-xray", "dental-xray", "head-ct", "kidney-mri", "lung-ultrasound", "mammogram")
+
+
+def test_what_is_absent_does_not_match(tmp_path: Path) -> None:
+    encoder = load_encoder("roco-mini", "cpu", "fast")
+    for name in ONE_OF_EACH:
+        (tmp_path / f"{name}.jpg").write_bytes((EXAMPLES / f"{name}-01.jpg").read_bytes())
+    with Opened(tmp_path / "library", cast(Any, encoder)) as opened:
+        opened.index(tmp_path)
+
+        def best(text: str) -> str | None:
+            return search(opened.library, encoder, [text], n=1, **EVERY)[0].match
+
+        for absent in ("photo of a cat", "fetal ultrasound", "hip MRI", "whole body bone scan", "knee x-ray"):
+            assert best(absent) in {"weak", "none"}, absent
+        assert best("photo of a cat") == "none"
+        for present in ("chest x-ray", "mammogram", "head CT", "dental x-ray"):
+            assert best(present) in {"strong", "fair"}, present
+
+
+@given(st.floats(-0.2, 0.6), st.floats(-0.2, 0.6), st.integers(0, 10**6))
+def test_the_limits_of_a_match_move_with_what_chance_brings(here: float, there: float, rows: int) -> None:
+    """A hit that is as far above the noise of its library matches as well; in a tiny library, as in any other."""
+    weights = Weights({"text": 5.0}, {}, (3.0, 2.0, -1.0), {}, noise=there)
+    moved = weights.thresholds_for(rows, here)
+    shift = 5.0 * (here - there) if rows >= LEAST_ROWS else 0.0
+    np.testing.assert_allclose(moved, np.array(weights.thresholds) + shift)
+    assert weights.thresholds_for(rows, None) == weights.thresholds
+    assert replace(weights, noise=None).thresholds_for(rows, here) == weights.thresholds
+
+
+def test_noise_is_that_of_the_nearest_row_to_texts_of_other_worlds(tmp_path: Path) -> None:
+    encoder = load_encoder("roco-mini", "cpu", "fast")
+    vectors = np.random.default_rng(0).normal(size=(9000, encoder.dim)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    bank = np.concatenate([encoder.encode_texts([text]) for text in elsewhere()[:5]])
+    expected = (vectors.astype(np.float64) @ bank.T).max(axis=0)
+    stored = shipped_bank(encoder)
+    assert stored is not None and len(stored) == len(elsewhere())
+    np.testing.assert_allclose((vectors @ stored[:5].T).max(axis=0), expected, atol=2e-3)
+    assert chance(vectors, stored) == pytest.approx(np.quantile((vectors @ stored.T).max(axis=0), NOISE), abs=1e-6)
+    assert Senses(ToyEncoder()).noise(vectors) is None, "a model that brings no such embeddings"

@@ -146,6 +146,7 @@ def index(
         from roco_search.models import load_encoder
         from roco_search.models.catalogue.registry import default, find
         from roco_search.models.compiling.compiler import prepare
+        from roco_search.search.weighing import make_facts
 
         process.prepare()
         place = library or default_library_path()
@@ -171,6 +172,9 @@ def index(
                 reports=reports,
                 progress=progress,
             )
+            if report.reembedding is None or report.reembedding.complete:
+                waiting.now("Preparing searches")
+                make_facts(opened, encoder)
     if report.reembedding is not None and not report.reembedding.complete:
         unfinished(report, report.reembedding, json)
     if json:

@@ -3,28 +3,22 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from roco_search.cli.options import JsonOption, QuietOption, catalogue_models, installed_models
-from roco_search.cli.output import path_cell, print_facts, print_json, print_rows, say, short_path
+from roco_search.cli.options import JsonOption, LibraryOption, QuietOption, catalogue_models, installed_models
+from roco_search.cli.output import print_json, print_rows, say, short_path
 from roco_search.cli.progress import ProgressBar
-from roco_search.cli.tables import Unbroken
 from roco_search.cli.terminal import Waiting
 from roco_search.system.text import size
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from roco_search.models.catalogue.overview import Facts, Listed
-    from roco_search.models.catalogue.registry import Entry, Retrieval
-
 model_app = typer.Typer(
     name="model",
-    help="Manage models: list, pull, use, info, remove, export, import.",
+    help="Manage models: list, advise, pull, use, info, remove, export, import.",
     no_args_is_help=True,
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -51,6 +45,7 @@ def list_(
 
     Example: `roco model list`
     """
+    from roco_search.cli.render.models import row
     from roco_search.models.catalogue.overview import list_models
     from roco_search.models.catalogue.registry import default
 
@@ -77,6 +72,53 @@ def list_(
         say(meanings[word])
     say("–: not known, or not stated.")
     say("What is said of a model that is not roco's is its publisher's statement, and was not verified.")
+
+
+@model_app.command("advise")
+def advise(
+    library: LibraryOption = None,
+    licence: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME", help="Only models with this licence, such as MIT; repeatable.", show_default=False
+        ),
+    ] = None,
+    commercial: Annotated[
+        bool, typer.Option("--commercial", help="Only models whose licence is known to allow commercial use.")
+    ] = False,
+    hours: Annotated[
+        float, typer.Option(metavar="N", help="The most that embedding the library again may take.")
+    ] = 24.0,
+    json: JsonOption = False,
+) -> None:
+    """Advise which model to take for the library: why, what it costs on this machine, and the command.
+
+    It compares what is published of the catalogue's models, their licences, the modalities that the library holds, and
+    the time that embedding it again takes: measured for models of which this machine has embedded images, estimated for
+    others. It uses no network, and changes nothing.
+
+    Example: `roco model advise --commercial`
+    """
+    from roco_search.cli.render.models import show_advice
+    from roco_search.errors import LibraryNotFound
+    from roco_search.library import Library, default_library_path
+    from roco_search.models.catalogue.advice import Wanted, advise
+
+    wanted = Wanted(tuple(licence or ()), commercial, hours)
+    place, status = library or default_library_path(), None
+    with suppress(LibraryNotFound), Library.open(place) as opened:
+        status = opened.status()
+    with Waiting("Looking at the models and this machine"):
+        if status is None or not status.frames:
+            found = advise(1_000, {}, None, wanted)
+        else:
+            model = status.model.model if status.model else None
+            named = str(library) if library is not None else None
+            found = advise(status.frames, status.modalities, model, wanted, library=named)
+    if json:
+        print_json(found)
+    else:
+        show_advice(found, short_path(place))
 
 
 @model_app.command("pull")
@@ -156,6 +198,7 @@ def info(name: NameOrFolder, json: JsonOption = False) -> None:
 
     Example: `roco model info roco-mini`
     """
+    from roco_search.cli.render.models import show, show_entry
     from roco_search.errors import ModelNotFound
     from roco_search.models.catalogue.overview import describe
     from roco_search.models.catalogue.registry import canonical, entries
@@ -268,81 +311,3 @@ def import_(
     elif not quiet:
         how = "is already on this disk" if imported.already else f"was imported ({size(imported.bytes)})"
         say(f"{imported.name} {how}, fingerprint {imported.fingerprint}.")
-
-
-def row(model: Listed) -> tuple[str, ...]:
-    """Return a line of the table."""
-    absent = "by hand" if model.by_hand else "gated" if model.gated else "no"
-    here = {None: absent, "package": "yes", "models": "yes", "hub cache": "hub cache"}
-    numbers = (Unbroken(size(model.bytes)) if model.bytes else None, model.image_size, model.text_length)
-    return (
-        "*" if model.default else "",
-        model.name,
-        here[model.on_disk],
-        model.licence or "–",
-        *("–" if number is None else Unbroken(number) for number in numbers),
-        model.good_at or "–",
-    )
-
-
-def show(facts: Facts) -> None:
-    """Print the facts for a person."""
-    bias = "" if facts.logit_bias is None else f", bias {facts.logit_bias:.4g}"
-    lines = (
-        ("name", facts.name + (" (the default for new libraries)" if facts.default else "")),
-        ("family", facts.family),
-        ("embedding", f"{facts.dim} dimensions"),
-        ("input", f"{facts.image_size} × {facts.image_size} pixels, texts up to {facts.text_length} tokens"),
-        ("parameters", f"{facts.parameters:,} in {facts.precision}"),
-        ("logit scale", f"{facts.logit_scale:.4g}{bias}"),
-        ("fingerprint", facts.fingerprint),
-        ("licence", facts.licence or "none stated"),
-        ("origin", facts.repository or "–"),
-        ("revision", facts.revision or "–"),
-        ("on disk", path_cell(facts.directory, f"({size(facts.bytes)})")),
-        ("card", path_cell(facts.card) if facts.card else "–"),
-    )
-    print_facts(lines)
-    _show_retrieval(facts.retrieval)
-
-
-def show_entry(entry: Entry) -> None:
-    """Print what the catalogue says of a model that is not on this disk."""
-    square = f"{entry.image_size} × {entry.image_size} pixels" if entry.image_size else ""
-    texts = f"texts up to {entry.text_length} tokens" if entry.text_length else ""
-    lines = (
-        ("name", entry.name),
-        ("good at", entry.good_at),
-        ("embedding", f"{entry.dim} dimensions" if entry.dim else ""),
-        ("input", ", ".join(filter(None, (square, texts)))),
-        ("image tower", entry.image_tower or ""),
-        ("licence", entry.licence or "none stated"),
-        ("origin", entry.repository or "–"),
-        ("published", f"for {entry.layout}" + (", once its terms are accepted on its page" if entry.gated else "")),
-        ("download", size(entry.download_bytes) if entry.download_bytes else "–"),
-    )
-    print_facts([(name, value) for name, value in lines if value])
-    _show_retrieval(entry.retrieval)
-
-
-def _show_retrieval(figures: Sequence[Retrieval]) -> None:
-    if not figures:
-        return
-    words = {"roco": "roco eval", "publisher": "publisher", "abstract": "abstract", "others": "others"}
-    ks = sorted({k for figure in figures for k in figure.recall}, key=int)
-    say("Published retrieval, recall in per cent:")
-    print_rows(
-        ("direction", "pool", *(f"R@{k}" for k in ks), "whose word", "images"),
-        [
-            (
-                figure.direction,
-                Unbroken(f"{figure.pool:,}" if figure.pool else "not stated"),
-                *(Unbroken(figure.recall.get(k, "–")) for k in ks),
-                words[figure.word],
-                figure.images,
-            )
-            for figure in figures
-        ],
-        right=("pool", *(f"R@{k}" for k in ks)),
-    )
-    say("Figures of different images or pools cannot be compared with one another.")

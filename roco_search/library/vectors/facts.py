@@ -1,17 +1,17 @@
 """What is known of each row of the matrix apart from its vector: its header's terms, and what the model takes it for.
 
 A cache like the matrix, in one file that is replaced whole: a page with JSON (what it was made of, and each distinct
-combination of header terms), a uint32 a row (which combination), and a byte a class and row.
+combination of header terms), a uint32 a row (which combination), and a byte a class and row. The page also has one
+number of all rows together, their `noise`.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -27,7 +27,19 @@ from roco_search.system.seals import open_sealed, seal_file
 MAGIC = b"ROCOFACT"
 PAGE = 4096
 
-Judge = Callable[[npt.NDArray[np.float32]], npt.NDArray[np.uint8]]
+
+class Judge(Protocol):
+    """What a model makes of vectors, float32 ``(n, dim)``."""
+
+    @property
+    def key(self) -> str:
+        """Changes whenever any judgement might."""
+
+    def judge(self, vectors: npt.NDArray[np.float32], /) -> npt.NDArray[np.uint8]:
+        """Return what it takes each row for, uint8 ``(classes, n)``."""
+
+    def noise(self, vectors: npt.NDArray[np.float32], /) -> float | None:
+        """Return how near texts come to the rows by chance, as a cosine; None if that is not known of the model."""
 
 
 class Header(NamedTuple):
@@ -51,15 +63,18 @@ class Facts:
         Index into `headers`, uint32 ``(n,)``.
     senses
         What the model takes each row for, uint8 ``(classes, n)``.
+    noise
+        How near texts that nothing here answers come to the nearest row, as a cosine; None if that is not known.
     """
 
     headers: list[Header]
     codes: npt.NDArray[np.uint32]
     senses: npt.NDArray[np.uint8]
+    noise: float | None = None
 
 
-def open_facts(store: Store, chosen: EmbeddingSet, matrix: npt.NDArray[np.float32], key: str, judge: Judge) -> Facts:
-    """Map the facts of a set, making them first if there are none, or those of other vectors or another `key`.
+def open_facts(store: Store, chosen: EmbeddingSet, matrix: npt.NDArray[np.float32], judge: Judge) -> Facts:
+    """Map the facts of a set, making them first if there are none, or those of other vectors or another judge.
 
     Parameters
     ----------
@@ -67,12 +82,10 @@ def open_facts(store: Store, chosen: EmbeddingSet, matrix: npt.NDArray[np.float3
         The caller holds a snapshot of the store, of which `chosen` is part.
     matrix
         The vectors of the set, float32 ``(n, dim)``, ascending by frame id.
-    key
-        Stands for `judge`: equal keys mean equal judgements.
     judge
-        Returns what the model takes rows for, uint8 ``(classes, rows)``.
+        The model's; equal keys mean equal judgements.
     """
-    about = {"generation": asdict(Generation.of(store, chosen)), "key": key}
+    about = {"generation": asdict(Generation.of(store, chosen)), "key": judge.key}
     if (found := _mapped(store.directory, about, len(matrix))) is not None:
         return found
     places: dict[Header, int] = {}
@@ -82,14 +95,15 @@ def open_facts(store: Store, chosen: EmbeddingSet, matrix: npt.NDArray[np.float3
         codes[row - 1] = places.setdefault(Header(*terms), len(places))
     if row != len(codes):
         raise corrupt(store.directory)
-    facts = Facts(list(places), codes, judge(matrix))
+    facts = Facts(list(places), codes, judge.judge(matrix), judge.noise(matrix))
     with suppress(OSError):  # A full or read-only disk costs the time of making them again.
         _write(store.directory, about, facts)
     return facts
 
 
 def _write(directory: Path, about: dict[str, Any], facts: Facts) -> None:
-    content = {**about, "headers": [list(header) for header in facts.headers], "classes": len(facts.senses)}
+    headers = [list(header) for header in facts.headers]
+    content = {**about, "headers": headers, "classes": len(facts.senses), "noise": facts.noise}
     head = json.dumps(content).encode()
     pages = -(-(len(MAGIC) + 8 + len(head)) // PAGE)
     with replacing(directory / FACTS) as temporary, temporary.open("rb+") as file:
@@ -110,4 +124,5 @@ def _mapped(directory: Path, about: dict[str, Any], rows: int) -> Facts | None:
         return None
     start = -(-(head + length) // PAGE) * PAGE
     codes, senses = content[start : start + 4 * rows].view("<u4"), content[start + 4 * rows :]
-    return Facts([Header(*terms) for terms in found["headers"]], codes, senses.reshape(found["classes"], rows))
+    senses = senses.reshape(found["classes"], rows)
+    return Facts([Header(*terms) for terms in found["headers"]], codes, senses, found.get("noise"))

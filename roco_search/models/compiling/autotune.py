@@ -99,7 +99,7 @@ class Autotune:
             Without it torch is left out where OpenVINO is installed: importing it takes two seconds, and it was at no
             time the faster of the two.
         """
-        known = self._read()
+        known = _read(self._checkpoint)
         forms = forms_of(self._checkpoint, fast=fast)
         if only is not None:
             forms = {name: load for name, load in forms.items() if name == only}
@@ -138,21 +138,28 @@ class Autotune:
         size = self._checkpoint.image_size
         return list(np.random.default_rng(0).normal(size=(4 * min(cores(), 8), 3, size, size)).astype(np.float32))
 
-    def _read(self) -> dict[str, Measured | None]:
-        record = read_record(self._place)
-        if record is None or record["format"] != FORMAT or record["machine"] != machine():
-            return {}
-        return {name: Measured(**found) if found else None for name, found in record["measured"].items()}
-
     def _write(self, known: dict[str, Measured | None]) -> None:
         measured = {name: asdict(found) if found else None for name, found in known.items()}
+        place = _place(self._checkpoint)
         with suppress(OSError):  # A full or read-only disk only costs the time of measuring again.
-            private_folder(self._place.parent)
-            write_record(self._place, {"format": FORMAT, "machine": machine(), "measured": measured})
+            private_folder(place.parent)
+            write_record(place, {"format": FORMAT, "machine": machine(), "measured": measured})
 
-    @property
-    def _place(self) -> Path:
-        return folder_of(self._checkpoint.fingerprint) / "image-engines.json"
+
+def recorded(checkpoint: Checkpoint) -> dict[str, Measured]:
+    """Return what this machine has measured of a model's image tower; nothing is measured now."""
+    return {name: found for name, found in _read(checkpoint).items() if found is not None}
+
+
+def _read(checkpoint: Checkpoint) -> dict[str, Measured | None]:
+    record = read_record(_place(checkpoint))
+    if record is None or record["format"] != FORMAT or record["machine"] != machine():
+        return {}
+    return {name: Measured(**found) if found else None for name, found in record["measured"].items()}
+
+
+def _place(checkpoint: Checkpoint) -> Path:
+    return folder_of(checkpoint.fingerprint) / "image-engines.json"
 
 
 _REMEDY = "leave `engine` out for the fastest that does"

@@ -39,13 +39,13 @@ def test_the_examples_of_help_run(
     for command in model_app.registered_commands:
         (example,) = re.findall(r"^\s*Example: `roco (.*)`$", command.callback.__doc__ or "", re.MULTILINE)
         ran.append((shlex.split(example), command.name))
-    order = ["list", "pull", "use", "info", "export", "import", "remove"]
+    order = ["list", "advise", "pull", "use", "info", "export", "import", "remove"]
     assert sorted(order) == sorted(str(name) for _, name in ran)
     for arguments, name in sorted(ran, key=lambda pair: order.index(str(pair[1]))):
         assert arguments[:2] == ["model", name]
         result = roco(*arguments)
         assert result.code == 0, result.err
-        assert result.out if name in {"list", "info"} else not result.out
+        assert result.out if name in {"list", "advise", "info"} else not result.out
 
 
 def test_the_list_tells_what_is_here_and_whose_word_it_is(roco: Roco, published: Repository) -> None:
@@ -194,3 +194,23 @@ finally:
     assert "org/small was removed" in done.stderr, done.stderr
     assert done.stderr.count("NETWORK") == 1, "only pull, and the hook sees it"
     assert done.returncode == 99
+
+
+def test_advice_for_a_library_and_for_none(roco: Roco, scans: Path, tmp_path: Path) -> None:
+    none = roco("model", "advise", "--json").json
+    assert (none["images"], none["model"], none["commands"][-1]) == (
+        1000,
+        None,
+        f"roco model use {none['take']['name']}",
+    )
+    roco("index", scans, "--library", tmp_path / "own library")
+    found = roco("model", "advise", "--library", tmp_path / "own library", "--commercial", "--json").json
+    assert (found["take"]["name"], found["model"]) == ("biomedclip", "roco-mini")
+    assert found["commands"] == [
+        "roco model pull biomedclip", f"roco index --reembed --model biomedclip --library '{tmp_path / 'own library'}'",
+    ]  # fmt: skip
+    shown = roco("model", "advise", "--library", tmp_path / "own library", "--commercial")
+    assert "take     biomedclip" in shown.out and "roco model pull biomedclip" in shown.out
+    assert re.search(r"\* +roco-mini .*research-only +not for commercial use", shown.out)
+    assert "none at" in roco("model", "advise", "--library", tmp_path / "missing").out
+    assert "No model has the licence 'GPL'" in roco("model", "advise", "--licence", "GPL").err

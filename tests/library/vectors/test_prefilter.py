@@ -71,6 +71,31 @@ def test_answers_are_those_of_the_whole_matrix(
 
 
 @settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 10**6), count=st.integers(2000, 6000), levels=st.sampled_from([1, 3, 40, 0]),
+    scale=st.sampled_from([1e-6, 0.1, 8.0, 300.0]), length=st.sampled_from([0.05, 1.0, 12.0]), k=st.integers(1, 40),
+    share=st.sampled_from([None, 0.5, 0.97]),
+)  # fmt: skip
+def test_a_bias_for_each_row_is_added_before_anything_is_ruled_out(
+    tmp_path_factory: pytest.TempPathFactory,
+    seed: int, count: int, levels: int, scale: float, length: float, k: int, share: float | None,
+) -> None:  # fmt: skip
+    """The answer is numpy's over every row: queries of any length, biases with few levels (ties) or as many as rows."""
+    chance = np.random.default_rng(seed)
+    distinct = unit(chance.normal(size=(count // 2, 48)))
+    matrix = distinct[chance.integers(0, len(distinct), count)]
+    bias = (scale * (chance.normal(size=count) if not levels else chance.integers(0, levels, count))).astype(np.float32)
+    query = (length * unit(matrix[:1] + 0.3 * chance.normal(size=(1, 48)))).astype(np.float32)
+    rows = np.arange(count) if share is None else np.flatnonzero(chance.random(count) < share)
+    index = index_of(matrix, tmp_path_factory.getbasetemp(), made(matrix, tmp_path_factory.getbasetemp()))
+    found, scores = index.search(query, k, "exact", None if share is None else index.ids[rows], bias)
+    expected = (matrix.astype(np.float64) * query[0].astype(np.float64)).sum(axis=1).astype(np.float32) + bias
+    best = rows[np.lexsort((rows, -expected[rows]))[:k]]
+    np.testing.assert_array_equal(found[0], index.ids[best])
+    np.testing.assert_array_equal(scores[0], expected[best])
+
+
+@settings(max_examples=60, deadline=None)
 @given(seed=st.integers(0, 10**6), dim=st.integers(1, 400), k=st.integers(1, 20))
 def test_no_row_above_the_last_of_the_nearest_is_ruled_out(
     tmp_path_factory: pytest.TempPathFactory, seed: int, dim: int, k: int
