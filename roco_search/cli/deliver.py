@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from roco_search.errors import ImageError, InputError
 from roco_search.imaging.archives import Member, locate
-from roco_search.system.files import FULL, creating, storage_full, write_errors
+from roco_search.system.files import FULL, replacing, storage_full, write_errors
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,7 +46,7 @@ def copy_files(hits: Sequence[Hit], folder: Path) -> int:
 
 def _copy(source: Path | Member, target: Path) -> None:
     try:
-        with creating(target, mode=None) as made:
+        with replacing(target, mode=None, overwrite=False) as made:
             with source.open("rb") as file, made.open("wb") as copy:
                 shutil.copyfileobj(file, copy)
             if isinstance(source, Path):

@@ -32,7 +32,7 @@ _CHANGES_ARE_TIMED = sys.platform != "win32"
 
 
 @contextmanager
-def replacing(path: Path, mode: int | None = PRIVATE) -> Iterator[Path]:
+def replacing(path: Path, mode: int | None = PRIVATE, *, overwrite: bool = True) -> Iterator[Path]:
     """Give an empty temporary file, which takes the place of `path` when the block ends.
 
     An exception in the block leaves `path` as it was, and nothing beside it.
@@ -43,11 +43,13 @@ def replacing(path: Path, mode: int | None = PRIVATE) -> Iterator[Path]:
         The file to create or to replace, in a folder that exists.
     mode
         Its permissions; None for those that the umask of the process gives.
+    overwrite
+        Without it, what is at `path` when the block ends stays there.
 
     Raises
     ------
     OSError
-        If it could not be written whole and brought to the disk.
+        If it could not be written whole and brought to the disk; FileExistsError without `overwrite`.
     """
     sweep(path.parent, path.name)
     temporary = temporary_name(path)
@@ -55,7 +57,8 @@ def replacing(path: Path, mode: int | None = PRIVATE) -> Iterator[Path]:
         create_file(temporary, mode)
         yield temporary
         sync(temporary)
-        temporary.replace(path)
+        if overwrite or not _links(temporary, path):
+            temporary.replace(path)
     except BaseException:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
@@ -63,38 +66,22 @@ def replacing(path: Path, mode: int | None = PRIVATE) -> Iterator[Path]:
     sync_folder(path.parent)
 
 
+def _links(made: Path, path: Path) -> bool:
+    """Give a file another name, if nothing has it; False on a disk that cannot do that, such as a USB stick's."""
+    try:
+        os.link(made, path)
+    except OSError as error:
+        if os.path.lexists(path) or error.errno not in {errno.EPERM, errno.ENOTSUP, errno.ENOSYS}:
+            raise
+        return False
+    made.unlink()
+    return True
+
+
 def write_file(path: Path, content: bytes | memoryview | str, mode: int | None = PRIVATE) -> None:
     """Write a file, whole or not at all; text as UTF-8. See `replacing`."""
     with replacing(path, mode) as temporary:
         temporary.write_bytes(content.encode() if isinstance(content, str) else content)
-
-
-@contextmanager
-def creating(path: Path, mode: int | None = PRIVATE) -> Iterator[Path]:
-    """Give an empty temporary file as `replacing` does; it never takes the place of something that exists.
-
-    Raises
-    ------
-    OSError
-        As `replacing`; FileExistsError if there is something at `path` when the block ends.
-    """
-    sweep(path.parent, path.name)
-    temporary = temporary_name(path)
-    try:
-        create_file(temporary, mode)
-        yield temporary
-        sync(temporary)
-        try:
-            os.link(temporary, path)
-        except OSError as error:
-            # A disk without links, such as a USB stick's.
-            if error.errno not in {errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK} or os.path.lexists(path):
-                raise
-            temporary.rename(path)
-    finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
-    sync_folder(path.parent)
 
 
 def copy_file(source: Path, target: Path, mode: int | None = PRIVATE) -> None:

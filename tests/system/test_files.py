@@ -22,7 +22,6 @@ from hypothesis import strategies as st
 from roco_search.errors import Busy, InputError, RocoError, StorageFull
 from roco_search.system import files
 from roco_search.system.files import (
-    creating,
     locked,
     replacing,
     temporary_folder,
@@ -201,9 +200,9 @@ def test_a_killed_process_that_nobody_asked_about_is_dead() -> None:
 
 
 def test_what_is_created_never_takes_the_place_of_something(tmp_path: Path) -> None:
-    with creating(tmp_path / "a") as made:
+    with replacing(tmp_path / "a", overwrite=False) as made:
         made.write_bytes(b"whole")
-    with pytest.raises(FileExistsError), creating(tmp_path / "a") as made:
+    with pytest.raises(FileExistsError), replacing(tmp_path / "a", overwrite=False) as made:
         made.write_bytes(b"another")
     assert listed(tmp_path) == ["a"] and (tmp_path / "a").read_bytes() == b"whole"
 
