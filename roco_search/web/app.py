@@ -115,11 +115,12 @@ def make_blocks(desk: Desk, folder: Path) -> gr.Blocks:
     """Return the three tabs over a library. Call `prepare_gradio` with the same folder first."""
     import gradio as gr
 
-    from roco_search.web.tabs import html
+    from roco_search.web.tabs import OneLine, html
     from roco_search.web.tabs.classify import ClassifyTab
     from roco_search.web.tabs.library import LibraryTab
     from roco_search.web.tabs.search import SearchTab
 
+    vars(gr.queueing)["traceback"] = vars(gr.routes)["traceback"] = OneLine
     # Files that were uploaded and never used are deleted after ten minutes.
     with gr.Blocks(title="roco", analytics_enabled=False, delete_cache=(60, 600)) as blocks:
         html(markup.header())
