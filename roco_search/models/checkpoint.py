@@ -263,7 +263,10 @@ def read_header(file: Path) -> dict[str, Tensor]:
             tensors = {name: _tensor(file, entry, 8 + length) for name, entry in header.items()}
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
             raise UnsupportedModel(f"{file} has a damaged header; {_REMEDY}") from None
-    if size != max((tensor.stop for tensor in tensors.values()), default=8 + length):
+    end = 8 + length
+    for start, stop in sorted((tensor.start, tensor.stop) for tensor in tensors.values()):
+        end = stop if start == end else -1  # tensors follow each other without gaps, and never overlap
+    if size != end:
         raise UnsupportedModel(f"{file} is {size:,} bytes long, which is not what its header says; {_REMEDY}")
     return tensors
 

@@ -108,6 +108,8 @@ def _rewrite(published: Published, weights: Path, target: Path) -> None:
     _write(target / "preprocessor_config.json", found.preprocessor)
     for file in TOKENIZER_FILES:
         if (source / file).is_file():
+            if not _is_within(source / file):
+                raise UnsupportedModel(f"Its {file} links to a file outside of its folder; copy that file into it.")
             shutil.copyfile(source / file, target / file)
     told = target / "tokenizer_config.json"
     settings = read_json(told) if told.is_file() else {}
@@ -142,8 +144,17 @@ def _copy_papers(published: Published, target: Path) -> None:
     """Copy the card and the licence, and whatever else of a transformers folder belongs to a model."""
     for path in sorted(published.folder.iterdir()) if published.folder else ():
         of_model = not published.is_open_clip and installed.belongs_to_a_model(path.name)
-        if (of_model or installed.is_paper(path.name)) and path.is_file() and not (target / path.name).exists():
+        if (of_model or installed.is_paper(path.name)) and _is_within(path) and not (target / path.name).exists():
             shutil.copyfile(path, target / path.name)
+
+
+def _is_within(path: Path) -> bool:
+    """Whether a file is in its folder, or in the ``blobs`` that the folders of the hub's cache link to.
+
+    A folder that somebody else made may link to any file of this machine, which `export` would then carry away.
+    """
+    folder, found = path.parent.resolve(), path.resolve()
+    return path.is_file() and found.parent in (folder, folder.parent.parent / "blobs")
 
 
 def _write_card(published: Published, card: Path) -> None:
@@ -171,6 +182,11 @@ def _subject(name: str) -> Iterator[None]:
     """Let a refusal of `layout`, which says "It" and "Its", begin with the model's name."""
     try:
         yield
+    except (TypeError, ValueError, ArithmeticError, AttributeError, LookupError) as error:
+        raise UnsupportedModel(
+            f"{name} cannot be loaded: its {layout.CONFIG} is damaged ({type(error).__name__}); copy the folder again "
+            "from where the model comes from."
+        ) from None
     except UnsupportedModel as error:
         text = str(error)
         if text.startswith(("It ", "Its ")):

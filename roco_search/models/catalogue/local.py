@@ -46,6 +46,8 @@ def import_any(
         return archive.import_model(path, name, force=force)
     if not path.exists():
         raise InputError(f"{path} does not exist; give a model's folder, its weights, or what was exported.")
+    if not (path.is_dir() or path.is_file()):
+        raise InputError(f"{path} is neither a file nor a folder; give a model's folder, or its weights.")
     called = registry.canonical(name or (path.resolve().name if path.is_dir() else path.stem))
     installed.check_name(called)
     if called == registry.DEFAULT:

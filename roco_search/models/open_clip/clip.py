@@ -96,7 +96,8 @@ def clip_text(cfg: Config, dim: int, quick_gelu: bool) -> TowerPlan:
 def _transformer(cfg: Config, width: int, layers: int, heads: int, quick_gelu: bool) -> dict[str, Any]:
     norms = dict(cfg.get("norm_kwargs") or {}) if isinstance(cfg.get("norm_kwargs") or {}, dict) else {"": 0}
     eps, ratio = norms.pop("eps", 1e-5), cfg.get("mlp_ratio", 4.0)
-    if norms or not isinstance(eps, float) or not isinstance(ratio, int | float) or width % heads:
+    possible = isinstance(eps, float) and 0 < eps < 1 and isinstance(ratio, int | float) and 0 < ratio <= 64
+    if norms or not possible or width % heads:
         raise unknown("a tower", f"norm_kwargs {cfg.get('norm_kwargs')!r}, mlp_ratio {ratio!r} and {heads} heads")
     return {
         "hidden_size": width,

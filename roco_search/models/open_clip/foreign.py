@@ -17,6 +17,7 @@ from roco_search.models.open_clip.plan import (
     norm,
     number,
     only,
+    shown,
     thirds,
     unknown,
     weighted,
@@ -141,7 +142,7 @@ def bert_text(cfg: Config, dim: int, shapes: Shapes, given: Config | None) -> To
         given = {"model_type": "bert", "vocab_size": words, **_BERT_BASE}
     if given is None:
         raise UnsupportedModel(
-            f"Its text tower is {name[:80]}, whose config.json is not there; give a folder that holds it and the "
+            f"Its text tower is {shown(name)}, whose config.json is not there; give a folder that holds it and the "
             "tokenizer as `tokenizer`."
         )
     kind = str(given.get("model_type"))

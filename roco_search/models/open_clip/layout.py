@@ -25,6 +25,7 @@ _NOT_NEEDED = re.compile(
     r".*\bposition_ids|.*\battn_mask|input_resolution|context_length|vocab_size|text\..*\.pooler\..*"
 )
 _WRAPPERS = ("module.", "model.", "clip.", "clip_model.")
+_MOST = 1e6  # of a mean or a standard deviation of grey levels from 0 to 1
 _FLOATS = frozenset({"F32", "F16", "BF16"})
 
 
@@ -87,7 +88,7 @@ def read(config: Config | None, tensors: Mapping[str, Tensor], text_tower: Confi
     named = _canonical(tensors)
     shapes = {name: tensor.shape for name, tensor in named.items()}
     if config is None or "model_cfg" not in config:
-        config = {**_openai(shapes, quick_gelu=bool((config or {}).get("quick_gelu", True))), **(config or {})}
+        config = {**_openai(shapes, quick_gelu=_switch(config or {}, True)), **(config or {})}
     image, text = _towers(config, shapes, text_tower)
     dim = number(_part(config, "model_cfg"), "embed_dim", 0)
     bias = "logit_bias" in named
@@ -119,7 +120,7 @@ def read(config: Config | None, tensors: Mapping[str, Tensor], text_tower: Confi
 
 def _towers(config: Config, shapes: Mapping[str, tuple[int, ...]], given: Config | None) -> tuple[TowerPlan, TowerPlan]:
     model = _part(config, "model_cfg")
-    dim, quick = number(model, "embed_dim", 0), bool(model.get("quick_gelu"))
+    dim, quick = number(model, "embed_dim", 0), _switch(model, False)
     vision, text = _part(model, "vision_cfg"), _part(model, "text_cfg")
     if model.get("multimodal_cfg"):
         raise unknown("a decoder", "CoCa")
@@ -127,6 +128,13 @@ def _towers(config: Config, shapes: Mapping[str, tuple[int, ...]], given: Config
     if text.get("hf_model_name"):
         return image, bert_text(text, dim, shapes, given)
     return image, clip_text(text, dim, quick)
+
+
+def _switch(config: Config, default: bool) -> bool:
+    quick = config.get("quick_gelu", default)
+    if not isinstance(quick, bool):
+        raise unknown("a tower", f"quick_gelu {quick!r}")
+    return quick
 
 
 def _part(config: Config, key: str) -> Config:
@@ -140,9 +148,12 @@ def _preprocessor(config: Config, size: int) -> dict[str, Any]:
     """Return what `roco_search.imaging.preprocess` reads: transformers' keys where it has the operation."""
     given = config.get("preprocess_cfg")
     given = given if isinstance(given, Mapping) else {}
-    mode = given.get("resize_mode") or "shortest"
-    interpolation = given.get("interpolation") or "bicubic"
-    if mode not in ("shortest", "longest", "squash") or interpolation not in _RESAMPLE:
+    mode, interpolation = given.get("resize_mode") or "shortest", given.get("interpolation") or "bicubic"
+    if (
+        not (isinstance(mode, str) and isinstance(interpolation, str))
+        or mode not in ("shortest", "longest", "squash")
+        or interpolation not in _RESAMPLE
+    ):
         raise unknown("images that are prepared", f"{mode!r} and {interpolation!r}")
     square = {"height": size, "width": size}
     common = {
@@ -151,8 +162,8 @@ def _preprocessor(config: Config, size: int) -> dict[str, Any]:
         "do_normalize": True,
         "rescale_factor": 1 / 255,
         "resample": _RESAMPLE[interpolation],
-        "image_mean": _statistics(given.get("mean") or _OPENAI_MEAN),
-        "image_std": _statistics(given.get("std") or _OPENAI_STD),
+        "image_mean": _statistics(given.get("mean", _OPENAI_MEAN), least=-_MOST),
+        "image_std": _statistics(given.get("std", _OPENAI_STD), least=1 / _MOST),
     }
     if mode == "squash":
         return {"image_processor_type": "ViTImageProcessor", **common, "size": square}
@@ -166,9 +177,10 @@ def _preprocessor(config: Config, size: int) -> dict[str, Any]:
             "do_center_crop": True, "crop_size": square, "crop_rounding": "half_even"}  # fmt: skip
 
 
-def _statistics(values: Any) -> list[float]:
+def _statistics(values: Any, least: float) -> list[float]:
     found = list(values) if isinstance(values, list | tuple) else [values] * 3
-    if len(found) != 3 or not all(isinstance(value, int | float) and not isinstance(value, bool) for value in found):
+    numbers = [value for value in found if isinstance(value, int | float) and not isinstance(value, bool)]
+    if len(found) != 3 or len(numbers) != 3 or not all(least <= value <= _MOST for value in numbers):
         raise unknown("images that are prepared", f"mean or std {values!r}")
     return [float(value) for value in found]
 

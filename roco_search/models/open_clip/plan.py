@@ -100,5 +100,9 @@ def number(cfg: Config, key: str, default: int, most: int = 16384) -> int:
 
 def unknown(what: str, name: str) -> UnsupportedModel:
     """Return the refusal of a tower, with what is unknown of it."""
-    shown = name[:80].encode("unicode_escape").decode("ascii")
-    return UnsupportedModel(f"It has {what} with {shown}, which roco cannot run; use another model.")
+    return UnsupportedModel(f"It has {shown(what)} with {shown(name)}, which roco cannot run; use another model.")
+
+
+def shown(text: str) -> str:
+    """Return a text of a file as a message may show it: the beginning, in ASCII."""
+    return text[:120].encode("unicode_escape").decode("ascii")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -101,6 +102,20 @@ def _changed(key: str, value: Any) -> Callable[[Path], None]:
     return damage
 
 
+def _prepared(**options: Any) -> Callable[[Path], None]:
+    """Return a damage that says how images are prepared."""
+
+    def damage(folder: Path) -> None:
+        file = folder / "open_clip_config.json"
+        file.write_text(json.dumps({**json.loads(file.read_text()), "preprocess_cfg": options}))
+
+    return damage
+
+
+def _linked(name: str, target: str) -> Callable[[Path], None]:
+    return lambda folder: (folder / name).symlink_to(target)
+
+
 def _weights(change: Callable[[dict[str, torch.Tensor]], Any]) -> Callable[[Path], None]:
     def damage(folder: Path) -> None:
         file = folder / "open_clip_model.safetensors"
@@ -136,6 +151,15 @@ DAMAGES: dict[str, tuple[Callable[[Path], Any], str]] = {
     "layers that lie": (_changed("vision_cfg.layers", 3), r"no visual.transformer.resblocks.2.attn"),
     "fewer layers": (_changed("vision_cfg.layers", 1), r"weights that belong to no tower"),
     "endless layers": (_changed("vision_cfg.layers", 10**9), r"layers 1000000000"),
+    "a ratio that is no number": (_changed("vision_cfg.mlp_ratio", float("nan")), r"mlp_ratio nan"),
+    "an endless ratio": (_changed("vision_cfg.mlp_ratio", 1e308), r"mlp_ratio 1e\+308"),
+    "a norm of nothing": (_changed("vision_cfg.norm_kwargs", {"eps": float("nan")}), r"norm_kwargs"),
+    "a switch of a word": (_changed("quick_gelu", "no"), r"quick_gelu 'no'"),
+    "a mean beyond numbers": (_prepared(mean=10**400), r"mean or std"),
+    "a deviation of 0": (_prepared(std=[0, 0, 0]), r"mean or std"),
+    "a list for a word": (_prepared(interpolation=["bicubic"]), r"bicubic"),
+    "two tensors in one place": (_header(lambda t: t.update(data_offsets=[0, 256])), "not what its header says"),
+    "a card from elsewhere": (_linked("vocab.txt", "/etc/hostname"), r"its vocab.txt links to a file outside"),
     "a width of a word": (_changed("vision_cfg.width", "64"), r"width '64'"),
     "a size that lies": (_changed("vision_cfg.image_size", 96), r"positional_embedding is of the shape"),
     "another projection": (_changed("embed_dim", 17), r"visual.proj is of the shape 64 × 16, and .* 64 × 17"),
@@ -224,6 +248,26 @@ def test_weights_that_are_published_without_a_configuration_take_the_catalogues(
 def changed_to(file: Path, state: dict[str, torch.Tensor]) -> Path:
     save_file(state, file)
     return file
+
+
+def test_no_file_of_this_machine_is_taken_along_by_a_link(models: Path, tmp_path: Path) -> None:
+    folder = publish(tmp_path / "published", CASE)
+    (tmp_path / "secret").write_text("private words")
+    (folder / "README.md").unlink()
+    for name in ("README.md", "LICENSE"):
+        (folder / name).symlink_to(tmp_path / "secret")
+    made = import_any(folder, "mine", tokenizer=tokenizer(tmp_path / "tower", CASE)).directory
+    assert not [file for file in made.iterdir() if b"private words" in file.read_bytes()]
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
+def test_what_is_no_file_is_refused(suffix: str, models: Path, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / f"pipe{suffix}")
+    (tmp_path / f"device{suffix}").symlink_to("/dev/zero")
+    for name in ("pipe", "device"):
+        with pytest.raises(InputError, match="neither a file nor a folder"):
+            import_any(tmp_path / f"{name}{suffix}", "mine")
+    assert nothing_is_left(models)
 
 
 def test_a_folder_must_say_which_weights_it_means(models: Path, tmp_path: Path) -> None:
