@@ -10,7 +10,7 @@ from roco_search.errors import InputError, LibraryError
 from roco_search.imaging.walk import is_below
 from roco_search.library.directory import DATABASE, LOCK, OWN_NAMES, real_path, writer_lock
 from roco_search.library.faults import storage_faults
-from roco_search.library.truth.connection import copy_database
+from roco_search.library.truth.connection import copy_database, not_found
 from roco_search.library.truth.store import Store
 from roco_search.library.upkeep import verify
 from roco_search.system.files import (
@@ -66,6 +66,8 @@ def move_library(
     if not (copied := _is_copied(old, new)):
         _refuse_target(old, new)
     with writer_lock(old):
+        if not (old / DATABASE).is_file():  # another process moved it while this one waited for the lock
+            raise not_found(old)
         sweep(old)
         _refuse_foreign(old)
         with storage_faults(new):

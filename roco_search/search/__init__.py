@@ -18,7 +18,7 @@ from roco_search.models.encoder import Encoder
 from roco_search.models.legibility import cannot_read, illegible, is_illegible
 from roco_search.search.captions import said_by_captions
 from roco_search.search.filters import Filters, resolve
-from roco_search.search.hits import NEAR, SLICED, GroupBy, Hit, RankedGroup, RankedGroups
+from roco_search.search.hits import NEAR, GroupBy, Hit, RankedGroup, RankedGroups, guessed_terms, hit_of
 from roco_search.search.terms import Term, embed, named_in, read_query, unit
 from roco_search.search.understanding import Understood, as_typed, understand
 from roco_search.search.weighing import Weighing, weigh
@@ -160,9 +160,9 @@ def search(
         pool = _Pool(library, query, among, own, min_score, mode, evidence, only_matches=only_matches)
         groups = pool.page(n, offset, by, folded)
         more = pool.more(groups, by)
-        guessed = _guessed(library, groups, guesses)
+        guessed = guessed_terms(library, groups, guesses)
         hits = [
-            _hit(rank, group, others, terms_guessed)
+            hit_of(group, rank, more=others, guessed=terms_guessed)
             for rank, (group, others, terms_guessed) in enumerate(
                 zip(groups, more, guessed, strict=True), start=offset + 1
             )
@@ -298,39 +298,3 @@ def _guesses(encoder: Encoder) -> "Guesses":
     from roco_search.classify.guesses import Guesses
 
     return Guesses(encoder)
-
-
-def _guessed(library: Library, groups: Sequence[RankedGroup], guesses: "Guesses | None") -> list[dict[str, str]]:
-    """Return the guesses for each group's best picture, by attribute, where its header says nothing."""
-    if guesses is None or not groups:
-        return [{} for _ in groups]
-    vectors = library.embeddings(np.array([group.frame.id for group in groups], np.int64))
-    modalities, body_parts = guesses.guess("modality", vectors), guesses.guess("body_part", vectors)
-    return [
-        ({} if frame.modality else {"modality": modality}) | ({} if frame.body_part else {"body_part": part})
-        for frame, modality, part in zip((group.frame for group in groups), modalities, body_parts, strict=True)
-    ]
-
-
-def _hit(rank: int, group: RankedGroup, more: int, guessed: dict[str, str]) -> Hit:
-    frame = group.frame
-    return Hit(
-        rank=rank,
-        score=group.score,
-        path=frame.path,
-        frame=frame.frame,
-        frames=frame.frames,
-        modality=frame.modality or guessed.get("modality"),
-        body_part=frame.body_part or guessed.get("body_part"),
-        view=frame.view,
-        series=frame.series,
-        rows=frame.rows,
-        columns=frame.columns,
-        study=frame.study,
-        modality_guessed="modality" in guessed,
-        body_part_guessed="body_part" in guessed,
-        more=more,
-        folded=group.folded,
-        # A slice of a DICOM series has a number, too, but not one that counts from a side of the patient.
-        slice=frame.instance_number if frame.view in SLICED and frame.series is None else None,
-    )

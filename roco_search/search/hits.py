@@ -2,14 +2,17 @@
 
 import math
 from bisect import bisect_left
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from roco_search.library import StoredFrame
+from roco_search.library import Library, StoredFrame
+
+if TYPE_CHECKING:
+    from roco_search.classify.guesses import Guesses
 
 GroupBy = Literal["series", "study", "file", "none"]
 
@@ -37,7 +40,7 @@ class Hit:
         From 1, counted over all pages.
     score
         Cosine similarity of the embeddings, -1 to 1. It is no probability, and scores of different queries or
-        models do not compare.
+        models do not compare. NaN where nothing was asked.
     path
         The file's real path.
     frame, frames
@@ -142,6 +145,44 @@ class RankedGroup:
     score: float
     folded: int = 0
     slice: int | None = None
+
+
+def hit_of(group: RankedGroup, rank: int, *, more: int = 0, guessed: Mapping[str, str] | None = None) -> Hit:
+    """Return a group as a hit; `guessed` is what the model says, by attribute, where the header says nothing."""
+    guessed = guessed or {}
+    frame = group.frame
+    return Hit(
+        rank=rank,
+        score=group.score,
+        path=frame.path,
+        frame=frame.frame,
+        frames=frame.frames,
+        modality=frame.modality or guessed.get("modality"),
+        body_part=frame.body_part or guessed.get("body_part"),
+        view=frame.view,
+        series=frame.series,
+        rows=frame.rows,
+        columns=frame.columns,
+        study=frame.study,
+        modality_guessed="modality" in guessed,
+        body_part_guessed="body_part" in guessed,
+        more=more,
+        folded=group.folded,
+        # A slice of a DICOM series has a number, too, but not one that counts from a side of the patient.
+        slice=frame.instance_number if frame.view in SLICED and frame.series is None else None,
+    )
+
+
+def guessed_terms(library: Library, groups: Sequence[RankedGroup], guesses: "Guesses | None") -> list[dict[str, str]]:
+    """Return the guesses for each group's best picture, by attribute, where its header says nothing."""
+    if guesses is None or not groups:
+        return [{} for _ in groups]
+    vectors = library.embeddings(np.array([group.frame.id for group in groups], np.int64))
+    modalities, body_parts = guesses.guess("modality", vectors), guesses.guess("body_part", vectors)
+    return [
+        ({} if frame.modality else {"modality": modality}) | ({} if frame.body_part else {"body_part": part})
+        for frame, modality, part in zip((group.frame for group in groups), modalities, body_parts, strict=True)
+    ]
 
 
 class RankedGroups:

@@ -177,7 +177,9 @@ def seal_file(path: Path, record: Path) -> None:
 def open_sealed(path: Path, record: Path) -> Content | None:
     """Map a file if it is what it was when `seal_file` was called: see `Seal.open`."""
     content = read_record(record)
-    return None if content is None else Seal(**content).open(path)
+    if content is None or content.keys() != Seal.__dataclass_fields__.keys():  # a record of something else
+        return None
+    return Seal(**content).open(path)
 
 
 def _mapped(file: BinaryIO, size: int) -> Content:

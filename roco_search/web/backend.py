@@ -26,6 +26,7 @@ from roco_search.library import Library, StoredFrame
 from roco_search.library.reports import LibraryStatus
 from roco_search.library.truth.frames import Attribute
 from roco_search.search import Filters, Hit, Understood, read, search
+from roco_search.search.browsing import browse
 from roco_search.search.terms import unit
 from roco_search.system.text import printable
 
@@ -185,6 +186,24 @@ class Desk:
         hits, understood, total = self.ask(question)
         return Found(hits[:n], len(hits) > n, perf_counter() - start, total, understood)
 
+    def browse(self, conditions: Conditions, *, n: int = PAGE, offset: int = 0) -> Found:
+        """Return what was indexed last, without a query: `n` pictures after the first `offset`. Raises as `find`."""
+        start = perf_counter()
+        question = partial(
+            browse, encoder=self.encoder, filters=self._filters(conditions), guess=conditions.guess, n=n + 1,
+            offset=offset, group_by="series" if conditions.per_series else "none",
+        )  # fmt: skip
+        hits = self.ask(question)
+        return Found(hits[:n], len(hits) > n, perf_counter() - start, self.ask(lambda library: library.active().count))
+
+    def _filters(self, conditions: Conditions) -> Filters:
+        return Filters(
+            modality=conditions.modality,
+            body_part=conditions.body_part,
+            view=conditions.view,
+            under=self._paths(conditions.folder),
+        )
+
     def _vector(self, query: Query) -> Vector | None:
         if query.upload is not None:
             return query.upload.vector
@@ -214,12 +233,7 @@ class Desk:
             without=own,
             n=n,
             offset=offset,
-            filters=Filters(
-                modality=conditions.modality,
-                body_part=conditions.body_part,
-                view=conditions.view,
-                under=self._paths(conditions.folder),
-            ),
+            filters=self._filters(conditions),
             guess=conditions.guess,
             group_by="series" if conditions.per_series else "none",
             fold=conditions.per_series,

@@ -6,6 +6,7 @@ Gradio's own templates would evaluate.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -53,9 +54,9 @@ def cards(desk: Desk, found: Found) -> Markup:
     return render("web/templates/cards.html", cards=[_card(desk, frame_id, hit) for frame_id, hit in found.hits])
 
 
-def gallery(items: str | Markup) -> str | Markup:
-    """Return a gallery of `cards`; nothing if there are none."""
-    return render("web/templates/gallery.html", cards=items) if items else ""
+def gallery(items: str | Markup, label: str) -> str | Markup:
+    """Return a gallery of `cards` with the sentence above it as its label; nothing if there are none."""
+    return render("web/templates/gallery.html", cards=items, label=label) if items else ""
 
 
 def _card(desk: Desk, frame_id: int, hit: Hit) -> dict[str, object]:
@@ -67,11 +68,12 @@ def _card(desk: Desk, frame_id: int, hit: Hit) -> dict[str, object]:
     ]
     captions = [piece for piece in hit.evidence if piece.source == "caption"]
     others = replace(hit, evidence=tuple(piece for piece in hit.evidence if piece not in captions))
-    spoken = [*facts, *([f"{hit.match} match"] if hit.match else []), f"score {hit.score:.3f}"]
+    spoken = [*facts, *([f"{hit.match} match"] if hit.match else [])]
+    spoken += [] if math.isnan(hit.score) else [f"score {hit.score:.3f}"]
     return {
         "id": frame_id,
         "name": name,
-        "score": f"{hit.score:.3f}",
+        "score": "" if math.isnan(hit.score) else f"{hit.score:.3f}",
         "facts": " · ".join(facts),
         "match": hit.match,
         "relevance": hit.relevance or 0,

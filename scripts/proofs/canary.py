@@ -14,6 +14,7 @@ import json
 import os
 import random
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -31,6 +32,7 @@ from counting import ROOT, Proof
 Run = Callable[..., tuple[int, bytes]]
 """Run ``roco`` with arguments; return its exit code, and what it wrote to both streams."""
 
+LONGEST = 300.0  # seconds of one command, on a busy machine
 TERMS = ("chest X-ray", "CT of the head without contrast", "pnuemonia", "Röntgen Thorax", "nothing like this 龘")
 
 
@@ -71,6 +73,7 @@ class Sandbox:
         self.said = folder / "said"
         self.copies = folder / "copies"  # where --copy-to puts the files themselves
         self.commands = 0
+        self.hung: list[str] = []
         for path in (self.home, self.said, self.home / "tmp", self.home / "run"):
             path.mkdir(parents=True)
         names = {"HOME": "", "TMPDIR": "tmp", "XDG_RUNTIME_DIR": "run", "XDG_CACHE_HOME": "cache"}
@@ -79,17 +82,29 @@ class Sandbox:
             **{name: value for name, value in os.environ.items() if not name.startswith(("ROCO_", "XDG_"))},
             **{name: str(self.home / place) for name, place in names.items()},
             # Everything that it may say is wanted: the place of an unexpected error, and every warning of a library.
-            **{"ROCO_DEBUG": "1", "PYTHONWARNINGS": "always", "PYTHONPATH": str(ROOT), "COLUMNS": "200"},
+            **{
+                "ROCO_DEBUG": "1",
+                "PYTHONWARNINGS": "always",
+                "PYTHONPATH": str(ROOT),
+                "COLUMNS": "200",
+                "PYTHONFAULTHANDLER": "1",
+            },
         }
 
     def run(self, *arguments: object) -> tuple[int, bytes]:
         """Run ``roco`` as a process."""
         command = [sys.executable, "-m", "roco_search", *map(str, arguments)]
-        done = subprocess.run(
-            command, cwd=self.home, env=self.environment, capture_output=True, timeout=600, check=False
+        process = subprocess.Popen(
+            command, cwd=self.home, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )
-        self.keep(done.stdout + b"\n--\n" + done.stderr)
-        return done.returncode, done.stdout + done.stderr
+        try:
+            out, err = process.communicate(timeout=LONGEST)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGABRT)  # then it says where each of its threads is
+            out, err = process.communicate()
+            self.hung.append(f"roco {' '.join(map(str, arguments))}: it hung: {err.decode(errors='replace')[-6000:]}")
+        self.keep(out + b"\n--\n" + err)
+        return process.returncode, out + err
 
     def keep(self, said: bytes) -> None:
         """Keep what a command or a page said, for the search."""
@@ -283,6 +298,7 @@ def prove(proof: Proof) -> None:
     warm(sandbox, folder)
     proof.counts["commands"] = sandbox.commands
     proof.counts["requests to the demo"] = demo(sandbox, folder, 6)
+    proof.failures += sandbox.hung
     find = Search(planter.digests)
     for path in (path for path in (folder / "scans").rglob("*") if path.is_file()):
         assert next(find.found(path.read_bytes(), ""), None), f"the search does not see the canaries in {path}"

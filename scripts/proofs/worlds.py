@@ -123,8 +123,11 @@ def library_works(pictures: Pictures) -> Iterator[Work]:
     def refuse(_old: Path, _new: Path) -> None:
         raise OSError("another file system")
 
+    def with_folder(world: Path) -> None:
+        indexed(world, pictures.still)
+        (world / "out").mkdir()
+
     def exported(world: Path, name: str) -> None:
-        (world / "out").mkdir(exist_ok=True)
         with Library.open(world / "library") as library:
             export(library, world / "out" / name, force=True)
 
@@ -151,7 +154,7 @@ def library_works(pictures: Pictures) -> Iterator[Work]:
         "copy to another disk", stored, partial(moved, rename=refuse), partial(same, place="beside/library"), places
     )
     for name in ("rows.jsonl", "rows.npy", "rows.parquet"):
-        yield Work(f"export {name}", stored, partial(exported, name=name), same_files)
+        yield Work(f"export {name}", with_folder, partial(exported, name=name), same_files)
 
 
 def model_works(folder: Path) -> Iterator[Work]:
@@ -168,7 +171,6 @@ def model_works(folder: Path) -> Iterator[Work]:
     imagefolder(folder / "pairs", [pair.caption for pair in draw(folder / "pairs", 12)])
 
     def packed(world: Path) -> None:
-        (world / "out").mkdir(exist_ok=True)
         export_model(folder / "clip", world / "out" / "clip.zip", force=True)
 
     def unpacked(world: Path) -> None:
@@ -179,7 +181,7 @@ def model_works(folder: Path) -> Iterator[Work]:
         train(folder, world / "out")
 
     def nothing(world: Path) -> None:
-        world.mkdir(exist_ok=True)
+        (world / "out").mkdir()
 
     yield Work("model export", nothing, packed, same_files, ())
     yield Work("model import", nothing, unpacked, same_files, ())

@@ -3,7 +3,8 @@
 import errno
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -208,6 +209,22 @@ def test_a_move_that_was_broken_off_is_completed_by_the_same_move(
     fill(old, tmp_path / "others", 3)
     with pytest.raises(InputError, match="not an empty folder"):
         move_library(old, new, to_another_disk)
+
+
+def test_a_library_that_was_moved_meanwhile_is_not_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    old, new = tmp_path / "old", tmp_path / "new"
+    fill(old, tmp_path / "scans", 5)
+
+    @contextmanager
+    def waited(folder: Path) -> Iterator[None]:
+        with writer_lock(folder):
+            folder.rename(tmp_path / "elsewhere")
+            yield
+
+    monkeypatch.setattr(moving, "writer_lock", waited)
+    with pytest.raises(LibraryNotFound):
+        move_library(old, new)
+    assert not new.exists() and (tmp_path / "elsewhere" / "library.db").exists()
 
 
 def test_move_refuses(tmp_path: Path) -> None:

@@ -50,11 +50,15 @@ class Page:
         return self.answered(before)
 
     def answered(self, before: str) -> list[int]:
-        """Wait until the page says something else, and every picture that is in sight has come."""
-        script = "before => document.querySelector('#roco-status').innerText !== before"
-        self.page.wait_for_function(script, arg=before)
-        self.page.locator(".roco-card").first.wait_for()
-        self.page.wait_for_timeout(200)  # the sentence may come before the images
+        """Wait until the page says something else, of the images that it shows, and all in sight have come."""
+        self.page.wait_for_function(
+            """before => {
+                const said = document.querySelector('#roco-status').innerText;
+                const list = document.querySelector('.roco-cards');
+                return said !== before && list && list.getAttribute('aria-label') === said.trim();
+            }""",
+            arg=before,
+        )
         self.page.wait_for_function(
             "[...document.querySelectorAll('.roco-card img')].every(i => i.complete && i.naturalWidth > 0 ||"
             " i.getBoundingClientRect().top > innerHeight)"

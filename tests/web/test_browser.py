@@ -89,7 +89,7 @@ def a_search_shows_twelve_images(page: Page, demo: Site) -> None:
     if SCANS.is_dir():
         # Every picture: of twelve cases, more would show another part than there are brains.
         before = page.status
-        page.page.get_by_label("One hit per series").uncheck()
+        page.page.get_by_label("One result per series or case").uncheck()
         found = page.answered(before)
         vectors = demo.desk.ask(lambda library: library.embeddings(np.array(found)))
         frames = demo.desk.ask(lambda library: library.frames.get(found))
@@ -97,7 +97,7 @@ def a_search_shows_twelve_images(page: Page, demo: Site) -> None:
         parts = [frames[number].body_part or guess for number, guess in zip(found, guesses, strict=True)]
         assert sum(part in HEADS for part in parts) >= 11, parts
         before = page.status
-        page.page.get_by_label("One hit per series").check()
+        page.page.get_by_label("One result per series or case").check()
         page.answered(before)
 
 

@@ -44,12 +44,13 @@ def show(found: LibraryStatus) -> None:
     if found.captions:
         facts.append(("captions", f"{found.captions:,}"))
     print_facts(facts)
-    print_line()
     folders = [
         (f"{root.files:,}", path_cell(root.path, "" if root.present else "(does not exist now)"))
         for root in found.roots
     ]
-    print_rows(("files", "folder"), folders, right=("files",))
+    if folders:
+        print_line()
+        print_rows(("files", "folder"), folders, right=("files",))
     for title, entries in (("not readable", found.skipped), ("contains no picture", found.not_images)):
         if entries:
             print_line()

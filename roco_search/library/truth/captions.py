@@ -94,6 +94,8 @@ class Captions:
         """
         if not self._known:
             return np.empty(0, np.int64)
+        # Bytes that are no text in the terminal's encoding come as half characters, which no caption holds.
+        expression = expression.encode("utf-8", "replace").decode()
         wanted = f"{{{part}}} : ({_quoted(expression)})"
         reports = self._connection.read("SELECT 1 FROM captions WHERE study IS NOT NULL LIMIT 1")
         arms = [_OF_CAPTIONS, *([_OF_REPORTS] if reports else [])]

@@ -1,6 +1,6 @@
 """The tables of a library, as migrations: small functions in the order in which they were added.
 
-A migration that has been released is never edited; a change is a new one, and `SCHEMA_VERSION` in `store` grows.
+A migration that has been released is never edited; a change is a new one, and `SCHEMA_VERSION` in `connection` grows.
 """
 
 from sqlite_utils import Database, Migrations

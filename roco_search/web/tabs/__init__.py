@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Callable
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, cast
@@ -16,6 +17,19 @@ logger = logging.getLogger("roco")
 Rest = ParamSpec("Rest")
 Changes = dict[Any, Any]
 """What a handler changes in the page, by component; every other component stays as it is."""
+
+
+class OneLine:
+    """What Gradio finds in place of the module `traceback`: a value that no page sends is worth a line, not fifty.
+
+    Of an error only the type is shown, as in `report_errors`.
+    """
+
+    @staticmethod
+    def print_exc(*_: object, **__: object) -> None:
+        """Log the type of the error that is being handled."""
+        kind = sys.exc_info()[0]
+        logger.warning("The demo refused a request that no page sends (%s).", kind.__name__ if kind else "unknown")
 
 
 def html(value: str, **options: Any) -> gr.HTML:

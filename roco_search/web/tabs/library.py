@@ -45,7 +45,7 @@ class LibraryTab:
             )
             methods = [(METHODS[name], name) for name in sorted(available_methods())]
             method = gr.Radio(methods, value="pca", label="Layout", elem_id="roco-method", visible=len(methods) > 1)
-            guess = gr.Checkbox(True, label="Let the model guess what headers do not state", elem_id="roco-map-guess")
+            guess = gr.Checkbox(True, label="Guess missing modality and body part", elem_id="roco-map-guess")
         html("", js_on_load="roco.map(element)", elem_id="roco-map")
         with gr.Accordion("Files without a readable image", open=False):
             self.refused = html("", elem_id="roco-refused")

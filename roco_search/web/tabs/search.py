@@ -51,7 +51,10 @@ class SearchTab:
 
     def __init__(self, desk: Desk, tabs: gr.Tabs, uploads: Path) -> None:
         self._desk, self._tabs, self._uploads = desk, tabs, uploads
-        self.session = gr.State(Session(), time_to_live=3600)
+        # What the page shows before a search is made with the page, so that it can never come after one.
+        first = desk.browse(Conditions())
+        session = self._longer(Session(), first)
+        self.session = gr.State(session, time_to_live=3600)
         with gr.Row(elem_id="roco-ask"):
             self.text = gr.Textbox(
                 label="Search for", placeholder="brain MRI", lines=1, max_lines=1, max_length=MOST_LETTERS, scale=8,
@@ -62,11 +65,14 @@ class SearchTab:
             with gr.Column(scale=1, min_width=250):
                 self._make_filters()
             with gr.Column(scale=4, min_width=320):
-                here = f"The library holds {desk.status().frames:,} images."
-                self.status = html(markup.note(here), elem_id="roco-status")
+                summary = self._summary(session, first)
+                self.status = html(markup.note(summary), elem_id="roco-status")
                 self.chips = html("", js_on_load="roco.chips(element)", elem_id="roco-understood")
-                self.gallery = html("", js_on_load="roco.gallery(element); roco.settle()", elem_id="roco-gallery")
-                self.more = gr.Button("Show more", visible=False, elem_id="roco-more")
+                self.gallery = html(
+                    markup.gallery(session.items, summary), js_on_load="roco.gallery(element); roco.settle()",
+                    elem_id="roco-gallery",
+                )  # fmt: skip
+                self.more = gr.Button("Show more", visible=first.more, elem_id="roco-more")
         self.ear = html(
             "", js_on_load="roco.ear(element, trigger, 'like')", elem_id="roco-ear", elem_classes="roco-hidden"
         )
@@ -82,8 +88,8 @@ class SearchTab:
                 )
                 for name, label in FILTERS.items()
             ]  # fmt: skip
-            self.guess = gr.Checkbox(False, label="Let the model guess what headers do not state", elem_id="roco-guess")
-            self.series = gr.Checkbox(True, label="One hit per series", elem_id="roco-series")
+            self.guess = gr.Checkbox(False, label="Guess missing modality and body part", elem_id="roco-guess")
+            self.series = gr.Checkbox(True, label="One result per series or case", elem_id="roco-series")
             self.upload = gr.File(label="Find images like this one", height=150, elem_id="roco-upload")
             self.chip = html("", elem_id="roco-brought")
             self.forget = gr.Button("Remove the image", size="sm", visible=False, elem_id="roco-forget")
@@ -104,19 +110,18 @@ class SearchTab:
     @report_errors
     def search(self, session: Session, text: str, *choices: Any) -> Changes:
         """Search for the words, together with the uploaded image, if there is one."""
-        return self._begin(Query(text, session.query.upload), _conditions(choices))
+        query, conditions = Query(text, session.query.upload), _conditions(choices)
+        return self._shown(Session(query, conditions), self._desk.find(query, conditions))
 
     @report_errors
     def refine(self, session: Session, _text: str, *choices: Any) -> Changes:
-        """Repeat the search under other conditions; before the first search, only note them."""
-        if session.query == Query():
-            return {self.session: replace(session, conditions=_conditions(choices))}
+        """Repeat what is shown under other conditions."""
         return self._begin(session.query, _conditions(choices))
 
     @report_errors
     def go_on(self, session: Session) -> Changes:
         """Show the next hits below the others."""
-        return self._shown(session, self._desk.find(session.query, session.conditions, offset=session.count))
+        return self._shown(session, self._found(session.query, session.conditions, offset=session.count))
 
     @report_errors
     def heard(self, session: Session, event: gr.EventData) -> Changes:
@@ -124,8 +129,6 @@ class SearchTab:
         text = event._data.get("text")
         if isinstance(text, str):
             query = replace(session.query, text=text[:MOST_LETTERS], verbatim=event._data.get("verbatim") is True)
-            if query == Query():
-                return {**self._cleared(session.conditions), self.text: ""}
             return {**self._begin(query, session.conditions), self.text: query.text}
         frame_id = event._data.get("id")
         if not isinstance(frame_id, int):
@@ -154,29 +157,29 @@ class SearchTab:
     @report_errors
     def drop(self, _session: Session, text: str, *choices: Any) -> Changes:
         """Search without the uploaded image."""
-        if text.strip():
-            return {**self._begin(Query(text), _conditions(choices)), **self._without_upload()}
-        return {**self._cleared(_conditions(choices)), **self._without_upload()}
-
-    def _cleared(self, conditions: Conditions) -> Changes:
-        nothing = {self.gallery: "", self.more: gr.update(visible=False), self.status: markup.note(""), self.chips: ""}
-        return {**nothing, self.session: Session(conditions=conditions)}
+        return {**self._begin(Query(text.strip()), _conditions(choices)), **self._without_upload()}
 
     def _without_upload(self) -> Changes:
         return {self.upload: None, self.chip: "", self.forget: gr.update(visible=False)}
 
     def _begin(self, query: Query, conditions: Conditions) -> Changes:
-        return self._shown(Session(query, conditions), self._desk.find(query, conditions))
+        return self._shown(Session(query, conditions), self._found(query, conditions))
+
+    def _found(self, query: Query, conditions: Conditions, offset: int = 0) -> Found:
+        if query == Query():
+            return self._desk.browse(conditions, offset=offset)
+        return self._desk.find(query, conditions, offset=offset)
+
+    def _longer(self, session: Session, found: Found) -> Session:
+        items = session.items + markup.cards(self._desk, found)
+        return replace(session, items=items, count=session.count + len(found.hits))
 
     def _shown(self, session: Session, found: Found) -> Changes:
-        session = replace(
-            session,
-            items=session.items + markup.cards(self._desk, found),
-            count=session.count + len(found.hits),
-        )
+        session = self._longer(session, found)
+        summary = self._summary(session, found)
         return {
-            self.status: markup.note(self._summary(session, found)),
-            self.gallery: markup.gallery(session.items),
+            self.status: markup.note(summary),
+            self.gallery: markup.gallery(session.items, summary),
             self.more: gr.update(visible=found.more),
             self.session: session,
             self.chips: markup.understood(chips_of(found.understood) if found.understood else []),
@@ -185,6 +188,8 @@ class SearchTab:
     def _summary(self, session: Session, found: Found) -> str:
         if not session.count:
             return "No image matches all of these filters; remove one."
+        if session.query == Query():
+            return f"{session.count} of {found.total:,} images, those that were indexed last first."
         what = "images, the best first"
         if found.hits and all(hit.match in {"weak", "none"} for _, hit in found.hits):
             what = "images; nothing here fits well, and these are the nearest"

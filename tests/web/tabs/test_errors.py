@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 
 import gradio as gr
@@ -9,6 +10,7 @@ import pytest
 
 from roco_search.errors import InputError
 from roco_search.web.tabs import Changes, report_errors
+from tests.web.conftest import Site
 
 
 class Tab:
@@ -37,3 +39,17 @@ def test_of_an_unexpected_error_only_the_type_is_shown_and_logged(caplog: pytest
 
 def test_a_handler_that_changes_nothing_gives_gradio_something_to_skip() -> None:
     assert Tab().change_nothing() == {"status": gr.skip()}
+
+
+def test_a_value_that_no_page_sends_is_a_line_and_no_traceback(
+    site: Site, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    config = site.ask("/config").json
+    (mode,) = [one["id"] for one in config["components"] if one["props"].get("elem_id") == "roco-mode"]
+    event = next(one for one in config["dependencies"] if mode in one["inputs"] and [mode, "input"] in one["targets"])
+    data = [["CT", "MR"] if number != mode else ["no such mode"] for number in event["inputs"]]
+    message = {"data": data, "fn_index": event["id"], "session_hash": site.session}
+    site.ask("/gradio_api/queue/join", "POST", json.dumps(message), Content_Type="application/json")
+    answer = site.ask(f"/gradio_api/queue/data?session_hash={site.session}").body
+    assert b'"success":false' in answer.replace(b" ", b"") and b"no such mode" not in capfd.readouterr().err.encode()
+    assert "The demo refused a request that no page sends (Error)" in caplog.text

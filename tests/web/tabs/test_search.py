@@ -102,3 +102,21 @@ def test_text_and_image_together_are_their_sum(desk: Desk, scans: Path, tmp_path
 def test_what_cannot_be_asked_is_said_in_the_page(site: Site, text: str, says: str) -> None:
     status, _ = site.search(text)
     assert says in status and 'role="alert"' in status
+
+
+def test_before_a_search_the_page_shows_what_was_indexed_last(site: Site) -> None:
+    components = {c["props"].get("elem_id"): c["props"] for c in site.ask("/config").json["components"]}
+    start = shown(components["roco-gallery"]["value"])
+    frames = site.desk.ask(lambda library: library.frames.get(library.embedded()[::-1].tolist()))
+    series: dict[object, int] = {}
+    for number, frame in frames.items():
+        series.setdefault(frame.series or frame.case or frame.path, number)
+    assert start == list(series.values())[:PAGE]
+    assert "not stated" not in components["roco-gallery"]["value"], "the model says what the headers do not"
+    every = [[], [], [], [], False, False]
+    status, gallery, *_ = site.call("refine", [None, "", *every])
+    assert shown(gallery) == list(frames)[:PAGE] and "indexed last" in status
+    status, gallery, *_ = site.call("go_on", [None])
+    assert shown(gallery) == list(frames)[: 2 * PAGE]
+    status, gallery, *_ = site.call("refine", [None, "", ["CT"], *every[1:]])
+    assert shown(gallery) == [number for number, frame in frames.items() if frame.modality == "CT"][:PAGE]
