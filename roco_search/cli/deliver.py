@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from roco_search.errors import ImageError, InputError
 from roco_search.imaging.archives import Member, locate
-from roco_search.system.files import FULL, storage_full, write_errors
+from roco_search.system.files import FULL, replacing, storage_full, write_errors
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,18 +45,15 @@ def copy_files(hits: Sequence[Hit], folder: Path) -> int:
 
 
 def _copy(source: Path | Member, target: Path) -> None:
-    made = False
     try:
-        with source.open("rb") as file, target.open("xb") as copy:  # not replaced: it must not exist
-            made = True
-            shutil.copyfileobj(file, copy)
-        if isinstance(source, Path):
-            shutil.copystat(source, target)
+        with replacing(target, mode=None, overwrite=False) as made:
+            with source.open("rb") as file, made.open("wb") as copy:
+                shutil.copyfileobj(file, copy)
+            if isinstance(source, Path):
+                shutil.copystat(source, made)
     except ImageError as error:
         raise InputError(f"{source} cannot be copied: {error}.") from None
     except OSError as error:
-        if made:
-            target.unlink(missing_ok=True)
         if error.errno in FULL:
             raise storage_full(target.parent, f"{source} was not copied; those before it were.") from None
         raise InputError(

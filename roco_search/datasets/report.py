@@ -15,13 +15,19 @@ _GENERIC = frozenset({"data", "all_data", "radiology"})  # folders within a data
 def dataset_name(path: Path) -> str:
     """Return the name of a data set: that of its folder, or of its file without the extension.
 
-    If the folder is a split, or has a generic name, the folder around it gives the name.
+    If the folder is a split, or has a generic name, the folder around it gives the name; but never a person's home,
+    whose name is the person's: a card is published.
     """
     path = path.resolve()
     here = path.with_suffix("") if path.is_file() else path
     while (here.name.casefold() in _GENERIC or known_split(here.name)) and here.parent.name:
         here = here.parent
-    return here.name or "data"
+    return "data" if _is_home(here) else here.name or "data"
+
+
+def _is_home(folder: Path) -> bool:
+    known = Path("~").expanduser().resolve()
+    return folder == known or folder.parent in {Path("/home"), Path("/Users")}
 
 
 def relative_name(path: Path, root: Path) -> str:

@@ -241,20 +241,24 @@ def gather(understood: Understood, encoder: Encoder, weights: Weights, extras: S
         texts = texts._replace(present=(), absent=())
     if not weights.of("excluded"):
         texts = texts._replace(excluded=(), excluded_absent=())
-    flat = list(dict.fromkeys(text for group in (*texts.sides, texts.text) for text in group))
+    flat = list(dict.fromkeys(text for group in (*texts.sides, texts.text, (understood.text,)) for text in group))
     # One at a time: a single short text needs no tokenizer to be loaded.
     vectors = {text: np.asarray(encoder.encode_texts([text]), np.float32)[0] for text in flat}
 
     def mean(group: Sequence[str]) -> Vector:
         return np.asarray(np.mean([vectors[text] for text in group], axis=0), np.float32)
 
-    text = mean(texts.text)
-    parts = {"text": text / max(float(np.linalg.norm(text)), 1e-6)}
+    # The words as typed are half of it: what they are read as may be wrong, or new to a model.
+    parts = {"text": _unit(_unit(mean(texts.text)) + vectors[understood.text])}
     if texts.present:
         parts["finding"] = mean(texts.present) - mean(texts.absent)
     if texts.excluded:
         parts["excluded"] = mean(texts.excluded) - mean(texts.excluded_absent)
     return Evidence(understood, weights, parts, extras)
+
+
+def _unit(vector: Vector) -> Vector:
+    return vector / np.float32(max(float(np.linalg.norm(vector)), 1e-6))
 
 
 def _united(concepts: Iterable[Concept]) -> tuple[int, ...]:

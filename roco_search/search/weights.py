@@ -1,7 +1,6 @@
 """How much each piece of evidence counts, and from where on a hit fits: fitted once for a model, and kept beside it.
 
-``scripts/relevance/fit.py`` fits them. A model without ``relevance.json``, or with one of other weights, gets a default
-that was fitted to leave the order of the cosine as it is where nothing else is known.
+``scripts/relevance/fit.py`` fits them. A model without ``relevance.json``, or with that of others, gets `DEFAULT`.
 """
 
 from __future__ import annotations
@@ -76,7 +75,7 @@ class Weights:
 DEFAULT = Weights(
     pieces={
         "text": 10.0,
-        "finding": 6.0,
+        "finding": 3.0,
         "excluded": -6.0,
         "modality": 0.5,
         "body_part": 0.4,
@@ -89,6 +88,11 @@ DEFAULT = Weights(
     },
     offsets={"always": -4.0},
 )
+"""For a model that none were fitted to.
+
+With roco-mini's embeddings, without the heads and weights that were fitted to them, no kind of query of
+``scripts/bench relevance`` is answered worse by this than by the cosine of the words as typed.
+"""
 
 
 def load(encoder: Encoder) -> Weights:

@@ -27,11 +27,12 @@ PRIVATE = 0o600
 _TEMPORARY = re.compile(r"\.(.+)\.tmp-[0-9a-f]{8}-(\d{1,10})", re.DOTALL)  # the target's name, the owner's number
 _LONGEST_NAME = 200  # bytes of the target's name in that of its temporary; file systems allow 255 in all
 _POLL_S = 0.005
+_OLD_S = 3600
 _CHANGES_ARE_TIMED = sys.platform != "win32"
 
 
 @contextmanager
-def replacing(path: Path, mode: int | None = PRIVATE) -> Iterator[Path]:
+def replacing(path: Path, mode: int | None = PRIVATE, *, overwrite: bool = True) -> Iterator[Path]:
     """Give an empty temporary file, which takes the place of `path` when the block ends.
 
     An exception in the block leaves `path` as it was, and nothing beside it.
@@ -42,11 +43,13 @@ def replacing(path: Path, mode: int | None = PRIVATE) -> Iterator[Path]:
         The file to create or to replace, in a folder that exists.
     mode
         Its permissions; None for those that the umask of the process gives.
+    overwrite
+        Without it, what is at `path` when the block ends stays there.
 
     Raises
     ------
     OSError
-        If it could not be written whole and brought to the disk.
+        If it could not be written whole and brought to the disk; FileExistsError without `overwrite`.
     """
     sweep(path.parent, path.name)
     temporary = temporary_name(path)
@@ -54,12 +57,25 @@ def replacing(path: Path, mode: int | None = PRIVATE) -> Iterator[Path]:
         create_file(temporary, mode)
         yield temporary
         sync(temporary)
-        temporary.replace(path)
+        if overwrite or not _links(temporary, path):
+            temporary.replace(path)
     except BaseException:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+def _links(made: Path, path: Path) -> bool:
+    """Give a file another name, if nothing has it; False on a disk that cannot do that, such as a USB stick's."""
+    try:
+        os.link(made, path)
+    except OSError as error:
+        if os.path.lexists(path) or error.errno not in {errno.EPERM, errno.ENOTSUP, errno.ENOSYS}:
+            raise
+        return False
+    made.unlink()
+    return True
 
 
 def write_file(path: Path, content: bytes | memoryview | str, mode: int | None = PRIVATE) -> None:
@@ -133,11 +149,21 @@ def is_temporary(name: str) -> bool:
 
 
 def sweep(folder: Path, name: str | None = None) -> None:
-    """Remove what processes that were killed left half-made in a folder: all of it, or what was to become `name`."""
+    """Remove what processes that were killed left half-made in a folder.
+
+    That is all of it, or with `name` what was to become that, and of the rest only what has not changed for an hour: a
+    folder that machines share may hold what is being made on another, whose processes are not known here.
+    """
     with suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
             found = _TEMPORARY.fullmatch(entry.name)
-            if found and (name is None or found[1] == _shortened(name)) and not is_alive(int(found[2])):
+            if found is None or is_alive(int(found[2])):
+                continue
+            if (
+                name is None
+                or found[1] == _shortened(name)
+                or time.time() - entry.stat(follow_symlinks=False).st_mtime > _OLD_S
+            ):
                 _remove(entry)
 
 

@@ -15,6 +15,7 @@ from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from roco_search.errors import InputError
 from roco_search.web import markup
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 PORT = 7860
 UPLOADS = "uploads"
 QUEUE = 64  # events that may wait; later ones are refused with a message
+PAGES = 200  # of which Gradio keeps the state, the latest used; 0.12 MiB each, and it keeps those that were closed too
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +61,7 @@ def check_gradio() -> None:
         )
 
 
-def safe_address(host: str, port: int, auth: str | None) -> Address:
+def safe_address(host: str, port: int, auth: str | None, root_path: str | None = None) -> Address:
     """Return where to listen, if that is safe.
 
     Parameters
@@ -70,6 +72,8 @@ def safe_address(host: str, port: int, auth: str | None) -> Address:
         A port, or 0 for any free one.
     auth
         "USER:PASSWORD"; None asks for no password, which is allowed only where no other machine can connect.
+    root_path
+        Where a reverse proxy shows the demo, such as "https://scans.hospital.example/roco"; None without one.
 
     Raises
     ------
@@ -82,15 +86,35 @@ def safe_address(host: str, port: int, auth: str | None) -> Address:
         if not (colon and user and password):
             raise InputError("`auth` is written USER:PASSWORD; neither may be empty.")  # never what was written
         credentials = (user, password)
-    if is_loopback(host):
-        return Address(host=host, port=port, rules=Rules(auth=credentials))
+    origin, shown = ("", host) if root_path is None else _proxied(root_path)
+    proxied = frozenset({shown}) if root_path is not None else frozenset[str]()
+    if is_loopback(host) and is_loopback(shown):
+        return Address(host=host, port=port, rules=Rules(hosts=proxied, auth=credentials, origin=origin))
     if credentials is None:
+        reached, option = (shown, "root_path") if is_loopback(host) else (host, "host")
         raise InputError(
-            f'Anybody who can reach {host} could see the images; set `auth="USER:PASSWORD"` (or the '
-            "variable ROCO_DEMO_AUTH), or leave out `host`."
+            f'Anybody who can reach {reached} could see the images; set `auth="USER:PASSWORD"` (or the '
+            f"variable ROCO_DEMO_AUTH), or leave out `{option}`."
         )
-    rules = Rules(hosts=frozenset({host.lower(), *own_names()}), any_address=True, auth=credentials)
-    return Address(host=host, port=port, rules=rules)
+    if is_loopback(host):
+        return Address(host=host, port=port, rules=Rules(hosts=proxied, auth=credentials, origin=origin))
+    hosts = proxied | {host.lower(), *own_names()}
+    return Address(host=host, port=port, rules=Rules(hosts=hosts, any_address=True, auth=credentials, origin=origin))
+
+
+def _proxied(root_path: str) -> tuple[str, str]:
+    """Return the origin and the host name of the address at which a proxy shows the demo."""
+    try:
+        found = urlsplit(root_path)
+        name, _ = found.hostname, found.port
+    except ValueError:
+        name = None
+    if name is None or found.scheme not in {"http", "https"} or found.query or found.fragment or "@" in found.netloc:
+        raise InputError(
+            f"{root_path!r} is no address of a reverse proxy; write the whole, such as "
+            '`root_path="https://scans.hospital.example/roco"`.'
+        )
+    return f"{found.scheme}://{found.netloc.lower()}", name
 
 
 def prepare_gradio(folder: Path) -> None:
@@ -105,6 +129,7 @@ def prepare_gradio(folder: Path) -> None:
         "GRADIO_MCP_SERVER": "False",
         # Otherwise it summarises its own events with pandas after each of them.
         "GRADIO_ANALYTICS_CACHE_FREQUENCY": str(10**9),
+        "GRADIO_ANALYTICS_MAX_EVENTS": "1",
         "HF_HUB_DISABLE_TELEMETRY": "1",
     }
 
@@ -129,11 +154,12 @@ def make_blocks(desk: Desk, folder: Path) -> gr.Blocks:
                 ClassifyTab(desk, folder / UPLOADS)
             with gr.Tab("Library", id="library") as library:
                 LibraryTab(desk, library)
+    blocks.state_session_capacity = PAGES
     queued: gr.Blocks = blocks.queue(max_size=QUEUE, default_concurrency_limit=2)
     return queued
 
 
-def make_app(desk: Desk, folder: Path, rules: Rules) -> FastAPI:
+def make_app(desk: Desk, folder: Path, rules: Rules, root_path: str | None = None) -> FastAPI:
     """Return the whole demo as an app.
 
     Parameters
@@ -144,6 +170,8 @@ def make_app(desk: Desk, folder: Path, rules: Rules) -> FastAPI:
         The run's private folder, the same as for `prepare_gradio`.
     rules
         What the gate accepts.
+    root_path
+        See `safe_address`.
     """
     import gradio as gr
     from fastapi import FastAPI
@@ -157,6 +185,7 @@ def make_app(desk: Desk, folder: Path, rules: Rules) -> FastAPI:
         app,
         blocks,
         "/",
+        root_path=root_path,
         footer_links=[],
         run_history=False,
         show_error=False,
@@ -174,7 +203,9 @@ def make_app(desk: Desk, folder: Path, rules: Rules) -> FastAPI:
     return app
 
 
-def serve(desk: Desk, folder: Path, address: Address, ready: Callable[[str], None]) -> None:
+def serve(
+    desk: Desk, folder: Path, address: Address, ready: Callable[[str], None], root_path: str | None = None
+) -> None:
     """Serve the demo until it is interrupted.
 
     Parameters
@@ -187,6 +218,8 @@ def serve(desk: Desk, folder: Path, address: Address, ready: Callable[[str], Non
         Where to listen, and which requests to accept.
     ready
         Called with the address as soon as it can be opened.
+    root_path
+        See `safe_address`.
 
     Raises
     ------
@@ -196,7 +229,7 @@ def serve(desk: Desk, folder: Path, address: Address, ready: Callable[[str], Non
     import socket
 
     prepare_gradio(folder)
-    app = make_app(desk, folder, address.rules)
+    app = make_app(desk, folder, address.rules, root_path)
     family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as listening:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -207,7 +240,7 @@ def serve(desk: Desk, folder: Path, address: Address, ready: Callable[[str], Non
                 f"Cannot listen on {address.host}:{address.port} ({error.strerror}); choose another `port`."
             ) from None
         listening.listen()
-        ready(Address(host=address.host, port=listening.getsockname()[1]).url)
+        ready(root_path or Address(host=address.host, port=listening.getsockname()[1]).url)
         server(app).run(sockets=[listening])
 
 

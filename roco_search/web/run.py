@@ -29,6 +29,7 @@ def run_demo(
     host: str = "127.0.0.1",
     port: int = PORT,
     auth: str | None = None,
+    root_path: str | None = None,
     device: Device = "auto",
     redact_paths: bool = False,
     ready: Callable[[str], None] = print,
@@ -39,7 +40,7 @@ def run_demo(
     ----------
     library
         The library's folder.
-    host, port, auth
+    host, port, auth, root_path
         See `safe_address`.
     device
         The device that the model runs on.
@@ -55,7 +56,7 @@ def run_demo(
     LibraryNotFound, LibraryEmpty, ModelNotFound, LibraryError
     """
     check_gradio()
-    address = safe_address(host, port, auth)
+    address = safe_address(host, port, auth, root_path)
     with Library.open(library) as opened:
         active = opened.model
     if active is None or not active.count:
@@ -65,7 +66,7 @@ def run_demo(
         scratch_folder() as folder,
     ):
         threading.Thread(target=warm_up, args=(desk,), name="roco-warm-up", daemon=True).start()
-        serve(desk, folder, address, ready)
+        serve(desk, folder, address, ready, root_path)
 
 
 @contextmanager

@@ -25,9 +25,9 @@ from judging import KINDS, Asked, answers, precision, queries
 
 from roco_search.models import load_encoder
 from roco_search.search.evidence import LINEAR, SENSED, Evidence, gather
-from roco_search.search.senses import Senses
+from roco_search.search.senses import Senses, prompted_heads
 from roco_search.search.understanding import understand
-from roco_search.search.weights import load
+from roco_search.search.weights import DEFAULT, load
 
 Scores = npt.NDArray[np.float32]
 
@@ -38,13 +38,14 @@ def main() -> None:
     parser.add_argument("--model", default="roco-mini")
     parser.add_argument("--half", choices=("fit", "judge"), default="judge")
     parser.add_argument("--cache", type=Path, default=Path("build/relevance"))
+    parser.add_argument("--unfitted", action="store_true", help="as if no heads and weights came with the model")
     parser.add_argument("--queries", action="store_true", help="also print each query that is answered badly")
     parser.add_argument("--json", type=Path, default=None)
     args = parser.parse_args()
     encoder = load_encoder(args.model, "cpu", "fast", engine="onnxruntime")
     pictures = select(embedded("dev", args.pairs / "dev", encoder, args.cache), 0 if args.half == "fit" else 1)
-    facts = facts_of(pictures, Senses(encoder))
-    weights = load(encoder)
+    facts = facts_of(pictures, Senses(encoder, prompted_heads(encoder) if args.unfitted else None))
+    weights = DEFAULT if args.unfitted else load(encoder)
     evidence = [gather(understand(asked.text), encoder, weights) for asked in queries()]
     typed = encoder.encode_texts([asked.text for asked in queries()])
 

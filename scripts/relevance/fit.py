@@ -52,6 +52,15 @@ class Case(NamedTuple):
     right: npt.NDArray[np.bool_]
 
 
+class Top(NamedTuple):
+    """The best logit of a query over a library, when it was left out: in which fold of which split."""
+
+    answered: bool
+    logit: float
+    fold: int
+    split: int
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--pairs", type=Path, required=True)
@@ -150,33 +159,37 @@ def fit(
     """Return the weights, with the share of the text that does best on queries left out, without idle directions."""
     facts = facts_of(fitting, Senses(encoder, half_precision(heads)))
     every = cases(weighed(encoder, keys), fitting, facts)
-    best: tuple[float, float, list[float]] = (-1.0, 1.0, [])
+    best: tuple[float, float, list[Top]] = (-1.0, 1.0, [])
     for text, directions in itertools.product(TEXT, DIRECTIONS):
         asked = every if directions else [without_directions(case) for case in every]
         learned = [stated(case, fitting) for case in asked]
-        by_kind, area, unanswered = left_out(learned, asked, text)
+        by_kind, area, tops = left_out(learned, asked, text)
         if verbose:
             kinds = ", ".join(f"{kind} {mean:.3f}" for kind, mean in zip(KINDS, by_kind, strict=True))
             print(
                 f"text {text:g}, {'with' if directions else 'without'} directions: "
                 f"cross-validated mean {np.mean(by_kind):.3f} ({kinds}), match AUC {area:.3f}"
             )
-        reached = float(np.mean(by_kind)) + area - EARNS * directions
-        if reached > best[0]:
-            best, chosen = (reached, text, unanswered), learned
-    solved = solve(chosen, best[1])
-    thresholds = sorted((float(np.quantile(best[2], 1 - share)) for share in FALSE), reverse=True)
+        value = float(np.mean(by_kind)) + area - EARNS * directions
+        if value > best[0]:
+            best, chosen = (value, text, tops), learned
+    solved, (strong, fair, weak) = solve(chosen, best[1]), limits(best[2])
+    if verbose:
+        for answered in (True, False):
+            shares = ", ".join(f"{share:.3f}" for share in reached(best[2], answered=answered))
+            what = "something" if answered else "nothing"
+            print(f"share of queries that {what} answers whose best hit is strong, fair, weak or better: {shares}")
     return Weights(
         dict(zip(PIECES, solved[: len(PIECES)].round(4).tolist(), strict=True)),
         dict(zip(OFFSETS, solved[len(PIECES) :].round(4).tolist(), strict=True)),
-        (round(thresholds[0], 3), round(thresholds[1], 3), round(thresholds[2], 3)),
+        (round(strong, 3), round(fair, 3), round(weak, 3)),
         dict(keys),
         round(chance(fitting.vectors, bank_of(encoder).astype(np.float32)), 4),
     )
 
 
-def left_out(learned: Sequence[Case], asked: Sequence[Case], text: float) -> tuple[list[float], float, list[float]]:
-    """Return the mean precision by kind, the AUC, and the best logits of what nothing answers, of queries left out.
+def left_out(learned: Sequence[Case], asked: Sequence[Case], text: float) -> tuple[list[float], float, list[Top]]:
+    """Return the mean precision by kind, the AUC, and the best logits, of queries left out.
 
     Every query is left out `SPLITS` times, each time with others.
     """
@@ -187,11 +200,27 @@ def left_out(learned: Sequence[Case], asked: Sequence[Case], text: float) -> tup
             solved = solve([case for case, of in zip(learned, folds, strict=True) if of != fold], text)
             for case in (case for case, of in zip(asked, folds, strict=True) if of == fold):
                 total = case.values @ solved
-                tops.append((case.asked.rule is not None, float(total.max())))
+                tops.append(Top(case.asked.rule is not None, float(total.max()), fold, split))
                 if case.right.any():
                     scores.append((case.asked.kind, precision(np.argsort(-total, kind="stable"), case.right)))
     by_kind = [float(np.mean([score for kind, score in scores if kind == of])) for of in KINDS]
-    return by_kind, auc(tops), [top for answered, top in tops if not answered]
+    return by_kind, auc(tops), tops
+
+
+def limits(tops: Sequence[Top]) -> tuple[float, float, float]:
+    """Return the logits that the shares in `FALSE` of the queries that nothing answers reach."""
+    strong, fair, weak = np.quantile([top.logit for top in tops if not top.answered], 1 - np.array(FALSE))
+    return float(strong), float(fair), float(weak)
+
+
+def reached(tops: Sequence[Top], *, answered: bool) -> Floats:
+    """Return the shares of queries that reach the limits which were set by the queries of the other folds."""
+    found = []
+    for split, fold in itertools.product(range(SPLITS), range(FOLDS)):
+        least = limits([top for top in tops if top.split == split and top.fold != fold])
+        held = [top for top in tops if (top.split, top.fold, top.answered) == (split, fold, answered)]
+        found += [[top.logit >= one for one in least] for top in held]
+    return np.asarray(np.mean(np.array(found, float), axis=0), np.float64)
 
 
 def stated(case: Case, pictures: Pictures) -> Case:
@@ -241,9 +270,9 @@ def solve(asked: Sequence[Case], text: float) -> Floats:
     return np.asarray(solved.x / scale * np.r_[text, np.ones(len(scale) - 1)])
 
 
-def auc(tops: Sequence[tuple[bool, float]]) -> float:
+def auc(tops: Sequence[Top]) -> float:
     """Return how well the best logit tells queries that something answers from those that nothing does."""
-    yes, no = ([top for answered, top in tops if answered == side] for side in (True, False))
+    yes, no = ([top.logit for top in tops if top.answered == side] for side in (True, False))
     return float(np.mean([(a > b) + 0.5 * (a == b) for a in yes for b in no]))
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from pathlib import Path
-from typing import Any, cast
+from typing import IO, Any, cast
 
 import pytest
 
@@ -28,6 +30,26 @@ def test_a_full_disk_leaves_no_half_of_a_scan(tmp_path: Path) -> None:
     with files_up_to(1000), pytest.raises(StorageFull, match=r"large\.dcm was not copied; those before it were"):
         copy_files(hits(small, large), tmp_path / "out")
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["01_small.dcm"]
+
+
+def test_a_kill_leaves_nothing_that_looks_like_a_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scan = tmp_path / "a.dcm"
+    scan.write_bytes(b"a" * 1000)
+
+    def killed_half_way(source: IO[bytes], target: IO[bytes]) -> None:
+        target.write(source.read(500))
+        target.flush()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    child = os.fork()
+    if child == 0:
+        monkeypatch.setattr("shutil.copyfileobj", killed_half_way)
+        copy_files(hits(scan), tmp_path / "out")
+        os._exit(0)
+    assert os.WIFSIGNALED(os.waitpid(child, 0)[1])
+    assert not (tmp_path / "out" / "01_a.dcm").exists()
+    copy_files(hits(scan), tmp_path / "out")
+    assert {path.name: path.stat().st_size for path in (tmp_path / "out").iterdir()} == {"01_a.dcm": 1000}
 
 
 def test_what_exists_is_kept(tmp_path: Path) -> None:

@@ -65,3 +65,13 @@ def test_a_damaged_memory_is_none(model: Path, monkeypatch: pytest.MonkeyPatch, 
     cache_directory().mkdir(parents=True)
     (cache_directory() / "fingerprints.json").write_text(content)
     assert ask(model, Counted(), monkeypatch) == "hash 1"
+
+
+def test_a_damaged_hash_is_not_believed(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    compute, place = Counted(), cache_directory() / "fingerprints.json"
+    ask(model, compute, monkeypatch)
+    place.write_text(place.read_text().replace("hash 1", "hash 9"))
+    assert ask(model, compute, monkeypatch) == "hash 2"
+    place.unlink()
+    os.mkfifo(place)
+    assert ask(model, compute, monkeypatch) == "hash 3", "and a pipe is not waited for"

@@ -18,6 +18,7 @@ from roco_search.errors import LibraryEmpty
 from roco_search.models import load_encoder
 from roco_search.search import Filters, read, search
 from roco_search.search.evidence import SENSED, gather
+from roco_search.search.phrasing import phrasings
 from roco_search.search.senses import ATTRIBUTES, FLOOR, NOISE, STEP, Senses, chance, classes, column, shipped_bank
 from roco_search.search.understanding import as_typed, understand
 from roco_search.search.weighing import weigh
@@ -181,6 +182,18 @@ def test_weights_fitted_to_another_model_are_not_used(tmp_path: Path) -> None:
     assert load(Other()) is DEFAULT
     (tmp_path / FILE).write_text(json.dumps({**content, "fingerprint": Other().fingerprint}))
     assert load(Other()).of("text") == 1.0
+
+
+def test_the_words_as_typed_stay_half_of_the_text() -> None:
+    encoder = ToyEncoder(dim=24)
+
+    def unit(vector: np.ndarray) -> np.ndarray:
+        return vector / np.linalg.norm(vector)
+
+    phrased = unit(np.mean([encoder.encode_texts([text])[0] for text in phrasings(understand("CXR")).text], axis=0))
+    typed = encoder.encode_texts(["CXR"])[0]
+    found = gather(understand("CXR"), encoder, DEFAULT).parts["text"]
+    np.testing.assert_allclose(found, unit(phrased + typed), atol=1e-6)
 
 
 def test_the_embedded_model_knows_modalities_and_nothing_fits_another_world() -> None:

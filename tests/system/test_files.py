@@ -21,7 +21,15 @@ from hypothesis import strategies as st
 
 from roco_search.errors import Busy, InputError, RocoError, StorageFull
 from roco_search.system import files
-from roco_search.system.files import locked, replacing, temporary_folder, temporary_name, write_errors, write_file
+from roco_search.system.files import (
+    locked,
+    replacing,
+    temporary_folder,
+    temporary_name,
+    write_errors,
+    write_file,
+)
+from roco_search.system.process import is_alive
 from tests.disk import files_up_to
 
 DEAD = 999_999_999  # no system numbers its processes so high
@@ -168,6 +176,35 @@ def test_only_what_dead_processes_left_is_swept(names: set[str], target: str) ->
         assert set(listed(folder)) == there - {dead}
         files.sweep(Path(folder))
         assert set(listed(folder)) == there - {dead, other}
+
+
+def test_what_has_not_changed_for_an_hour_is_swept_whatever_is_written(tmp_path: Path) -> None:
+    old, fresh, alive = (f".b.tmp-0000000{n}-{owner}" for n, owner in enumerate((DEAD, DEAD, os.getpid())))
+    for name in (old, fresh, alive):
+        (tmp_path / name).touch()
+    for name in (old, alive):
+        os.utime(tmp_path / name, (0, time.time() - 4000))
+    write_file(tmp_path / "a", b"")
+    assert set(listed(tmp_path)) == {"a", fresh, alive}
+
+
+def test_a_killed_process_that_nobody_asked_about_is_dead() -> None:
+    child = os.fork()
+    if child == 0:
+        os._exit(0)
+    os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
+    try:
+        assert not is_alive(child) and is_alive(os.getpid())
+    finally:
+        os.waitpid(child, 0)
+
+
+def test_what_is_created_never_takes_the_place_of_something(tmp_path: Path) -> None:
+    with replacing(tmp_path / "a", overwrite=False) as made:
+        made.write_bytes(b"whole")
+    with pytest.raises(FileExistsError), replacing(tmp_path / "a", overwrite=False) as made:
+        made.write_bytes(b"another")
+    assert listed(tmp_path) == ["a"] and (tmp_path / "a").read_bytes() == b"whole"
 
 
 def test_a_link_is_not_followed_when_sweeping(tmp_path: Path) -> None:

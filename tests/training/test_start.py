@@ -9,6 +9,7 @@ import pytest
 from safetensors.torch import load_file
 
 from roco_search.errors import InputError, StorageFull, TrainingError
+from roco_search.models.catalogue.archive import export_model
 from roco_search.training import checkpoint
 from roco_search.training.session import Session
 from roco_search.training.settings import Settings
@@ -22,15 +23,22 @@ from tests.training.test_run import RecordedReport
 SETTINGS = Settings(batch_size=4, micro_batch=2, learning_rate=1e-3, max_steps=2, precision="fp32")
 
 
+LOGIN = "login-of-anna-5f2c"
+PRIVATE = [LOGIN.encode(), LOGIN.encode("utf-16-le"), str(Path.cwd()).encode()]
+
+
 @pytest.fixture
-def output(tmp_path: Path) -> Path:
-    imagefolder(tmp_path / "pairs", [pair.caption for pair in draw(tmp_path / "pairs", 12)])
-    clip(tmp_path / "clip")
-    return tmp_path / "out"
+def output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A run's folder beside its data and its base, all in a person's home."""
+    home = tmp_path / LOGIN
+    monkeypatch.setenv("HOME", str(home))
+    imagefolder(home / "data", [pair.caption for pair in draw(home / "data", 12)])
+    clip(home / "clip")
+    return home / "out"
 
 
 def session(output: Path, settings: Settings = SETTINGS, report: RecordedReport | None = None) -> Session:
-    places = str(output.parent / "pairs"), str(output.parent / "clip"), output
+    places = str(output.parent / "data"), str(output.parent / "clip"), output
     return Session(*places, settings, (), (), (), "cpu", report or RecordedReport())
 
 
@@ -42,6 +50,9 @@ def steps(output: Path) -> list[int]:
 def test_a_finished_run_is_prolonged_on_a_fresh_schedule(output: Path) -> None:
     session(output).train(resume=False)
     assert not (output / "checkpoints").exists()
+    export_model(output, output / "model.zip")
+    assert not [path.name for path in output.iterdir() if any(name in path.read_bytes() for name in PRIVATE)]
+    (output / "model.zip").unlink()
     first = load_file(output / "model.safetensors")
     report = RecordedReport()
     result = session(output, report=report).train(resume=False, prolong=1)
@@ -120,7 +131,7 @@ def test_a_fresh_folder_is_asked_for(tmp_path: Path) -> None:
 
 
 def test_captions_that_are_cut_or_cannot_be_read_are_counted_before_the_first_step(output: Path) -> None:
-    pairs, report = output.parent / "pairs", RecordedReport()
+    pairs, report = output.parent / "data", RecordedReport()
     captions = [
         "brain " * 40,
         "chest " * 40,

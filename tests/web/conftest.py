@@ -114,7 +114,7 @@ class Site:
 
 
 @contextmanager
-def serve(desk: Desk, folder: Path, scans: Path, **rules: Any) -> Iterator[Site]:
+def serve(desk: Desk, folder: Path, scans: Path, *, root_path: str | None = None, **rules: Any) -> Iterator[Site]:
     """Run the demo in a thread."""
     import socket
 
@@ -122,7 +122,7 @@ def serve(desk: Desk, folder: Path, scans: Path, **rules: Any) -> Iterator[Site]
     from roco_search.web.http.gate import Rules
 
     prepare_gradio(folder)
-    running = server(make_app(desk, folder, Rules(**rules)))
+    running = server(make_app(desk, folder, Rules(**rules), root_path))
     with socket.create_server(("127.0.0.1", 0)) as listening:
         thread = threading.Thread(target=running.run, kwargs={"sockets": [listening]}, daemon=True)
         thread.start()

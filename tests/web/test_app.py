@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import re
 from pathlib import Path
 
 import pytest
 
+from roco_search.web.app import PAGES
 from roco_search.web.run import scratch_folder
 from tests.web.conftest import Site
 
@@ -18,6 +20,18 @@ def test_the_page_asks_nobody_else_for_anything(site: Site) -> None:
     config = site.ask("/config").json
     assert config["analytics_enabled"] is False
     assert "For research, not for clinical use." in str(config["components"])
+
+
+def test_pages_that_were_opened_long_ago_leave_nothing(site: Site) -> None:
+    """Gradio keeps a copy of the whole page's configuration for each that was ever opened."""
+    from gradio.state_holder import StateHolder
+
+    site.search("brain MRI")
+    (holder,) = [one for one in gc.get_objects() if isinstance(one, StateHolder) and site.session in one.session_data]
+    for number in range(PAGES + 30):
+        holder[f"page {number}"]
+    site.search("brain MRI")  # a page whose state is gone begins anew
+    assert len(holder.session_data) == len(holder.time_last_used) == PAGES
 
 
 def test_the_private_folder_is_gone_at_the_end_and_after_a_kill(

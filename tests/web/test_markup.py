@@ -43,7 +43,7 @@ def test_every_place_where_a_name_or_a_label_stands(desk: Desk) -> None:
     card = harmless(markup.gallery(markup.cards(desk, found), "x"))
     assert HARM in card.text and card.tags.count("img") == len(found.hits)
     assert {value.split("?")[0] for _, name, value in card.attributes if name == "src"} == {
-        f"/roco/image/{number}.jpg" for number, _ in found.hits
+        f"roco/image/{number}.jpg" for number, _ in found.hits
     }
     prediction = Prediction("exclusive", (LabelScore(HARM, 0.75, 0.5), LabelScore("b", 0.25, 0.1)), "general", True)
     assert HARM in harmless(markup.bars(prediction)).text

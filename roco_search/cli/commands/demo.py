@@ -30,6 +30,14 @@ def demo(
             show_default=False,
         ),
     ] = None,
+    root_path: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="The address at which a reverse proxy shows it, path included: `roco help demo`.",
+            show_default=False,
+        ),
+    ] = None,
     open_browser: Annotated[bool, typer.Option("--open", help="Open it in your browser.")] = False,
     redact_paths: RedactPathsOption = False,
     examples: Annotated[
@@ -90,6 +98,7 @@ def demo(
             host=host,
             port=port,
             auth=auth,
+            root_path=root_path,
             device=checked,
             redact_paths=redact_paths,
             ready=ready,

@@ -30,10 +30,10 @@ _DENSE = 3.0
 Measured in onnxruntime in fp32 with one thread: 2.8 to 3.3 for blocks of ViT-B/32,
 ViT-B/16 and ViT-L/14 at 224 and 448 pixels.
 """
-_BASE, _PREPARING, _RUNNING = 0.4e9, 4.6, 2.0
+_BASE, _PREPARING, _RUNNING = 0.4e9, 4.8, 3.5
 """Memory: that of a process, and what a model adds in its size while it is pulled and compiled, and while it embeds.
 
-Pulling biomedclip, 784 MB, took 4.0 GB at most.
+Of biomedclip, 784 MB, a pull took 4.2 GB at most, and an index 3.1 GB.
 """
 
 

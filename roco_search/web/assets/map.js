@@ -32,7 +32,7 @@
     async function load() {
       const mine = ++loading;
       part("about").textContent = "Drawing the map…";
-      const answer = await fetch(`/roco/map.json?method=${wanted.method}&guess=${wanted.guess}`);
+      const answer = await fetch(`roco/map.json?method=${wanted.method}&guess=${wanted.guess}`);
       if (mine !== loading) return;
       if (!answer.ok) {
         const said = await answer.json().catch(() => ({}));
@@ -144,7 +144,7 @@
       if (i >= 0) {
         const [x, y] = at(i);
         const words = Object.values(data.colourings).map((own) => own.names[own.of[i]]).join(" · ");
-        tip.querySelector("img").src = `/roco/image/${data.ids[i]}.jpg?size=160`;
+        tip.querySelector("img").src = `roco/image/${data.ids[i]}.jpg?size=160`;
         tip.querySelector("span").textContent = words;
         tip.style.left = `${Math.max(0, Math.min(x + 14, canvas.clientWidth - 180))}px`;
         tip.style.top = `${y > canvas.clientHeight / 2 ? y - 206 : y + 14}px`;

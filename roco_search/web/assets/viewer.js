@@ -4,7 +4,7 @@
   "use strict";
   const roco = (window.roco = window.roco || {});
   const image = (id, size, window, overlays) =>
-    `/roco/image/${id}.jpg?size=${size}` +
+    `roco/image/${id}.jpg?size=${size}` +
     (window ? `&center=${window.center}&width=${window.width}` : "") + (overlays ? "&overlays=1" : "");
 
   let dialog, ids, place, facts, opener, timer, shownWindow;
@@ -109,7 +109,7 @@
     const mine = ++shown;
     $("image").alt = "";
     $("image").src = image(id, 320);
-    const answer = await fetch(`/roco/image/${id}.json`);
+    const answer = await fetch(`roco/image/${id}.json`);
     if (mine !== shown) return;
     if (!answer.ok) {
       facts = null;
@@ -197,7 +197,7 @@
 
   // The large picture with the window and the overlays that are chosen now.
   function wanted() {
-    if ($("seen").checked) return `/roco/image/${facts.id}.png`;
+    if ($("seen").checked) return `roco/image/${facts.id}.png`;
     const found = facts.levels;
     const own = !found || (shownWindow.center === found.center && shownWindow.width === found.width);
     return image(facts.id, 1280, own ? null : shownWindow, $("overlays").checked);

@@ -80,6 +80,9 @@ class Rules:
     public
         Whether the demo is public behind a proxy: requests may use any host name, a client's address is the last one in
         X-Forwarded-For, and the scheme is the proxy's.
+    origin
+        Where a reverse proxy on this machine shows the demo, such as ``https://scans.hospital.example``; empty without
+        one. A client's address is then the last one in X-Forwarded-For.
     rates
         The limits for each client: of requests to the queue, of uploads, and of everything else.
     """
@@ -90,6 +93,7 @@ class Rules:
     longest_upload: int = 128 * MEGABYTE
     framed_by: tuple[str, ...] = ()
     public: bool = False
+    origin: str = ""
     rates: dict[str, Rate] = field(
         default_factory=lambda: {"queue": Rate(60, 10), "upload": Rate(20, 1), "other": Rate(600, 100)}
     )
@@ -192,9 +196,11 @@ class Gate:
         return None
 
     def _client(self, scope: Scope, headers: dict[str, str]) -> str:
-        if self._rules.public and (forwarded := headers.get("x-forwarded-for")):
+        peer = str((scope.get("client") or ("",))[0])
+        proxied = self._rules.public or (self._rules.origin and is_loopback(peer))
+        if proxied and (forwarded := headers.get("x-forwarded-for")):
             return forwarded.rpartition(",")[2].strip()
-        return str((scope.get("client") or ("",))[0])
+        return peer
 
     def _is_host(self, host: str) -> bool:
         name = _host_name(host)
@@ -205,6 +211,8 @@ class Gate:
     def _is_own_origin(self, scope: Scope, headers: dict[str, str]) -> bool:
         origin = headers.get("origin")
         if origin is not None:
+            if origin.lower() == self._rules.origin:
+                return True
             own = urlsplit(origin)
             if self._rules.public and own.scheme == "https" and own.netloc.lower() in self._rules.hosts:
                 return True  # a proxy may use a name of its own

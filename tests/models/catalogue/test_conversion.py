@@ -76,6 +76,7 @@ def test_an_architecture_that_is_unknown_is_refused_before_its_weights_come(
         ({"timm_model_name": "convnext_base", "image_size": 224}, "convnext_base"),
         ({"layers": [3, 4, 6, 3], "width": 64}, "a ResNet"),
         ({**config["model_cfg"]["vision_cfg"], "attentional_pool": True}, "attentional_pool True"),
+        ({"timm_model_name": "vit_base_patch16_siglip_224", "timm_pool": "map"}, "vit_base_patch16_siglip_224"),
     ):
         changed = {"model_cfg": {**config["model_cfg"], "vision_cfg": vision}}
         hub.repositories["org/other"].files["open_clip_config.json"] = json.dumps(changed).encode()
@@ -84,6 +85,17 @@ def test_an_architecture_that_is_unknown_is_refused_before_its_weights_come(
             pull("org/other")
         assert "open_clip_model.safetensors" not in hub.fetched()
         assert nothing_is_left(models)
+
+
+@pytest.mark.parametrize(("part", "says"), [
+    ({"multimodal_cfg": {"layers": 12}}, "a decoder with CoCa"),
+    ({"text_cfg": {"embed_cls": True}}, "a text tower with embed_cls True"),
+    ({"text_cfg": {"no_causal_mask": True, "pool_type": "last"}}, "a text tower with no_causal_mask True"),
+])  # fmt: skip
+def test_the_text_towers_of_coca_and_siglip_are_refused_by_name(part: dict[str, Any], says: str) -> None:
+    towers = {"embed_dim": 8, "vision_cfg": GELU_VISION, "text_cfg": GELU_TEXT}
+    with pytest.raises(UnsupportedModel, match=says):
+        layout.check_known({"model_cfg": {**towers, **part}})
 
 
 def _changed(key: str, value: Any) -> Callable[[Path], None]:

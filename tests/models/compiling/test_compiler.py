@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from roco_search.models.compiling.compiler import FAITHFUL, PROBES, prepare, sma
 from roco_search.models.compiling.towers import Compiled, folder_of
 from roco_search.models.onnx_encoder import OnnxEncoder
 from roco_search.models.torch_encoder import TorchEncoder
+from roco_search.system.seals import Seal
 from tests.models.checkpoints import FAMILIES
 
 TEXTS = ["ct", "chest x-ray of the brain, pleural effusion", "", "axial " * 100]
@@ -97,6 +99,12 @@ def truncate(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-100])
 
 
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 0x40
+    path.write_bytes(content)
+
+
 def of_other_weights(path: Path) -> None:
     manifest = path.parent / "text-int8.json"
     manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"fingerprint": "0" * 64}))
@@ -111,7 +119,9 @@ def of_a_newer_format(path: Path) -> None:
     manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"format": 99}))
 
 
-@pytest.mark.parametrize("harm", [truncate, of_other_weights, without_its_manifest, of_a_newer_format, Path.unlink])
+@pytest.mark.parametrize(
+    "harm", [truncate, flip, of_other_weights, without_its_manifest, of_a_newer_format, Path.unlink]
+)
 def test_what_does_not_fit_is_not_run(harm: object, apart: Path, exact: np.ndarray) -> None:
     assert prepare(find("roco-mini"))
     data = folder_of(find("roco-mini").fingerprint) / "text-int8.onnx.data"
@@ -124,9 +134,12 @@ def test_a_graph_that_cannot_be_run_falls_back_with_one_line(
     apart: Path, exact: np.ndarray, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert prepare(find("roco-mini"))
-    graph = folder_of(find("roco-mini").fingerprint) / "text-int8.onnx"
+    compiled = Compiled.find(find("roco-mini").fingerprint, "text", "int8")
+    assert compiled is not None
+    graph = compiled.folder / "text-int8.onnx"
     content = graph.read_bytes()
     graph.write_bytes(content.replace(b"MatMulNBits", b"NotAnOperat"))
+    replace(compiled, seals={**compiled.seals, graph.name: Seal.put_on(graph)}).write()
     np.testing.assert_allclose(load_encoder("roco-mini", "cpu", "fast").encode_texts(PROBES), exact, atol=1e-5)
     assert [record.levelname for record in caplog.records] == ["WARNING"]
     assert "slowly" in caplog.records[0].message
