@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -51,13 +52,17 @@ class Page:
 
     def answered(self, before: str) -> list[int]:
         """Wait until the page says something else, of the images that it shows, and all in sight have come."""
+        from playwright.sync_api import TimeoutError
+
+        with suppress(TimeoutError):  # two answers of equal length and equal time are one sentence
+            script = "before => document.querySelector('#roco-status').innerText !== before"
+            self.page.wait_for_function(script, arg=before, timeout=8_000)
         self.page.wait_for_function(
-            """before => {
-                const said = document.querySelector('#roco-status').innerText;
+            """() => {
                 const list = document.querySelector('.roco-cards');
-                return said !== before && list && list.getAttribute('aria-label') === said.trim();
-            }""",
-            arg=before,
+                const said = document.querySelector('#roco-status').innerText.trim();
+                return list && list.getAttribute('aria-label') === said;
+            }"""
         )
         self.page.wait_for_function(
             "[...document.querySelectorAll('.roco-card img')].every(i => i.complete && i.naturalWidth > 0 ||"

@@ -68,7 +68,7 @@ COMMANDS: dict[str, Command] = {
     ),
     "help": Command("help", "help_", "Print a page of the manual, or the list of pages."),
     "model": Command(
-        "model", "model_app", "Manage models: list, pull, use, info, remove, export, import.", is_group=True
+        "model", "model_app", "Manage models: list, advise, pull, use, info, remove, export, import.", is_group=True
     ),
     "library": Command("library", "app", "Manage libraries: list, verify, move, shrink; forget images.", is_group=True),
 }
