@@ -80,7 +80,7 @@ def running(
         reader.join(10)
 
 
-def answer_to(connection: socket.socket, request: bytes) -> bytes:
+def answer_to(connection: socket.socket, request: bytes, enough: int = 64) -> bytes:
     """Send a request and read the beginning of its answer; nothing if it hangs up."""
     answer = b""
     try:
@@ -92,7 +92,8 @@ def answer_to(connection: socket.socket, request: bytes) -> bytes:
             connection.settimeout(SECONDS)
             connection.shutdown(socket.SHUT_WR)
             answer = connection.recv(1 << 16)
-        while len(answer) < 64 and (more := connection.recv(1 << 16)):
+        connection.settimeout(SECONDS)
+        while answer and len(answer) < enough and (more := connection.recv(1 << 16)):
             answer += more
     except (BrokenPipeError, ConnectionResetError):
         pass
@@ -114,7 +115,7 @@ def to_the_socket(folder: Path, seed: int, first: int, last: int) -> tuple[Count
                 try:
                     connection.settimeout(SECONDS)
                     connection.connect(socket_of(place))
-                    answer = answer_to(connection, malformed(chance, whole))
+                    answer = answer_to(connection, malformed(chance, whole), 1)
                 except TimeoutError:
                     failures.append(f"{number}: it took too long")
                     continue
