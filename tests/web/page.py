@@ -52,9 +52,9 @@ class Page:
 
     def answered(self, before: str) -> list[int]:
         """Wait until the page says something else, of the images that it shows, and all in sight have come."""
-        from playwright.sync_api import TimeoutError
+        from playwright import sync_api
 
-        with suppress(TimeoutError):  # two answers of equal length and equal time are one sentence
+        with suppress(sync_api.TimeoutError):  # two answers of equal length and equal time are one sentence
             script = "before => document.querySelector('#roco-status').innerText !== before"
             self.page.wait_for_function(script, arg=before, timeout=8_000)
         self.page.wait_for_function(
