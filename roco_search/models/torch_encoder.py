@@ -175,7 +175,13 @@ class TorchEncoder(CheckpointEncoder):
         """Turn uint8 ``(height, width, 3)`` images into the arguments of the image tower."""
         if self.preprocessing is not None:
             return {"pixel_values": self.preprocessing(images)}
-        prepared = self._image_processor(list(images), return_tensors="np", input_data_format="channels_last")
+        try:
+            prepared = self._image_processor(list(images), return_tensors="np", input_data_format="channels_last")
+        except Exception as error:  # of transformers, at whatever the file holds
+            raise UnsupportedModel(
+                f"{self.name} does not say how its images are prepared in a way that transformers understands here; "
+                "copy its preprocessor_config.json from where the model comes from."
+            ) from error
         return {name: np.asarray(array) for name, array in prepared.items()}
 
     def prepare_texts(self, texts: Sequence[str]) -> Mapping[str, np.ndarray]:
@@ -249,16 +255,8 @@ class TorchEncoder(CheckpointEncoder):
     def _image_processor(self) -> Any:
         from transformers import AutoImageProcessor
 
-        try:
-            with quiet():
-                return AutoImageProcessor.from_pretrained(
-                    self.checkpoint.directory, local_files_only=True, backend="pil"
-                )
-        except Exception as error:  # of transformers, at whatever the file holds
-            raise UnsupportedModel(
-                f"{self.name} does not say how its images are prepared in a way that transformers understands here; "
-                "copy its preprocessor_config.json from where the model comes from."
-            ) from error
+        with quiet():
+            return AutoImageProcessor.from_pretrained(self.checkpoint.directory, local_files_only=True, backend="pil")
 
     @cached_property
     def _tokenizer(self) -> Any:

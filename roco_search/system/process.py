@@ -13,7 +13,6 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO, TypeVar
 
@@ -42,9 +41,11 @@ def is_alive(process: int) -> bool:
         return False
     except OSError:  # it exists, and belongs to someone else
         return True
-    with suppress(OSError, IndexError):  # Linux: one that has ended, and nobody asked how, does nothing any more
-        return Path(f"/proc/{process}/stat").read_bytes().rpartition(b")")[2].split()[0] not in {b"Z", b"X"}
-    return True
+    try:  # Linux: one that has ended, and nobody asked how, does nothing any more
+        with open(f"/proc/{process}/stat", "rb") as file:  # noqa: PTH123 - pathlib is slow to import
+            return file.read().rpartition(b")")[2].split()[0] not in {b"Z", b"X"}
+    except (OSError, IndexError):
+        return True
 
 
 def prepare() -> None:

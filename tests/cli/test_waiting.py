@@ -50,7 +50,8 @@ def test_the_longest_silence(roco: Roco, scans: Path, tmp_path: Path, command: s
         written, longest = on_a_terminal(*arguments, ROCO_CACHE=str(tmp_path / f"nothing-{attempt}"))
         if longest < LONGEST:
             break
-    assert re.search(r"\rLoading the model … \d+ s", written)
+    busy = "Loading the model" if command == "index" else "Looking for a device"
+    assert re.search(rf"\r{busy} … \d+ s", written)
     assert "\r\x1b[K" in written, "the line goes when something else is printed"
     assert longest < LONGEST
 
