@@ -304,9 +304,9 @@ def test_real_scans_are_found_as_exhaustive_computation_finds_them(tmp_path: Pat
     with Opened(tmp_path / "library", ToyEncoder(dim=64)) as opened:
         opened.index(SCANS, frames=2)
         expected = Expected.of(opened)
-        images = [*sorted((SCANS / "png").rglob("*.png"))[::70], SCANS / "dicom" / "dcm_qa_ct" / "12.dcm"]
+        images = [sorted((SCANS / "png").rglob("*.png"))[70], SCANS / "dicom" / "dcm_qa_ct" / "12.dcm"]
         for choice in every(
-            image=images, modality=[(), ("CT",), ("mr", "us")], body_part=[(), ("head",)],
+            image=images, modality=[(), ("mr", "us")], body_part=[(), ("head",)],
             under=[(), (SCANS / "dicom",), (SCANS / "png", SCANS / "dicom" / "dcm_qa_ct")], path=[(), ("*_data*",)],
             group_by=["series", "study", "file", "none"], fold=[True, False], page=[(10, 5)],
         ):  # fmt: skip
