@@ -73,7 +73,9 @@ def export_tower(
     wrapped = _tower(model, tower)
     batch = torch.export.Dim("batch", min=1, max=4096)
     dynamic: dict[str, dict[int, Any]] = {
-        name: {0: batch, 1: torch.export.Dim("tokens", min=2)} if tower == "text" else {0: batch} for name in inputs
+        # The model limits its tokens itself. To state another limit than its own fails first, and costs as much again.
+        name: {0: batch, 1: torch.export.Dim.DYNAMIC} if tower == "text" else {0: batch}
+        for name in inputs
     }
     if tower == "text" and FAMILIES[model.config.model_type].pads_to_max:
         dynamic = {name: {0: batch} for name in inputs}
