@@ -91,7 +91,8 @@ def measure(
     def index_before(into: Runs) -> None:
         shutil.rmtree(library, ignore_errors=True)
         environment = {"PYTHONPATH": str(before)}
-        run([*ROCO, "index", str(pngs), "--library", str(library), "--model", "roco-mini", "-q"], into, env=environment)
+        command = [*ROCO, "index", str(pngs), "--library", str(library), "--model", "roco-mini", "-q"]
+        run(command, into, cwd=before, env=environment)  # Python looks into the current folder first
 
     kinds: dict[str, Any] = {f"roco, {name}": lambda into, m=model: index(m, into) for name, model in models.items()}
     measured = {name: engines(model) for name, model in models.items()}
