@@ -17,6 +17,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+import numpy as np
+
+from roco_search.classify.guesses import ATTRIBUTES
 from roco_search.errors import InputError
 from roco_search.web import markup
 from roco_search.web.backend import Desk
@@ -146,7 +149,7 @@ def make_blocks(desk: Desk, folder: Path) -> gr.Blocks:
     vars(gr.queueing)["traceback"] = vars(gr.routes)["traceback"] = OneLine
     # Files that were uploaded and never used are deleted after ten minutes.
     with gr.Blocks(title="roco", analytics_enabled=False, delete_cache=(60, 600)) as blocks:
-        html(markup.header())
+        html(markup.header(), js_on_load="roco.theme(element)")
         with gr.Tabs(selected="search") as tabs:
             with gr.Tab("Search", id="search"):
                 SearchTab(desk, tabs, folder / UPLOADS)
@@ -283,8 +286,11 @@ def server(app: FastAPI) -> Any:
 
 
 def warm_up(desk: Desk) -> None:
-    """Load the text tower in advance, so that the first search does not wait for it."""
+    """Load the text tower and what the first page shows in advance, so that nobody waits for them."""
     desk.encoder.encode_texts(["chest X-ray"])
+    for attribute in ATTRIBUTES:  # here, so that the library's own thread has less to do
+        desk.guesses.guess(attribute, np.zeros((1, desk.encoder.dim), np.float32))
+    desk.suggestions()
 
 
 def _theme() -> Any:

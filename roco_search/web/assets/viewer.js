@@ -56,6 +56,7 @@
       else setWindow(Number(button.dataset.center), Number(button.dataset.width));
     });
     dialog.addEventListener("close", () => {
+      tell(null);
       $("image").removeAttribute("src");
       if (opener && opener.isConnected) opener.focus();
     });
@@ -105,8 +106,12 @@
     show(ids[place]);
   }
 
+  // The address of the page says which image is open.
+  const tell = (id) => document.dispatchEvent(new CustomEvent("roco:image", { detail: id }));
+
   async function show(id) {
     const mine = ++shown;
+    tell(id);
     $("image").alt = "";
     $("image").src = image(id, 320);
     const answer = await fetch(`roco/image/${id}.json`);
