@@ -180,6 +180,7 @@ def make_app(desk: Desk, folder: Path, rules: Rules, root_path: str | None = Non
     from fastapi import FastAPI
 
     from roco_search.web.http.routes import add_routes
+    from roco_search.web.theme import theme
 
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     add_routes(app, desk, folder)
@@ -197,7 +198,7 @@ def make_app(desk: Desk, folder: Path, rules: Rules, root_path: str | None = Non
         enable_monitoring=False,
         pwa=False,
         mcp_server=False,
-        theme=_theme(),
+        theme=theme(),
         head=markup.head(),
     )
     # Only ``launch`` sets this, and without it Gradio does not check which files a message names. The gate checks too.
@@ -291,16 +292,3 @@ def warm_up(desk: Desk) -> None:
     for attribute in ATTRIBUTES:  # here, so that the library's own thread has less to do
         desk.guesses.guess(attribute, np.zeros((1, desk.encoder.dim), np.float32))
     desk.suggestions()
-
-
-def _theme() -> Any:
-    import gradio as gr
-
-    # Okabe and Ito's blue, as in roco's figures; system fonts, so that none is downloaded.
-    blue = gr.themes.Color(
-        "#eaf4fb", "#d3e9f7", "#a6d3ef", "#79bde6", "#56b4e9", "#0072b2", "#00659e", "#005789", "#004a75", "#003d61",
-        "#00304d",
-    )  # fmt: skip
-    fonts = ["system-ui", "sans-serif"]
-    theme = gr.themes.Base(primary_hue=blue, font=fonts, font_mono=["ui-monospace", "monospace"])
-    return theme.set(button_primary_background_fill="#0072b2", button_primary_background_fill_hover="#00659e")

@@ -92,7 +92,7 @@ def start(suggestions: Sequence[str], order: str, orders: Mapping[str, str]) -> 
 def _card(desk: Desk, frame_id: int, hit: Hit) -> dict[str, object]:
     name = desk.name(hit.path)
     facts = [
-        " · ".join(term for term in (_modality(hit), _body_part(hit)) if term),
+        _kind(hit),
         *([f"frame {hit.frame + 1}/{hit.frames}"] if hit.frames > 1 else []),
         *([f"+{hit.more} in its {_group(hit)}"] if hit.more else []),
     ]
@@ -120,24 +120,25 @@ def kind(hit: Hit) -> str:
     return " · ".join(spoken_term(name, term) for name, term in terms if term)
 
 
-def _modality(hit: Hit) -> str | None:
-    taken = None if hit.modality else (hit.taken_for or {}).get("modality")
-    said = spoken_term("modality", hit.modality) if hit.modality else taken
-    return _known(said, guessed=hit.modality_guessed or taken is not None)
-
-
-def _body_part(hit: Hit) -> str | None:
-    taken = None if hit.body_part else (hit.taken_for or {}).get("body_part")
-    said = spoken_term("body_part", hit.body_part) if hit.body_part else (taken or "").lower()
-    return _known(said, guessed=hit.body_part_guessed or taken is not None)
+def _kind(hit: Hit) -> str:
+    """Return modality and body part as people say them, marked where the model supplied them."""
+    taken = hit.taken_for or {}
+    said, guessed = [], []
+    for name, term, of_model in (
+        ("modality", hit.modality, hit.modality_guessed),
+        ("body_part", hit.body_part, hit.body_part_guessed),
+    ):
+        word = spoken_term(name, term) if term else taken.get(name)
+        if word:
+            said.append(word)
+            guessed.append(of_model or not term)
+    if len(said) == 2 and all(guessed):
+        return f"{' · '.join(said)} (both guesses)"
+    return " · ".join(f"{word} (guess)" if guess else word for word, guess in zip(said, guessed, strict=True))
 
 
 def _group(hit: Hit) -> str:
     return "series" if hit.series else "file" if hit.frames > 1 else "case"
-
-
-def _known(value: str | None, *, guessed: bool) -> str | None:
-    return f"{value} (guess)" if value and guessed else value
 
 
 def bars(prediction: Prediction) -> Markup:
