@@ -100,7 +100,7 @@ def share_found(index: VectorIndex, queries: np.ndarray) -> float:
     return float(np.mean([len(set(one) & set(other)) / 10 for one, other in zip(found, nearest, strict=True)]))
 
 
-@settings(max_examples=4, deadline=None)
+@settings(max_examples=2, deadline=None)
 @given(seed=st.integers(0, 10**6), noise=st.floats(0.25, 0.6), away=st.floats(1.2, 4))
 def test_as_many_candidates_are_held_as_texts_need(
     tmp_path_factory: pytest.TempPathFactory, seed: int, noise: float, away: float
