@@ -100,18 +100,14 @@ def share_found(index: VectorIndex, queries: np.ndarray) -> float:
     return float(np.mean([len(set(one) & set(other)) / 10 for one, other in zip(found, nearest, strict=True)]))
 
 
-@settings(max_examples=2, deadline=None)
-@given(seed=st.integers(0, 10**6), noise=st.floats(0.25, 0.6), away=st.floats(1.2, 4))
-def test_as_many_candidates_are_held_as_texts_need(
-    tmp_path_factory: pytest.TempPathFactory, seed: int, noise: float, away: float
-) -> None:
-    """Texts are embedded far from all images: with 64 candidates a graph finds every image and loses texts."""
+@pytest.mark.parametrize(("seed", "noise", "away"), [(0, 0.25, 1.3), (1, 0.6, 3.0)])
+def test_as_many_candidates_are_held_as_texts_need(tmp_path: Path, seed: int, noise: float, away: float) -> None:
+    """Texts are embedded far from all images: a graph finds every image and loses texts."""
     chance = np.random.default_rng(seed)
     centres = chance.normal(size=(40, 32))
     matrix = unit(centres[chance.integers(0, 40, 4000)] + noise * chance.normal(size=(4000, 32)) + 2)
     texts = unit(matrix[chance.integers(0, 4000, 200)] + away * unit(chance.normal(size=(200, 32))))
-    directory = tmp_path_factory.mktemp("graph")
-    index = index_of(matrix, directory)
+    index = index_of(matrix, tmp_path)
     index.graph().ef = 40
     images_found, texts_found = share_found(index, matrix[:200]), share_found(index, texts)
     assert images_found >= 0.99 > texts_found, "measured with images alone it would pass"
@@ -121,14 +117,14 @@ def test_as_many_candidates_are_held_as_texts_need(
         measured = upkeep.recall(index, lambda: texts)
         assert measured is not None and measured.good and measured.texts is not None
         assert measured.ef > 40 and measured.texts == pytest.approx(share_found(index, texts), abs=0.003)
-        again = index_of(matrix, directory)
+        again = index_of(matrix, tmp_path)
         assert again.graph().ef == measured.ef, "it is noted beside the graph"
         assert share_found(again, texts) >= 0.987 and share_found(again, matrix[:200]) >= 0.99
         assert upkeep.recall(again) == upkeep.GraphRecall(measured.images, None, measured.ef), "images lower nothing"
         patch.setattr(upkeep, "EFS", (40,))
         refused = upkeep.recall(again, lambda: texts)
     assert refused is not None and not refused.good
-    assert list(directory.iterdir()) == [], "no number of candidates is enough: searches are exact"
+    assert list(tmp_path.iterdir()) == [], "no number of candidates is enough: searches are exact"
 
 
 @pytest.mark.parametrize("step", [1, 5, 40])
