@@ -42,19 +42,25 @@ if TYPE_CHECKING:
 Answer = TypeVar("Answer")
 Vector = npt.NDArray[np.float32]
 
+MOST_SCROLLED = 2_000  # images of a series, file or folder around the one that is open
 MOST_FOLDERS = 200  # in the filter: those with the most pictures
 MOST_BROWSED = 8  # orders and filters of which the pictures that were shown are remembered
 
 
 @dataclass(frozen=True, slots=True)
 class Neighbours:
-    """A frame, and those around it in its series, file or folder, in order: `place` of `count`, counted from 0."""
+    """A frame, and those around it in its series, file or folder, in order: `place` of `count`, counted from 0.
+
+    `ids` are those that one scrolls through, all of them or at most `MOST_SCROLLED`; the first is number `first`.
+    """
 
     frame: StoredFrame
     neighbours: list[StoredFrame]
     place: int
     count: int
     kind: str
+    ids: list[int]
+    first: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,7 +272,8 @@ class Desk:
             start = max(0, min(place - most // 2, len(ids) - most))
             shown = list(library.frames.get(ids[start : start + most]).values())
             kind = "series" if frame.series is not None else "file" if frame.frames > 1 else "folder"
-            return Neighbours(frame, shown, place, len(ids), kind)
+            first = max(0, min(place - MOST_SCROLLED // 2, len(ids) - MOST_SCROLLED))
+            return Neighbours(frame, shown, place, len(ids), kind, ids[first : first + MOST_SCROLLED], first)
 
         return self.ask(question)
 

@@ -1,4 +1,4 @@
-"""One model for many threads."""
+"""The demo's model, as many threads use it at once."""
 
 from __future__ import annotations
 

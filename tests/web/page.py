@@ -7,6 +7,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 from tests.web.conftest import Site
 
@@ -61,6 +62,11 @@ class Page:
     @property
     def box(self) -> Any:
         return self.page.locator("#roco-text input")
+
+    @property
+    def address(self) -> dict[str, str]:
+        """What stands in the address, in words."""
+        return dict(parse_qsl(urlsplit(self.page.url).query))
 
     @property
     def status(self) -> str:
