@@ -9,11 +9,13 @@
   // matrix(), the size of the picture in the file's own pixels, or null for that of the picture as it is.
   roco.stage = (box, picture, does) => {
     let scale = 1, x = 0, y = 0, scrolled = 0, moved = 0;
+    let own = null; // width and height of the last picture that came: while the next is on its way, there are none
     const fingers = new Map();
 
     // The size of the whole picture in CSS pixels, without zoom.
     function fitted() {
-      const [width, height] = [picture.naturalWidth || 1, picture.naturalHeight || 1];
+      if (picture.naturalWidth) own = [picture.naturalWidth, picture.naturalHeight];
+      const [width, height] = own || [1, 1];
       const fit = Math.min(box.clientWidth / width, box.clientHeight / height);
       return [width * fit, height * fit];
     }
@@ -92,9 +94,9 @@
       show,
       // How many pixels of the screen a pixel of the file takes; of one that is not square, its longer side.
       enlarged() {
-        if (!picture.naturalWidth) return 0;
         const [width, height] = fitted().map((side) => side * scale);
-        const { columns, rows } = does.matrix() || { columns: picture.naturalWidth, rows: picture.naturalHeight };
+        if (!own) return 0;
+        const { columns, rows } = does.matrix() || { columns: own[0], rows: own[1] };
         return Math.min(width / columns, height / rows) * (window.devicePixelRatio || 1);
       },
       // The longer side of the picture in pixels of the screen.
