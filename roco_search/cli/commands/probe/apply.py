@@ -58,7 +58,7 @@ def apply(
 ) -> None:
     """Apply a probe to the whole library: how many images it rules in and out, and all probabilities in a file.
 
-    Example: `roco probe apply kind --output probabilities.csv`
+    Example: `roco probe apply sign --output probabilities.csv`
     """
     from roco_search.library import Library, default_library_path
     from roco_search.probe import applying, shelf
@@ -125,7 +125,7 @@ def next_(
 
     Images that the probe was taught with are left out.
 
-    Example: `roco probe next kind:CT --top 5`
+    Example: `roco probe next sign --top 5`
     """
     from roco_search.library import Library, default_library_path
     from roco_search.probe import applying

@@ -80,7 +80,7 @@ def fit(
     label's words, so that five examples a class already help. Every figure is measured on cases that the head had not
     seen, beside the model's own answer, and beside two controls.
 
-    Example: `roco probe fit kind --labels labels.csv`
+    Example: `roco probe fit sign --labels labels.csv`
     """
     checked = checked_device(device)
     given = [flag for flag, value in (("--labels", labels), ("--positive", positive)) if value]

@@ -37,7 +37,7 @@ def list_(library: LibraryOption = None, json: JsonOption = False) -> None:
 def show(name: Name, library: LibraryOption = None, json: JsonOption = False) -> None:
     """Show what a probe may claim: figures, thresholds, controls, and the model that it belongs to.
 
-    Example: `roco probe show kind`
+    Example: `roco probe show sign`
     """
     from roco_search.cli.render.probes import plain, show_card
     from roco_search.library import Library, default_library_path
@@ -54,7 +54,7 @@ def show(name: Name, library: LibraryOption = None, json: JsonOption = False) ->
 def remove(name: Name, library: LibraryOption = None) -> None:
     """Remove a probe from the library. Images and labels are not touched.
 
-    Example: `roco probe remove kind`
+    Example: `roco probe remove sign`
     """
     from roco_search.library import Library, default_library_path
     from roco_search.probe import shelf
@@ -74,7 +74,7 @@ def export(
 
     It holds weights, thresholds and figures; no path, no picture and no header value.
 
-    Example: `roco probe export kind kind.safetensors`
+    Example: `roco probe export sign sign.safetensors`
     """
     from roco_search.library import Library, default_library_path
     from roco_search.probe import shelf
@@ -95,7 +95,7 @@ def import_(
 ) -> None:
     """Take an exported probe into the library. It is refused if it belongs to another model.
 
-    Example: `roco probe import kind.safetensors --name kind-of-theirs`
+    Example: `roco probe import sign.safetensors --name theirs`
     """
     from roco_search.library import Library, default_library_path
     from roco_search.probe import shelf
