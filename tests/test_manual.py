@@ -152,8 +152,10 @@ def test_every_command_of_a_page_runs(
                 name, _, variables[name] = command[1].partition("=")
                 continue
             assert command[0] == "roco"
-            if command[1:] in (["demo"], ["demo", "--examples"]):  # until Ctrl-C; tests/web runs it
-                continue
+            if (command[1:2] == ["demo"] and command[1:] in (["demo"], ["demo", "--examples"])) or command[1:2] == [
+                "mcp"
+            ]:
+                continue  # until Ctrl-C, or until a client ends it; tests/web and tests/agents run them
             if "./tuned" in command and command[1] != "train" and not (place / "tuned").exists():
                 (place / "tuned").symlink_to(EMBEDDED, target_is_directory=True)
             if page.stem == "train":  # README trains the embedded model
@@ -215,7 +217,7 @@ def test_the_examples_of_help_run(
         monkeypatch.setenv(name, value)
     for name in (str(command.name) for command in app.registered_commands):
         (example,) = examples(name)
-        if name == "demo":
+        if name in {"demo", "mcp"}:
             continue
         arguments = [SMALL if word == "roco-mini" else word for word in shlex.split(example)[1:]]  # README's is trained
         code = answer(shortened(arguments))

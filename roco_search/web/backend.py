@@ -7,7 +7,7 @@ after another; each takes milliseconds. Files are read and images embedded in th
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -29,6 +29,7 @@ from roco_search.search import Filters, Hit, Understood, read, search
 from roco_search.search.browsing import browse
 from roco_search.search.terms import unit
 from roco_search.system.text import printable
+from roco_search.web.sharing import SharedEncoder
 
 if TYPE_CHECKING:
     from roco_search.embedding_map import EmbeddingMap, Method
@@ -39,8 +40,8 @@ Vector = npt.NDArray[np.float32]
 Values = tuple[str, ...]
 
 PAGE = 12  # hits at once: three rows of four at 1280 pixels
+MOST_SCROLLED = 2_000  # images of a series, file or folder around the one that is open
 MOST_FOLDERS = 200  # in the filter: those with the most pictures
-MOST_TEXTS = 5_000  # embeddings of texts that are kept: 8 MB at 384 dimensions
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -92,13 +93,18 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Neighbours:
-    """A frame, and those around it in its series, file or folder, in order: `place` of `count`, counted from 0."""
+    """A frame, and those around it in its series, file or folder, in order: `place` of `count`, counted from 0.
+
+    `ids` are those that one scrolls through, all of them or at most `MOST_SCROLLED`; the first is number `first`.
+    """
 
     frame: StoredFrame
     neighbours: list[StoredFrame]
     place: int
     count: int
     kind: str
+    ids: list[int]
+    first: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,7 +265,8 @@ class Desk:
             start = max(0, min(place - most // 2, len(ids) - most))
             shown = list(library.frames.get(ids[start : start + most]).values())
             kind = "series" if frame.series is not None else "file" if frame.frames > 1 else "folder"
-            return Neighbours(frame, shown, place, len(ids), kind)
+            first = max(0, min(place - MOST_SCROLLED // 2, len(ids) - MOST_SCROLLED))
+            return Neighbours(frame, shown, place, len(ids), kind, ids[first : first + MOST_SCROLLED], first)
 
         return self.ask(question)
 
@@ -320,31 +327,3 @@ def _count_folders(library: Library) -> dict[str, int]:
         folder = columns.folders[file]
         counts[folder] = counts.get(folder, 0) + 1
     return counts
-
-
-class SharedEncoder:
-    """An encoder that many threads may use: one at a time in each tower. Repeated texts cost nothing."""
-
-    def __init__(self, encoder: Encoder) -> None:
-        self._encoder = encoder
-        self._texts, self._images = Lock(), Lock()
-        self._known: dict[str, Vector] = {}
-
-    def __getattr__(self, name: str) -> object:
-        return getattr(self._encoder, name)
-
-    def encode_texts(self, texts: Sequence[str]) -> Vector:
-        """Embed texts as float32 ``(n, dim)`` of unit norm."""
-        with self._texts:
-            if fresh := [text for text in dict.fromkeys(texts) if text not in self._known]:
-                if len(self._known) > MOST_TEXTS:
-                    self._known.clear()
-                    fresh = list(dict.fromkeys(texts))
-                vectors = np.asarray(self._encoder.encode_texts(fresh), np.float32)
-                self._known.update(zip(fresh, vectors, strict=True))
-            return np.stack([self._known[text] for text in texts])
-
-    def encode_images(self, images: Sequence[npt.NDArray[np.uint8]]) -> Vector:
-        """Embed uint8 ``(height, width, 3)`` images as float32 ``(n, dim)`` of unit norm."""
-        with self._images:
-            return np.asarray(self._encoder.encode_images(images), np.float32)

@@ -63,6 +63,9 @@ COMMANDS: dict[str, Command] = {
     "serve": Command(
         "serve", "serve", "Keep the library and its model in memory, so that `roco query` answers immediately."
     ),
+    "mcp": Command(
+        "mcp", "mcp", "Answer agents about the library: a read-only MCP server on standard input and output."
+    ),
     "doctor": Command(
         "doctor", "doctor", "Check this installation: versions, decoders, device, model, and the library's health."
     ),

@@ -18,6 +18,7 @@ from roco_search.errors import InputError
 COVERED_BY = {
     "query": "search",
     "serve": "search",
+    "mcp": "agents",
     "eval": "evaluate",
     "similar": "curate",
     "duplicates": "curate",
@@ -39,6 +40,7 @@ _ORDER = (
     "evaluate",
     "curate",
     "demo",
+    "agents",
     "models",
     "library",
     "privacy",
