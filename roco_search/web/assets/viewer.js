@@ -44,6 +44,7 @@
       part("image").removeAttribute("src");
       [drawing, current] = [false, null];
       if (opener && opener.isConnected) opener.focus();
+      tell(null);
     });
     dialog.addEventListener("keydown", keys);
     for (const kind of ["load", "error"]) part("image").addEventListener(kind, () => arrived(kind === "load"));
@@ -202,7 +203,11 @@
     count();
     draw();
     read();
+    tell(told.id);
   }
+
+  // Others may want to know which image is open, such as the page's address; null when the viewer closes.
+  const tell = (id) => document.dispatchEvent(new CustomEvent("roco:image", { detail: id }));
 
   function count() {
     const hit = ids.indexOf(current);

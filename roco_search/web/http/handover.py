@@ -8,14 +8,12 @@ from __future__ import annotations
 import os
 import re
 import string
-import subprocess
-import sys
-import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from roco_search.curation.delivery import open_file
 from roco_search.errors import ImageError, InputError
 from roco_search.imaging import read_uids
 from roco_search.imaging.archives import Member, locate
@@ -105,7 +103,7 @@ def open_here(path: str) -> None:
     Raises
     ------
     InputError
-        If it is no file that can be handed over, or this system has no opener.
+        If it is no file that can be handed over, or nothing opens it.
     """
     source = locate(path)
     name = printable(os.path.basename(path))  # noqa: PTH119 - a name that need not be UTF-8
@@ -116,15 +114,4 @@ def open_here(path: str) -> None:
         raise InputError(f"{name} no longer exists; run `roco index` again.")
     if file.suffix and not _PICTURES.fullmatch("".join(file.suffixes[-2:])) and not _PICTURES.fullmatch(file.suffix):
         raise InputError(f"{name} has not the name of an image, so what would open it is unknown; copy its path.")
-    if sys.platform == "win32":
-        os.startfile(path)
-        return
-    opener = "open" if sys.platform == "darwin" else "xdg-open"
-    try:
-        started = subprocess.Popen(
-            [opener, path], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )  # fmt: skip
-    except OSError:
-        raise InputError(f"This system has no {opener}; copy the path and open it yourself.") from None
-    threading.Thread(target=started.wait, name="roco-opener", daemon=True).start()  # or it stays behind as a zombie
+    open_file(path)
