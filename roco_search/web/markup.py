@@ -31,7 +31,9 @@ if TYPE_CHECKING:
 
 MOST_ROWS = 500  # of a table of files; `roco status` names all of them
 LARGEST_SHOWN = 480  # pixels of an uploaded image beside the hits
-SCRIPTS = ("gallery.js", "address.js", "crop.js", "viewer.js", "map.js", "theme.js")
+SCRIPTS = (
+    "gallery.js", "address.js", "crop.js", "windowing.js", "stage.js", "panel.js", "viewer.js", "map.js", "theme.js",
+)  # fmt: skip
 
 
 def head() -> Markup:

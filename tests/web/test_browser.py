@@ -17,10 +17,16 @@ import pytest
 from roco_search.classify.guesses import Guesses
 from roco_search.library import Library
 from roco_search.models import load_encoder
-from roco_search.web.asking import PAGE, Conditions, Query
 from roco_search.web.backend import Desk, Neighbours
 from roco_search.web.tabs.classify import SETS
 from tests.imaging.drawing import SHARED
+from tests.web import viewing
+from tests.web.asking import (
+    back_undoes_it_and_a_bookmark_leads_there,
+    first_page,
+    name_of,
+    the_page_begins_with_the_library,
+)
 from tests.web.conftest import CAPTION, Site, serve
 from tests.web.page import Page, wait
 
@@ -48,7 +54,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory, scans: Path, indexed: Path) -
 
 
 def test_a_person_finds_opens_compares_classifies_and_looks_at_the_map(
-    browser: Any, demo: Site, scans: Path, tmp_path: Path
+    browser: Any, demo: Site, scans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One walk through one page, as the steps below tell it."""
     from roco_search.web.app import prepare_gradio
@@ -61,6 +67,12 @@ def test_a_person_finds_opens_compares_classifies_and_looks_at_the_map(
     filters_leave_only_what_they_name(page, demo)
     the_keyboard_alone_opens_moves_and_closes(page, demo)
     a_window_changes_the_picture_and_neighbours_follow(page, demo)
+    viewing.the_hand_is_on_the_picture(page)
+    viewing.all_of_it_goes_by_keys(page)
+    viewing.the_model_is_asked_where_it_sees_the_words(page)
+    open_now = demo.desk.frame(int(page.viewer("return d.querySelector('[aria-current]').dataset.id")))
+    assert open_now is not None
+    viewing.the_file_is_opened_in_the_system_s_own_viewer(page, open_now.path, tmp_path, monkeypatch)
     overlays_of_the_file_are_drawn_when_they_are_wanted(page, demo)
     more_like_this_asks_again(page)
     back_undoes_it_and_a_bookmark_leads_there(page, demo)
@@ -70,54 +82,10 @@ def test_a_person_finds_opens_compares_classifies_and_looks_at_the_map(
     a_phone_and_the_dark(Page(browser, demo, tmp_path, **PHONE))
 
 
-def name_of(demo: Site, number: int) -> str:
-    frame = demo.desk.frame(number)
-    assert frame is not None
-    return demo.desk.name(frame.path)
-
-
-def first_page(demo: Site, text: str) -> list[int]:
-    found = [number for number, _ in demo.desk.find(Query(text), Conditions()).hits]
-    assert 12 <= len(found) <= PAGE
-    return found
-
-
 def neighbours_of(demo: Site, number: int) -> Neighbours:
     found = demo.desk.neighbours(number)
     assert found is not None
     return found
-
-
-def the_page_begins_with_the_library(page: Page, demo: Site) -> None:
-    own = sum(page.sizes.values())
-    assert 100_000 < own < 3_000_000, "the page itself and the first pictures, compressed"
-    every = demo.desk.browse(Query(), Conditions(), n=9999)
-    newest = [number for number, _ in every.hits]
-    assert page.ids() == newest[: len(page.ids())] and "indexed last" in page.status
-    while len(page.ids()) < min(3 * PAGE, len(newest)):
-        count = len(page.ids())
-        page.page.mouse.wheel(0, 9000)
-        wait(page, f"document.querySelectorAll('.roco-card').length > {count}")
-    assert page.ids() == newest[: len(page.ids())], "it goes on as it is scrolled"
-    page.page.evaluate("scrollTo(0, 0)")
-    page.shot("0-start")
-    tried = page.page.locator("#roco-start a").first
-    text = tried.inner_text()
-    before = page.status
-    tried.click()
-    page.answered(before)
-    assert page.box.input_value() == text and page.address == {"q": text}
-    page.page.go_back()
-    page.settled()
-    recent = page.page.locator("[data-part=recent] a")
-    assert recent.all_inner_texts() == [text] and page.box.input_value() == ""
-    page.page.get_by_role("button", name="Clear the recent searches").click()
-    assert recent.count() == 0 and page.page.evaluate("localStorage.length") == 0
-    before = page.status
-    page.page.get_by_label("Order").select_option("kind")
-    page.answered(before)
-    assert page.address == {"order": "kind"} and page.page.locator(".roco-heading").count() > 1
-    page.open(f"{demo.url}/")
 
 
 def a_search_shows_the_first_page(page: Page, demo: Site) -> None:
@@ -219,6 +187,7 @@ def a_window_changes_the_picture_and_neighbours_follow(page: Page, demo: Site) -
     key = "ArrowUp" if beside[series].place else "ArrowDown"
     page.page.keyboard.press(key)
     wait(page, f"document.querySelector('.roco-viewer [aria-current]').dataset.id !== '{before}'")
+    page.page.get_by_role("button", name="lung").click()
 
 
 def overlays_of_the_file_are_drawn_when_they_are_wanted(page: Page, demo: Site) -> None:
@@ -235,7 +204,7 @@ def overlays_of_the_file_are_drawn_when_they_are_wanted(page: Page, demo: Site) 
     seen = page.page.get_by_label("As the model sees it")
     seen.check()
     wait(page, "document.querySelector('.roco-viewer .roco-seen').naturalWidth === 192")
-    assert "192 × 192 pixels" in page.page.locator("[data-part=seen-note]").inner_text() and box.is_disabled()
+    assert "192 × 192 pixels" in page.page.locator("[data-part=seen-note]").inner_text() and not box.is_checked()
     page.shot("4-as-the-model-sees-it")
     seen.uncheck()
     wait(page, "!document.querySelector('.roco-viewer [data-part=image]').src.includes('overlays')")
@@ -250,37 +219,6 @@ def more_like_this_asks_again(page: Page) -> None:
     found = page.answered(before)
     assert "like" in page.status and current not in found and page.address["like"] == str(current)
     page.shot("5-like")
-
-
-def back_undoes_it_and_a_bookmark_leads_there(page: Page, demo: Site) -> None:
-    liked, like = page.page.url, page.ids()
-    page.page.go_back()
-    page.settled()
-    wait(page, "document.querySelector('.roco-viewer').open")
-    current = page.address.pop("image")
-    assert (
-        page.box.input_value() == "brain MRI" and page.address["q"] == "brain MRI" and "CT" in page.address["modality"]
-    )
-    bookmark = page.page.url
-    page.page.keyboard.press("Escape")
-    wait(page, "!location.search.includes('image')")
-    page.open(bookmark)
-    wait(page, "document.querySelector('.roco-viewer h2').textContent !== ''")
-    assert page.viewer("return d.querySelector('h2').textContent") == name_of(demo, int(current))
-    assert page.page.locator("#roco-modality").get_by_text("CT", exact=False).count(), "the filter is set, too"
-    page.page.keyboard.press("Escape")
-    wait(page, "!document.querySelector('.roco-viewer').open && !location.search.includes('image')")
-    page.open(liked)
-    assert page.ids() == like
-    page.open(f"{demo.url}/?q=head&every=1")
-    like = page.ids()
-    page.page.get_by_role("button", name="Show more").click()
-    wait(page, f"document.querySelectorAll('.roco-card').length > {len(like)}")
-    shown = page.ids()
-    wait(page, f"location.search.includes('shown={len(shown)}')")
-    page.page.reload()
-    page.settled()
-    assert page.ids() == shown, "as many as before"
 
 
 def a_dropped_dicom_is_classified_and_explained(page: Page, scans: Path) -> None:
