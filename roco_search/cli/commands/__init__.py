@@ -73,6 +73,9 @@ COMMANDS: dict[str, Command] = {
     "model": Command(
         "model", "model_app", "Manage models: list, advise, pull, use, info, remove, export, import.", is_group=True
     ),
+    "cohort": Command(
+        "curation.cohort", "app", "Keep named sets of images: save, refresh, compare, export.", is_group=True
+    ),
     "library": Command("library", "app", "Manage libraries: list, verify, move, shrink; forget images.", is_group=True),
 }
 """By name, in the order of ``roco --help``: first the commands, then the groups of commands."""
