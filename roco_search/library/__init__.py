@@ -1,7 +1,7 @@
 """A searchable collection of images on disk. `Library` is the whole engine; a command only parses, calls, renders."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -25,7 +25,7 @@ from roco_search.system.files import sweep
 if TYPE_CHECKING:
     from roco_search.imaging.frame import FrameChoice, Slices
     from roco_search.library.reports import IndexReport, LibraryHealth, LibraryStatus
-    from roco_search.library.upkeep import Vacuumed
+    from roco_search.library.upkeep import GraphRecall, Vacuumed
     from roco_search.library.vectors.facts import Facts, Judge
     from roco_search.models.encoder import Encoder
     from roco_search.system.progress import Progress
@@ -327,11 +327,11 @@ class Library:
         self._index = None
         return verify(self._store)
 
-    def recall(self) -> float | None:
-        """Return the share of the ten nearest that the graph finds; None without one. See `upkeep.recall`."""
+    def recall(self, texts: Callable[[], Vectors] | None = None) -> "GraphRecall | None":
+        """Return which share of the ten nearest the graph finds; None without one. See `upkeep.recall`."""
         from roco_search.library.upkeep import recall
 
-        return recall(self.vectors()) if self.model and self.model.count else None
+        return recall(self.vectors(), texts) if self.model and self.model.count else None
 
     @contextmanager
     def _writing(self) -> Iterator[Store]:

@@ -1,9 +1,11 @@
 """Look after a library: report what it holds, check it, forget a part of it, give back what is no longer needed."""
 
 import os
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 
 from roco_search.errors import InputError
 from roco_search.imaging.walk import is_below
@@ -20,14 +22,14 @@ from roco_search.library.reports import LibraryHealth, LibraryStatus, RootStatus
 from roco_search.library.truth.embeddings import EmbeddingSet
 from roco_search.library.truth.frames import Attribute
 from roco_search.library.truth.store import Store
-from roco_search.library.vectors.graph import graph_state, verify_graph
+from roco_search.library.vectors.graph import EFS, graph_state, keep_ef, verify_graph
 from roco_search.library.vectors.index import VectorIndex, matrix_state, verify_matrix
 from roco_search.library.vectors.matrix import Generation, are_sound
 from roco_search.system.files import sweep
 
 NEIGHBOURS = 10
 GOOD_RECALL = 0.99  # What the approximate search promises; measured on 100,000 vectors it has 1.000.
-SAMPLE = 200  # Queries by which a graph is judged: a share of 0.99 is then known to about 0.007.
+SAMPLE = 200  # Queries of each kind by which a graph is judged: a share of 0.99 is then known to about 0.007.
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,21 +86,57 @@ def verify(store: Store) -> LibraryHealth:
     return LibraryHealth(str(store.directory), problems, files, frames, vectors, matrix, graph)
 
 
-def recall(index: VectorIndex) -> float | None:
-    """Return the share of the `NEIGHBOURS` nearest that the graph finds; None if there is no current graph.
+@dataclass(frozen=True, slots=True)
+class GraphRecall:
+    """Which share of the `NEIGHBOURS` nearest a graph finds, holding `ef` candidates; None for texts if without any."""
 
-    A vector that scores the same counts as found. A graph that finds too few is removed; without it searches are exact.
+    images: float
+    texts: float | None
+    ef: int
+
+    @property
+    def good(self) -> bool:
+        """Whether that is enough for every kind of query that was measured."""
+        return min(self.images, 1.0 if self.texts is None else self.texts) >= GOOD_RECALL
+
+
+def recall(index: VectorIndex, texts: Callable[[], npt.NDArray[np.float32]] | None = None) -> GraphRecall | None:
+    """Return the recall of the graph for images and for texts; None if there is no current graph.
+
+    Images are vectors of the library itself. A vector that scores the same counts as found. As many candidates are held
+    as are enough for both, and that is noted; a graph for which no number is enough is removed, and searches are exact
+    then.
+
+    Parameters
+    ----------
+    index
+        The vectors with their graph.
+    texts
+        Returns embeddings of texts by the library's own model, float32 ``(n, dim)`` of unit norm. They are far from all
+        images, which makes them the harder kind. It is not called if there is no graph.
     """
     if graph_state(index.directory / GRAPH, asdict(index.generation)) != "current":
         return None
     chosen = np.random.default_rng(0).permutation(len(index.ids))[:SAMPLE]
-    queries = np.asarray(index.matrix[np.sort(chosen)])
-    _, exact = index.search(queries, NEIGHBOURS, "exact")
-    _, found = index.search(queries, NEIGHBOURS, "approximate")
-    share = float((found >= exact[:, -1:]).mean())
-    if share < GOOD_RECALL:
+    images = np.asarray(index.matrix[np.sort(chosen)])
+    kinds = [images] if texts is None else [images, texts()]
+    exact = [index.search(queries, NEIGHBOURS, "exact")[1][:, -1:] for queries in kinds]
+    graph = index.graph()
+    before = graph.ef
+    for graph.ef in EFS:
+        found = [index.search(queries, NEIGHBOURS, "approximate")[1] for queries in kinds]
+        shares = [float((scores >= last).mean()) for scores, last in zip(found, exact, strict=True)]
+        measured = GraphRecall(shares[0], None if texts is None else shares[1], graph.ef)
+        if measured.good:
+            break
+    if not measured.good:
         discard_caches(index.directory, GRAPHS)
-    return share
+    elif texts is None and measured.ef < before:
+        graph.ef = before  # Images need less than texts, which were measured earlier.
+        return replace(measured, ef=before)
+    else:
+        keep_ef(index.directory / GRAPH, graph.ef)
+    return measured
 
 
 def vacuum(store: Store) -> Vacuumed:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from roco_search.vocabulary import DATA
+from roco_search.vocabulary import DATA, attributes, image_classes
 
 LANGUAGES = ("en", "de", "es", "fr", "it", "pt")
 KINDS = ("modality", "body_part", "laterality", "plane", "view", "sequence", "contrast", "finding")
@@ -134,6 +134,22 @@ def word_lists() -> Mapping[str, tuple[str, ...]]:
 def elsewhere() -> tuple[str, ...]:
     """Return texts of other worlds, in six languages: a radiology image that is near one is near it by chance."""
     return tuple((DATA / "lexicon" / "elsewhere.txt").read_text("utf-8").splitlines())
+
+
+@cache
+def typical_queries() -> tuple[str, ...]:
+    """Return what people ask for, in English: kinds of images, and each finding where and on what it is seen.
+
+    A text is embedded far from all images, so what has to hold of queries is measured with these, never with images.
+    """
+    kinds = (prompt for name in attributes() for entry in image_classes(name) for prompt in entry.prompts)
+    found = []
+    for concept in lexicon().concepts.values():
+        if concept.kind == "finding":
+            place = f" of the {lexicon().concept('body_part', concept.place).name}" if concept.place else ""
+            shown = (f"{lexicon().concept('modality', key).name}{place}" for key in concept.shown_on)
+            found += [concept.name, *(f"{concept.name} on {where}" for where in shown)]
+    return tuple(dict.fromkeys((*kinds, *found)))
 
 
 @cache

@@ -159,7 +159,7 @@ def make_blocks(desk: Desk, folder: Path) -> gr.Blocks:
     return queued
 
 
-def make_app(desk: Desk, folder: Path, rules: Rules, root_path: str | None = None) -> FastAPI:
+def make_app(desk: Desk, folder: Path, rules: Rules, root_path: str | None = None, viewer: str = "") -> FastAPI:
     """Return the whole demo as an app.
 
     Parameters
@@ -172,14 +172,17 @@ def make_app(desk: Desk, folder: Path, rules: Rules, root_path: str | None = Non
         What the gate accepts.
     root_path
         See `safe_address`.
+    viewer
+        See `roco_search.web.http.handover.check_pattern`; empty for no link.
     """
     import gradio as gr
     from fastapi import FastAPI
 
+    from roco_search.web.http.handover import Handover
     from roco_search.web.http.routes import add_routes
 
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
-    add_routes(app, desk, folder)
+    add_routes(app, desk, folder, Handover.under(rules, viewer))
     blocks = make_blocks(desk, folder)
     gr.mount_gradio_app(
         app,
@@ -204,7 +207,12 @@ def make_app(desk: Desk, folder: Path, rules: Rules, root_path: str | None = Non
 
 
 def serve(
-    desk: Desk, folder: Path, address: Address, ready: Callable[[str], None], root_path: str | None = None
+    desk: Desk,
+    folder: Path,
+    address: Address,
+    ready: Callable[[str], None],
+    root_path: str | None = None,
+    viewer: str = "",
 ) -> None:
     """Serve the demo until it is interrupted.
 
@@ -220,6 +228,8 @@ def serve(
         Called with the address as soon as it can be opened.
     root_path
         See `safe_address`.
+    viewer
+        See `make_app`.
 
     Raises
     ------
@@ -229,7 +239,7 @@ def serve(
     import socket
 
     prepare_gradio(folder)
-    app = make_app(desk, folder, address.rules, root_path)
+    app = make_app(desk, folder, address.rules, root_path, viewer)
     family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as listening:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from roco_search.web.chips import Chip
 
 MOST_ROWS = 500  # of a table of files; `roco status` names all of them
-SCRIPTS = ("gallery.js", "viewer.js", "map.js")
+SCRIPTS = ("gallery.js", "windowing.js", "stage.js", "panel.js", "viewer.js", "map.js")
 
 
 def head() -> Markup:

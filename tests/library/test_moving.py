@@ -110,13 +110,15 @@ def test_recall_of_a_graph(opened: Opened, scans: Path, monkeypatch: pytest.Monk
     assert opened.library.recall() is None, "there is no graph"
     index = opened.library.vectors()
     graph = index.graph()
-    assert opened.library.recall() == 1.0
+    found = opened.library.recall(lambda: opened.encoder.encode_texts(["ramp", "chest"]))
+    assert found is not None and (found.images, found.texts, found.good) == (1.0, 1.0, True)
 
     def worst(queries: np.ndarray, k: int) -> list[np.ndarray]:
         return list(np.argsort(index.matrix @ queries.T, axis=0)[:k].T)
 
     monkeypatch.setattr(graph, "search", worst)
-    assert opened.library.recall() == 0.0
+    found = opened.library.recall()
+    assert found is not None and (found.images, found.texts, found.good) == (0.0, None, False)
     assert not (opened.directory / GRAPH).exists(), "a graph that finds nothing is removed"
 
 

@@ -20,6 +20,7 @@ from roco_search.models import load_encoder
 from roco_search.web.backend import Desk, Neighbours
 from roco_search.web.tabs.classify import SETS
 from tests.imaging.drawing import SHARED
+from tests.web import viewing
 from tests.web.conftest import CAPTION, Site, serve
 from tests.web.page import Page, wait
 
@@ -47,7 +48,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory, scans: Path, indexed: Path) -
 
 
 def test_a_person_finds_opens_compares_classifies_and_looks_at_the_map(
-    browser: Any, demo: Site, scans: Path, tmp_path: Path
+    browser: Any, demo: Site, scans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One walk through one page, as the steps below tell it."""
     from roco_search.web.app import prepare_gradio
@@ -59,6 +60,12 @@ def test_a_person_finds_opens_compares_classifies_and_looks_at_the_map(
     filters_leave_only_what_they_name(page, demo)
     the_keyboard_alone_opens_moves_and_closes(page, demo)
     a_window_changes_the_picture_and_neighbours_follow(page, demo)
+    viewing.the_hand_is_on_the_picture(page)
+    viewing.all_of_it_goes_by_keys(page)
+    viewing.the_model_is_asked_where_it_sees_the_words(page)
+    open_now = demo.desk.frame(int(page.viewer("return d.querySelector('[aria-current]').dataset.id")))
+    assert open_now is not None
+    viewing.the_file_is_opened_in_the_system_s_own_viewer(page, open_now.path, tmp_path, monkeypatch)
     overlays_of_the_file_are_drawn_when_they_are_wanted(page, demo)
     more_like_this_asks_again(page)
     a_dropped_dicom_is_classified_and_explained(page, scans)
@@ -178,6 +185,7 @@ def a_window_changes_the_picture_and_neighbours_follow(page: Page, demo: Site) -
     key = "ArrowUp" if beside[series].place else "ArrowDown"
     page.page.keyboard.press(key)
     wait(page, f"document.querySelector('.roco-viewer [aria-current]').dataset.id !== '{before}'")
+    page.page.get_by_role("button", name="lung").click()
 
 
 def overlays_of_the_file_are_drawn_when_they_are_wanted(page: Page, demo: Site) -> None:
@@ -194,7 +202,7 @@ def overlays_of_the_file_are_drawn_when_they_are_wanted(page: Page, demo: Site) 
     seen = page.page.get_by_label("As the model sees it")
     seen.check()
     wait(page, "document.querySelector('.roco-viewer .roco-seen').naturalWidth === 192")
-    assert "192 × 192 pixels" in page.page.locator("[data-part=seen-note]").inner_text() and box.is_disabled()
+    assert "192 × 192 pixels" in page.page.locator("[data-part=seen-note]").inner_text() and not box.is_checked()
     page.shot("4-as-the-model-sees-it")
     seen.uncheck()
     wait(page, "!document.querySelector('.roco-viewer [data-part=image]').src.includes('overlays')")

@@ -254,7 +254,7 @@ def _select(
     library: Library, definition: Definition, encoder: Encoder | None
 ) -> Iterator[tuple[StoredFrame, float | None, str | None]]:
     if definition.needs_model and encoder is None:
-        raise InputError("This cohort needs the library's model; give the `encoder`.")
+        raise InputError("This cohort needs the library's model; load that first.")
     if definition.query is not None and encoder is not None:
         hits = search(
             library,

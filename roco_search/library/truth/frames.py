@@ -274,6 +274,11 @@ class Frames:
         """
         return self._connection.stream(sql, [active.id])
 
+    def places(self, active: EmbeddingSet) -> Iterator[tuple[int, str, int]]:
+        """Yield id, path and number (from 0) of each picture of a set, ascending by id, one at a time."""
+        sql = f"SELECT frames.id, files.path, number {_EMBEDDED} WHERE set_id = ? ORDER BY frames.id"
+        return self._connection.stream(sql, [active.id])
+
     def rows(self, active: EmbeddingSet, under: str | None = None) -> Iterator[tuple[StoredFrame, bytes]]:
         """Yield each picture of a set with its vector (float32 little-endian), ascending by id, one at a time.
 

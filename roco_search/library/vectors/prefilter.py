@@ -23,6 +23,7 @@ import numpy.typing as npt
 
 from roco_search.library.directory import PREFILTER, PREFILTER_SEAL, discard_caches
 from roco_search.system.files import replacing
+from roco_search.system.process import cores
 from roco_search.system.seals import open_sealed, seal_file
 
 FROM = 256 * 2**20  # Bytes of a matrix from which the copy is worth its disk: what it saves there is 10 ms a query.
@@ -97,7 +98,7 @@ class Prefilter:
         length = float(np.linalg.norm(query))
         spread = 0.0 if bias is None else float(np.ptp(bias))
         bound = (1 + self.residual) * lost + self.residual * length + SLACK * max(1.0, length, spread)
-        products = simsimd.cdist(self.codes, whole.astype(np.int8)[None], metric="dot")
+        products = simsimd.cdist(self.codes, whole.astype(np.int8)[None], metric="dot", threads=cores())
         scores = np.asarray(products, np.float32)[:, 0] * np.float32(self.step * step)
         if bias is not None:
             scores = scores + bias[:covered]

@@ -91,8 +91,10 @@ def test_verify(roco: Roco, place: Path) -> None:
     assert (sound.json["problems"], sound.json["vectors"], sound.json["recall_at_10"]) == ([], 3, None)
     with Opened(place / "library", ToyEncoder()) as opened:
         opened.library.vectors().graph()
-    assert roco("library", "verify", "--json").json["recall_at_10"] == 1.0
-    assert "recall@10 1.000 against the exact search" in roco("library", "verify").out
+    found = roco("library", "verify", "--json").json
+    assert (found["recall_at_10"], found["recall_at_10_texts"], found["ef"]) == (1.0, None, 800)
+    shown = roco("library", "verify")
+    assert "1.000 for images and not measured for texts" in shown.out and "toy" in shown.err, "it has no such model"
     connection = sqlite3.connect(place / "library" / "library.db")
     connection.execute("DELETE FROM vectors WHERE id = 1")
     connection.commit()

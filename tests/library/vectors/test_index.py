@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from roco_search.library import Library
+from roco_search.library import Library, upkeep
 from roco_search.library.directory import GRAPH
 from roco_search.library.vectors import graph
 from roco_search.library.vectors.graph import first_equal, graph_state, verify_graph
@@ -91,6 +91,40 @@ def test_nothing_is_found_where_nothing_is(tmp_path: Path, mode: Mode) -> None:
     ids, scores = index.search(np.ones((2, 8), np.float32), 5, mode)
     assert ids.shape == scores.shape == (2, 0)
     assert index_of(np.eye(3, 8, dtype=np.float32), tmp_path).search(nothing[:0], 5, mode)[0].shape == (0, 3)
+
+
+def share_found(index: VectorIndex, queries: np.ndarray) -> float:
+    """Recall@10 of the graph by numpy's own sorting, ids compared one by one."""
+    found, _ = index.search(queries, 10, "approximate")
+    nearest = index.ids[np.argsort(-(queries @ index.matrix.T), axis=1)[:, :10]]
+    return float(np.mean([len(set(one) & set(other)) / 10 for one, other in zip(found, nearest, strict=True)]))
+
+
+@pytest.mark.parametrize(("seed", "noise", "away"), [(0, 0.25, 1.3), (1, 0.6, 3.0)])
+def test_as_many_candidates_are_held_as_texts_need(tmp_path: Path, seed: int, noise: float, away: float) -> None:
+    """Texts are embedded far from all images: a graph finds every image and loses texts."""
+    chance = np.random.default_rng(seed)
+    centres = chance.normal(size=(40, 32))
+    matrix = unit(centres[chance.integers(0, 40, 4000)] + noise * chance.normal(size=(4000, 32)) + 2)
+    texts = unit(matrix[chance.integers(0, 4000, 200)] + away * unit(chance.normal(size=(200, 32))))
+    index = index_of(matrix, tmp_path)
+    index.graph().ef = 40
+    images_found, texts_found = share_found(index, matrix[:200]), share_found(index, texts)
+    assert images_found >= 0.99 > texts_found, "measured with images alone it would pass"
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (upkeep, graph):
+            patch.setattr(module, "EFS", (40, 60, 80, 120, 200, 800))
+        measured = upkeep.recall(index, lambda: texts)
+        assert measured is not None and measured.good and measured.texts is not None
+        assert measured.ef > 40 and measured.texts == pytest.approx(share_found(index, texts), abs=0.003)
+        again = index_of(matrix, tmp_path)
+        assert again.graph().ef == measured.ef, "it is noted beside the graph"
+        assert share_found(again, texts) >= 0.987 and share_found(again, matrix[:200]) >= 0.99
+        assert upkeep.recall(again) == upkeep.GraphRecall(measured.images, None, measured.ef), "images lower nothing"
+        patch.setattr(upkeep, "EFS", (40,))
+        refused = upkeep.recall(again, lambda: texts)
+    assert refused is not None and not refused.good
+    assert list(tmp_path.iterdir()) == [], "no number of candidates is enough: searches are exact"
 
 
 @pytest.mark.parametrize("step", [1, 5, 40])

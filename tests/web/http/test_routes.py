@@ -165,6 +165,10 @@ def test_what_is_known_of_a_picture_and_its_neighbours(site: Site) -> None:
     drawn = site.ask(f"/roco/image/{known['3.png']}.json").json
     assert drawn["beside"]["kind"] == "folder" and drawn["beside"]["count"] == 14
     assert drawn["levels"] is None
+    # The path is there to be copied, and nowhere else.
+    assert (facts.pop("path"), drawn.pop("path")) == (
+        str(site.scans / "series-17136"), str(site.scans / "drawn" / "3.png"),
+    )  # fmt: skip
     assert str(site.scans) not in str(facts) + str(drawn)
 
 

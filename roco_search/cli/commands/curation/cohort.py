@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast, get_args
 
@@ -20,23 +19,20 @@ from roco_search.cli.options import (
     one_of,
     views,
 )
-from roco_search.cli.output import path_cell, print_facts, print_json, print_rows, say, short_path
+from roco_search.cli.output import print_facts, print_json, print_rows, say, short_path
 from roco_search.cli.progress import ProgressBar
+from roco_search.cli.render.cohorts import as_text, entry_of, facts_of, given, show_changes, table
 from roco_search.cli.terminal import Waiting
 from roco_search.system import process
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from roco_search.cli.tables import Cell
-    from roco_search.curation.cohorts.cohort import Changes, Cohort, Listed
     from roco_search.library import Library
     from roco_search.models import Encoder
 
 app = typer.Typer(no_args_is_help=True, help="Keep named sets of images: save, refresh, compare, export.")
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The cohort.", show_default=False)]
-_SHOWN = 20  # images that a person is shown; --json has all
 
 
 @app.command()
@@ -119,7 +115,7 @@ def save(
         made = gather(opened, name, definition, _encoder(opened, definition.needs_model, device))
         shelf.keep(opened, made, overwrite=force)
     if json:
-        print_json(_facts(made))
+        print_json(facts_of(made))
     else:
         say(f"The cohort {name} has {len(made.members):,} images; `roco cohort show {name}` lists them.")
 
@@ -140,7 +136,7 @@ def refresh(name: Name, device: DeviceOption = "auto", library: LibraryOption = 
         shelf.keep(opened, now, overwrite=True)
     if before.fingerprint != now.fingerprint:
         say("Note: the library has another model than when the cohort was saved; scores do not compare.")
-    _show_changes(changes, json=json, came="came", went="went")
+    show_changes(changes, json=json, came="came", went="went")
 
 
 @app.command()
@@ -169,7 +165,7 @@ def diff(
         else:
             _, changes = gather_again(opened, one, _encoder(opened, one.definition.needs_model, device))
     second = other or "now"
-    _show_changes(changes, json=json, came=f"only {second}", went=f"only {name}")
+    show_changes(changes, json=json, came=f"only {second}", went=f"only {name}")
 
 
 @app.command()
@@ -186,15 +182,15 @@ def show(name: Name, library: LibraryOption = None, json: JsonOption = False) ->
         found = shelf.load(opened, name)
         listed = members_of(opened, found)
     if json:
-        print_json({**_facts(found), "members": [_entry(entry) for entry in listed]})
+        print_json({**facts_of(found), "members": [entry_of(entry) for entry in listed]})
         return
     facts: list[tuple[str, Cell]] = [("cohort", name), ("images", f"{len(found.members):,}")]
     if found.understood:
         facts.append(("understood", found.understood))
-    facts += [(key.replace("_", " "), _text(value)) for key, value in _given(found).items()]
+    facts += [(key.replace("_", " "), as_text(value)) for key, value in given(found).items()]
     facts += [("model", Path(found.model).name), ("saved", found.created), ("up to date as of", found.refreshed)]
     print_facts(facts)
-    _table(listed)
+    table(listed)
     if gone := len(found.members) - len(listed):
         say(f"Note: {gone:,} of its images are no longer in the library; `roco cohort refresh {name}` drops them.")
 
@@ -211,7 +207,7 @@ def list_(library: LibraryOption = None, json: JsonOption = False) -> None:
     with Library.open(library or default_library_path()) as opened:
         found = [shelf.load(opened, name) for name in shelf.names(opened)]
     if json:
-        print_json([_facts(cohort) for cohort in found])
+        print_json([facts_of(cohort) for cohort in found])
     elif found:
         rows = [
             (cohort.name, f"{len(cohort.members):,}", cohort.refreshed[:10], cohort.definition.query or "(filters)")
@@ -247,7 +243,7 @@ def export(
     ] = "imagefolder",
     form: Annotated[
         str,
-        typer.Option("--form", metavar="png|files", help="Rendered PNGs, or the files as they are."),
+        typer.Option("--format", metavar="png|files", help="Rendered PNGs, or the files as they are."),
     ] = "png",
     deidentify: Annotated[
         bool, typer.Option("--deidentify", help="DICOM copies that name nobody, in place of PNGs; no captions.")
@@ -306,57 +302,3 @@ def _encoder(library: Library, needed: bool, device: str) -> Encoder | None:
 
     process.prepare()
     return load_encoder(library.active().model, checked, "fast")
-
-
-def _given(cohort: Cohort) -> dict[str, object]:
-    """Return what a definition says, without what it leaves open."""
-    return {name: value for name, value in asdict(cohort.definition).items() if value not in (None, (), False)}
-
-
-def _facts(cohort: Cohort) -> dict[str, object]:
-    facts = {name: value for name, value in asdict(cohort).items() if name != "members"}
-    return {**facts, "images": len(cohort.members)}
-
-
-def _entry(entry: Listed) -> dict[str, object]:
-    return {**asdict(entry.frame), "score": entry.member.score, "match": entry.member.match}
-
-
-def _text(value: object) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
-
-
-def _table(listed: Sequence[Listed]) -> None:
-    rows: list[tuple[Cell, ...]] = [
-        (
-            "–" if entry.member.score is None else f"{entry.member.score:.3f}",
-            entry.member.match or "–",
-            entry.frame.modality or "–",
-            (entry.frame.body_part or "–").lower(),
-            path_cell(entry.frame.path),
-        )
-        for entry in listed[:_SHOWN]
-    ]
-    if rows:
-        print_rows(("score", "match", "modality", "body part", "image"), rows, right=("score",))
-    if len(listed) > _SHOWN:
-        say(f"and {len(listed) - _SHOWN:,} more; --json prints all.")
-
-
-def _show_changes(changes: Changes, *, json: bool, came: str, went: str) -> None:
-    if json:
-        print_json(
-            {
-                "came": [_entry(entry) for entry in changes.came],
-                "went": [_entry(entry) for entry in changes.went],
-                "gone": changes.gone,
-                "stayed": changes.stayed,
-            }
-        )
-        return
-    for title, listed in ((came, changes.came), (went, changes.went)):
-        if listed:
-            say(f"{title}: {len(listed):,}")
-            _table(listed)
-    lost = f", {changes.gone:,} no longer in the library" if changes.gone else ""
-    say(f"{len(changes.came):,} {came}, {len(changes.went):,} {went}{lost}, {changes.stayed:,} in both.")
