@@ -73,7 +73,9 @@ COMMANDS: dict[str, Command] = {
     "model": Command(
         "model", "model_app", "Manage models: list, advise, pull, use, info, remove, export, import.", is_group=True
     ),
-    "library": Command("library", "app", "Manage libraries: list, verify, move, shrink; forget images.", is_group=True),
+    "library": Command(
+        "library", "app", "Manage libraries: list, verify, merge, copy, move, shrink; forget images.", is_group=True
+    ),
 }
 """By name, in the order of ``roco --help``: first the commands, then the groups of commands."""
 

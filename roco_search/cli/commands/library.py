@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from roco_search.cli.options import JsonOption, LibraryOption
+from roco_search.cli.options import JsonOption, LibraryOption, QuietOption
 from roco_search.cli.output import FAILED, path_cell, print_json, print_rows, say, say_error, short_path, with_flags
 from roco_search.cli.tables import Cell, Unbroken
 from roco_search.cli.terminal import Waiting
@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from roco_search.library import Library
     from roco_search.library.upkeep import GraphRecall
 
-app = typer.Typer(no_args_is_help=True, help="Manage libraries: list, verify, move, shrink; forget images.")
+app = typer.Typer(
+    no_args_is_help=True, help="Manage libraries: list, verify, merge, copy, move, shrink; forget images."
+)
 
 
 @app.command("list")
@@ -170,6 +172,43 @@ def shares(recall: GraphRecall) -> str:
     """Return both figures in words."""
     texts = "not measured" if recall.texts is None else f"{recall.texts:.3f}"
     return f"{recall.images:.3f} for images and {texts} for texts"
+
+
+@app.command()
+def merge(
+    sources: Annotated[
+        list[Path], typer.Argument(metavar="DIR…", help="Folders of parts, or other libraries.", show_default=False)
+    ],
+    images: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="PATH",
+            help="Where a folder of images of the parts is on this machine; once for each, in the order of 'roco index'.",
+            show_default=False,
+        ),
+    ] = None,
+    partial: Annotated[
+        bool, typer.Option("--partial", help="Take what is there of shards that are missing; drop nothing.")
+    ] = False,
+    library: LibraryOption = None,
+    json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Put what other machines embedded into the library: what is new, changed, moved or gone, as 'roco index' does.
+
+    Images need not be on this machine. All sources must be of the library's model and precision.
+
+    Example: `roco library merge ./parts`
+    """
+    from roco_search.cli.commands.index import finish
+    from roco_search.cli.progress import ProgressBar
+    from roco_search.library import default_library_path
+    from roco_search.library.ingest import merging
+
+    with Waiting("Reading what was embedded", quiet=quiet):
+        place = library or default_library_path()
+        report = merging.merge(place, sources, images=images, partial=partial, progress=ProgressBar("Merging", quiet))
+    finish(report, json, quiet)
 
 
 @app.command()
