@@ -156,7 +156,7 @@ def index(
     choice, sliced = frame_choice(frames), slice_choice(slices, planes)
     if shard is not None or parts is not None:
         chosen = {"frames": choice, "slices": sliced, "prune_missing": prune_missing, "retry_failed": retry_failed}
-        refuse_with_shard(reembed=reembed, texts=captions or reports, library=library)
+        refuse_with_shard(reembed=reembed, texts=captions or reports)
         report = embed_share(
             paths, shard, parts, model, precision, checked, cast("Engine", engine), quiet, {**chosen, "rehash": rehash}
         )
@@ -249,14 +249,12 @@ def embed_share(
         return write_shard(paths, encoder, parts, share, progress=progress, **chosen)
 
 
-def refuse_with_shard(*, reembed: bool, texts: bool | None, library: Path | None) -> None:
+def refuse_with_shard(*, reembed: bool, texts: bool | None) -> None:
     """Refuse what a share of the images cannot be indexed with."""
     if reembed:
         refuse("--reembed is for a library; to embed with another model, name another folder with --parts.")
     if texts:
         refuse("Captions and reports are read by 'roco index' when the parts are merged; leave them out with --shard.")
-    if library is not None:
-        refuse("A shard is written into --parts; name the --library for 'roco library merge'.")
 
 
 def image_arithmetic(precision: str | None, recorded: str | None, *, reembed: bool) -> str:

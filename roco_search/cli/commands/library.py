@@ -183,7 +183,7 @@ def merge(
         list[Path] | None,
         typer.Option(
             metavar="PATH",
-            help="Where a folder of images of the parts is on this machine; once for each, in the order of 'roco index'.",
+            help="Where a folder of images of the parts is on this machine; once for each, in the same order.",
             show_default=False,
         ),
     ] = None,
@@ -249,6 +249,30 @@ def move(
         print_json(done)
     else:
         say(f"The library is now at {done.target}; use it with --library, or set ROCO_LIBRARY={done.target}.")
+
+
+@app.command()
+def copy(
+    source: Annotated[Path, typer.Argument(metavar="SRC", help="The library.", show_default=False)],
+    target: Annotated[Path, typer.Argument(metavar="DST", help="A new or empty folder.", show_default=False)],
+    json: JsonOption = False,
+) -> None:
+    """Copy a library, also to another disk, and verify the copy.
+
+    Run it again if it was broken off. A copy that is there already is verified.
+
+    Example: `roco library copy ./library ./copied`
+    """
+    from roco_search.library.moving import copy_library
+
+    with Waiting("Copying and verifying the library"):
+        done = copy_library(source, target)
+    if json:
+        print_json(done)
+    elif done.copied:
+        say(f"The copy is at {done.target}; use it with --library, or set ROCO_LIBRARY={done.target}.")
+    else:
+        say(f"{done.target} is a copy of it already; it was verified.")
 
 
 @app.command()
