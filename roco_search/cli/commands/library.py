@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -202,12 +203,19 @@ def merge(
     """
     from roco_search.cli.commands.index import finish
     from roco_search.cli.progress import ProgressBar
-    from roco_search.library import default_library_path
+    from roco_search.errors import RocoError
+    from roco_search.library import Library, default_library_path
     from roco_search.library.ingest import merging
+    from roco_search.models import load_encoder
+    from roco_search.search.weighing import make_facts
 
-    with Waiting("Reading what was embedded", quiet=quiet):
+    with Waiting("Reading what was embedded", quiet=quiet) as waiting:
         place = library or default_library_path()
         report = merging.merge(place, sources, images=images, partial=partial, progress=ProgressBar("Merging", quiet))
+        waiting.now("Preparing searches")
+        # Where its model is not installed, a query says so.
+        with suppress(RocoError), Library.open(place) as opened:
+            make_facts(opened, load_encoder(opened.active().model, "cpu"))
     finish(report, json, quiet)
 
 
