@@ -17,7 +17,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 import roco_search
 from roco_search.cli import answer, app
@@ -63,6 +65,7 @@ def indexed(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copy(shipped(source), folder / "scans" / name)
     shutil.copytree(folder / "scans", folder / "archive")
     write_pairs(folder / "pairs")
+    write_labels(folder)
     shutil.copytree(clip(folder / "clip"), folder / "clip-vit-base-patch32", dirs_exist_ok=True)
     publish(folder / "published", "openai-state-dict").replace(folder / "best_64.pt")
     assert run(folder, ["index", "scans"]).returncode == 0
@@ -97,6 +100,22 @@ def write_pairs(folder: Path) -> None:
                 {"file_name": f"{split} {name}", "text": f"{modality} number {len(rows)}", "modality": modality}
             )
         (folder / split / "metadata.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def write_labels(folder: Path) -> None:
+    """Small films, half of which show a bright sign, with a table and two lists that say which."""
+    (folder / "films").mkdir()
+    chance = np.random.default_rng(0)
+    lines: dict[bool, list[str]] = {True: [], False: []}
+    for number in range(16):
+        pixels, shown = chance.integers(40, 90, (48, 48)).astype(np.uint8), number % 2 == 0
+        pixels[16:32, 16:32] += 120 * shown
+        Image.fromarray(pixels).save(folder / "films" / f"{number}.png")
+        lines[shown].append(f"films/{number}.png")
+    (folder / "shown.txt").write_text("\n".join(lines[True]))
+    (folder / "clean.txt").write_text("\n".join(lines[False]))
+    rows = [f"{path},{int(shown)}\n" for shown, paths in lines.items() for path in paths]
+    (folder / "labels.csv").write_text("".join(["path,sign\n", *rows]))
 
 
 def shortened(arguments: list[str]) -> list[str]:

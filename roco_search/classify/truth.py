@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -118,8 +118,7 @@ class Truth:
     def files(self) -> list[str]:
         """Return the files of the table as paths; those that do not exist are relative to the table."""
         return [
-            next((path for path in self._places(row, ()) if Path(path).exists()), self._places(row, ())[0])
-            for row in self.rows
+            next((path for path in self.places(row) if Path(path).exists()), self.places(row)[0]) for row in self.rows
         ]
 
     def match(
@@ -154,7 +153,7 @@ class Truth:
         result = Matched()
         refused: Counter[str] = Counter()
         for row in self.rows:
-            image = next((path for path in self._places(row, folders) if path in wanted), None)
+            image = next((path for path in self.places(row, folders) if path in wanted), None)
             if image is None or not Path(image).exists():
                 result.missing.append(row.path)
             if image is None:
@@ -223,19 +222,16 @@ class Truth:
                 "--truth-column."
             )
 
-    def _places(self, row: Annotation, folders: Sequence[Path]) -> list[str]:
-        paths = [Path(text) for text in dict.fromkeys((row.path, with_slashes(row.path)))]
-        if paths[0].is_absolute():
-            return [os.path.realpath(paths[0])]
-        bases = (self.path.parent, *folders, Path())
-        return [os.path.realpath(base / path) for path in paths for base in bases]
+    def places(self, row: Annotation, folders: Sequence[Path] = ()) -> list[str]:
+        """Return the real paths that a row may mean."""
+        return possible_places(row.path, (self.path.parent, *folders, Path()))
 
     def _value(self, row: Annotation) -> tuple[npt.NDArray[np.float64] | None, list[str]]:
         """Return the truth of a row, or None where it has none of the labels, and what else it says."""
         if self._column is None:
             value = np.array([self._zero_or_one(row, name) for name in self._own_columns])
             return (None if np.isnan(value).all() else value), []
-        said = self._said(row.cells.get(self._column))
+        said = split_cell(row.cells.get(self._column), self._index)
         known = {self._index[fold(text)] for text in said if fold(text) in self._index}
         other = [text for text in said if fold(text) not in self._index]
         if not said or (not known and self._mode == "exclusive"):
@@ -249,23 +245,34 @@ class Truth:
         value[list(known)] = 1
         return value, other
 
-    def _said(self, cell: Any) -> list[str]:
-        if isinstance(cell, list):
-            texts = [str(entry) for entry in cell]
-        else:
-            text = "" if cell is None else str(cell)
-            texts = [text] if fold(text) in self._index else re.split(r"[;|]", text)
-        return list(dict.fromkeys(" ".join(text.split()) for text in texts if text.strip()))
-
     def _zero_or_one(self, row: Annotation, column: str) -> float:
-        cell = str(row.cells.get(column) if row.cells.get(column) is not None else "").strip().lower()
-        if cell in _YES:
-            return 1.0
-        if cell in _NO:
-            return 0.0
-        if cell in _UNKNOWN:
-            return float("nan")
+        if (value := zero_or_one(row.cells.get(column))) is not None:
+            return value
         raise InputError(f"{self.path}, line {row.line}: column {column!r} is neither 0 nor 1 nor empty; write one.")
+
+
+def possible_places(text: str, bases: Sequence[Path]) -> list[str]:
+    """Return the real paths that a path of a table may mean, relative to some folders unless it is absolute."""
+    paths = [Path(path) for path in dict.fromkeys((text, with_slashes(text)))]
+    if paths[0].is_absolute():
+        return [os.path.realpath(paths[0])]
+    return [os.path.realpath(base / path) for path in paths for base in bases]
+
+
+def split_cell(cell: Any, whole: Container[str] = ()) -> list[str]:
+    """Return the values of a cell: a list, or a text with ``;`` or ``|`` between them unless it is `whole` (folded)."""
+    if isinstance(cell, list):
+        texts = [str(entry) for entry in cell]
+    else:
+        text = "" if cell is None else str(cell)
+        texts = [text] if fold(text) in whole else re.split(r"[;|]", text)
+    return list(dict.fromkeys(" ".join(text.split()) for text in texts if text.strip()))
+
+
+def zero_or_one(cell: Any) -> float | None:
+    """Return what a cell says of its column: 1, 0, NaN where it is not known, or None where it is no such cell."""
+    text = str(cell if cell is not None else "").strip().lower()
+    return 1.0 if text in _YES else 0.0 if text in _NO else float("nan") if text in _UNKNOWN else None
 
 
 def named_counts(counts: Counter[str]) -> str:

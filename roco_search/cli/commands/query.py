@@ -252,11 +252,11 @@ def _deliver(hits: list[Hit], terms: list[Term], html: Path | None, copy_to: Pat
         write_contact_sheet(html, hits, terms)
         say(f"{html} contains {len(hits)} images; protect it as you protect the originals.")
     if copy_to is not None:
-        from roco_search.cli.deliver import copy_files
+        from roco_search.curation.delivery import copy_files
 
-        say(f"{copy_files(hits, copy_to)} files copied to {copy_to}.")
+        say(f"{copy_files([(hit.rank, hit.path) for hit in hits], copy_to)} files copied to {copy_to}.")
     if open_first and hits:
-        from roco_search.cli.deliver import open_file
+        from roco_search.curation.delivery import open_file
 
         open_file(hits[0].path)
 

@@ -1,7 +1,8 @@
-"""What can be done with hits besides printing them: copy their files, open one."""
+"""Files of the library leave it as they are: copied to a folder, or opened in the system's viewer."""
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -15,13 +16,23 @@ from roco_search.system.files import FULL, replacing, storage_full, write_errors
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from roco_search.search import Hit
-
 PATIENCE = 3.0  # Seconds after which an opener that is still running is taken to be the viewer itself.
 
 
-def copy_files(hits: Sequence[Hit], folder: Path) -> int:
-    """Copy the file of each hit, once, as ``RANK_NAME``; return how many were copied. Nothing is ever overwritten.
+def copy_files(files: Sequence[tuple[int, str]], folder: Path) -> int:
+    """Copy files to a folder, which is created, each once and as ``RANK_NAME``; nothing is ever overwritten.
+
+    Parameters
+    ----------
+    files
+        The rank and the path of each, as the library has stored it.
+    folder
+        Where the copies go.
+
+    Returns
+    -------
+    int
+        How many were copied.
 
     Raises
     ------
@@ -30,10 +41,10 @@ def copy_files(hits: Sequence[Hit], folder: Path) -> int:
     StorageFull
         If the disk of the folder is full. A file that could not be copied completely is removed.
     """
-    digits = max((len(str(hit.rank)) for hit in hits), default=1)
+    digits = max((len(str(rank)) for rank, _ in files), default=1)
     targets: dict[str, Path] = {}
-    for hit in hits:
-        targets.setdefault(hit.path, folder / f"{hit.rank:0{max(digits, 2)}}_{Path(hit.path).name}")
+    for rank, path in files:
+        targets.setdefault(path, folder / f"{rank:0{max(digits, 2)}}_{Path(path).name}")
     for target in targets.values():
         if target.exists() or target.is_symlink():
             raise InputError(f"{target} exists, and nothing is overwritten; choose another folder.")
@@ -70,7 +81,10 @@ def open_file(path: str) -> None:
         If there is no program that opens files, or it reports that it could not.
     """
     if isinstance(locate(path), Member):
-        raise InputError(f"{path} is in an archive, which no viewer looks into; copy it out with --copy-to FOLDER.")
+        raise InputError(f"{path} is in an archive, which no viewer looks into; copy it out with `copy_to`.")
+    if sys.platform == "win32":
+        os.startfile(path)
+        return
     opener = shutil.which("open" if sys.platform == "darwin" else "xdg-open")
     if opener is None:
         raise InputError(f"This machine has no program that opens files (xdg-open); open {path} yourself.")

@@ -1,0 +1,153 @@
+"""How probes are printed: what they may claim, in words and figures, and warnings first."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from roco_search.cli.output import print_facts, print_line, print_rows, say
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from roco_search.cli.tables import Cell
+    from roco_search.probe.probe import Claim, Interval, Probe
+
+NAMES = {"auc": "AUC", "average_precision": "average precision", "accuracy": "accuracy", "brier": "Brier score"}
+
+
+def interval(figure: Interval | None) -> str:
+    """Return "0.912 (0.880–0.941)"."""
+    return "–" if figure is None else f"{figure[0]:.3f} ({figure[1]:.3f}–{figure[2]:.3f})"
+
+
+def plain(probe: Probe) -> dict[str, Any]:
+    """Return a probe as JSON has it: its card, without weights."""
+    entries = zip(probe.labels, probe.claims, probe.limits, strict=True)
+    return {
+        "name": probe.name,
+        "model": probe.model,
+        "fingerprint": probe.fingerprint,
+        "made": probe.made,
+        "labels": [
+            {
+                "label": label,
+                **asdict(claim),
+                "worse_than_zero_shot": claim.worse,
+                "shortcut_suspected": claim.suspect,
+                "thresholds": asdict(limits),
+            }
+            for label, claim, limits in entries
+        ],
+    }
+
+
+def show_claims(probe: Probe) -> None:
+    """Print what a probe may claim."""
+    for warning in warnings(probe):
+        say(f"Warning: {warning}")
+    images, cases = max(claim.images for claim in probe.claims), max(claim.cases for claim in probe.claims)
+    print_line(
+        f"{probe.name}: measured on {images:,} images of {cases:,} cases that the head had not seen; 95 % intervals by "
+        "case. Probabilities are the probe's, not clinical ones."
+    )
+    print_line()
+    rows: list[list[Cell]] = [
+        [
+            label,
+            f"{claim.positives:,}",
+            f"{claim.images:,}",
+            interval(claim.head["auc"]),
+            interval(claim.zero_shot.get("auc")),
+            "–" if claim.gain is None else f"{claim.gain[0]:+.3f} ({claim.gain[1]:+.3f} to {claim.gain[2]:+.3f})",
+            interval(claim.shuffled),
+            interval(claim.shortcut),
+        ]
+        for label, claim in zip(probe.labels, probe.claims, strict=True)
+    ]
+    columns = ("label", "positive", "of", "AUC", "zero-shot", "gain", "labels shuffled", "header and border alone")
+    print_rows(columns, rows, right=columns[1:])
+    print_line()
+    others: list[list[Cell]] = [
+        [label, *(interval(claim.head.get(name)) for name in NAMES if name != "auc"), *_thresholds(probe, place)]
+        for place, (label, claim) in enumerate(zip(probe.labels, probe.claims, strict=True))
+    ]
+    heads = [name for key, name in NAMES.items() if key != "auc"]
+    limits = probe.limits[0]
+    asked = (f"rule out (sensitivity {limits.sensitivity:g})", f"rule in (specificity {limits.specificity:g})")
+    print_rows(("label", *heads, "Youden", *asked), others, right=(*heads, "Youden", *asked))
+    if any(claim.curve for claim in probe.claims):
+        print_line()
+        _curves(probe)
+
+
+def _thresholds(probe: Probe, place: int) -> list[str]:
+    limits = probe.limits[place]
+    return [f"{value:.3f}" for value in (limits.best, limits.rule_out, limits.rule_in)]
+
+
+def _curves(probe: Probe) -> None:
+    sizes = sorted({int(size) for claim in probe.claims for size in claim.curve})
+    rows: list[list[Cell]] = [
+        [label, *(_mean(claim, size) for size in sizes)]
+        for label, claim in zip(probe.labels, probe.claims, strict=True)
+        if claim.curve
+    ]
+    print_rows(("AUC by examples a class", *map(str, sizes)), rows, right=tuple(map(str, sizes)))
+
+
+def _mean(claim: Claim, size: int) -> str:
+    found = claim.curve.get(str(size))
+    return "–" if found is None else f"{found[0]:.3f}"
+
+
+def warnings(probe: Probe) -> Iterator[str]:
+    """Yield what has to be known before the figures are believed."""
+    for label, claim in zip(probe.labels, probe.claims, strict=True):
+        head = claim.head["auc"]
+        if claim.worse:
+            yield (
+                f"{label!r} is told worse by the head (AUC {head[0]:.3f}) than by the model untaught "
+                f"({claim.zero_shot['auc'][0]:.3f}); it is kept, but `roco classify` without it does better."
+            )
+        elif head[1] <= 0.5:
+            yield f"{label!r}: the interval of the AUC reaches 0.5, so nothing is shown to be learned yet; label more."
+        if claim.suspect and claim.shortcut is not None:
+            yield (
+                f"{label!r} can be told by headers, image size, corners and borders alone (AUC "
+                f"{claim.shortcut[0]:.3f}); the head may have learned that instead of the finding."
+            )
+        if claim.shuffled is not None and claim.shuffled[1] > 0.5:
+            yield f"{label!r}: shuffled labels give more than 0.5; one case may be in several folds. See --case."
+
+
+def show_list(probes: Sequence[Probe], fingerprint: str | None) -> None:
+    """Print the probes of a library."""
+    rows: list[list[Cell]] = [
+        [
+            probe.name,
+            label,
+            f"{claim.positives:,} of {claim.images:,}",
+            interval(claim.head["auc"]),
+            interval(claim.zero_shot.get("auc")),
+            _remark(probe, claim, fingerprint),
+        ]
+        for probe in probes
+        for label, claim in zip(probe.labels, probe.claims, strict=True)
+    ]
+    print_rows(("probe", "label", "taught with", "AUC", "zero-shot", "remark"), rows, right=("AUC", "zero-shot"))
+
+
+def _remark(probe: Probe, claim: Claim, fingerprint: str | None) -> str:
+    if fingerprint is not None and probe.fingerprint != fingerprint:
+        return f"of another model ({probe.model})"
+    if claim.worse:
+        return "worse than zero-shot"
+    return "shortcut suspected" if claim.suspect else ""
+
+
+def show_card(probe: Probe) -> None:
+    """Print a probe's card, and what it may claim."""
+    print_facts([("model", f"{probe.model} ({probe.fingerprint[:12]})"), ("made", probe.made)])
+    print_line()
+    show_claims(probe)

@@ -1,0 +1,155 @@
+"""Heads with a penalty chosen by cross-validation, and their probabilities for pictures that they have not seen.
+
+Everything is divided by case. What a head may claim comes from an outer division, inside which the penalty is chosen
+and the probabilities are calibrated on an inner one (nested cross-validation; Varma and Simon 2006), so that no
+figure has seen what it is measured on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from roco_search.probe.cases import FOLDS, divide
+from roco_search.probe.head import PENALTIES, Fitted, calibrate, fit, log_losses, sigmoid
+
+Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
+Ids = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Calibrated:
+    """A head whose logits ``slope · logit + intercept`` are calibrated on held-out pictures."""
+
+    head: Fitted
+    slope: float
+    intercept: float
+
+    def logits(self, coordinates: Floats, prior: Floats) -> Floats:
+        """Return calibrated logits, float64 ``(n,)``."""
+        return self.slope * self.head.logits(coordinates, prior) + self.intercept
+
+
+def fit_calibrated(
+    coordinates: Floats,
+    prior: Floats,
+    positive: Bools,
+    cases: Ids,
+    *,
+    folds: int = FOLDS,
+    penalties: Sequence[float] = PENALTIES,
+    seed: int = 0,
+) -> Calibrated:
+    """Fit a head: its penalty has the best held-out likelihood, and its probabilities are calibrated on the same folds.
+
+    Parameters
+    ----------
+    coordinates, prior, positive
+        As for `fit`.
+    cases
+        int64 ``(n,)``; no fold divides one.
+    folds, penalties, seed
+        The division, and the penalties that are tried, the strongest first.
+    """
+    fold_of = divide(positive, cases, folds, seed)
+    held_out = np.zeros((len(penalties), len(positive)))
+    judged = np.zeros(len(positive), bool)
+    for fold in range(int(fold_of.max()) + 1 if fold_of.max() else 0):
+        out = fold_of == fold
+        if positive[~out].all() or not positive[~out].any():
+            continue
+        judged |= out
+        start = None
+        for row, penalty in enumerate(penalties):
+            start = fit(coordinates[~out], prior[~out], positive[~out], penalty, start)
+            held_out[row, out] = start.logits(coordinates[out], prior[out])
+    if not judged.any():  # One case on a side: only the prior can be trusted.
+        return Calibrated(fit(coordinates, prior, positive, penalties[0]), 1.0, 0.0)
+    losses = [log_losses(logits[judged], positive[judged]).mean() for logits in held_out]
+    best = int(np.argmin(losses))
+    head = fit(coordinates, prior, positive, penalties[best])
+    return Calibrated(head, *calibrate(held_out[best, judged], positive[judged]))
+
+
+def held_out_logits(
+    coordinates: Floats,
+    prior: Floats,
+    positive: Bools,
+    cases: Ids,
+    *,
+    folds: int = FOLDS,
+    penalties: Sequence[float] = PENALTIES,
+    seed: int = 0,
+) -> Floats:
+    """Return the calibrated logit of each picture by a head that has seen nothing of its case; NaN where none could.
+
+    The parameters are those of `fit_calibrated`.
+    """
+    fold_of = divide(positive, cases, folds, seed)
+    found = np.full(len(positive), np.nan)
+    for fold in range(int(fold_of.max()) + 1 if fold_of.max() else 0):
+        out = fold_of == fold
+        if positive[~out].all() or not positive[~out].any():
+            continue
+        fitted = fit_calibrated(
+            coordinates[~out],
+            prior[~out],
+            positive[~out],
+            cases[~out],
+            folds=max(2, folds - 2),
+            penalties=penalties,
+            seed=seed + 1,
+        )
+        found[out] = fitted.logits(coordinates[out], prior[out])
+    return found
+
+
+def learning_curve(
+    coordinates: Floats,
+    prior: Floats,
+    positive: Bools,
+    cases: Ids,
+    sizes: Sequence[int],
+    *,
+    repeats: int = 5,
+    seed: int = 0,
+) -> dict[int, list[Floats]]:
+    """Return, for numbers of examples a class, the logits of all other cases by heads of so many, ``(n,)`` each.
+
+    Each repeat draws its examples anew, one a case while there are others. A logit is NaN where the case was learned
+    from. Sizes that leave fewer than `LEAST_LEFT` of a class to measure are left out.
+    """
+    found: dict[int, list[Floats]] = {}
+    random = np.random.default_rng(seed)
+    orders = [random.permutation(len(positive)) for _ in range(repeats)]
+    for size in sizes:
+        for order in orders:
+            learned = np.concatenate([_draw(order[positive[order] == side], cases, size) for side in (True, False)])
+            rest = ~np.isin(cases, cases[learned])
+            if len(learned) < 2 * size or min((rest & positive).sum(), (rest & ~positive).sum()) < LEAST_LEFT:
+                continue
+            fitted = fit_calibrated(coordinates[learned], prior[learned], positive[learned], cases[learned], seed=seed)
+            logits = np.full(len(positive), np.nan)
+            logits[rest] = fitted.logits(coordinates[rest], prior[rest])
+            found.setdefault(size, []).append(logits)
+    return found
+
+
+LEAST_LEFT = 3
+
+
+def _draw(order: Ids, cases: Ids, size: int) -> Ids:
+    """Return the first rows of an order, those of new cases before others of theirs."""
+    _, first = np.unique(cases[order], return_index=True)
+    new = np.sort(first)
+    rest = np.setdiff1d(np.arange(len(order)), new)
+    return np.asarray(order[np.concatenate([new, rest])[:size]])
+
+
+def probabilities(logits: Floats) -> Floats:
+    """Return logits as probabilities; NaN stays."""
+    return np.where(np.isnan(logits), np.nan, sigmoid(np.nan_to_num(logits)))

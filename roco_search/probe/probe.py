@@ -1,0 +1,279 @@
+"""A taught probe: a linear head for each of its labels, what it may claim, and the model that it belongs to."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from roco_search.errors import InputError, ModelMismatch
+from roco_search.probe.head import sigmoid
+
+if TYPE_CHECKING:
+    from roco_search.library import EmbeddingSet
+    from roco_search.models.encoder import Encoder
+
+Vectors = npt.NDArray[np.float32]
+Interval = tuple[float, float, float]
+"""A figure and its 95 % interval."""
+
+FORMAT = 1
+LARGEST = 8 * 2**20  # Bytes of a file that can be a probe: fifty labels of 4,096 dimensions take 0.8 MB.
+_NAME = re.compile(r"[\w][\w .+-]{0,79}")
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What the head of one label may claim, measured on pictures whose case it had not seen.
+
+    Attributes
+    ----------
+    images, positives, cases
+        How many it was measured on.
+    head, zero_shot
+        AUC, average precision, accuracy and Brier score by name, each with its interval by case. Zero-shot is empty
+        where the model can read nothing of the label.
+    gain
+        AUC of the head above that of zero-shot, paired.
+    shuffled
+        AUC where each case had the labels of another: 0.5, or the division leaks.
+    shortcut
+        AUC of a head that sees headers, sizes, corners and borders alone; None where it could not be measured.
+    curve
+        By the number of examples a class, mean, least and greatest AUC of heads of so many on all other cases.
+    reliability
+        Of equally filled bins: mean probability, share of positives, and number of pictures.
+    penalty, trust
+        Of the head that was kept: the ridge penalty, and the weight of the zero-shot score.
+    """
+
+    images: int
+    positives: int
+    cases: int
+    head: dict[str, Interval]
+    zero_shot: dict[str, Interval] = field(default_factory=dict)
+    gain: Interval | None = None
+    shuffled: Interval | None = None
+    shortcut: Interval | None = None
+    curve: dict[str, Interval] = field(default_factory=dict)
+    reliability: tuple[tuple[float, float, int], ...] = ()
+    penalty: float = 0.0
+    trust: float = 0.0
+
+    @property
+    def worse(self) -> bool:
+        """Whether the head orders these pictures no better than the model did before it was taught."""
+        return self.gain is not None and self.gain[0] < 0
+
+    @property
+    def suspect(self) -> bool:
+        """Whether headers, sizes, corners and borders alone tell the label (nearly) as well as the head does."""
+        if self.shortcut is None or self.shortcut[1] <= 0.5:
+            return False
+        return self.shortcut[0] >= min(0.9, self.head["auc"][0] - 0.05)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Thresholds on the probability of a label, measured on held-out pictures.
+
+    Attributes
+    ----------
+    best
+        Youden's.
+    rule_in, rule_out
+        From `rule_in` on a picture has the label with the specificity asked for; below `rule_out` it does not, with
+        the sensitivity asked for. Between them nothing is said.
+    sensitivity, specificity
+        What was asked for.
+    """
+
+    best: float
+    rule_in: float
+    rule_out: float
+    sensitivity: float
+    specificity: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Probe:
+    """Heads for the labels of one probe.
+
+    Attributes
+    ----------
+    name
+        What its owner calls it.
+    labels
+        The labels.
+    weights, bias
+        float32 ``(labels, dim)`` and ``(labels,)``: the logit of a picture is ``weights · embedding + bias``.
+    limits, claims
+        For each label.
+    model, fingerprint
+        The model whose embeddings it reads; no other's mean the same.
+    made
+        When, as ISO 8601.
+    learned
+        Ids of the frames that it was taught with, int64; not passed on with an exported probe.
+    """
+
+    name: str
+    labels: tuple[str, ...]
+    weights: Vectors
+    bias: Vectors
+    limits: tuple[Limits, ...]
+    claims: tuple[Claim, ...]
+    model: str
+    fingerprint: str
+    made: str
+    learned: npt.NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+
+    def probabilities(self, vectors: Vectors) -> Vectors:
+        """Return the probability of each label, float32 ``(n, dim)`` to ``(n, labels)``."""
+        return np.asarray(sigmoid(vectors @ self.weights.T + self.bias), np.float32)
+
+    def check_fingerprint(self, fingerprint: str, model: str) -> None:
+        """Refuse embeddings of another model.
+
+        Raises
+        ------
+        ModelMismatch
+        """
+        if fingerprint != self.fingerprint:
+            raise ModelMismatch(
+                f"The probe {self.name} was taught on embeddings of {self.model} ({self.fingerprint[:12]}), and these "
+                f"are of {model} ({fingerprint[:12]}); teach it again with `roco probe fit`."
+            )
+
+    def check_library(self, active: EmbeddingSet) -> None:
+        """Refuse a library of another model; raises `ModelMismatch`."""
+        self.check_fingerprint(active.fingerprint, active.model)
+
+    def check_encoder(self, encoder: Encoder) -> None:
+        """Refuse another model; raises `ModelMismatch`."""
+        self.check_fingerprint(encoder.fingerprint, encoder.name)
+
+    def place(self, label: str | None) -> int:
+        """Return the number of a label; of the only one where None is given.
+
+        Raises
+        ------
+        InputError
+            If the probe does not have it.
+        """
+        names = ", ".join(map(repr, self.labels))
+        if label is None and len(self.labels) > 1:
+            raise InputError(f"The probe {self.name} has the labels {names}; name one as NAME:LABEL.")
+        found = next((place for place, own in enumerate(self.labels) if label is None or own == label), None)
+        if found is None:
+            raise InputError(f"The probe {self.name} has no label {label!r}; it has {names}.")
+        return found
+
+
+def check_name(name: str) -> str:
+    """Return a name that can be a file's.
+
+    Raises
+    ------
+    InputError
+    """
+    if not _NAME.fullmatch(name) or name != name.strip():
+        raise InputError(f"{name!r} is no name; write letters, digits, blanks, and . _ + - after the first.")
+    return name
+
+
+def dump(probe: Probe, *, with_learned: bool) -> bytes:
+    """Return a probe as safetensors with a card, a few kilobytes; without the ids of what it learned from to share."""
+    from safetensors.numpy import save
+
+    card = {
+        "format": FORMAT,
+        "name": probe.name,
+        "labels": probe.labels,
+        "model": probe.model,
+        "fingerprint": probe.fingerprint,
+        "made": probe.made,
+        "limits": [asdict(limits) for limits in probe.limits],
+        "claims": [asdict(claim) for claim in probe.claims],
+    }
+    tensors: dict[str, Any] = {"weights": np.ascontiguousarray(probe.weights), "bias": probe.bias}
+    if with_learned and len(probe.learned):
+        tensors["learned"] = probe.learned
+    found: bytes = save(tensors, metadata={"roco": json.dumps(card)})
+    return found
+
+
+def load(content: bytes, source: str) -> Probe:
+    """Return a probe from what `dump` wrote; nothing of it is trusted.
+
+    Raises
+    ------
+    InputError
+        If it is anything else.
+    """
+    try:
+        return _load(content)
+    except Exception:
+        raise InputError(f"{source} holds no probe of roco; copy or export it again.") from None
+
+
+def _load(content: bytes) -> Probe:
+    from safetensors.numpy import load as load_tensors
+
+    if len(content) > LARGEST:
+        raise ValueError("too large")
+    length = int.from_bytes(content[:8], "little")
+    card: dict[str, Any] = json.loads(json.loads(content[8 : 8 + length])["__metadata__"]["roco"])
+    tensors: dict[str, Any] = load_tensors(content)
+    labels = tuple(str(label) for label in card["labels"])
+    weights, bias = tensors["weights"], tensors["bias"]
+    if card["format"] != FORMAT or not labels or len(set(labels)) != len(labels):
+        raise ValueError("another format")
+    if weights.dtype != np.float32 or bias.dtype != np.float32 or weights.ndim != 2:
+        raise ValueError("other types")
+    if weights.shape[0] != len(labels) or bias.shape != (len(labels),):
+        raise ValueError("other shapes")
+    if not (np.isfinite(weights).all() and np.isfinite(bias).all()):
+        raise ValueError("not finite")
+    limits = tuple(Limits(**{name: float(value) for name, value in entry.items()}) for entry in card["limits"])
+    claims = tuple(_claim(entry) for entry in card["claims"])
+    if not len(limits) == len(claims) == len(labels):
+        raise ValueError("other counts")
+    learned: npt.NDArray[np.int64] = tensors.get("learned", np.empty(0, np.int64))
+    if learned.dtype != np.int64 or learned.ndim != 1:
+        raise ValueError("other types")
+    name, model, fingerprint, made = (str(card[key]) for key in ("name", "model", "fingerprint", "made"))
+    return Probe(check_name(name), labels, weights, bias, limits, claims, model, fingerprint, made, learned)
+
+
+def _claim(entry: dict[str, Any]) -> Claim:
+    def interval(values: Any) -> Interval | None:
+        if values is None:
+            return None
+        value, low, high = map(float, values)
+        return value, low, high
+
+    def intervals(table: dict[str, Any]) -> dict[str, Interval]:
+        return {str(name): found for name, values in table.items() if (found := interval(values)) is not None}
+
+    head = intervals(entry["head"])
+    if "auc" not in head:
+        raise ValueError("no figure")
+    return Claim(
+        images=int(entry["images"]),
+        positives=int(entry["positives"]),
+        cases=int(entry["cases"]),
+        head=head,
+        zero_shot=intervals(entry["zero_shot"]),
+        gain=interval(entry["gain"]),
+        shuffled=interval(entry["shuffled"]),
+        shortcut=interval(entry["shortcut"]),
+        curve=intervals(entry["curve"]),
+        reliability=tuple((float(mean), float(share), int(count)) for mean, share, count in entry["reliability"]),
+        penalty=float(entry["penalty"]),
+        trust=float(entry["trust"]),
+    )
