@@ -112,6 +112,8 @@ def copy_library(source: str | os.PathLike[str], target: str | os.PathLike[str])
     with storage_faults(new):
         new.parent.mkdir(parents=True, exist_ok=True)
         with writer_lock(old):
+            sweep(old)
+            _refuse_foreign(old)
             check_space(new, sum(path.stat().st_size for path in old.iterdir() if path.is_file()))
             _copy(old, new)
         set_mode(new, 0o700)
