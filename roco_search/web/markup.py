@@ -26,12 +26,15 @@ if TYPE_CHECKING:
     from roco_search.web.chips import Chip
 
 MOST_ROWS = 500  # of a table of files; `roco status` names all of them
-SCRIPTS = ("gallery.js", "windowing.js", "stage.js", "panel.js", "viewer.js", "map.js")
+SCRIPTS = ("gallery.js", "windowing.js", "stage.js", "panel.js", "tray.js", "viewer.js", "map.js")
 
 
-def head() -> Markup:
-    """Return what the page's head loads: our style sheet and scripts."""
-    return render("web/templates/head.html", scripts=SCRIPTS)
+def head(hands: Sequence[str] = ()) -> Markup:
+    """Return what the page's head loads: our style sheet and scripts.
+
+    `hands` is what the server does with chosen images: "paths" shows their paths, "files" copies their files.
+    """
+    return render("web/templates/head.html", scripts=SCRIPTS, hands=" ".join(hands))
 
 
 def header() -> Markup:

@@ -24,6 +24,7 @@ from roco_search.imaging import Window, has_overlays, read_levels
 from roco_search.imaging.dicom.levels import Levels
 from roco_search.system.process import cores
 from roco_search.system.text import printable
+from roco_search.web.http.chosen import add_tray_routes
 from roco_search.web.http.handover import Handover, open_here
 from roco_search.web.http.pictures import SIZES, PictureCache, as_seen, placeholder, sight, with_heat
 
@@ -40,6 +41,7 @@ KINDS = {
     "gallery.js": "text/javascript",
     "windowing.js": "text/javascript",
     "stage.js": "text/javascript",
+    "tray.js": "text/javascript",
     "panel.js": "text/javascript",
     "viewer.js": "text/javascript",
     "map.js": "text/javascript",
@@ -80,6 +82,9 @@ def add_routes(app: FastAPI, desk: Desk, folder: Path, handover: Handover | None
     async def work(task: Callable[..., Any], *arguments: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(renderers, task, *arguments)
 
+    hands = handover or Handover(public=True)
+    add_tray_routes(app, desk, hands, work)
+
     @app.get("/roco/image/{frame_id}.jpg")
     async def image(
         frame_id: int,
@@ -106,7 +111,7 @@ def add_routes(app: FastAPI, desk: Desk, folder: Path, handover: Handover | None
 
     @app.get("/roco/image/{frame_id}.json")
     async def facts(frame_id: int) -> dict[str, Any]:
-        found = await work(describe, desk, frame_id, handover or Handover(public=True))
+        found = await work(describe, desk, frame_id, hands)
         if found is None:
             raise HTTPException(404, "The library has no such image.")
         return dict(found)
@@ -120,7 +125,7 @@ def add_routes(app: FastAPI, desk: Desk, folder: Path, handover: Handover | None
 
     @app.post("/roco/open/{frame_id}")
     async def opened(frame_id: int, request: Request) -> dict[str, str]:
-        if handover is None or not handover.local or "x-forwarded-for" in request.headers:
+        if not hands.local or "x-forwarded-for" in request.headers:
             raise HTTPException(403, "Only a demo that no other computer reaches opens files on this one.")
         if (frame := desk.frame(frame_id)) is None:
             raise HTTPException(404, "The library has no such image.")
