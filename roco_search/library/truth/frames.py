@@ -235,6 +235,10 @@ class Frames:
         rows = self._connection.read(sql, [content_hash, None if path is None else raw(path)])
         return np.array([frame_id for (frame_id,) in rows], np.int64)
 
+    def contents(self) -> Iterator[tuple[int, bytes | None, str, int]]:
+        """Yield id, content (SHA-256 of the file), path and number of each picture, ascending by id, one at a time."""
+        return self._connection.stream(f"SELECT frames.id, content_hash, path, number {_FROM} ORDER BY frames.id")
+
     # All that answer queries.
 
     def columns(self, active: EmbeddingSet) -> Columns:

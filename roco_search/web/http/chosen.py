@@ -1,4 +1,4 @@
-"""What can be done with the images in a page's tray: their paths, a table, a contact sheet, copies of their files.
+"""What can be done with images that were chosen: open one here; paths, a table, a contact sheet, copies of a tray.
 
 The page names images by id only. The one path that it may name is the folder that copies go to, and only where no
 other machine reaches the demo.
@@ -22,6 +22,7 @@ from roco_search.errors import InputError, RocoError
 from roco_search.figures.contact_sheet import Card, contact_sheet
 from roco_search.imaging.walk import is_below
 from roco_search.system.text import printable
+from roco_search.web.http.handover import open_here
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -77,7 +78,7 @@ class Chosen:
 
 
 def add_tray_routes(app: FastAPI, desk: Desk, handover: Handover, work: Work) -> None:
-    """Add the routes under ``/roco/chosen`` to an app; `work` runs a task in the threads that render.
+    """Add the routes under ``/roco/chosen`` and ``/roco/open`` to an app; `work` runs a task in the rendering threads.
 
     For the other parameters see `roco_search.web.http.routes.add_routes`.
     """
@@ -88,6 +89,18 @@ def add_tray_routes(app: FastAPI, desk: Desk, handover: Handover, work: Work) ->
             return str(await work(task, desk, Chosen.read(await request.body()), *more))
         except RocoError as error:
             raise HTTPException(422, str(error)) from None
+
+    @app.post("/roco/open/{frame_id}")
+    async def opened(frame_id: int, request: Request) -> dict[str, str]:
+        if not handover.local or "x-forwarded-for" in request.headers:
+            raise HTTPException(403, "Only a demo that no other computer reaches opens files on this one.")
+        if (frame := desk.frame(frame_id)) is None:
+            raise HTTPException(404, "The library has no such image.")
+        try:
+            await work(open_here, frame.path)
+        except InputError as error:
+            raise HTTPException(422, str(error)) from None
+        return {"said": "It opens in this system's own viewer."}
 
     @app.post("/roco/chosen/paths")
     async def paths(request: Request) -> dict[str, str]:

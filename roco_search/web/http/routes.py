@@ -24,9 +24,12 @@ from roco_search.imaging import Window, has_overlays, read_levels
 from roco_search.imaging.dicom.levels import Levels
 from roco_search.system.process import cores
 from roco_search.system.text import printable
+from roco_search.web import markup
+from roco_search.web.asking import read_address
 from roco_search.web.http.chosen import add_tray_routes
-from roco_search.web.http.handover import Handover, open_here
+from roco_search.web.http.handover import Handover
 from roco_search.web.http.pictures import SIZES, PictureCache, as_seen, placeholder, sight, with_heat
+from roco_search.web.results import results
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,16 +40,8 @@ if TYPE_CHECKING:
     from roco_search.web.backend import Desk, Neighbours
 
 ASSETS = Path(__file__).parents[1] / "assets"
-KINDS = {
-    "gallery.js": "text/javascript",
-    "windowing.js": "text/javascript",
-    "stage.js": "text/javascript",
-    "tray.js": "text/javascript",
-    "panel.js": "text/javascript",
-    "viewer.js": "text/javascript",
-    "map.js": "text/javascript",
-    "roco.css": "text/css",
-}
+KINDS = {**dict.fromkeys(markup.SCRIPTS, "text/javascript"), "roco.css": "text/css"}
+DEEPEST = 1_000_000  # hits after which a page shows no more
 CT_WINDOWS = {
     # Centre and width in HU, as commonly set by hand.
     "soft tissue": (40.0, 400.0),
@@ -116,24 +111,19 @@ def add_routes(app: FastAPI, desk: Desk, folder: Path, handover: Handover | None
             raise HTTPException(404, "The library has no such image.")
         return dict(found)
 
+    @app.get("/roco/hits.json")
+    async def hits(request: Request, start: int = Query(0, alias="from", ge=0, le=DEEPEST)) -> dict[str, Any]:
+        try:
+            return await anyio.to_thread.run_sync(next_hits, desk, request.url.query, start)
+        except RocoError as error:
+            raise HTTPException(422, str(error)) from None
+
     @app.get("/roco/heat/{frame_id}.png")
     async def heat(frame_id: int, text: str = Query(max_length=1000)) -> Response:
         if not text.strip():
             raise HTTPException(422, "A heat map needs the words that were searched for.")
         data, kind, status = await work(heat_of, desk, frame_id, text)
         return Response(data, status, media_type=kind)
-
-    @app.post("/roco/open/{frame_id}")
-    async def opened(frame_id: int, request: Request) -> dict[str, str]:
-        if not hands.local or "x-forwarded-for" in request.headers:
-            raise HTTPException(403, "Only a demo that no other computer reaches opens files on this one.")
-        if (frame := desk.frame(frame_id)) is None:
-            raise HTTPException(404, "The library has no such image.")
-        try:
-            await work(open_here, frame.path)
-        except InputError as error:
-            raise HTTPException(422, str(error)) from None
-        return {"said": "It opens in this system's own viewer."}
 
     @app.get("/roco/map.json")
     async def points(request: Request, method: str = "pca", guess: bool = False) -> Response:
@@ -158,6 +148,13 @@ def _give_way() -> None:
     if sys.platform == "linux":
         with suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
+
+
+def next_hits(desk: Desk, address: str, start: int) -> dict[str, Any]:
+    """Return the hits of an address after the first `start`: their cards as HTML, if there are more, what is said."""
+    query, conditions, _ = read_address(address, desk.brought)
+    answer = results(desk, query, conditions, offset=start)
+    return {"cards": answer.cards, "more": answer.found.more, "said": answer.said, "shown": answer.shown}
 
 
 def picture(
