@@ -24,8 +24,11 @@ from roco_search.imaging import Window, has_overlays, read_levels
 from roco_search.imaging.dicom.levels import Levels
 from roco_search.system.process import cores
 from roco_search.system.text import printable
+from roco_search.web import markup
+from roco_search.web.asking import read_address
 from roco_search.web.http.handover import Handover, open_here
 from roco_search.web.http.pictures import SIZES, PictureCache, as_seen, placeholder, sight, with_heat
+from roco_search.web.results import results
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,15 +39,8 @@ if TYPE_CHECKING:
     from roco_search.web.backend import Desk, Neighbours
 
 ASSETS = Path(__file__).parents[1] / "assets"
-KINDS = {
-    "gallery.js": "text/javascript",
-    "windowing.js": "text/javascript",
-    "stage.js": "text/javascript",
-    "panel.js": "text/javascript",
-    "viewer.js": "text/javascript",
-    "map.js": "text/javascript",
-    "roco.css": "text/css",
-}
+KINDS = {**dict.fromkeys(markup.SCRIPTS, "text/javascript"), "roco.css": "text/css"}
+DEEPEST = 1_000_000  # hits after which a page shows no more
 CT_WINDOWS = {
     # Centre and width in HU, as commonly set by hand.
     "soft tissue": (40.0, 400.0),
@@ -111,6 +107,13 @@ def add_routes(app: FastAPI, desk: Desk, folder: Path, handover: Handover | None
             raise HTTPException(404, "The library has no such image.")
         return dict(found)
 
+    @app.get("/roco/hits.json")
+    async def hits(request: Request, start: int = Query(0, alias="from", ge=0, le=DEEPEST)) -> dict[str, Any]:
+        try:
+            return await anyio.to_thread.run_sync(next_hits, desk, request.url.query, start)
+        except RocoError as error:
+            raise HTTPException(422, str(error)) from None
+
     @app.get("/roco/heat/{frame_id}.png")
     async def heat(frame_id: int, text: str = Query(max_length=1000)) -> Response:
         if not text.strip():
@@ -153,6 +156,13 @@ def _give_way() -> None:
     if sys.platform == "linux":
         with suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
+
+
+def next_hits(desk: Desk, address: str, start: int) -> dict[str, Any]:
+    """Return the hits of an address after the first `start`: their cards as HTML, if there are more, what is said."""
+    query, conditions, _ = read_address(address, desk.brought)
+    answer = results(desk, query, conditions, offset=start)
+    return {"cards": answer.cards, "more": answer.found.more, "said": answer.said, "shown": answer.shown}
 
 
 def picture(

@@ -21,7 +21,8 @@ from roco_search.imaging.preprocess import Preprocessing
 from roco_search.library import Library, StoredFrame
 from roco_search.models import load_encoder
 from roco_search.models.catalogue.registry import EMBEDDED
-from roco_search.web.backend import Conditions, Desk, Query
+from roco_search.web.asking import Conditions, Query
+from roco_search.web.backend import Desk
 from roco_search.web.http.pictures import PictureCache, as_seen, sight
 from roco_search.web.http.routes import picture
 from tests.concepts import ConceptEncoder
