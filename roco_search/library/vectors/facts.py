@@ -100,20 +100,21 @@ def open_facts(
     if found is None or found.key != judge.key or not found.begins(generation, parts):
         found = None
     elif found.generation == generation:
-        return found.facts(judge)
-    made = _extended(store, chosen, matrix, judge, found)
-    written = _Written(generation, judge.key, [*parts], *made)
+        return found.facts
+    headers, codes, senses, nearest = _extended(store, chosen, matrix, judge, found)
+    noise = None if nearest is None or not len(codes) else judge.noise(nearest)
+    written = _Written(generation, judge.key, [*parts], nearest, Facts(headers, codes, senses, noise))
     with suppress(OSError):  # A full or read-only disk costs the time of making them again.
         written.write(store.directory)
-    return written.facts(judge)
+    return written.facts
 
 
 def _extended(
     store: Store, chosen: EmbeddingSet, matrix: npt.NDArray[np.float32], judge: Judge, before: _Written | None
 ) -> tuple[list[Header], npt.NDArray[np.uint32], npt.NDArray[np.uint8], npt.NDArray[np.float32] | None]:
-    """Return what `_Written` has of its rows, from that of the first of them."""
-    first = 0 if before is None else len(before.codes)
-    places = {} if before is None else {header: place for place, header in enumerate(before.headers)}
+    """Return headers, codes, senses and the nearest of all rows, taking from before what is known of the first."""
+    first = 0 if before is None else len(before.facts.codes)
+    places = {} if before is None else {header: place for place, header in enumerate(before.facts.headers)}
     codes = np.empty(len(matrix), np.uint32)
     row = first
     for row, terms in enumerate(store.frames.headers(chosen, first), first + 1):
@@ -122,8 +123,8 @@ def _extended(
         raise corrupt(store.directory)
     senses, nearest = judge.judge(matrix[first:]), judge.nearest(matrix[first:])
     if before is not None:
-        codes[:first] = before.codes
-        senses = np.concatenate([before.senses, senses], axis=1)
+        codes[:first] = before.facts.codes
+        senses = np.concatenate([before.facts.senses, senses], axis=1)
         if nearest is not None and before.nearest is not None:
             nearest = np.maximum(nearest, before.nearest)
     return list(places), codes, senses, nearest
@@ -136,21 +137,14 @@ class _Written:
     generation: Generation
     key: str
     parts: list[tuple[int, str]]
-    headers: list[Header]
-    codes: npt.NDArray[np.uint32]
-    senses: npt.NDArray[np.uint8]
     nearest: npt.NDArray[np.float32] | None
+    facts: Facts
 
     def begins(self, generation: Generation, parts: Parts) -> bool:
         """Whether a matrix that was written in these parts is, or begins with, what this was made of."""
         if self.generation == generation:
             return True
         return self.generation.kin(generation) and bool(self.parts) and self.parts == [*parts[: len(self.parts)]]
-
-    def facts(self, judge: Judge) -> Facts:
-        """Return it without what it was made of."""
-        noise = None if self.nearest is None or not len(self.codes) else judge.noise(self.nearest)
-        return Facts(self.headers, self.codes, self.senses, noise)
 
     @classmethod
     def read(cls, directory: Path) -> _Written | None:
@@ -168,10 +162,13 @@ class _Written:
             generation,
             found["key"],
             [(rows, digest) for rows, digest in found["parts"]],
-            [Header(*terms) for terms in found["headers"]],
-            content[start:middle].view("<u4"),
-            content[middle:].reshape(found["classes"], generation.count),
             None if found["nearest"] is None else np.array(found["nearest"], np.float32),
+            Facts(
+                [Header(*terms) for terms in found["headers"]],
+                content[start:middle].view("<u4"),
+                content[middle:].reshape(found["classes"], generation.count),
+                found["noise"],
+            ),
         )
 
     def write(self, directory: Path) -> None:
@@ -180,14 +177,15 @@ class _Written:
             "generation": asdict(self.generation),
             "key": self.key,
             "parts": self.parts,
-            "headers": self.headers,
-            "classes": len(self.senses),
             "nearest": None if self.nearest is None else self.nearest.tolist(),
+            "headers": self.facts.headers,
+            "classes": len(self.facts.senses),
+            "noise": self.facts.noise,
         }
         head = json.dumps(content).encode()
         pages = -(-(len(MAGIC) + 8 + len(head)) // PAGE)
         with replacing(directory / FACTS) as temporary, temporary.open("rb+") as file:
             file.write((MAGIC + len(head).to_bytes(8, "little") + head).ljust(pages * PAGE))
-            file.write(self.codes.astype("<u4").tobytes())
-            file.write(np.ascontiguousarray(self.senses).tobytes())
+            file.write(self.facts.codes.astype("<u4").tobytes())
+            file.write(np.ascontiguousarray(self.facts.senses).tobytes())
         seal_file(directory / FACTS, directory / FACTS_SEAL)
