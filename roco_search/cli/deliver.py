@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from roco_search.cli.output import say
 from roco_search.errors import ImageError, InputError
 from roco_search.imaging.archives import Member, locate
 from roco_search.system.files import FULL, replacing, storage_full, write_errors
@@ -15,9 +16,22 @@ from roco_search.system.files import FULL, replacing, storage_full, write_errors
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from roco_search.search import Hit
+    from roco_search.search import Hit, Term
 
 PATIENCE = 3.0  # Seconds after which an opener that is still running is taken to be the viewer itself.
+
+
+def deliver(hits: list[Hit], terms: list[Term], html: Path | None, copy_to: Path | None, open_first: bool) -> None:
+    """Do with hits what was asked for."""
+    if html is not None:
+        from roco_search.cli.render.contact_sheet import write_contact_sheet
+
+        write_contact_sheet(html, hits, terms)
+        say(f"{html} contains {len(hits)} images; protect it as you protect the originals.")
+    if copy_to is not None:
+        say(f"{copy_files(hits, copy_to)} files copied to {copy_to}.")
+    if open_first and hits:
+        open_file(hits[0].path)
 
 
 def copy_files(hits: Sequence[Hit], folder: Path) -> int:
