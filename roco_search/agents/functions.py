@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Literal
@@ -16,8 +17,10 @@ import numpy as np
 
 from roco_search.classify import Classifier, Picture, Prediction, split_labels
 from roco_search.classify.reading import ImageFile, read_pictures
+from roco_search.curation.cohorts import shelf
+from roco_search.curation.cohorts.cohort import Listed, members_of
 from roco_search.curation.similar import find_similar
-from roco_search.errors import ImageError, InputError
+from roco_search.errors import ImageError, InputError, RocoError
 from roco_search.imaging import Tags
 from roco_search.imaging.walk import is_below
 from roco_search.library import Library, StoredFrame
@@ -36,6 +39,8 @@ MOST = 100
 LONGEST_TEXT = 1000
 SIDE = 512  # pixels of the longer side of a picture
 
+UNAVAILABLE = "That cannot be read now; ask the person who started roco to run `roco doctor`."
+_PATH = re.compile(r"(?<![\w.])[/~]\S")
 OUTSIDE = (
     "Only files inside the folders that the library has indexed can be classified; give the id of a hit, or a path "
     "inside these folders."
@@ -197,6 +202,54 @@ class Functions:
             ]
         return answer
 
+    def cohorts(self) -> Answer:
+        """List the cohorts of the library: named sets of images that a person saved."""
+        found = self._desk.ask(lambda library: [shelf.load(library, name) for name in shelf.names(library)])
+        return {
+            "cohorts": [
+                {
+                    "name": cohort.name,
+                    "images": len(cohort.members),
+                    "query": cohort.definition.query,
+                    "understood": cohort.understood,
+                    "refreshed": cohort.refreshed,
+                }
+                for cohort in found
+            ]
+        }
+
+    def cohort(self, name: str, n: int = 10, offset: int = 0) -> Answer:
+        """Show a cohort: the number of its images, and some of them.
+
+        Parameters
+        ----------
+        name
+            Its name, as list_cohorts has it.
+        n, offset
+            How many images to return (at most 100), after how many others.
+        """
+        _check_page(n, offset)
+
+        def question(library: Library) -> Answer:
+            found = shelf.load(library, name)
+            listed = members_of(library, found)
+            return {
+                "name": name,
+                "images": len(found.members),
+                "in_library": len(listed),
+                "query": found.definition.query,
+                "understood": found.understood,
+                "refreshed": found.refreshed,
+                "members": [self._member(entry) for entry in listed[offset : offset + n]],
+            }
+
+        return self._desk.ask(question)
+
+    def _member(self, entry: Listed) -> Answer:
+        kept: Answer = {"id": entry.frame.id, "score": entry.member.score, "match": entry.member.match}
+        kept |= {name: getattr(entry.frame, name) for name in FRAME_FIELDS}
+        return kept if self.redact_paths else kept | {"path": printable(entry.frame.path)}
+
     def picture(self, image_id: int) -> bytes:
         """Return an image of the library as a PNG of at most 512 pixels, without metadata."""
         from PIL import Image
@@ -210,6 +263,14 @@ class Functions:
         data = io.BytesIO()
         image.save(data, "PNG")
         return data.getvalue()
+
+    def sentence(self, error: RocoError) -> str:
+        """Return what a program may read of a refusal: where paths are redacted, nothing that names one."""
+        if isinstance(error, ImageError):
+            return f"The image cannot be read: {error}."
+        if self.redact_paths and (not isinstance(error, InputError) or _PATH.search(str(error))):
+            return UNAVAILABLE
+        return str(error)
 
     def _hits(self, library: Library, hits: Sequence[Hit]) -> list[Answer]:
         found = []
@@ -251,6 +312,9 @@ HIT_FIELDS = (
     "frame", "frames", "slice", "rows", "columns", "series", "study", "more", "folded",
 )  # fmt: skip
 """What an answer says of a hit. `Hit.evidence` is not among it: it may quote a caption."""
+
+
+FRAME_FIELDS = ("modality", "body_part", "view", "frame", "frames", "rows", "columns", "series", "study")
 
 
 def _frame(library: Library, image_id: int) -> StoredFrame:

@@ -1,4 +1,4 @@
-"""What a query's command line asks: its terms, a file of queries, a probe or marks in their place."""
+"""What a query's command line asks: its terms, a file of queries, a probe or marks; and what is done with the hits."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from roco_search.cli.output import say
 from roco_search.cli.usage import refuse
 from roco_search.errors import InputError
 
@@ -77,3 +78,20 @@ def taught(opened: Library, find: Find, where: Sequence[str], probe: str | None)
 
         find = partial(ranked_by, opened, probe, find)
     return find
+
+
+def deliver(hits: list[Hit], terms: list[Term], html: Path | None, copy_to: Path | None, open_first: bool) -> None:
+    """Do with hits what was asked for besides printing them."""
+    if html is not None:
+        from roco_search.cli.render.contact_sheet import write_contact_sheet
+
+        write_contact_sheet(html, hits, terms)
+        say(f"{html} contains {len(hits)} images; protect it as you protect the originals.")
+    if copy_to is not None:
+        from roco_search.curation.delivery import copy_files
+
+        say(f"{copy_files([(hit.rank, hit.path) for hit in hits], copy_to)} files copied to {copy_to}.")
+    if open_first and hits:
+        from roco_search.curation.delivery import open_file
+
+        open_file(hits[0].path)

@@ -129,6 +129,39 @@ def split_off_validation(split: Split, share: float, seed: int, label: str) -> t
     return drop_shared(train, validation), validation
 
 
+def divide_cases(cases: Sequence[str], validation: float, test: float, seed: int) -> list[str]:
+    """Return the split of each row, "train", "validation" or "test": whole cases only, by a hash of case and seed.
+
+    Parameters
+    ----------
+    cases
+        The case of each row.
+    validation, test
+        The shares of the rows, 0 or more and together less than 1. A split that is asked for gets at least one case
+        as long as one remains for training; the test split comes first.
+    seed
+        Another seed selects other cases.
+
+    Raises
+    ------
+    InputError
+        If the shares leave nothing to learn from.
+    """
+    if min(validation, test) < 0 or validation + test >= 1:
+        raise InputError(
+            f"Shares of {validation:g} for validation and {test:g} for test leave nothing to learn from; give 0.1 each."
+        )
+    left = Counter(("case", case) for case in cases)
+    split_of: dict[str, str] = {}
+    for name, share in ((TEST, test), (VALIDATION, validation)):
+        if share and len(left) > 1:
+            wanted = min(max(1, round(share * len(cases))), sum(left.values()) - 1)
+            for chosen in _select_cases(left, wanted, seed):
+                split_of[chosen[1]] = name
+                del left[chosen]
+    return [split_of.get(case, TRAIN) for case in cases]
+
+
 def drop_shared(train: Split, validation: Split) -> Split:
     """Return the training split without the cases and images of the validation split, which count as left out."""
     cases = {pair.case for pair in validation.pairs if pair.case is not None}

@@ -180,6 +180,22 @@ def has_overlays(path: str | os.PathLike[str]) -> bool:
     return next(_in_own_words("dicom", with_overlays(locate(path))))
 
 
+def read_uids(path: str | os.PathLike[str]) -> dict[str, str | None]:
+    """Read the UIDs of a file's study and series, under "study" and "series"; None where it states none.
+
+    Raises
+    ------
+    NotAnImage, UnreadableImage
+        As `open_image`.
+    """
+    if sniff(path) != "dicom":
+        return {"study": None, "series": None}
+    from roco_search.imaging.dicom.pipeline import with_tags
+
+    tags = next(_in_own_words("dicom", with_tags(locate(path))))
+    return {"study": tags.study_uid, "series": tags.series_uid}
+
+
 def _open(
     kind: Kind | None,
     source: Source,

@@ -208,7 +208,7 @@ class Library:
             index = self.vectors()
             known = (index.generation, judge.key)
             if self._facts is None or self._facts[0] != known:
-                self._facts = (known, open_facts(self._store, self.active(), index.matrix, judge))
+                self._facts = (known, open_facts(self._store, self.active(), index.matrix, index.parts, judge))
             return self._facts[1]
 
     # What changes it. Each holds the writer's lock, so each can raise Busy, StorageFull and LibraryError.

@@ -21,12 +21,15 @@ FACTS = "vectors.facts"
 FACTS_SEAL = "vectors.facts.json"
 GRAPH = "vectors.graph"
 GRAPH_MANIFEST = "vectors.graph.json"
+PROBES, COHORTS = "probes", "cohorts"
+FOLDERS = (PROBES, COHORTS)
+"""Folders of files that a person made, each written whole or not at all: they go where the library goes."""
 
 _BEGINNINGS = frozenset({DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm", f"{DATABASE}-journal", LOCK})
 MATRICES = (MATRIX, IDS, MATRIX_MANIFEST, PREFILTER, PREFILTER_SEAL)
 GRAPHS = (GRAPH, GRAPH_MANIFEST)
 CACHES = (*MATRICES, FACTS, FACTS_SEAL, *GRAPHS)
-OWN_NAMES = _BEGINNINGS | {*CACHES}
+OWN_NAMES = _BEGINNINGS | {*CACHES, *FOLDERS}
 
 
 def default_library_path() -> Path:

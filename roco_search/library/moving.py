@@ -1,6 +1,7 @@
 """Move a library to another folder, or note in it that its images have moved."""
 
 import os
+import shutil
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
@@ -8,7 +9,7 @@ from pathlib import Path
 
 from roco_search.errors import InputError, LibraryError
 from roco_search.imaging.walk import is_below
-from roco_search.library.directory import DATABASE, LOCK, OWN_NAMES, real_path, writer_lock
+from roco_search.library.directory import DATABASE, FOLDERS, LOCK, OWN_NAMES, real_path, writer_lock
 from roco_search.library.faults import storage_faults
 from roco_search.library.truth.connection import copy_database, not_found
 from roco_search.library.truth.store import Store
@@ -154,7 +155,12 @@ def _copy(old: Path, new: Path) -> None:
         for path in sorted(old.iterdir()):
             if path.name.startswith(DATABASE) or path.name == LOCK:
                 continue
-            copy_file(path, temporary / path.name)
+            if path.name in FOLDERS:
+                (temporary / path.name).mkdir(mode=0o700)
+                for file in sorted(path.iterdir()):
+                    copy_file(file, temporary / path.name / file.name)
+            else:
+                copy_file(path, temporary / path.name)
         create_file(temporary / DATABASE)
         copy_database(old / DATABASE, temporary / DATABASE)
         sync(temporary / DATABASE)
@@ -178,5 +184,8 @@ def _remove(old: Path) -> None:
     with storage_faults(old):
         # The lock is removed last: until then no process can create a new library here.
         for path in sorted(hidden.iterdir(), key=lambda path: path.name == LOCK):
-            path.unlink(missing_ok=True)
+            if path.name in FOLDERS:
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
         hidden.rmdir()

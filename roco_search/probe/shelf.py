@@ -10,20 +10,21 @@ import numpy as np
 
 from roco_search.errors import InputError
 from roco_search.library import Library
+from roco_search.library.directory import PROBES
 from roco_search.probe.probe import LARGEST, Probe, check_name, dump, load
 from roco_search.system.files import set_mode, write_errors, write_file
 
-FOLDER, ENDING = "probes", ".safetensors"
+ENDING = ".safetensors"
 
 
 def _place(library: Library, name: str) -> Path:
-    return library.directory / FOLDER / f"{check_name(name)}{ENDING}"
+    return library.directory / PROBES / f"{check_name(name)}{ENDING}"
 
 
 def names(library: Library) -> list[str]:
     """Return the names of a library's probes, ascending."""
     try:
-        found = os.listdir(library.directory / FOLDER)  # noqa: PTH208 - names alone are wanted
+        found = os.listdir(library.directory / PROBES)  # noqa: PTH208 - names alone are wanted
     except OSError:
         return []
     return sorted(name.removesuffix(ENDING) for name in found if name.endswith(ENDING) and not name.startswith("."))

@@ -141,6 +141,20 @@ def caption_scores(library: Library, wanted: Sequence[Asked], excluded: Sequence
     return Captioned(ids, (total / weights if weights else total).astype(np.float32))
 
 
+def affirmed_by_captions(library: Library, concepts: Sequence[Concept]) -> dict[Concept, int]:
+    """Return how many pictures have a text that affirms each concept; concepts that none affirms are left out."""
+    if not library.captions.any():
+        return {}
+    phrases = _phrases(concepts)
+    conditions = _conditions(library, [Asked(phrases[concept]) for concept in concepts])
+    counts = {
+        concept: len(library.captions.matching(condition, "affirmed"))
+        for concept, condition in zip(concepts, conditions, strict=True)
+        if condition
+    }
+    return {concept: count for concept, count in counts.items() if count}
+
+
 def _conditions(library: Library, asked: Sequence[Asked]) -> list[str]:
     """Return the condition that a text has one of the phrases of each; "" where no text can.
 

@@ -206,3 +206,22 @@ def _place(name: str, key: str) -> tuple[str, str]:
         return name, key
     kind, _, short = key.partition(":")
     return kind, short
+
+
+def spoken_term(attribute: str, term: str) -> str:
+    """Return what a person calls a DICOM term of a modality or a body part.
+
+    >>> spoken_term("modality", "DX"), spoken_term("body_part", "CSPINE"), spoken_term("body_part", "SCROTUM")
+    ('X-ray', 'cervical spine', 'scrotum')
+    """
+    return _spoken_terms(attribute).get(term) or (term if attribute == "modality" else term.lower())
+
+
+@cache
+def _spoken_terms(attribute: str) -> dict[str, str]:
+    concepts = [one for one in lexicon().concepts.values() if one.kind == attribute and one.key != "photo"]
+    # "PT" is the first term of PET and another of scintigraphy; "NECK" is a body part of its own, and where others are.
+    found = {one.terms[0]: one.name for one in reversed(concepts) if one.terms}
+    if attribute == "modality":
+        found = {term: one.name for one in reversed(concepts) for term in one.terms} | found
+    return found

@@ -17,6 +17,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+import numpy as np
+
+from roco_search.classify.guesses import ATTRIBUTES
 from roco_search.errors import InputError
 from roco_search.web import markup
 from roco_search.web.backend import Desk
@@ -146,7 +149,7 @@ def make_blocks(desk: Desk, folder: Path) -> gr.Blocks:
     vars(gr.queueing)["traceback"] = vars(gr.routes)["traceback"] = OneLine
     # Files that were uploaded and never used are deleted after ten minutes.
     with gr.Blocks(title="roco", analytics_enabled=False, delete_cache=(60, 600)) as blocks:
-        html(markup.header())
+        html(markup.header(), js_on_load="roco.theme(element)")
         with gr.Tabs(selected="search") as tabs:
             with gr.Tab("Search", id="search"):
                 SearchTab(desk, tabs, folder / UPLOADS)
@@ -159,7 +162,7 @@ def make_blocks(desk: Desk, folder: Path) -> gr.Blocks:
     return queued
 
 
-def make_app(desk: Desk, folder: Path, rules: Rules, root_path: str | None = None) -> FastAPI:
+def make_app(desk: Desk, folder: Path, rules: Rules, root_path: str | None = None, viewer: str = "") -> FastAPI:
     """Return the whole demo as an app.
 
     Parameters
@@ -172,14 +175,18 @@ def make_app(desk: Desk, folder: Path, rules: Rules, root_path: str | None = Non
         What the gate accepts.
     root_path
         See `safe_address`.
+    viewer
+        See `roco_search.web.http.handover.check_pattern`; empty for no link.
     """
     import gradio as gr
     from fastapi import FastAPI
 
+    from roco_search.web.http.handover import Handover
     from roco_search.web.http.routes import add_routes
+    from roco_search.web.theme import theme
 
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
-    add_routes(app, desk, folder)
+    add_routes(app, desk, folder, Handover.under(rules, viewer))
     blocks = make_blocks(desk, folder)
     gr.mount_gradio_app(
         app,
@@ -194,7 +201,7 @@ def make_app(desk: Desk, folder: Path, rules: Rules, root_path: str | None = Non
         enable_monitoring=False,
         pwa=False,
         mcp_server=False,
-        theme=_theme(),
+        theme=theme(),
         head=markup.head(),
     )
     # Only ``launch`` sets this, and without it Gradio does not check which files a message names. The gate checks too.
@@ -204,7 +211,12 @@ def make_app(desk: Desk, folder: Path, rules: Rules, root_path: str | None = Non
 
 
 def serve(
-    desk: Desk, folder: Path, address: Address, ready: Callable[[str], None], root_path: str | None = None
+    desk: Desk,
+    folder: Path,
+    address: Address,
+    ready: Callable[[str], None],
+    root_path: str | None = None,
+    viewer: str = "",
 ) -> None:
     """Serve the demo until it is interrupted.
 
@@ -220,6 +232,8 @@ def serve(
         Called with the address as soon as it can be opened.
     root_path
         See `safe_address`.
+    viewer
+        See `make_app`.
 
     Raises
     ------
@@ -229,7 +243,7 @@ def serve(
     import socket
 
     prepare_gradio(folder)
-    app = make_app(desk, folder, address.rules, root_path)
+    app = make_app(desk, folder, address.rules, root_path, viewer)
     family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as listening:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -283,18 +297,8 @@ def server(app: FastAPI) -> Any:
 
 
 def warm_up(desk: Desk) -> None:
-    """Load the text tower in advance, so that the first search does not wait for it."""
+    """Load the text tower and what the first page shows in advance, so that nobody waits for them."""
     desk.encoder.encode_texts(["chest X-ray"])
-
-
-def _theme() -> Any:
-    import gradio as gr
-
-    # Okabe and Ito's blue, as in roco's figures; system fonts, so that none is downloaded.
-    blue = gr.themes.Color(
-        "#eaf4fb", "#d3e9f7", "#a6d3ef", "#79bde6", "#56b4e9", "#0072b2", "#00659e", "#005789", "#004a75", "#003d61",
-        "#00304d",
-    )  # fmt: skip
-    fonts = ["system-ui", "sans-serif"]
-    theme = gr.themes.Base(primary_hue=blue, font=fonts, font_mono=["ui-monospace", "monospace"])
-    return theme.set(button_primary_background_fill="#0072b2", button_primary_background_fill_hover="#00659e")
+    for attribute in ATTRIBUTES:  # here, so that the library's own thread has less to do
+        desk.guesses.guess(attribute, np.zeros((1, desk.encoder.dim), np.float32))
+    desk.suggestions()

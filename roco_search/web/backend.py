@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from threading import Lock
@@ -20,15 +20,19 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from roco_search.classify.guesses import Guesses
 from roco_search.embedding_map.layout import folder_names
 from roco_search.errors import InputError
 from roco_search.library import Library, StoredFrame
 from roco_search.library.reports import LibraryStatus
 from roco_search.library.truth.frames import Attribute
 from roco_search.search import Filters, Hit, Understood, read, search
-from roco_search.search.browsing import browse
+from roco_search.search.browsing import Browsing
+from roco_search.search.suggestions import suggest
 from roco_search.search.terms import unit
 from roco_search.system.text import printable
+from roco_search.web.asking import PAGE, Conditions, Found, Query, Values
+from roco_search.web.brought import Brought
 from roco_search.web.sharing import SharedEncoder
 
 if TYPE_CHECKING:
@@ -37,58 +41,10 @@ if TYPE_CHECKING:
 
 Answer = TypeVar("Answer")
 Vector = npt.NDArray[np.float32]
-Values = tuple[str, ...]
 
-PAGE = 12  # hits at once: three rows of four at 1280 pixels
 MOST_SCROLLED = 2_000  # images of a series, file or folder around the one that is open
 MOST_FOLDERS = 200  # in the filter: those with the most pictures
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Upload:
-    """An uploaded image to search for: its embedding, float32 ``(dim,)``, and its title."""
-
-    vector: Vector
-    name: str
-
-
-@dataclass(frozen=True, slots=True)
-class Conditions:
-    """The filters and options of a search, as the tab sets them; `folder` holds keys of `Folder`."""
-
-    modality: Values = ()
-    body_part: Values = ()
-    view: Values = ()
-    folder: Values = ()
-    guess: bool = False
-    per_series: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Query:
-    """What to look for: a text, an upload, or both; or the id of a frame whose like is wanted.
-
-    A `verbatim` text is taken as it was typed, without being read.
-    """
-
-    text: str = ""
-    upload: Upload | None = None
-    like: int | None = None
-    verbatim: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """Hits with the ids of their frames, whether there may be more, the seconds it took, and the library's size.
-
-    `understood` is what was read out of the text; None for a query without one, or one that is taken as it was typed.
-    """
-
-    hits: list[tuple[int, Hit]]
-    more: bool
-    seconds: float
-    total: int
-    understood: Understood | None = None
+MOST_BROWSED = 8  # orders and filters of which the pictures that were shown are remembered
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +102,8 @@ class Desk:
     def __init__(self, directory: Path, encoder: Encoder, *, redact_paths: bool = False) -> None:
         self.encoder: Encoder = SharedEncoder(encoder)  # type: ignore[assignment]
         self.redact_paths = redact_paths
+        self.guesses = Guesses(self.encoder)
+        self.brought = Brought()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="roco-library")
         try:
             self._library = self._thread.submit(Library.open, directory).result()
@@ -156,6 +114,8 @@ class Desk:
         self._maps: dict[tuple[str, bool, object], EmbeddingMap] = {}
         self._mapping = Lock()
         self._folders: dict[str, str] = {}
+        self._browsed: dict[object, Browsing] = {}
+        self._suggested: tuple[object, list[str]] | None = None
 
     def __enter__(self) -> Desk:
         return self
@@ -192,15 +152,37 @@ class Desk:
         hits, understood, total = self.ask(question)
         return Found(hits[:n], len(hits) > n, perf_counter() - start, total, understood)
 
-    def browse(self, conditions: Conditions, *, n: int = PAGE, offset: int = 0) -> Found:
-        """Return what was indexed last, without a query: `n` pictures after the first `offset`. Raises as `find`."""
+    def browse(self, query: Query, conditions: Conditions, *, n: int = PAGE, offset: int = 0) -> Found:
+        """Return the library's pictures in the query's order: `n` after the first `offset`. Raises as `find`."""
         start = perf_counter()
-        question = partial(
-            browse, encoder=self.encoder, filters=self._filters(conditions), guess=conditions.guess, n=n + 1,
-            offset=offset, group_by="series" if conditions.per_series else "none",
-        )  # fmt: skip
+        filters = self._filters(conditions)
+
+        def question(library: Library) -> list[tuple[int, Hit]]:
+            with library.snapshot():
+                key = (library.vectors().generation, query.order, conditions)
+                if key not in self._browsed:
+                    if len(self._browsed) >= MOST_BROWSED:
+                        self._browsed.pop(next(iter(self._browsed)))
+                    self._browsed[key] = Browsing(
+                        library, self.guesses, filters=filters, guess=conditions.guess, order=query.order,
+                        group_by="series" if conditions.per_series else "none",
+                    )  # fmt: skip
+                return self._browsed[key].page(library, n + 1, offset)
+
         hits = self.ask(question)
         return Found(hits[:n], len(hits) > n, perf_counter() - start, self.ask(lambda library: library.active().count))
+
+    def suggestions(self) -> list[str]:
+        """Return queries that the library can answer; they are made once for each state of the library."""
+
+        def question(library: Library) -> list[str]:
+            with library.snapshot():
+                generation = library.vectors().generation
+                if self._suggested is None or self._suggested[0] != generation:
+                    self._suggested = generation, suggest(library, self.guesses)
+                return self._suggested[1]
+
+        return self.ask(question)
 
     def _filters(self, conditions: Conditions) -> Filters:
         return Filters(
@@ -247,7 +229,32 @@ class Desk:
         ids = [library.frames.id_of(hit.path, hit.frame) for hit in hits]
         total = library.model.count if library.model else 0
         known = [(frame_id, hit) for frame_id, hit in zip(ids, hits, strict=True) if frame_id is not None]
-        return known, None if query.verbatim else understood, total
+        return self._with_guesses(library, known), None if query.verbatim else understood, total
+
+    def _with_guesses(self, library: Library, hits: list[tuple[int, Hit]]) -> list[tuple[int, Hit]]:
+        """Let the model say what neither the header nor the search said of a hit."""
+        silent = [frame_id for frame_id, hit in hits if not (hit.taken_for or (hit.modality and hit.body_part))]
+        if not silent:
+            return hits
+        vectors = library.embeddings(np.array(silent, np.int64))
+        modality, body_part = (
+            dict(zip(silent, self.guesses.guess(name, vectors), strict=True)) for name in ("modality", "body_part")
+        )
+        return [
+            (
+                frame_id,
+                replace(
+                    hit,
+                    modality=hit.modality or modality[frame_id],
+                    body_part=hit.body_part or body_part[frame_id],
+                    modality_guessed=hit.modality_guessed or not hit.modality,
+                    body_part_guessed=hit.body_part_guessed or not hit.body_part,
+                )
+                if frame_id in modality
+                else hit,
+            )
+            for frame_id, hit in hits
+        ]
 
     def frame(self, frame_id: int) -> StoredFrame | None:
         """Return what is stored of a frame; None if the library has no frame with this id."""
@@ -308,14 +315,13 @@ class Desk:
         InputError
             If the method is not installed.
         """
-        from roco_search.classify.guesses import Guesses
         from roco_search.embedding_map import lay_out, read_pictures
 
         key = (method or "", guess, self.ask(lambda library: library.vectors().generation))
         with self._mapping:
             if key not in self._maps:
                 self._maps = {other: made for other, made in self._maps.items() if other[2] == key[2]}
-                guesses = Guesses(self.encoder) if guess else None
+                guesses = self.guesses if guess else None
                 self._maps[key] = lay_out(self.ask(read_pictures), method, guesses)
             return self._maps[key]
 

@@ -7,12 +7,14 @@ Gradio's own templates would evaluate.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
+from urllib.parse import urlencode
 
 from roco_search.figures import data_uri, render
 from roco_search.search.hits import reasons
+from roco_search.vocabulary.concepts import spoken_term
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -22,11 +24,16 @@ if TYPE_CHECKING:
     from roco_search.library import Skipped
     from roco_search.library.reports import LibraryStatus
     from roco_search.search import Hit
-    from roco_search.web.backend import Desk, Found
+    from roco_search.web.asking import Found
+    from roco_search.web.backend import Desk
+    from roco_search.web.brought import Upload
     from roco_search.web.chips import Chip
 
 MOST_ROWS = 500  # of a table of files; `roco status` names all of them
-SCRIPTS = ("gallery.js", "viewer.js", "map.js")
+LARGEST_SHOWN = 480  # pixels of an uploaded image beside the hits
+SCRIPTS = (
+    "gallery.js", "address.js", "crop.js", "windowing.js", "stage.js", "panel.js", "viewer.js", "map.js", "theme.js",
+)  # fmt: skip
 
 
 def head() -> Markup:
@@ -49,20 +56,45 @@ def understood(chips: Sequence[Chip]) -> Markup:
     return render("web/templates/chips.html", chips=chips)
 
 
-def cards(desk: Desk, found: Found) -> Markup:
-    """Return the items of a gallery: a button for each hit, with its picture, score, modality and body part."""
-    return render("web/templates/cards.html", cards=[_card(desk, frame_id, hit) for frame_id, hit in found.hits])
+def cards(desk: Desk, found: Found, headings: Sequence[str] = ()) -> Markup:
+    """Return the items of a gallery: a button for each hit, with its picture, score, modality and body part.
+
+    `headings` says under which heading each hit stands; one that it shares with the hit before is not repeated.
+    """
+    shown, before = [], ""
+    for (frame_id, hit), heading in zip(found.hits, headings or [""] * len(found.hits), strict=True):
+        shown.append({**_card(desk, frame_id, hit), "heading": heading if heading != before else ""})
+        before = heading
+    return render("web/templates/cards.html", cards=shown)
 
 
-def gallery(items: str | Markup, label: str) -> str | Markup:
-    """Return a gallery of `cards` with the sentence above it as its label; nothing if there are none."""
-    return render("web/templates/gallery.html", cards=items, label=label) if items else ""
+def gallery(items: Markup, label: str, address: str, *, more: bool) -> Markup:
+    """Return a gallery of `cards`.
+
+    Parameters
+    ----------
+    items
+        The cards.
+    label
+        The sentence above them.
+    address
+        The search as it stands in the page's address.
+    more
+        Whether there are more hits than these.
+    """
+    return render("web/templates/gallery.html", cards=items, label=label, address=address, more=more)
+
+
+def start(suggestions: Sequence[str], order: str, orders: Mapping[str, str]) -> Markup:
+    """Return what stands above the pictures before anything is asked: queries to try, and the order."""
+    tried = [(text, f"?{urlencode({'q': text})}") for text in suggestions]
+    return render("web/templates/start.html", suggestions=tried, order=order, orders=orders)
 
 
 def _card(desk: Desk, frame_id: int, hit: Hit) -> dict[str, object]:
     name = desk.name(hit.path)
     facts = [
-        " · ".join(term for term in (_modality(hit), _body_part(hit)) if term) or "modality not stated",
+        _kind(hit),
         *([f"frame {hit.frame + 1}/{hit.frames}"] if hit.frames > 1 else []),
         *([f"+{hit.more} in its {_group(hit)}"] if hit.more else []),
     ]
@@ -84,22 +116,31 @@ def _card(desk: Desk, frame_id: int, hit: Hit) -> dict[str, object]:
     }
 
 
-def _modality(hit: Hit) -> str | None:
-    taken = None if hit.modality else (hit.taken_for or {}).get("modality")
-    return _known(hit.modality or taken, guessed=hit.modality_guessed or taken is not None)
+def kind(hit: Hit) -> str:
+    """Return modality and body part of a hit as people say them."""
+    terms = (("modality", hit.modality), ("body_part", hit.body_part))
+    return " · ".join(spoken_term(name, term) for name, term in terms if term)
 
 
-def _body_part(hit: Hit) -> str | None:
-    taken = None if hit.body_part else (hit.taken_for or {}).get("body_part")
-    return _known((hit.body_part or taken or "").lower(), guessed=hit.body_part_guessed or taken is not None)
+def _kind(hit: Hit) -> str:
+    """Return modality and body part as people say them, marked where the model supplied them."""
+    taken = hit.taken_for or {}
+    said, guessed = [], []
+    for name, term, of_model in (
+        ("modality", hit.modality, hit.modality_guessed),
+        ("body_part", hit.body_part, hit.body_part_guessed),
+    ):
+        word = spoken_term(name, term) if term else taken.get(name)
+        if word:
+            said.append(word)
+            guessed.append(of_model or not term)
+    if len(said) == 2 and all(guessed):
+        return f"{' · '.join(said)} (both guesses)"
+    return " · ".join(f"{word} (guess)" if guess else word for word, guess in zip(said, guessed, strict=True))
 
 
 def _group(hit: Hit) -> str:
     return "series" if hit.series else "file" if hit.frames > 1 else "case"
-
-
-def _known(value: str | None, *, guessed: bool) -> str | None:
-    return f"{value} (guess)" if value and guessed else value
 
 
 def bars(prediction: Prediction) -> Markup:
@@ -129,9 +170,18 @@ def image(picture: Image, maps: Sequence[tuple[str, Image]], name: str) -> Marku
     return render("web/templates/image.html", image=data_uri(picture), maps=drawn, name=name)
 
 
-def upload(name: str) -> Markup:
-    """Return the name of an uploaded image."""
-    return render("web/templates/upload.html", name=name)
+def upload(brought: Upload) -> Markup:
+    """Return an uploaded image as a picture of which a region can be chosen."""
+    from PIL import Image
+
+    picture = Image.fromarray(brought.pixels) if brought.pixels is not None else None
+    if picture is not None:
+        picture.thumbnail((LARGEST_SHOWN, LARGEST_SHOWN))
+    region = [f"{100 * share:.1f}" for share in brought.region or (0, 0, 1, 1)]
+    return render(
+        "web/templates/upload.html", name=brought.name, image=picture and data_uri(picture), region=region,
+        cropped=brought.region is not None,
+    )  # fmt: skip
 
 
 def library(status: LibraryStatus, charts: Sequence[Markup]) -> Markup:

@@ -18,6 +18,7 @@ from roco_search.models.catalogue import registry
 from roco_search.system.files import temporary_folder
 from roco_search.web.app import PORT, check_gradio, safe_address, serve, warm_up
 from roco_search.web.backend import Desk
+from roco_search.web.http.handover import check_pattern
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 """Images that may be shown, with ``captions.csv``; ``ATTRIBUTION.md`` says where they come from."""
@@ -32,6 +33,7 @@ def run_demo(
     root_path: str | None = None,
     device: Device = "auto",
     redact_paths: bool = False,
+    viewer: str | None = None,
     ready: Callable[[str], None] = print,
 ) -> None:
     """Serve the demo over a library until it is interrupted.
@@ -46,17 +48,20 @@ def run_demo(
         The device that the model runs on.
     redact_paths
         Show keyed hashes instead of file names.
+    viewer
+        The pattern of a link to another viewer; see `roco_search.web.http.handover.check_pattern`.
     ready
         Called with the address as soon as it can be opened.
 
     Raises
     ------
     InputError
-        If gradio is not installed, or the address is not safe or already in use.
+        If gradio is not installed, the address is not safe or already in use, or `viewer` is no pattern.
     LibraryNotFound, LibraryEmpty, ModelNotFound, LibraryError
     """
     check_gradio()
     address = safe_address(host, port, auth, root_path)
+    pattern = check_pattern(viewer, redact_paths=redact_paths) if viewer else ""
     with Library.open(library) as opened:
         active = opened.model
     if active is None or not active.count:
@@ -66,7 +71,7 @@ def run_demo(
         scratch_folder() as folder,
     ):
         threading.Thread(target=warm_up, args=(desk,), name="roco-warm-up", daemon=True).start()
-        serve(desk, folder, address, ready, root_path)
+        serve(desk, folder, address, ready, root_path, pattern)
 
 
 @contextmanager

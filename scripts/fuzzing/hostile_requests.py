@@ -53,6 +53,7 @@ ROUTES = (
     *("/", "/config", "/favicon.ico", "/theme.css", "/manifest.json", "/gradio_api/startup-events", "/roco/map.json"),
     *("/roco/map.json?method=pca&guess=true", "/roco/image/1.jpg", "/roco/image/1.json", "/roco/assets/gallery.js"),
     *("/roco/image/1.jpg?size=1024&center=40&width=400&overlays=true", "/gradio_api/heartbeat/x"),
+    *("/roco/hits.json?q=chest+X-ray&modality=CT&from=24", "/roco/hits.json?like=1&order=kind&shown=48"),
     *("/gradio_api/queue/data?session_hash=none", "/gradio_api/upload_progress?upload_id=x", "/assets/x.js"),
 )
 

@@ -222,7 +222,7 @@ def demo(sandbox: Sandbox, folder: Path, uploads: int) -> int:
             return answer.body
 
         config = json.loads(ask("/config"))
-        ask("/"), ask("/roco/map.json?guess=true")
+        ask("/"), ask("/roco/map.json?guess=true"), ask("/roco/hits.json?order=folder"), ask("/roco/hits.json?q=chest")
         for term in TERMS:
             sandbox.keep(json.dumps(site.search(term, series=False)).encode())
         missed = 0

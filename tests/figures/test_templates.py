@@ -25,7 +25,6 @@ def values(text: str) -> dict[str, dict[str, Any]]:
     card = {"image": text, "text": text, "alt": text, "rank": 1, "score": text, "facts": text, "path": text}
     files = {"rows": [(text, text)], "more": text}
     return {
-        "cli/render/contact_sheet.html": {"title": text, "cards": [card, {**card, "image": None}]},
         "embedding_map/map.html": {
             "title": text, "shown": text, "total": text, "method": text, "guessed": True, "drawn": text,
             "color": text, "groups": [(text, text)],
@@ -39,6 +38,9 @@ def values(text: str) -> dict[str, dict[str, Any]]:
                 ("cards", [{**card, "bold": text, "first": text}]),
                 ("cards", [{**card, "bold": text, "first": None, "image": None}]),
             ],
+        },
+        "figures/contact_sheet.html": {
+            "title": text, "said": text, "cards": [{**card, "first": text}, {**card, "first": text, "image": None}],
         },
         "figures/page.html": {"policy": text, "kind": text, "title": text, "style": mark_safe(""), "body": text},
         "web/templates/bars.html": {

@@ -39,8 +39,8 @@ def test_marks_raise_what_is_like_the_liked_and_more_marks_raise_it_more(taught:
     query = np.random.default_rng(4).normal(size=vectors.shape[1]).astype(np.float32)
     yes, no = ids[middle][:count].tolist(), ids[~middle][:count].tolist()
     rest = ~np.isin(ids, [*yes, *no])
-    before = auc((vectors @ query)[rest].astype(float), middle[rest])
-    after = auc((vectors @ refine(library, query, yes, no))[rest].astype(float), middle[rest])
+    refined = refine(library, query, yes, no)
+    before, after = (auc(np.asarray(vectors @ vector, float)[rest], middle[rest]) for vector in (query, refined))
     assert after > max(before, 0.6 if count < HEAD_FROM else 0.85)
 
 
@@ -95,8 +95,8 @@ def test_a_session_is_kept_undone_renamed_and_survives_indexing_again(own: Opene
     (tmp_path / "scans" / "0.png").rename(tmp_path / "scans" / "moved.png")
     own.index(tmp_path / "scans")
     yes, no = session.ids(library)
-    names = {Path(frame.path).name for frame in library.frames.get(yes).values()}
-    assert names == {"2.png", "4.png", "moved.png"}
+    liked = {Path(frame.path).name for frame in library.frames.get(yes).values()}
+    assert liked == {"2.png", "4.png", "moved.png"}
     assert no == [2, 4]
     sessions.rename(library, "mine", "yours")
     assert sessions.names(library) == ["yours"] and sessions.read(library, "yours").query == ["effusion", "left"]

@@ -81,11 +81,11 @@ class Site:
         finally:
             connection.close()
 
-    def call(self, event: str, data: list[Any], trigger: int | None = None) -> list[Any]:
+    def call(self, event: str, data: list[Any], event_data: dict[str, Any] | None = None) -> list[Any]:
         """Do what the page does for an event of Gradio's: join the queue, and wait for the answer."""
         config = self.ask("/config").json
         (number,) = [entry["id"] for entry in config["dependencies"] if entry["api_name"] == event]
-        message = {"data": data, "fn_index": number, "trigger_id": trigger, "session_hash": self.session}
+        message = {"data": data, "fn_index": number, "event_data": event_data, "session_hash": self.session}
         joined = self.ask("/gradio_api/queue/join", "POST", json.dumps(message), Content_Type="application/json")
         assert joined.status == 200, joined.body
         stream = self.ask(f"/gradio_api/queue/data?session_hash={self.session}").body.decode()
@@ -95,6 +95,10 @@ class Site:
                 assert entry["success"], entry
                 return list(entry["output"]["data"])
         raise AssertionError(stream)
+
+    def open(self, address: str) -> list[Any]:
+        """What a page is answered that is opened at an address."""
+        return self.call("heard", [None], event_data={"address": address, "opened": True})
 
     def upload(self, path: Path) -> dict[str, object]:
         """Upload a file as the page does, and return what it then sends."""

@@ -7,6 +7,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 from tests.web.conftest import Site
 
@@ -26,8 +27,30 @@ class Page:
         self.network = self.page.context.new_cdp_session(self.page)
         self.network.send("Network.enable")
         self.network.on("Network.loadingFinished", self._note_size)
-        self.page.goto(f"{site.url}/")
+        self.open(f"{site.url}/")
+
+    def open(self, address: str) -> None:
+        """Go to an address, and wait until what it asks for is shown."""
+        self.page.goto(address)
         self.box.wait_for()
+        self.settled()
+
+    def settled(self) -> None:
+        """Wait until the gallery is the one that the address asks for."""
+        self.page.wait_for_function(
+            """() => {
+                const found = document.querySelector('.roco-found');
+                const plain = (text) => {
+                    const left = new URLSearchParams(text);
+                    left.delete('image');
+                    left.delete('shown');
+                    return left.toString();
+                };
+                return found && plain(found.dataset.address) === plain(location.search)
+                    && !document.querySelector('#roco-status').innerText.includes('Reading');
+            }""",
+            timeout=60_000,
+        )
 
     def _note_size(self, event: dict[str, Any]) -> None:
         self.sizes[event["requestId"]] = event["encodedDataLength"]
@@ -39,6 +62,11 @@ class Page:
     @property
     def box(self) -> Any:
         return self.page.locator("#roco-text input")
+
+    @property
+    def address(self) -> dict[str, str]:
+        """What stands in the address, in words."""
+        return dict(parse_qsl(urlsplit(self.page.url).query))
 
     @property
     def status(self) -> str:

@@ -20,6 +20,13 @@ from roco_search.models import load_encoder
 from roco_search.web.backend import Desk, Neighbours
 from roco_search.web.tabs.classify import SETS
 from tests.imaging.drawing import SHARED
+from tests.web import viewing
+from tests.web.asking import (
+    back_undoes_it_and_a_bookmark_leads_there,
+    first_page,
+    name_of,
+    the_page_begins_with_the_library,
+)
 from tests.web.conftest import CAPTION, Site, serve
 from tests.web.page import Page, wait
 
@@ -47,30 +54,32 @@ def demo(tmp_path_factory: pytest.TempPathFactory, scans: Path, indexed: Path) -
 
 
 def test_a_person_finds_opens_compares_classifies_and_looks_at_the_map(
-    browser: Any, demo: Site, scans: Path, tmp_path: Path
+    browser: Any, demo: Site, scans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One walk through one page, as the steps below tell it."""
     from roco_search.web.app import prepare_gradio
 
     prepare_gradio(demo.folder)
     page = Page(browser, demo, tmp_path)
-    a_search_shows_twelve_images(page, demo)
+    the_page_begins_with_the_library(page, demo)
+    a_search_shows_the_first_page(page, demo)
     chips_say_what_was_understood_and_one_can_be_taken_away(page)
     filters_leave_only_what_they_name(page, demo)
     the_keyboard_alone_opens_moves_and_closes(page, demo)
     a_window_changes_the_picture_and_neighbours_follow(page, demo)
+    viewing.the_hand_is_on_the_picture(page)
+    viewing.all_of_it_goes_by_keys(page)
+    viewing.the_model_is_asked_where_it_sees_the_words(page)
+    open_now = demo.desk.frame(int(page.viewer("return d.querySelector('[aria-current]').dataset.id")))
+    assert open_now is not None
+    viewing.the_file_is_opened_in_the_system_s_own_viewer(page, open_now.path, tmp_path, monkeypatch)
     overlays_of_the_file_are_drawn_when_they_are_wanted(page, demo)
     more_like_this_asks_again(page)
+    back_undoes_it_and_a_bookmark_leads_there(page, demo)
     a_dropped_dicom_is_classified_and_explained(page, scans)
     the_map_is_drawn_and_opens_images(page)
     nobody_else_was_asked_and_nothing_went_wrong(page, demo)
     a_phone_and_the_dark(Page(browser, demo, tmp_path, **PHONE))
-
-
-def name_of(demo: Site, number: int) -> str:
-    frame = demo.desk.frame(number)
-    assert frame is not None
-    return demo.desk.name(frame.path)
 
 
 def neighbours_of(demo: Site, number: int) -> Neighbours:
@@ -79,15 +88,13 @@ def neighbours_of(demo: Site, number: int) -> Neighbours:
     return found
 
 
-def a_search_shows_twelve_images(page: Page, demo: Site) -> None:
+def a_search_shows_the_first_page(page: Page, demo: Site) -> None:
     assert "For research, not for clinical use." in page.page.inner_text("body")
-    own = sum(page.sizes.values())
-    assert 100_000 < own < 3_000_000, "the page itself, compressed"
     found = page.search("brain MRI")
-    assert len(found) == 12 and "12 of" in page.status
+    assert found == first_page(demo, "brain MRI") and f"{len(found)} of" in page.status
     page.shot("1-search")
     if SCANS.is_dir():
-        # Every picture: of twelve cases, more would show another part than there are brains.
+        # Every picture: of as many cases, more would show another part than there are brains.
         before = page.status
         page.page.get_by_label("One result per series or case").uncheck()
         found = page.answered(before)
@@ -95,7 +102,7 @@ def a_search_shows_twelve_images(page: Page, demo: Site) -> None:
         frames = demo.desk.ask(lambda library: library.frames.get(found))
         guesses = Guesses(demo.desk.encoder).guess("body_part", vectors)
         parts = [frames[number].body_part or guess for number, guess in zip(found, guesses, strict=True)]
-        assert sum(part in HEADS for part in parts) >= 11, parts
+        assert sum(part in HEADS for part in parts) >= 0.9 * len(found), parts
         before = page.status
         page.page.get_by_label("One result per series or case").check()
         page.answered(before)
@@ -121,7 +128,9 @@ def chips_say_what_was_understood_and_one_can_be_taken_away(page: Page) -> None:
     lengths = page.page.evaluate(
         "[...document.querySelectorAll('.roco-match .roco-track span')].map(s => parseFloat(s.style.width))"
     )
-    assert len(lengths) == 12 and lengths[0] > 0 and lengths == sorted(lengths, reverse=True), "the best first"
+    assert len(lengths) == len(page.ids()) and lengths[0] > 0 and lengths == sorted(lengths, reverse=True), (
+        "the best first"
+    )
     word = first.locator(".roco-match span").last.inner_text()
     assert word in {"strong", "fair", "weak"} and f"{word} match" in str(first.get_attribute("aria-label"))
     page.shot("1-captions")
@@ -178,6 +187,7 @@ def a_window_changes_the_picture_and_neighbours_follow(page: Page, demo: Site) -
     key = "ArrowUp" if beside[series].place else "ArrowDown"
     page.page.keyboard.press(key)
     wait(page, f"document.querySelector('.roco-viewer [aria-current]').dataset.id !== '{before}'")
+    page.page.get_by_role("button", name="lung").click()
 
 
 def overlays_of_the_file_are_drawn_when_they_are_wanted(page: Page, demo: Site) -> None:
@@ -194,7 +204,7 @@ def overlays_of_the_file_are_drawn_when_they_are_wanted(page: Page, demo: Site) 
     seen = page.page.get_by_label("As the model sees it")
     seen.check()
     wait(page, "document.querySelector('.roco-viewer .roco-seen').naturalWidth === 192")
-    assert "192 × 192 pixels" in page.page.locator("[data-part=seen-note]").inner_text() and box.is_disabled()
+    assert "192 × 192 pixels" in page.page.locator("[data-part=seen-note]").inner_text() and not box.is_checked()
     page.shot("4-as-the-model-sees-it")
     seen.uncheck()
     wait(page, "!document.querySelector('.roco-viewer [data-part=image]').src.includes('overlays')")
@@ -207,7 +217,7 @@ def more_like_this_asks_again(page: Page) -> None:
     before = page.status
     page.page.get_by_role("button", name="More like this").click()
     found = page.answered(before)
-    assert "like" in page.status and current not in found
+    assert "like" in page.status and current not in found and page.address["like"] == str(current)
     page.shot("5-like")
 
 
@@ -221,11 +231,11 @@ def a_dropped_dicom_is_classified_and_explained(page: Page, scans: Path) -> None
         and sum(values) == pytest.approx(100, abs=0.3)
         and values == sorted(values, reverse=True)
     )
-    page.page.locator(".roco-plain").wait_for(timeout=90_000)
+    page.page.locator(".roco-looked .roco-plain").wait_for(timeout=90_000)
     assert page.page.locator("[data-layer]:visible").count() == 1
     page.page.locator(".roco-bar").nth(2).click()
     assert page.page.locator("[data-layer]:visible").get_attribute("data-layer") == "2"
-    page.page.locator(".roco-plain").click()
+    page.page.locator(".roco-looked .roco-plain").click()
     assert page.page.locator("[data-layer]:visible").get_attribute("data-layer") == "plain"
     page.page.locator(".roco-bar").first.click()
     page.shot("6-classified")
@@ -268,7 +278,7 @@ def nobody_else_was_asked_and_nothing_went_wrong(page: Page, demo: Site) -> None
 
 def a_phone_and_the_dark(phone: Page) -> None:
     wait(phone, "!document.querySelector('#roco-filters > button.open')")
-    assert len(phone.search("head")) == 12
+    assert phone.search("head")
     assert phone.page.evaluate("document.documentElement.scrollWidth") <= 390
     assert phone.page.locator(".roco-card").nth(1).bounding_box()["y"] < 844, "results are in sight"
     background = phone.page.evaluate("getComputedStyle(document.body).backgroundColor")

@@ -5,10 +5,14 @@ from __future__ import annotations
 import re
 from html.parser import HTMLParser
 
+import numpy as np
+
 from roco_search.classify import LabelScore, Prediction
 from roco_search.library import Skipped
 from roco_search.web import markup
-from roco_search.web.backend import Conditions, Desk, Query
+from roco_search.web.asking import Conditions, Query
+from roco_search.web.backend import Desk
+from roco_search.web.brought import Upload
 from tests.web.conftest import HARM
 
 
@@ -40,7 +44,7 @@ def harmless(text: str) -> Seen:
 
 def test_every_place_where_a_name_or_a_label_stands(desk: Desk) -> None:
     found = desk.find(Query("a grey ramp"), Conditions(per_series=False), n=99)
-    card = harmless(markup.gallery(markup.cards(desk, found), "x"))
+    card = harmless(markup.gallery(markup.cards(desk, found, [HARM] * len(found.hits)), HARM, HARM, more=True))
     assert HARM in card.text and card.tags.count("img") == len(found.hits)
     assert {value.split("?")[0] for _, name, value in card.attributes if name == "src"} == {
         f"roco/image/{number}.jpg" for number, _ in found.hits
@@ -48,7 +52,11 @@ def test_every_place_where_a_name_or_a_label_stands(desk: Desk) -> None:
     prediction = Prediction("exclusive", (LabelScore(HARM, 0.75, 0.5), LabelScore("b", 0.25, 0.1)), "general", True)
     assert HARM in harmless(markup.bars(prediction)).text
     assert HARM in harmless(markup.note(HARM)).text
-    assert HARM in harmless(markup.upload(HARM)).text
+    assert (
+        HARM
+        in harmless(markup.upload(Upload(np.zeros(1, np.float32), HARM, pixels=np.zeros((9, 9, 3), np.uint8)))).text
+    )
+    assert HARM in harmless(markup.start([HARM], "newest", {"newest": HARM})).text
     assert HARM in harmless(markup.refused(desk, [Skipped(f"/x/{HARM}", HARM)], [])).text
 
 

@@ -73,6 +73,9 @@ COMMANDS: dict[str, Command] = {
     "model": Command(
         "model", "model_app", "Manage models: list, advise, pull, use, info, remove, export, import.", is_group=True
     ),
+    "cohort": Command(
+        "curation.cohort", "app", "Keep named sets of images: save, refresh, compare, export.", is_group=True
+    ),
     "probe": Command(
         "probe", "app", "Teach the library labels of your own: fit, apply, next, list, show.", is_group=True
     ),

@@ -38,6 +38,14 @@ def demo(
             show_default=False,
         ),
     ] = None,
+    viewer: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PATTERN",
+            help="The link of each image to another viewer, such as https://ohif.example/viewer?StudyInstanceUIDs={study}.",
+            show_default=False,
+        ),
+    ] = None,
     open_browser: Annotated[bool, typer.Option("--open", help="Open it in your browser.")] = False,
     redact_paths: RedactPathsOption = False,
     examples: Annotated[
@@ -101,6 +109,7 @@ def demo(
             root_path=root_path,
             device=checked,
             redact_paths=redact_paths,
+            viewer=viewer,
             ready=ready,
         )
 

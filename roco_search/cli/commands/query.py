@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, cast, get_args
 
 import typer
 
-from roco_search.cli.asking import check_marks, read_lines, read_terms, refuse_beside_queries, taught
+from roco_search.cli.asking import check_marks, deliver, read_lines, read_terms, refuse_beside_queries, taught
 from roco_search.cli.options import (
     LOCAL,
     CsvOption,
@@ -266,10 +266,7 @@ def query(
         say("Nothing here fits; leave out --only-matches to see what is nearest.")
         raise typer.Exit(NOTHING)
     _show(hits, shape, explain=explain)
-    if html is not None or copy_to is not None or open_first:
-        from roco_search.cli.deliver import deliver
-
-        deliver(hits, terms, html, copy_to, open_first)
+    deliver(hits, terms, html, copy_to, open_first)
 
 
 def _show(hits: list[Hit], shape: str, *, explain: bool) -> None:

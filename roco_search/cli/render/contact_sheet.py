@@ -1,4 +1,4 @@
-"""Hits as pictures: a contact sheet on a page of its own, and rows in the terminal by kitty, sixel or half blocks."""
+"""Hits as pictures: on a contact sheet, and as rows in the terminal by kitty, sixel or half blocks."""
 
 from __future__ import annotations
 
@@ -12,61 +12,21 @@ from rich.text import Text
 
 from roco_search.cli.output import out, short_path
 from roco_search.cli.render.hits import body_part, frame, group, modality
-from roco_search.errors import ImageError, InputError
-from roco_search.figures.page import data_uri, page, render, write_page
+from roco_search.errors import InputError
+from roco_search.figures import contact_sheet as sheets
+from roco_search.figures.page import write_page
 from roco_search.system.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from PIL.Image import Image
-
     from roco_search.search import Hit, Term
 
 
-KIND = "contact sheet"
-SIDE = 320  # pixels: sharp at the 240 CSS pixels of a card, and on paper
-
-
-def thumbnail(hit: Hit, side: int) -> Image | str:
-    """Draw the frame of a hit.
-
-    Parameters
-    ----------
-    hit
-        What to draw.
-    side
-        Side in pixels of the square that the picture has to fit into; a smaller picture is not enlarged.
-
-    Returns
-    -------
-    PIL.Image.Image or str
-        RGB; or the reason, if the file can no longer be read.
-    """
-    from PIL import Image
-
-    from roco_search.imaging import open_image
-
-    try:
-        frame = next(open_image(hit.path, frames=(hit.frame,)))
-    except ImageError as error:
-        return str(error)
-    image = Image.fromarray(frame.pixels)
-    image.thumbnail((side, side))
-    return image
-
-
 def contact_sheet(hits: Sequence[Hit], title: str) -> str:
-    """Return the page, in ASCII.
-
-    Parameters
-    ----------
-    hits
-        The results; their files are read now. A file that cannot be read shows the reason in its place.
-    title
-        The query.
-    """
-    return page(KIND, title, render("cli/render/contact_sheet.html", title=title, cards=[_card(hit) for hit in hits]))
+    """Return the page of hits, the best first; see `roco_search.figures.contact_sheet`."""
+    said = f"{len(hits)} images, the best first. The score is a cosine similarity: it ranks, it is not a probability."
+    return sheets.contact_sheet([_card(hit) for hit in hits], title, said)
 
 
 def write_contact_sheet(path: Path, hits: Sequence[Hit], terms: Sequence[Term]) -> None:
@@ -77,7 +37,7 @@ def write_contact_sheet(path: Path, hits: Sequence[Hit], terms: Sequence[Term]) 
     InputError
         If it cannot be written, or would overwrite a file that is not such a page.
     """
-    write_page(path, KIND, contact_sheet(hits, describe(terms)))
+    write_page(path, sheets.KIND, contact_sheet(hits, describe(terms)))
 
 
 def describe(terms: Sequence[Term]) -> str:
@@ -90,17 +50,9 @@ def describe(terms: Sequence[Term]) -> str:
     return " ".join(parts).removeprefix("+ ")
 
 
-def _card(hit: Hit) -> dict[str, object]:
-    drawn = thumbnail(hit, SIDE)
+def _card(hit: Hit) -> sheets.Card:
     known = [fact for fact in (modality(hit), body_part(hit), frame(hit) and f"frame {frame(hit)}", group(hit)) if fact]
-    return {
-        "rank": hit.rank,
-        "score": f"{hit.score:.3f}",
-        "facts": " · ".join(known),
-        "path": hit.path,
-        "image": None if isinstance(drawn, str) else data_uri(drawn),
-        "text": drawn if isinstance(drawn, str) else Path(hit.path).name,
-    }
+    return sheets.Card(hit.path, hit.frame, f"{hit.rank}. {hit.score:.3f}", " · ".join(known))
 
 
 LINES = 12  # Height of a picture: three fit on a usual screen.
@@ -129,7 +81,7 @@ def draw(hits: Sequence[Hit]) -> None:
 
     console = out()
     for hit in hits:
-        picture = thumbnail(hit, PIXELS)
+        picture = sheets.thumbnail(hit.path, hit.frame, PIXELS)
         facts = [f"{hit.rank}.", f"{hit.score:.3f}", modality(hit), body_part(hit), frame(hit), group(hit)]
         line = "  ".join(fact for fact in [*facts, short_path(hit.path)] if fact)
         console.print(Text(printable(line)))

@@ -85,6 +85,13 @@ def with_overlays(source: Source) -> Iterator[bool]:
         yield has_overlays(read_header(file, overlays=True).dataset)
 
 
+def with_tags(source: Source) -> Iterator[Tags]:
+    """Yield, once, the allow-listed attributes of the file; its pixels are not read."""
+    with source.open("rb") as file:
+        header = read_header(file)
+        yield read_tags(header.dataset, header.syntax if header.syntax_declared else None)
+
+
 def each_frame(
     source: Source,
     frames: FrameChoice | FrameNumbers,

@@ -235,6 +235,10 @@ class Frames:
         rows = self._connection.read(sql, [content_hash, None if path is None else raw(path)])
         return np.array([frame_id for (frame_id,) in rows], np.int64)
 
+    def contents(self) -> Iterator[tuple[int, bytes | None, str, int]]:
+        """Yield id, content (SHA-256 of the file), path and number of each picture, ascending by id, one at a time."""
+        return self._connection.stream(f"SELECT frames.id, content_hash, path, number {_FROM} ORDER BY frames.id")
+
     # All that answer queries.
 
     def columns(self, active: EmbeddingSet) -> Columns:
@@ -262,13 +266,15 @@ class Frames:
         ids, file, content_of, numbers, counts, series_of, instances = np.ascontiguousarray(table.T)
         return Columns(ids, file, content_of, numbers, counts, series_of, instances, files)
 
-    def headers(self, active: EmbeddingSet) -> Iterator[tuple[str | None, str | None, str | None, str | None]]:
-        """Yield modality, body part, view and laterality of each picture of a set, ascending by id."""
+    def headers(
+        self, active: EmbeddingSet, first: int = 0
+    ) -> Iterator[tuple[str | None, str | None, str | None, str | None]]:
+        """Yield modality, body part, view and laterality of each picture of a set but the `first`, ascending by id."""
         sql = """
             SELECT modality, body_part, view, laterality FROM vectors JOIN frames ON frames.id = frame_id
-            WHERE set_id = ? ORDER BY frames.id
+            WHERE set_id = ? ORDER BY frames.id LIMIT -1 OFFSET ?
         """
-        return self._connection.stream(sql, [active.id])
+        return self._connection.stream(sql, [active.id, first])
 
     def places(self, active: EmbeddingSet) -> Iterator[tuple[int, str, int]]:
         """Yield id, path and number (from 0) of each picture of a set, ascending by id, one at a time."""

@@ -1,14 +1,68 @@
-// The gallery, the bars, and the ear that takes "more like this" and pressed chips to the server.
+// The gallery, which grows as it is scrolled; the bars of a classification; and the chips of what was understood.
 (() => {
   "use strict";
   const roco = (window.roco = window.roco || {});
 
-  roco.gallery = (element) => {
-    const cards = () => [...element.querySelectorAll(".roco-card")];
+  const cardsOf = (element) => [...element.querySelectorAll(".roco-card")];
+  // The images that the gallery shows, by id.
+  roco.shown = () => cardsOf(document).map((card) => Number(card.dataset.id));
+
+  roco.gallery = (element, watch) => {
+    const cards = () => cardsOf(element);
     element.addEventListener("click", (event) => {
       const card = event.target.closest(".roco-card");
-      if (card) roco.open(Number(card.dataset.id), cards().map((other) => Number(other.dataset.id)), card);
+      if (card) roco.open(Number(card.dataset.id), roco.shown(), card);
+      else if (event.target.closest('[data-do="more"]')) more(true);
     });
+    // The library itself goes on as one scrolls; of hits, those after the first are shown when they are asked for.
+    let goesOn = false;
+    const end = new IntersectionObserver((seen) => goesOn && seen.some((one) => one.isIntersecting) && more(false), {
+      rootMargin: "600px",
+    });
+    const look = () => {
+      end.disconnect();
+      const last = element.querySelector(".roco-more");
+      if (last && !last.hidden) end.observe(last);
+    };
+    watch("value", () => {
+      const found = element.querySelector(".roco-found");
+      if (!found) return end.disconnect();
+      const list = found.querySelector(".roco-cards");
+      if (list) say(list.getAttribute("aria-label"));
+      roco.landed(found.dataset.address);
+      goesOn = !["q", "like", "upload"].some((name) => new URLSearchParams(found.dataset.address).has(name));
+      look();
+    });
+    let loading = null;
+    async function more(pressed) {
+      const found = element.querySelector(".roco-found");
+      const list = found && found.querySelector(".roco-cards");
+      if (!list || loading === found) return;
+      loading = found;
+      const before = cards().length;
+      const address = found.dataset.address;
+      try {
+        const answer = await fetch(`roco/hits.json?from=${before}&${address}`);
+        if (!found.isConnected || found.dataset.address !== address || cards().length !== before) return;
+        const { detail, cards: html, more: left, said } = await answer.json();
+        if (!answer.ok) return say(typeof detail === "string" ? detail : "No more images can be shown now.");
+        const last = [...list.querySelectorAll("[data-heading]")].pop();
+        list.insertAdjacentHTML("beforeend", html);
+        const next = cards()[before] && cards()[before].closest("li").previousElementSibling;
+        if (last && next && next !== last && next.dataset.heading === last.dataset.heading) next.remove();
+        found.querySelector(".roco-more").hidden = !left;
+        list.setAttribute("aria-label", said);
+        say(said);
+        if (pressed) {
+          goesOn = true;
+          cards()[before].focus({ preventScroll: true });
+        }
+        roco.grown(cards().length);
+      } finally {
+        loading = null;
+        look();
+      }
+    }
     element.addEventListener("keydown", (event) => {
       const all = cards();
       const at = all.indexOf(event.target.closest(".roco-card"));
@@ -66,9 +120,9 @@
     });
   };
 
-  roco.ear = (element, trigger) => {
-    roco.like = (id) => trigger("like", { id });
-    roco.again = (text, verbatim) => trigger("like", { text, verbatim });
+  const say = (sentence) => {
+    const note = document.querySelector("#roco-status .roco-note");
+    if (note && note.textContent !== sentence) note.textContent = sentence;
   };
 
   // On a phone the results come before the filters: these are folded until they are needed. Elsewhere one can type

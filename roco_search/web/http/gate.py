@@ -41,10 +41,10 @@ _READ = re.compile(
     r"/|/favicon\.ico|/theme\.css|/manifest\.json|/config/?"
     r"|/(assets|static|svelte)/[\w./-]+"
     r"|/gradio_api/(queue/data|heartbeat/\w+|upload_progress|startup-events|theme\.css)"
-    r"|/roco/(image/\d{1,18}\.(jpg|png|json)|map\.json|assets/[\w.-]+)",
+    r"|/roco/(image/\d{1,18}\.(jpg|png|json)|heat/\d{1,18}\.png|(map|hits)\.json|assets/[\w.-]+)",
     re.ASCII,
 )
-_WRITE = re.compile(r"/gradio_api/(queue/join|upload|cancel|reset)", re.ASCII)
+_WRITE = re.compile(r"/gradio_api/(queue/join|upload|cancel|reset)|/roco/open/\d{1,18}", re.ASCII)
 UPLOAD, JOIN = "/gradio_api/upload", "/gradio_api/queue/join"
 
 # Everything comes from here and nothing goes anywhere else. Gradio compiles templates in the page: hence 'unsafe-eval'.

@@ -24,9 +24,10 @@ if TYPE_CHECKING:
     from roco_search.library import StoredFrame
     from roco_search.models import Encoder
 
-SIZES = (160, 320, 1280)
-"""Sizes that can be requested, in pixels of the longer side: in a strip, on a card, and large."""
+SIZES = (160, 320, 1280, 4096)
+"""Sizes that can be requested, in pixels of the longer side: in a strip, on a card, large, and zoomed."""
 QUALITY = 85
+_HEATING = Lock()  # a heat map is 144 embeddings: one at a time, so that pictures and searches are served beside it
 MOST_BYTES = 256 * 2**20  # of JPEGs on disk; the least recently used is deleted first
 
 
@@ -122,6 +123,25 @@ def as_seen(frame: StoredFrame, encoder: Encoder) -> bytes:
         raise UnreadableImage("how its model prepares an image cannot be shown")
     data = io.BytesIO()
     Image.fromarray(pixels).save(data, "PNG")
+    return data.getvalue()
+
+
+def with_heat(frame: StoredFrame, encoder: Encoder, text: str) -> bytes:
+    """Return a frame as a PNG with the heat map of a text over it: red where covering it makes it fit the text less.
+
+    Raises
+    ------
+    UnreadableImage, NotAnImage
+        If the file no longer exists, or can no longer be read.
+    """
+    from roco_search.classify.heat import draw, heat_maps
+
+    pixels = next(open_image(frame.path, frames=(frame.frame,), **rendering(encoder))).pixels
+    directions = np.asarray(encoder.encode_texts([text.strip()]), np.float64)
+    with _HEATING:
+        (heat,) = heat_maps(encoder, pixels, directions)
+    data = io.BytesIO()
+    draw(pixels, heat).save(data, "PNG")
     return data.getvalue()
 
 

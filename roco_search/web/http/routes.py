@@ -24,7 +24,11 @@ from roco_search.imaging import Window, has_overlays, read_levels
 from roco_search.imaging.dicom.levels import Levels
 from roco_search.system.process import cores
 from roco_search.system.text import printable
-from roco_search.web.http.pictures import SIZES, PictureCache, as_seen, placeholder, sight
+from roco_search.web import markup
+from roco_search.web.asking import read_address
+from roco_search.web.http.handover import Handover, open_here
+from roco_search.web.http.pictures import SIZES, PictureCache, as_seen, placeholder, sight, with_heat
+from roco_search.web.results import results
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,22 +39,21 @@ if TYPE_CHECKING:
     from roco_search.web.backend import Desk, Neighbours
 
 ASSETS = Path(__file__).parents[1] / "assets"
-KINDS = {
-    "gallery.js": "text/javascript",
-    "viewer.js": "text/javascript",
-    "map.js": "text/javascript",
-    "roco.css": "text/css",
-}
+KINDS = {**dict.fromkeys(markup.SCRIPTS, "text/javascript"), "roco.css": "text/css"}
+DEEPEST = 1_000_000  # hits after which a page shows no more
 CT_WINDOWS = {
     # Centre and width in HU, as commonly set by hand.
     "soft tissue": (40.0, 400.0),
     "lung": (-600.0, 1500.0),
     "bone": (500.0, 2000.0),
     "brain": (40.0, 80.0),
+    "mediastinum": (50.0, 350.0),
+    "liver": (90.0, 150.0),
+    "stroke": (35.0, 40.0),
 }
 
 
-def add_routes(app: FastAPI, desk: Desk, folder: Path) -> None:
+def add_routes(app: FastAPI, desk: Desk, folder: Path, handover: Handover | None = None) -> None:
     """Add the routes under ``/roco`` to an app.
 
     Parameters
@@ -61,6 +64,8 @@ def add_routes(app: FastAPI, desk: Desk, folder: Path) -> None:
         Answers for the library.
     folder
         The run's private folder.
+    handover
+        What may be handed over to other programs; nothing by default.
     """
     import anyio
     from fastapi import HTTPException, Query, Response
@@ -97,10 +102,36 @@ def add_routes(app: FastAPI, desk: Desk, folder: Path) -> None:
 
     @app.get("/roco/image/{frame_id}.json")
     async def facts(frame_id: int) -> dict[str, Any]:
-        found = await work(describe, desk, frame_id)
+        found = await work(describe, desk, frame_id, handover or Handover(public=True))
         if found is None:
             raise HTTPException(404, "The library has no such image.")
         return dict(found)
+
+    @app.get("/roco/hits.json")
+    async def hits(request: Request, start: int = Query(0, alias="from", ge=0, le=DEEPEST)) -> dict[str, Any]:
+        try:
+            return await anyio.to_thread.run_sync(next_hits, desk, request.url.query, start)
+        except RocoError as error:
+            raise HTTPException(422, str(error)) from None
+
+    @app.get("/roco/heat/{frame_id}.png")
+    async def heat(frame_id: int, text: str = Query(max_length=1000)) -> Response:
+        if not text.strip():
+            raise HTTPException(422, "A heat map needs the words that were searched for.")
+        data, kind, status = await work(heat_of, desk, frame_id, text)
+        return Response(data, status, media_type=kind)
+
+    @app.post("/roco/open/{frame_id}")
+    async def opened(frame_id: int, request: Request) -> dict[str, str]:
+        if handover is None or not handover.local or "x-forwarded-for" in request.headers:
+            raise HTTPException(403, "Only a demo that no other computer reaches opens files on this one.")
+        if (frame := desk.frame(frame_id)) is None:
+            raise HTTPException(404, "The library has no such image.")
+        try:
+            await work(open_here, frame.path)
+        except InputError as error:
+            raise HTTPException(422, str(error)) from None
+        return {"said": "It opens in this system's own viewer."}
 
     @app.get("/roco/map.json")
     async def points(request: Request, method: str = "pca", guess: bool = False) -> Response:
@@ -127,6 +158,13 @@ def _give_way() -> None:
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
 
 
+def next_hits(desk: Desk, address: str, start: int) -> dict[str, Any]:
+    """Return the hits of an address after the first `start`: their cards as HTML, if there are more, what is said."""
+    query, conditions, _ = read_address(address, desk.brought)
+    answer = results(desk, query, conditions, offset=start)
+    return {"cards": answer.cards, "more": answer.found.more, "said": answer.said, "shown": answer.shown}
+
+
 def picture(
     desk: Desk, cache: PictureCache, frame_id: int, size: int, window: Window | None, overlays: bool
 ) -> tuple[bytes, str, int]:
@@ -151,7 +189,18 @@ def as_the_model_sees_it(desk: Desk, frame_id: int) -> tuple[bytes, str, int]:
         return placeholder(error), "image/svg+xml", 404
 
 
-def describe(desk: Desk, frame_id: int) -> dict[str, Any] | None:
+def heat_of(desk: Desk, frame_id: int, text: str) -> tuple[bytes, str, int]:
+    """Return a frame with the heat map of a text as a PNG, or a placeholder, as `picture` does."""
+    frame = desk.frame(frame_id)
+    if frame is None:
+        return placeholder(None), "image/svg+xml", 404
+    try:
+        return with_heat(frame, desk.encoder, text), "image/png", 200
+    except ImageError as error:
+        return placeholder(error), "image/svg+xml", 404
+
+
+def describe(desk: Desk, frame_id: int, handover: Handover) -> dict[str, Any] | None:
     """Return what the viewer shows beside a picture, as plain data; None if the library has no such id."""
     found = desk.neighbours(frame_id)
     if found is None:
@@ -176,6 +225,9 @@ def describe(desk: Desk, frame_id: int) -> dict[str, Any] | None:
         "levels": levels and _levels(levels),
         "overlays": overlays,
         "seen": sight(desk.encoder),
+        "path": None if desk.redact_paths or handover.public else printable(frame.path),
+        "here": handover.local,
+        "link": handover.link(frame),
         "beside": _beside(found),
     }
 
@@ -198,6 +250,8 @@ def _beside(found: Neighbours) -> dict[str, Any]:
         "count": found.count,
         "ids": [frame.id for frame in found.neighbours],
         "labels": [_label(frame) for frame in found.neighbours],
+        "stack": found.ids,
+        "first": found.first + 1,
     }
 
 

@@ -32,9 +32,11 @@ class OneLine:
         logger.warning("The demo refused a request that no page sends (%s).", kind.__name__ if kind else "unknown")
 
 
-def html(value: str, **options: Any) -> gr.HTML:
-    """Return a component for our own HTML, without Gradio's style."""
-    return gr.HTML(value, apply_default_css=False, **options)
+def html(value: str, *, js_on_load: str | None = None, **options: Any) -> gr.HTML:
+    """Return a component for our own HTML, without Gradio's style; `js_on_load` runs once our scripts are there."""
+    if js_on_load:
+        js_on_load = f"(function go() {{ window.roco?.ready ? ({js_on_load}) : setTimeout(go, 5); }})();"
+    return gr.HTML(value, apply_default_css=False, js_on_load=js_on_load, **options)
 
 
 def report_errors(handler: Callable[Concatenate[Any, Rest], Changes]) -> Callable[Concatenate[Any, Rest], Changes]:

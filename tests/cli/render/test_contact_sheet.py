@@ -16,8 +16,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from roco_search.cli.render.contact_sheet import contact_sheet, describe, thumbnail, write_contact_sheet
+from roco_search.cli.render.contact_sheet import contact_sheet, describe, write_contact_sheet
 from roco_search.errors import InputError
+from roco_search.figures.contact_sheet import thumbnail
 from roco_search.search import Hit, Term
 
 COLOURS = {"red": (250, 20, 20), "green": (20, 250, 20), "blue": (20, 20, 250)}
@@ -105,10 +106,10 @@ def test_the_frame_that_was_found_is_drawn(tmp_path: Path) -> None:
     first, *others = [Image.new("RGB", (640, 480), colour) for colour in COLOURS.values()]
     first.save(path, "TIFF", save_all=True, append_images=others)
     for number, colour in enumerate(COLOURS.values()):
-        drawn = thumbnail(Hit(1, 0.5, str(path), number, 3, None, None, None, None, 480, 640), 320)
+        drawn = thumbnail(str(path), number, 320)
         assert isinstance(drawn, Image.Image) and drawn.size == (320, 240)
         assert drawn.getpixel((100, 100)) == colour
-    gone = thumbnail(Hit(1, 0.5, str(path), 3, 4, None, None, None, None, 480, 640), 320)
+    gone = thumbnail(str(path), 3, 320)
     assert gone == "it has 3 frames by now, and another one was asked for; index it again"
 
 

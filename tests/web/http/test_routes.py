@@ -21,7 +21,8 @@ from roco_search.imaging.preprocess import Preprocessing
 from roco_search.library import Library, StoredFrame
 from roco_search.models import load_encoder
 from roco_search.models.catalogue.registry import EMBEDDED
-from roco_search.web.backend import Conditions, Desk, Query
+from roco_search.web.asking import Conditions, Query
+from roco_search.web.backend import Desk
 from roco_search.web.http.pictures import PictureCache, as_seen, sight
 from roco_search.web.http.routes import picture
 from tests.concepts import ConceptEncoder
@@ -165,6 +166,10 @@ def test_what_is_known_of_a_picture_and_its_neighbours(site: Site) -> None:
     drawn = site.ask(f"/roco/image/{known['3.png']}.json").json
     assert drawn["beside"]["kind"] == "folder" and drawn["beside"]["count"] == 14
     assert drawn["levels"] is None
+    # The path is there to be copied, and nowhere else.
+    assert (facts.pop("path"), drawn.pop("path")) == (
+        str(site.scans / "series-17136"), str(site.scans / "drawn" / "3.png"),
+    )  # fmt: skip
     assert str(site.scans) not in str(facts) + str(drawn)
 
 

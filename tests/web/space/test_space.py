@@ -23,7 +23,7 @@ import yaml
 from roco_search.errors import HubError, InputError
 from roco_search.models import load_encoder
 from roco_search.models.catalogue.registry import EMBEDDED
-from roco_search.web.backend import Conditions, Query
+from roco_search.web.asking import Conditions, Query
 from roco_search.web.space.app import example_desk
 from roco_search.web.space.export import ExportedSpace, export_space, push_space
 from roco_search.web.space.phantoms import PHANTOMS, draw

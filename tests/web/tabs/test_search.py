@@ -5,13 +5,20 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from roco_search.errors import InputError
+from roco_search.imaging import Tags
 from roco_search.library import Library
 from roco_search.models import load_encoder
 from roco_search.search import Filters, search
-from roco_search.web.backend import PAGE, Conditions, Desk, Query, Upload
-from roco_search.web.http.uploads import read_upload
+from roco_search.web.asking import MOST_SHOWN, PAGE, Conditions, Query, read_address, write_address
+from roco_search.web.backend import Desk
+from roco_search.web.brought import MOST, SECONDS, Brought, Upload
+from roco_search.web.http.uploads import UploadedImage, read_upload
 from tests.web.conftest import Site
 
 
@@ -32,7 +39,7 @@ def test_a_search_in_the_page_is_a_search_in_the_library(site: Site, indexed: Pa
     assert [(frame.path, frame.frame) for frame in frames.values()] == [
         (path, frame) for path, frame, _ in expected(indexed, "brain MRI")
     ]
-    assert "12 of" in status
+    assert f"{PAGE} of" in status
     scores = re.findall(r"<b>(-?[\d.]+)</b>", gallery)
     assert scores == [f"{score:.3f}" for *_, score in expected(indexed, "brain MRI")]
 
@@ -78,7 +85,7 @@ def test_an_uploaded_image_is_searched_for_and_not_kept(site: Site, scans: Path)
     file = site.upload(scans / "MR_small.dcm")
     path = Path(str(file["path"]))
     assert path.exists() and path.is_relative_to(site.folder)
-    status, gallery, _more, _state, _chips, _upload, chip, _forget = site.call(
+    status, gallery, _state, _chips, _start, _upload, chip, _forget = site.call(
         "bring", [file, None, "", [], [], [], [], False, False]
     )
     assert not path.exists(), "it is deleted as soon as it is read"
@@ -104,19 +111,105 @@ def test_what_cannot_be_asked_is_said_in_the_page(site: Site, text: str, says: s
     assert says in status and 'role="alert"' in status
 
 
-def test_before_a_search_the_page_shows_what_was_indexed_last(site: Site) -> None:
-    components = {c["props"].get("elem_id"): c["props"] for c in site.ask("/config").json["components"]}
-    start = shown(components["roco-gallery"]["value"])
+def test_an_opened_page_shows_the_library_as_it_is_then_in_the_order_that_its_address_has(site: Site) -> None:
     frames = site.desk.ask(lambda library: library.frames.get(library.embedded()[::-1].tolist()))
     series: dict[object, int] = {}
     for number, frame in frames.items():
         series.setdefault(frame.series or frame.case or frame.path, number)
-    assert start == list(series.values())[:PAGE]
-    assert "not stated" not in components["roco-gallery"]["value"], "the model says what the headers do not"
-    every = [[], [], [], [], False, False]
-    status, gallery, *_ = site.call("refine", [None, "", *every])
-    assert shown(gallery) == list(frames)[:PAGE] and "indexed last" in status
-    status, gallery, *_ = site.call("go_on", [None])
-    assert shown(gallery) == list(frames)[: 2 * PAGE]
-    status, gallery, *_ = site.call("refine", [None, "", ["CT"], *every[1:]])
-    assert shown(gallery) == [number for number, frame in frames.items() if frame.modality == "CT"][:PAGE]
+    status, gallery, *_, start = site.open("")[:5]
+    assert shown(gallery) == list(series.values())[:PAGE] and "indexed last" in status
+    assert "CT_small" in gallery and "not stated" not in gallery and "(both guesses)" in gallery, (
+        "the model says the rest"
+    )
+    suggested = re.findall(r'href="[?]q=([^"]+)"', start)
+    assert "pleural+effusion" in suggested, "the caption of one says so"
+    assert any("MRI" in text for text in suggested) and any("CT" in text for text in suggested)
+    _, gallery, *_ = site.open("every=1&order=folder")
+    paths = [frames[number].path for number in shown(gallery)]
+    assert [Path(path).parent for path in paths] == sorted(Path(path).parent for path in paths)
+    headings = re.findall(r'data-heading="([^"]+)"', gallery)
+    assert len(headings) == len(set(headings)) == len({Path(path).parent for path in paths})
+    _, gallery, *_ = site.open("every=1&order=kind")
+    facts = re.findall(r'roco-facts">([^<]+?)(?: · frame[^<]*)?<', gallery)
+    kinds = [re.sub(r" [(](guess|both guesses)[)]", "", fact) for fact in facts]
+    assert kinds == sorted(kinds), "by modality, then by body part"
+
+
+def test_an_address_is_the_search_and_the_route_goes_on_where_the_page_ends(site: Site, indexed: Path) -> None:
+    _, gallery, *rest = site.open("q=head+CT&every=1&unknown=1")
+    (address,) = re.findall(r'data-address="([^"]*)"', gallery)
+    assert address == "q=head+CT&amp;every=1" and "head CT" in rest, "and the words stand in the box"
+    first, then = shown(gallery), site.ask(f"/roco/hits.json?q=head+CT&every=1&from={PAGE}").json
+    frames = site.desk.ask(lambda library: library.frames.get([*first, *shown(then["cards"])]))
+    wanted = [(path, number) for path, number, _ in expected(indexed, "head CT", 2 * PAGE)]
+    assert [(frame.path, frame.frame) for frame in frames.values()] == wanted
+    assert then["said"].startswith(f"{len(wanted)} of") and then["more"] is False
+    _, gallery, *_ = site.open(f"q=head+CT&every=1&shown={len(wanted)}")
+    assert shown(gallery) == [*first, *shown(then["cards"])], "what was shown is shown again"
+    _, gallery, *_ = site.open("modality=CT&every=1")
+    found = site.desk.ask(lambda library: library.frames.get(library.embedded()[::-1].tolist()))
+    assert shown(gallery) == [number for number, frame in found.items() if frame.modality == "CT"][:PAGE]
+
+
+@pytest.mark.parametrize(
+    ("address", "says"),
+    [
+        ("like=99999999", "no longer in the library"),
+        ("like=x", "not one that the page wrote"),
+        ("upload=gone", "no longer kept"),
+        ("modality=XX", "XX"),
+        ("folder=/etc", "no longer has that folder"),
+    ],
+)
+def test_an_address_that_leads_nowhere_says_so(site: Site, address: str, says: str) -> None:
+    status, gallery, *_ = site.open(address)
+    assert says in status and 'role="alert"' in status and not shown(gallery)
+    assert site.ask(f"/roco/hits.json?{address}").status == 422
+
+
+def test_a_region_of_an_upload_is_what_is_searched_for_and_back_finds_the_whole(site: Site, scans: Path) -> None:
+    answer = site.call("bring", [site.upload(scans / "CT_small.dcm"), None, "", [], [], [], [], False, False])
+    (whole,) = re.findall(r"upload=([\w-]+)", answer[1])
+    upload = site.desk.brought.find(whole)
+    _, gallery, *_ = site.call("heard", [None], event_data={"region": [0.25, 0.25, 0.5, 0.5]})
+    (part,) = re.findall(r"upload=([\w-]+)", gallery)
+    assert upload.pixels is not None and part != whole
+    rows, columns = upload.pixels.shape[:2]
+    cut = upload.pixels[rows // 4 : rows // 4 * 3, columns // 4 : columns // 4 * 3]
+    vector = site.desk.encoder.encode_images([np.ascontiguousarray(cut)])[0]
+    assert site.desk.brought.find(part).vector == pytest.approx(vector, abs=1e-6)
+    _, again, *_ = site.open(f"upload={whole}&every=1")
+    assert shown(again) == shown(answer[1]), "its address leads to the whole image"
+    status, *_ = site.call("heard", [None], event_data={"region": [0.9, 0.9, 0.5, 0.5]})
+    assert "inside the image" in status
+
+
+def test_uploads_are_kept_for_an_hour_and_few_of_them(desk: Desk) -> None:
+    now = [0.0]
+    kept = Brought(lambda: now[0])
+    image = UploadedImage(np.ones(1, np.float32), "a.png", np.zeros((64, 64, 3), np.uint8), Tags(), 0, 1)
+    first = kept.keep(image)
+    assert kept.find(first.token) is first
+    for _ in range(MOST):
+        kept.keep(image)
+    with pytest.raises(InputError, match="no longer kept"):
+        kept.find(first.token)
+    last = kept.keep(image)
+    now[0] = SECONDS + 1
+    with pytest.raises(InputError, match="no longer kept"):
+        kept.find(last.token)
+
+
+@given(
+    text=st.text(max_size=30),
+    lists=st.lists(st.lists(st.text(min_size=1, max_size=8).filter(str.strip), max_size=2), min_size=4, max_size=4),
+    flags=st.tuples(st.booleans(), st.booleans(), st.booleans()),
+    shown=st.integers(PAGE, MOST_SHOWN),
+)
+def test_what_is_written_to_an_address_is_read_from_it(
+    text: str, lists: list[list[str]], flags: tuple[bool, bool, bool], shown: int
+) -> None:
+    modality, body_part, view, folder = map(tuple, lists)
+    query = Query(text.strip(), verbatim=flags[0])
+    conditions = Conditions(modality, body_part, view, folder, guess=flags[1], per_series=flags[2])
+    assert read_address(write_address(query, conditions, shown), Brought()) == (query, conditions, shown)

@@ -50,7 +50,7 @@ def list_(library: LibraryOption = None, json: JsonOption = False) -> None:
 def show(name: Name, library: LibraryOption = None, json: JsonOption = False) -> None:
     """Show the marks of a session.
 
-    Example: `roco session show sign`
+    Example: `roco session show bright`
     """
     from roco_search.library import Library, default_library_path
     from roco_search.probe import sessions
@@ -79,7 +79,7 @@ def rename(
 ) -> None:
     """Give a session another name.
 
-    Example: `roco session rename sign signs`
+    Example: `roco session rename bright dark`
     """
     from roco_search.library import Library, default_library_path
     from roco_search.probe import sessions
@@ -93,7 +93,7 @@ def rename(
 def remove(name: Name, library: LibraryOption = None) -> None:
     """Remove a session and its marks. Images and probes are not touched.
 
-    Example: `roco session remove signs`
+    Example: `roco session remove dark`
     """
     from roco_search.library import Library, default_library_path
     from roco_search.probe import sessions

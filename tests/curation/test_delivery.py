@@ -5,22 +5,17 @@ from __future__ import annotations
 import os
 import signal
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO
 
 import pytest
 
-from roco_search.cli.deliver import copy_files
+from roco_search.curation.delivery import copy_files
 from roco_search.errors import InputError, StorageFull
 from tests.disk import files_up_to
 
 
-class Found:
-    def __init__(self, rank: int, path: Path) -> None:
-        self.rank, self.path = rank, str(path)
-
-
-def hits(*paths: Path) -> Any:
-    return cast("Any", [Found(rank, path) for rank, path in enumerate(paths, 1)])
+def hits(*paths: Path) -> list[tuple[int, str]]:
+    return [(rank, str(path)) for rank, path in enumerate(paths, 1)]
 
 
 def test_a_full_disk_leaves_no_half_of_a_scan(tmp_path: Path) -> None:

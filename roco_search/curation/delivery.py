@@ -1,14 +1,14 @@
-"""What can be done with hits besides printing them: copy their files, open one."""
+"""Files of the library leave it as they are: copied to a folder, or opened in the system's viewer."""
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from roco_search.cli.output import say
 from roco_search.errors import ImageError, InputError
 from roco_search.imaging.archives import Member, locate
 from roco_search.system.files import FULL, replacing, storage_full, write_errors
@@ -16,26 +16,23 @@ from roco_search.system.files import FULL, replacing, storage_full, write_errors
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from roco_search.search import Hit, Term
-
 PATIENCE = 3.0  # Seconds after which an opener that is still running is taken to be the viewer itself.
 
 
-def deliver(hits: list[Hit], terms: list[Term], html: Path | None, copy_to: Path | None, open_first: bool) -> None:
-    """Do with hits what was asked for."""
-    if html is not None:
-        from roco_search.cli.render.contact_sheet import write_contact_sheet
+def copy_files(files: Sequence[tuple[int, str]], folder: Path) -> int:
+    """Copy files to a folder, which is created, each once and as ``RANK_NAME``; nothing is ever overwritten.
 
-        write_contact_sheet(html, hits, terms)
-        say(f"{html} contains {len(hits)} images; protect it as you protect the originals.")
-    if copy_to is not None:
-        say(f"{copy_files(hits, copy_to)} files copied to {copy_to}.")
-    if open_first and hits:
-        open_file(hits[0].path)
+    Parameters
+    ----------
+    files
+        The rank and the path of each, as the library has stored it.
+    folder
+        Where the copies go.
 
-
-def copy_files(hits: Sequence[Hit], folder: Path) -> int:
-    """Copy the file of each hit, once, as ``RANK_NAME``; return how many were copied. Nothing is ever overwritten.
+    Returns
+    -------
+    int
+        How many were copied.
 
     Raises
     ------
@@ -44,10 +41,10 @@ def copy_files(hits: Sequence[Hit], folder: Path) -> int:
     StorageFull
         If the disk of the folder is full. A file that could not be copied completely is removed.
     """
-    digits = max((len(str(hit.rank)) for hit in hits), default=1)
+    digits = max((len(str(rank)) for rank, _ in files), default=1)
     targets: dict[str, Path] = {}
-    for hit in hits:
-        targets.setdefault(hit.path, folder / f"{hit.rank:0{max(digits, 2)}}_{Path(hit.path).name}")
+    for rank, path in files:
+        targets.setdefault(path, folder / f"{rank:0{max(digits, 2)}}_{Path(path).name}")
     for target in targets.values():
         if target.exists() or target.is_symlink():
             raise InputError(f"{target} exists, and nothing is overwritten; choose another folder.")
@@ -84,7 +81,10 @@ def open_file(path: str) -> None:
         If there is no program that opens files, or it reports that it could not.
     """
     if isinstance(locate(path), Member):
-        raise InputError(f"{path} is in an archive, which no viewer looks into; copy it out with --copy-to FOLDER.")
+        raise InputError(f"{path} is in an archive, which no viewer looks into; copy it out with `copy_to`.")
+    if sys.platform == "win32":
+        os.startfile(path)
+        return
     opener = shutil.which("open" if sys.platform == "darwin" else "xdg-open")
     if opener is None:
         raise InputError(f"This machine has no program that opens files (xdg-open); open {path} yourself.")

@@ -1,0 +1,82 @@
+"""Steps of a walk through the page: how it begins, and what its address says and finds again."""
+
+from __future__ import annotations
+
+from roco_search.web.asking import PAGE, Conditions, Query
+from tests.web.conftest import Site
+from tests.web.page import Page, wait
+
+
+def name_of(demo: Site, number: int) -> str:
+    frame = demo.desk.frame(number)
+    assert frame is not None
+    return demo.desk.name(frame.path)
+
+
+def first_page(demo: Site, text: str) -> list[int]:
+    found = [number for number, _ in demo.desk.find(Query(text), Conditions()).hits]
+    assert 12 <= len(found) <= PAGE
+    return found
+
+
+def the_page_begins_with_the_library(page: Page, demo: Site) -> None:
+    own = sum(page.sizes.values())
+    assert 100_000 < own < 3_000_000, "the page itself and the first pictures, compressed"
+    every = demo.desk.browse(Query(), Conditions(), n=9999)
+    newest = [number for number, _ in every.hits]
+    assert page.ids() == newest[: len(page.ids())] and "indexed last" in page.status
+    while len(page.ids()) < min(3 * PAGE, len(newest)):
+        count = len(page.ids())
+        page.page.mouse.wheel(0, 9000)
+        wait(page, f"document.querySelectorAll('.roco-card').length > {count}")
+    assert page.ids() == newest[: len(page.ids())], "it goes on as it is scrolled"
+    page.page.evaluate("scrollTo(0, 0)")
+    page.shot("0-start")
+    tried = page.page.locator("#roco-start a").first
+    text = tried.inner_text()
+    before = page.status
+    tried.click()
+    page.answered(before)
+    assert page.box.input_value() == text and page.address == {"q": text}
+    page.page.go_back()
+    page.settled()
+    recent = page.page.locator("[data-part=recent] a")
+    assert recent.all_inner_texts() == [text] and page.box.input_value() == ""
+    page.page.get_by_role("button", name="Clear the recent searches").click()
+    assert recent.count() == 0 and page.page.evaluate("localStorage.length") == 0
+    before = page.status
+    page.page.get_by_label("Order").select_option("kind")
+    page.answered(before)
+    assert page.address == {"order": "kind"} and page.page.locator(".roco-heading").count() > 1
+    page.open(f"{demo.url}/")
+
+
+def back_undoes_it_and_a_bookmark_leads_there(page: Page, demo: Site) -> None:
+    liked, like = page.page.url, page.ids()
+    page.page.go_back()
+    page.settled()
+    wait(page, "document.querySelector('.roco-viewer').open")
+    current = page.address.pop("image")
+    assert (
+        page.box.input_value() == "brain MRI" and page.address["q"] == "brain MRI" and "CT" in page.address["modality"]
+    )
+    bookmark = page.page.url
+    page.page.keyboard.press("Escape")
+    wait(page, "!location.search.includes('image')")
+    page.open(bookmark)
+    wait(page, "document.querySelector('.roco-viewer h2').textContent !== ''")
+    assert page.viewer("return d.querySelector('h2').textContent") == name_of(demo, int(current))
+    assert page.page.locator("#roco-modality").get_by_text("CT", exact=False).count(), "the filter is set, too"
+    page.page.keyboard.press("Escape")
+    wait(page, "!document.querySelector('.roco-viewer').open && !location.search.includes('image')")
+    page.open(liked)
+    assert page.ids() == like
+    page.open(f"{demo.url}/?q=head&every=1")
+    like = page.ids()
+    page.page.get_by_role("button", name="Show more").click()
+    wait(page, f"document.querySelectorAll('.roco-card').length > {len(like)}")
+    shown = page.ids()
+    wait(page, f"location.search.includes('shown={len(shown)}')")
+    page.page.reload()
+    page.settled()
+    assert page.ids() == shown, "as many as before"
