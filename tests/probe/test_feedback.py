@@ -36,7 +36,7 @@ def test_marks_raise_what_is_like_the_liked_and_more_marks_raise_it_more(taught:
     ids, vectors = library.embedded(), library.embeddings()
     paths = [frame.path for frame in library.frames.get(ids.tolist()).values()]
     middle = np.array([taught.middle[taught.paths.index(Path(path))] for path in paths])
-    query = np.random.default_rng(4).normal(size=vectors.shape[1]).astype(np.float32)
+    query = np.random.default_rng(4).normal(size=(vectors.shape[1],)).astype(np.float32)
     yes, no = ids[middle][:count].tolist(), ids[~middle][:count].tolist()
     rest = ~np.isin(ids, [*yes, *no])
     refined = refine(library, query, yes, no)

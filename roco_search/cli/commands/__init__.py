@@ -82,7 +82,9 @@ COMMANDS: dict[str, Command] = {
     "session": Command(
         "probe.session", "app", "Manage the marks of 'roco query --mark': list, show, rename, remove.", is_group=True
     ),
-    "library": Command("library", "app", "Manage libraries: list, verify, move, shrink; forget images.", is_group=True),
+    "library": Command(
+        "library", "app", "Manage libraries: list, verify, merge, copy, move, shrink; forget images.", is_group=True
+    ),
 }
 """By name, in the order of ``roco --help``: first the commands, then the groups of commands."""
 
