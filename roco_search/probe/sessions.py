@@ -16,10 +16,11 @@ from typing import Any
 
 from roco_search.errors import InputError
 from roco_search.library import Library, StoredFrame
+from roco_search.library.directory import SESSIONS
 from roco_search.probe.probe import check_name
 from roco_search.system.files import set_mode, write_errors, write_file
 
-FOLDER, ENDING = "sessions", ".json"
+ENDING = ".json"
 FORMAT = 1
 
 
@@ -86,13 +87,13 @@ class Session:
 
 
 def _place(library: Library, name: str) -> Path:
-    return library.directory / FOLDER / f"{check_name(name)}{ENDING}"
+    return library.directory / SESSIONS / f"{check_name(name)}{ENDING}"
 
 
 def names(library: Library) -> list[str]:
     """Return the names of a library's sessions, ascending."""
     try:
-        found = os.listdir(library.directory / FOLDER)  # noqa: PTH208 - names alone are wanted
+        found = os.listdir(library.directory / SESSIONS)  # noqa: PTH208 - names alone are wanted
     except OSError:
         return []
     return sorted(name.removesuffix(ENDING) for name in found if name.endswith(ENDING) and not name.startswith("."))
