@@ -182,7 +182,7 @@ class Gate:
             return 421, "Nothing answers to that name here; use the address that roco printed."
         if not self._is_own_origin(scope, headers):
             return 403, "Requests from other sites are refused."
-        if (wrong := self.check_password(self._client(scope, headers), headers)) is not None:
+        if (wrong := self.check_password(scope, headers)) is not None:
             return wrong
         if not _is_plain(path, scope.get("raw_path", b"")) or not self.exists(method, path):
             return 404, "This address does not exist here."
@@ -231,10 +231,11 @@ class Gate:
             return _READ.fullmatch(path) is not None
         return method == "POST" and _WRITE.fullmatch(path) is not None
 
-    def check_password(self, client: str, headers: dict[str, str]) -> tuple[int, str] | None:
+    def check_password(self, scope: Scope, headers: dict[str, str]) -> tuple[int, str] | None:
         """Return the status and message of a request without the password; None for one that has it."""
         if self._rules.auth is None:
             return None
+        client = self._client(scope, headers)
         if (seconds := self._guesses.refused_for(client)) > 0:
             return 429, f"Too many wrong passwords; wait {duration(seconds)}."
         given = _credentials(headers.get("authorization", ""))
