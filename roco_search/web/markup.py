@@ -32,13 +32,17 @@ if TYPE_CHECKING:
 MOST_ROWS = 500  # of a table of files; `roco status` names all of them
 LARGEST_SHOWN = 480  # pixels of an uploaded image beside the hits
 SCRIPTS = (
-    "gallery.js", "address.js", "crop.js", "windowing.js", "stage.js", "panel.js", "viewer.js", "map.js", "theme.js",
+    "gallery.js", "address.js", "crop.js", "windowing.js", "stage.js", "panel.js", "tray.js", "viewer.js", "map.js",
+    "theme.js",
 )  # fmt: skip
 
 
-def head() -> Markup:
-    """Return what the page's head loads: our style sheet and scripts."""
-    return render("web/templates/head.html", scripts=SCRIPTS)
+def head(hands: Sequence[str] = ()) -> Markup:
+    """Return what the page's head loads: our style sheet and scripts.
+
+    `hands` is what the server does with chosen images: "paths" shows their paths, "files" copies their files.
+    """
+    return render("web/templates/head.html", scripts=SCRIPTS, hands=" ".join(hands))
 
 
 def header() -> Markup:

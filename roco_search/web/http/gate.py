@@ -44,7 +44,9 @@ _READ = re.compile(
     r"|/roco/(image/\d{1,18}\.(jpg|png|json)|heat/\d{1,18}\.png|(map|hits)\.json|assets/[\w.-]+)",
     re.ASCII,
 )
-_WRITE = re.compile(r"/gradio_api/(queue/join|upload|cancel|reset)|/roco/open/\d{1,18}", re.ASCII)
+_WRITE = re.compile(
+    r"/gradio_api/(queue/join|upload|cancel|reset)|/roco/(open/\d{1,18}|chosen/(paths|csv|sheet|copy))", re.ASCII
+)
 UPLOAD, JOIN = "/gradio_api/upload", "/gradio_api/queue/join"
 
 # Everything comes from here and nothing goes anywhere else. Gradio compiles templates in the page: hence 'unsafe-eval'.
