@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Literal
@@ -16,13 +17,16 @@ import numpy as np
 
 from roco_search.classify import Classifier, Picture, Prediction, split_labels
 from roco_search.classify.reading import ImageFile, read_pictures
+from roco_search.curation.cohorts import shelf
+from roco_search.curation.cohorts.cohort import Listed, members_of
 from roco_search.curation.similar import find_similar
-from roco_search.errors import ImageError, InputError
+from roco_search.errors import ImageError, InputError, RocoError
 from roco_search.imaging import Tags
 from roco_search.imaging.walk import is_below
 from roco_search.library import Library, StoredFrame
 from roco_search.models.encoder import NO_EMBEDDING, ct_windows
-from roco_search.search import Filters, Hit, read, search
+from roco_search.search import Filters, Hit, search
+from roco_search.search.understanding import understand
 from roco_search.system.text import printable
 
 if TYPE_CHECKING:
@@ -36,6 +40,8 @@ MOST = 100
 LONGEST_TEXT = 1000
 SIDE = 512  # pixels of the longer side of a picture
 
+UNAVAILABLE = "That cannot be read now; ask the person who started roco to run `roco doctor`."
+_PATH = re.compile(r"(?<![\w.])[/~]\S")
 OUTSIDE = (
     "Only files inside the folders that the library has indexed can be classified; give the id of a hit, or a path "
     "inside these folders."
@@ -98,8 +104,10 @@ class Functions:
         _check_page(n, offset)
         filters = Filters(modality=tuple(modality), body_part=tuple(body_part), view=tuple(view))
 
+        # Not by the words of captions, as `search.read` does: a misspelt name would come back as the right one.
+        understood = understand(words)
+
         def question(library: Library) -> Answer:
-            understood = read(library, [words])
             hits = search(
                 library,
                 self._desk.encoder,
@@ -112,8 +120,7 @@ class Functions:
                 guess=guess,
                 understood=understood,
             )
-            line = "" if understood is None else understood.line
-            return {"understood": line or None, "hits": self._hits(library, hits)}
+            return {"understood": understood.line or None, "hits": self._hits(library, hits)}
 
         return self._desk.ask(question)
 
@@ -197,6 +204,52 @@ class Functions:
             ]
         return answer
 
+    def cohorts(self) -> Answer:
+        """List the cohorts of the library: named sets of images that a person saved."""
+        found = self._desk.ask(lambda library: [shelf.load(library, name) for name in shelf.names(library)])
+        return {
+            "cohorts": [
+                {
+                    "name": cohort.name,
+                    "images": len(cohort.members),
+                    "query": cohort.definition.query,
+                    "refreshed": cohort.refreshed,
+                }
+                for cohort in found
+            ]
+        }
+
+    def cohort(self, name: str, n: int = 10, offset: int = 0) -> Answer:
+        """Show a cohort: the number of its images, and some of them.
+
+        Parameters
+        ----------
+        name
+            Its name, as list_cohorts has it.
+        n, offset
+            How many images to return (at most 100), after how many others.
+        """
+        _check_page(n, offset)
+
+        def question(library: Library) -> Answer:
+            found = shelf.load(library, name)
+            listed = members_of(library, found)
+            return {
+                "name": name,
+                "images": len(found.members),
+                "in_library": len(listed),
+                "query": found.definition.query,
+                "refreshed": found.refreshed,
+                "members": [self._member(entry) for entry in listed[offset : offset + n]],
+            }
+
+        return self._desk.ask(question)
+
+    def _member(self, entry: Listed) -> Answer:
+        kept: Answer = {"id": entry.frame.id, "score": entry.member.score, "match": entry.member.match}
+        kept |= {name: getattr(entry.frame, name) for name in FRAME_FIELDS}
+        return kept if self.redact_paths else kept | {"path": printable(entry.frame.path)}
+
     def picture(self, image_id: int) -> bytes:
         """Return an image of the library as a PNG of at most 512 pixels, without metadata."""
         from PIL import Image
@@ -210,6 +263,14 @@ class Functions:
         data = io.BytesIO()
         image.save(data, "PNG")
         return data.getvalue()
+
+    def sentence(self, error: RocoError) -> str:
+        """Return what a program may read of a refusal: where paths are redacted, nothing that names one."""
+        if isinstance(error, ImageError):
+            return f"The image cannot be read: {error}."
+        if self.redact_paths and (not isinstance(error, InputError) or _PATH.search(str(error))):
+            return UNAVAILABLE
+        return str(error)
 
     def _hits(self, library: Library, hits: Sequence[Hit]) -> list[Answer]:
         found = []
@@ -251,6 +312,9 @@ HIT_FIELDS = (
     "frame", "frames", "slice", "rows", "columns", "series", "study", "more", "folded",
 )  # fmt: skip
 """What an answer says of a hit. `Hit.evidence` is not among it: it may quote a caption."""
+
+
+FRAME_FIELDS = ("modality", "body_part", "view", "frame", "frames", "rows", "columns", "series", "study")
 
 
 def _frame(library: Library, image_id: int) -> StoredFrame:

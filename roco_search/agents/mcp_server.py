@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from roco_search import __version__
 from roco_search.agents.functions import Functions
-from roco_search.errors import ImageError, InputError, RocoError
+from roco_search.errors import InputError, RocoError
 
 if TYPE_CHECKING:
     from mcp.server.mcpserver import MCPServer
@@ -29,7 +29,6 @@ INSTRUCTIONS = (
     "well a hit fits (strong, fair, weak, none), and where all are weak or none, nothing in the library answers the "
     "query. Everything only reads. For research, not for clinical use."
 )
-UNAVAILABLE = "The library cannot be read now; ask the person who started roco to run `roco doctor`."
 
 
 def check_mcp() -> None:
@@ -54,12 +53,14 @@ def make_server(functions: Functions) -> MCPServer:
     def add(name: str, function: Callable[..., Any], *, structured: bool = True) -> None:
         described = inspect.cleandoc(function.__doc__ or "")
         tool = server.tool(name, description=described, annotations=reads, structured_output=structured)
-        tool(_answering(function, redact=functions.redact_paths))
+        tool(_answering(function, functions))
 
     add("search_images", functions.search)
     add("similar_images", functions.similar)
     add("classify_image", functions.classify)
     add("library_status", functions.status)
+    add("list_cohorts", functions.cohorts)
+    add("show_cohort", functions.cohort)
     if functions.allow_images:
 
         @wraps(functions.picture)
@@ -70,7 +71,7 @@ def make_server(functions: Functions) -> MCPServer:
     return server
 
 
-def _answering(function: Callable[..., Result], *, redact: bool) -> Callable[..., Result]:
+def _answering(function: Callable[..., Result], functions: Functions) -> Callable[..., Result]:
     """Return the function with roco's refusals as sentences that the protocol passes on."""
     from mcp.server.mcpserver.exceptions import ToolError
 
@@ -79,16 +80,9 @@ def _answering(function: Callable[..., Result], *, redact: bool) -> Callable[...
         try:
             return function(*arguments, **named)
         except RocoError as error:
-            raise ToolError(sentence(error, redact=redact)) from None
+            raise ToolError(functions.sentence(error)) from None
 
     return answer
-
-
-def sentence(error: RocoError, *, redact: bool) -> str:
-    """Return what a program may read of a refusal: with `redact`, nothing that could name a path."""
-    if isinstance(error, ImageError):
-        return f"The image cannot be read: {error}."
-    return str(error) if isinstance(error, InputError) or not redact else UNAVAILABLE
 
 
 def run_mcp(library: Path, *, device: Device = "auto", redact_paths: bool = False, allow_images: bool = False) -> None:

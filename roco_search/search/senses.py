@@ -128,36 +128,51 @@ class Senses:
     def judge(self, vectors: Vectors) -> Bytes:
         """Return the negative log-probabilities of vectors, float32 ``(n, dim)``, in `STEP`: uint8 ``(classes, n)``."""
         heads = self._heads or shipped_heads(self._encoder) or prompted_heads(self._encoder)
-        parts = []
-        for attribute in ATTRIBUTES:
-            weights, offsets = heads[attribute]
-            found = np.empty((len(weights), len(vectors)), np.uint8)
-            for start in range(0, len(vectors), ROWS_AT_ONCE):
-                logits = vectors[start : start + ROWS_AT_ONCE] @ weights.T + offsets
+        own = [heads[attribute] for attribute in ATTRIBUTES]
+        findings = heads.get(FINDINGS)
+        count = sum(len(head.weights) for head in own) + (0 if findings is None else len(findings.weights))
+        found = np.empty((count, len(vectors)), np.uint8)
+        for start in range(0, len(vectors), ROWS_AT_ONCE):
+            rows = vectors[start : start + ROWS_AT_ONCE]
+            parts = []
+            for weights, offsets in own:
+                logits = rows @ weights.T + offsets
                 logits -= logits.max(axis=1, keepdims=True)
                 logits -= np.log(np.exp(logits).sum(axis=1, keepdims=True))
-                found[:, start : start + ROWS_AT_ONCE] = np.rint(np.minimum(-logits, FLOOR) / STEP).T
-            parts.append(found)
-        if (head := heads.get(FINDINGS)) is not None and len(head.weights):
-            # -log of the logistic function, without overflow.
-            logits = vectors @ head.weights.T + head.offsets
-            parts.append(np.rint(np.minimum(np.logaddexp(0, -logits), FLOOR) / STEP).T.astype(np.uint8))
-        return np.concatenate(parts)
+                parts.append(-logits)
+            if findings is not None:
+                # -log of the logistic function, without overflow.
+                parts.append(np.logaddexp(0, -(rows @ findings.weights.T + findings.offsets)))
+            found[:, start : start + ROWS_AT_ONCE] = np.rint(np.minimum(np.hstack(parts), FLOOR) / STEP).T
+        return found
 
-    def noise(self, vectors: Vectors) -> float | None:
-        """Return how near texts of other worlds come to the nearest of some vectors, as a cosine.
+    def nearest(self, vectors: Vectors) -> Vectors | None:
+        """Return the cosine of each text of other worlds to the nearest of some vectors, float32 ``(texts,)``.
 
-        It grows with the number of pictures and with their variety, and so does the best hit of a text that nothing
-        answers. None for a model that does not bring the embeddings of such texts.
+        None for a model that does not bring the embeddings of such texts.
         """
         bank = shipped_bank(self._encoder)
-        return None if bank is None or not len(vectors) else chance(vectors, bank)
+        return None if bank is None else nearest(vectors, bank)
+
+    def noise(self, nearest: Vectors) -> float:
+        """Return what `chance` makes of that."""
+        return chance(nearest)
 
 
-def chance(vectors: Vectors, bank: Vectors) -> float:
-    """Return the cosine to the nearest of some vectors that `NOISE` of a bank of texts stay below."""
-    parts = [vectors[start : start + ROWS_AT_ONCE] @ bank.T for start in range(0, len(vectors), ROWS_AT_ONCE)]
-    return float(np.quantile(np.max([part.max(axis=0) for part in parts], axis=0), NOISE))
+def nearest(vectors: Vectors, bank: Vectors) -> Vectors:
+    """Return the cosine of each text of a bank to the nearest of some vectors, float32 ``(texts,)``."""
+    found = np.full(len(bank), -1.0, np.float32)
+    for start in range(0, len(vectors), ROWS_AT_ONCE):
+        np.maximum(found, (vectors[start : start + ROWS_AT_ONCE] @ bank.T).max(axis=0), out=found)
+    return found
+
+
+def chance(nearest: Vectors) -> float:
+    """Return the cosine that `NOISE` of texts which nothing answers stay below.
+
+    It grows with the number of pictures and with their variety, and so does the best hit of such a text.
+    """
+    return float(np.quantile(nearest, NOISE))
 
 
 def found_column(number: int) -> int:

@@ -186,7 +186,8 @@ def make_app(desk: Desk, folder: Path, rules: Rules, root_path: str | None = Non
     from roco_search.web.theme import theme
 
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
-    add_routes(app, desk, folder, Handover.under(rules, viewer))
+    handover = Handover.under(rules, viewer)
+    add_routes(app, desk, folder, handover)
     blocks = make_blocks(desk, folder)
     gr.mount_gradio_app(
         app,
@@ -202,7 +203,7 @@ def make_app(desk: Desk, folder: Path, rules: Rules, root_path: str | None = Non
         pwa=False,
         mcp_server=False,
         theme=theme(),
-        head=markup.head(),
+        head=markup.head(handover.hands(redact_paths=desk.redact_paths)),
     )
     # Only ``launch`` sets this, and without it Gradio does not check which files a message names. The gate checks too.
     blocks.has_launched = True

@@ -35,13 +35,17 @@ MOST_ROWS = 500  # of a table of files; `roco status` names all of them
 SMALL, MOST_IN_A_ROW = 96, 3  # pixels and labels of one of several classified images
 LARGEST_SHOWN = 480  # pixels of an uploaded image beside the hits
 SCRIPTS = (
-    "gallery.js", "address.js", "crop.js", "windowing.js", "stage.js", "panel.js", "viewer.js", "map.js", "theme.js",
+    "gallery.js", "address.js", "crop.js", "windowing.js", "stage.js", "panel.js", "tray.js", "viewer.js", "map.js",
+    "theme.js",
 )  # fmt: skip
 
 
-def head() -> Markup:
-    """Return what the page's head loads: our style sheet and scripts."""
-    return render("web/templates/head.html", scripts=SCRIPTS)
+def head(hands: Sequence[str] = ()) -> Markup:
+    """Return what the page's head loads: our style sheet and scripts.
+
+    `hands` is what the server does with chosen images: "paths" shows their paths, "files" copies their files.
+    """
+    return render("web/templates/head.html", scripts=SCRIPTS, hands=" ".join(hands))
 
 
 def header() -> Markup:

@@ -26,7 +26,18 @@ from roco_search.library.vectors.facts import Facts, Header
 from roco_search.models import load_encoder
 from roco_search.models.encoder import Encoder
 from roco_search.search.evidence import LINEAR, SENSED, Evidence, gather
-from roco_search.search.senses import ATTRIBUTES, BANK, FINDINGS, HEADS, Head, Senses, chance, classes, directory_of
+from roco_search.search.senses import (
+    ATTRIBUTES,
+    BANK,
+    FINDINGS,
+    HEADS,
+    Head,
+    Senses,
+    chance,
+    classes,
+    directory_of,
+    nearest,
+)
 from roco_search.search.understanding import understand
 from roco_search.search.weights import DEFAULT, FILE, FORMAT, Weights
 from roco_search.vocabulary.concepts import elsewhere
@@ -184,7 +195,7 @@ def fit(
         dict(zip(OFFSETS, solved[len(PIECES) :].round(4).tolist(), strict=True)),
         (round(strong, 3), round(fair, 3), round(weak, 3)),
         dict(keys),
-        round(chance(fitting.vectors, bank_of(encoder).astype(np.float32)), 4),
+        round(chance(nearest(fitting.vectors, bank_of(encoder).astype(np.float32))), 4),
     )
 
 

@@ -16,15 +16,18 @@ import pytest
 from PIL import Image
 
 from roco_search.agents.functions import HIT_FIELDS, Functions
+from roco_search.curation.cohorts import shelf
+from roco_search.curation.cohorts.cohort import Definition, gather
 from roco_search.library import Library
 from roco_search.models import load_encoder
+from roco_search.search import read
 from roco_search.web.backend import Desk
 from tests.imaging.drawing import shipped
 from tests.planted import canaries
 
 pytestmark = pytest.mark.skipif(find_spec("mcp") is None, reason="the package mcp is not installed")
 
-TOOLS = {"search_images", "similar_images", "classify_image", "library_status"}
+TOOLS = {"search_images", "similar_images", "classify_image", "library_status", "list_cohorts", "show_cohort"}
 ROOT = Path(__file__).parents[2]
 
 
@@ -38,11 +41,12 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for number, name in enumerate(("CT_small.dcm", "MR_small.dcm")):
         assert planter.dicom(Path(shipped(name)), scans / name, 2 * number)
     Image.linear_gradient("L").save(scans / "ramp.png")
-    (scans / "captions.csv").write_text(f"file_name,text\nramp.png,chest X-ray of {planter.word()}\n")
+    (scans / "captions.csv").write_text(f"file_name,text\nramp.png,chest X-ray of Wolkenbruch {planter.word()}\n")
     Image.radial_gradient("L").save(folder / "outside.png")
     (scans / "link.png").symlink_to(folder / "outside.png")
     with Library.create_or_open(folder / "library") as library:
         library.index([scans], load_encoder("roco-mini"), captions=True)
+        shelf.keep(library, gather(library, "mine", Definition(under=(str(scans),))))
         library.remove(folder / "outside.png")  # the link is still in the folder, and leads out of it
     return folder
 
@@ -65,6 +69,11 @@ def asked(functions: Functions, *calls: tuple[str, dict[str, Any]]) -> tuple[lis
             return tools, [await client.call_tool(name, arguments) for name, arguments in calls]
 
     return asyncio.run(ask())
+
+
+def read_with_captions(desk: Desk) -> str:
+    understood = desk.ask(lambda library: read(library, ["chest of Wolkenbruchh"]))
+    return "" if understood is None else understood.line
 
 
 def refusal(answer: Any) -> str:
@@ -147,14 +156,32 @@ def test_paths_pixels_and_patients_stay_where_they_are_not_allowed(place: Path, 
         ("search_images", {"text": "chest X-ray", "n": 9, "guess": True}),
         ("similar_images", {"image_id": known}),
         ("library_status", {}),
+        ("list_cohorts", {}),
+        ("show_cohort", {"name": "mine"}),
         ("classify_image", {"labels": ["CT", "MRI"], "path": str(place / "scans" / "ramp.png")}),
         ("classify_image", {"labels": ["CT", "MRI"], "path": str(place / "outside.png")}),
         ("classify_image", {"labels": ["CT", "MRI"], "path": str(place / "scans" / "captions.csv")}),
     ]
+    calls.append(("search_images", {"text": "chest of Wolkenbruchh"}))
+    understood = read_with_captions(desk)
+    assert "wolkenbruch" in understood.lower(), "roco query would say so"
     _, redacted = asked(Functions(desk, redact_paths=True), *calls)
     _, plain = asked(Functions(desk), *calls)
     written = "".join(answer.model_dump_json() for answer in redacted)
     assert str(place) not in written and "ramp" not in written and "scans" not in written
+    assert not any(answer.is_error for answer in redacted[:6]), "what is asked is answered"
+    _, [listed, mine, none] = asked(
+        Functions(desk),
+        ("list_cohorts", {}),
+        ("show_cohort", {"name": "mine", "n": 2}),
+        ("show_cohort", {"name": "../x"}),
+    )
+    [named] = listed.structured_content["cohorts"]
+    assert (named["name"], named["images"]) == ("mine", 4)
+    assert mine.structured_content["in_library"] == 3 and len(mine.structured_content["members"]) == 2
+    assert mine.structured_content["members"][0]["path"].startswith(str(place / "scans"))
+    assert "cannot be the name" in refusal(none)
+    assert "wolkenbruch" not in written.lower().replace("wolkenbruchh", ""), "nor is a name spelt right"
     everything = written + "".join(answer.model_dump_json() for answer in plain)
     assert canaries().MARK.lower() not in everything.lower(), "nothing of a header or a caption"
     assert not re.search(r"[A-Za-z0-9+/]{400}", everything), "no pixels"
@@ -163,6 +190,17 @@ def test_paths_pixels_and_patients_stay_where_they_are_not_allowed(place: Path, 
     assert {tool.name for tool in tools} == TOOLS | {"show_image"}
     [content] = picture.content
     assert content.type == "image" and content.mime_type == "image/png"
+
+
+def test_a_refusal_names_no_path_where_these_are_redacted(place: Path, desk: Desk) -> None:
+    damaged = place / "library" / "cohorts" / "damaged.json"
+    damaged.write_text("{")
+    try:
+        for redact in (True, False):
+            _, [answer] = asked(Functions(desk, redact_paths=redact), ("show_cohort", {"name": "damaged"}))
+            assert (str(place) in refusal(answer)) is not redact
+    finally:
+        damaged.unlink()
 
 
 def test_a_client_starts_it_as_a_process(place: Path) -> None:

@@ -56,7 +56,7 @@ def values(text: str) -> dict[str, dict[str, Any]]:
         },
         "web/templates/chips.html": {"chips": [{"label": text, "kind": "wanted", "without": text}]},
         "web/templates/gallery.html": {"cards": text, "label": text},
-        "web/templates/head.html": {"scripts": [text]},
+        "web/templates/head.html": {"scripts": [text], "hands": text},
         "web/templates/header.html": {},
         "web/templates/image.html": {"image": text, "maps": [(text, text), (text, text)], "name": text},
         "web/templates/library.html": {"facts": [(text, text)], "charts": [text]},

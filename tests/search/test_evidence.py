@@ -19,7 +19,7 @@ from roco_search.models import load_encoder
 from roco_search.search import Filters, read, search
 from roco_search.search.evidence import SENSED, gather
 from roco_search.search.phrasing import phrasings
-from roco_search.search.senses import ATTRIBUTES, FLOOR, NOISE, STEP, Senses, chance, classes, column, shipped_bank
+from roco_search.search.senses import ATTRIBUTES, FLOOR, NOISE, STEP, Senses, classes, column, shipped_bank
 from roco_search.search.understanding import as_typed, understand
 from roco_search.search.weighing import weigh
 from roco_search.search.weights import DEFAULT, FILE, LEAST_ROWS, Weights, load
@@ -266,5 +266,8 @@ def test_noise_is_that_of_the_nearest_row_to_texts_of_other_worlds(tmp_path: Pat
     stored = shipped_bank(encoder)
     assert stored is not None and len(stored) == len(elsewhere())
     np.testing.assert_allclose((vectors @ stored[:5].T).max(axis=0), expected, atol=2e-3)
-    assert chance(vectors, stored) == pytest.approx(np.quantile((vectors @ stored.T).max(axis=0), NOISE), abs=1e-6)
-    assert Senses(ToyEncoder()).noise(vectors) is None, "a model that brings no such embeddings"
+    senses = Senses(encoder)
+    found = senses.nearest(vectors)
+    assert found is not None
+    assert senses.noise(found) == pytest.approx(np.quantile((vectors @ stored.T).max(axis=0), NOISE), abs=1e-6)
+    assert Senses(ToyEncoder()).nearest(vectors) is None, "a model that brings no such embeddings"

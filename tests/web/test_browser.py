@@ -20,7 +20,7 @@ from roco_search.models import load_encoder
 from roco_search.web.backend import Desk, Neighbours
 from roco_search.web.tabs.classify import SETS
 from tests.imaging.drawing import SHARED
-from tests.web import viewing
+from tests.web import choosing, viewing
 from tests.web.asking import (
     a_region_of_a_dropped_image_is_searched_for,
     back_undoes_it_and_a_bookmark_leads_there,
@@ -65,7 +65,9 @@ def test_a_person_finds_opens_compares_classifies_and_looks_at_the_map(
     page = Page(browser, demo, tmp_path)
     the_page_begins_with_the_library(page, demo)
     a_search_shows_the_first_page(page, demo)
+    choosing.images_are_chosen_by_mouse_and_keys_and_go_on_together(page, demo, tmp_path)
     chips_say_what_was_understood_and_one_can_be_taken_away(page)
+    choosing.the_tray_outlives_a_search(page)
     filters_leave_only_what_they_name(page, demo)
     the_keyboard_alone_opens_moves_and_closes(page, demo)
     a_window_changes_the_picture_and_neighbours_follow(page, demo)

@@ -100,10 +100,10 @@ def the_file_is_opened_in_the_system_s_own_viewer(page: Page, path: str, tmp_pat
     monkeypatch.setenv("OPENED", str(opened))
     monkeypatch.setenv("PATH", f"{opener.parent}:/usr/bin:/bin")
     page.page.get_by_role("button", name="Copy the path").click()
-    wait(page, "document.querySelector('[data-part=said]').textContent === 'Copied.'")
+    wait(page, "document.querySelector('.roco-viewer [data-part=said]').textContent === 'Copied.'")
     assert shown(page, "path") == path
     page.page.get_by_role("button", name="Open here").click()
-    wait(page, "document.querySelector('[data-part=said]').textContent.startsWith('It opens')")
+    wait(page, "document.querySelector('.roco-viewer [data-part=said]').textContent.startsWith('It opens')")
     while not opened.exists() or not opened.read_text().endswith("\n"):
         page.page.wait_for_timeout(20)
     assert opened.read_text().splitlines() == ["1", path]

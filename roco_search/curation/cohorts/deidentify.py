@@ -24,6 +24,7 @@ from roco_search.imaging import Tags
 from roco_search.imaging.archives import Member
 from roco_search.imaging.dicom import terms
 from roco_search.imaging.dicom.decoding.codecs import silence
+from roco_search.imaging.dicom.decoding.codestream import without_comments
 from roco_search.imaging.dicom.tags import NEWER_SYNTAXES, read_tags
 
 if TYPE_CHECKING:
@@ -122,9 +123,13 @@ class Deidentifier:
         from pydicom.dataset import FileMetaDataset
         from pydicom.uid import UID
 
-        syntax = str(dataset.file_meta.TransferSyntaxUID)
+        syntax = _syntax_of(dataset)
         patient = self._patient(dataset)
+        sop_class = dataset.get("SOPClassUID") or dataset.file_meta.get("MediaStorageSOPClassUID")
         self._clean(dataset)
+        dataset.SOPClassUID = sop_class
+        if UID(syntax).is_encapsulated:
+            _clean_frames(dataset)
         if "SOPInstanceUID" not in dataset or not dataset.SOPInstanceUID:
             dataset.SOPInstanceUID = _new_uid()
         dataset.PatientID = dataset.PatientName = patient
@@ -185,6 +190,26 @@ class Deidentifier:
             return True
         element.value = new if len(new) > 1 else new[0]
         return True
+
+
+def _syntax_of(dataset: Dataset) -> str:
+    """Return the transfer syntax of a file, from its own bytes where it declares none."""
+    from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+
+    if declared := dataset.file_meta.get("TransferSyntaxUID"):
+        return str(declared)
+    implicit, little = dataset.original_encoding
+    return str(ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian if little else ExplicitVRBigEndian)
+
+
+def _clean_frames(dataset: Dataset) -> None:
+    """Remove comments from compressed frames; where there are none, nothing changes."""
+    from pydicom.encaps import encapsulate, generate_frames
+
+    frames = list(generate_frames(dataset.PixelData, number_of_frames=int(dataset.get("NumberOfFrames") or 1)))
+    cleaned = [without_comments(frame) for frame in frames]
+    if cleaned != frames:
+        dataset.PixelData = encapsulate(cleaned)
 
 
 def _is_harmless(element: DataElement) -> bool:

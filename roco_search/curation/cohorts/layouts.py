@@ -110,6 +110,7 @@ def _write_data_set(folder: Path, parts: dict[str, list[Row]]) -> None:
 
     from datasets import Dataset, DatasetDict, Features, Image, Value
     from datasets.arrow_writer import ArrowWriter
+    from datasets.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 
     kinds: dict[str, Any] = {"rows": Value("int64"), "columns": Value("int64"), "score": Value("float64")}
     names = next(iter(parts.values()))[0].columns
@@ -125,7 +126,13 @@ def _write_data_set(folder: Path, parts: dict[str, list[Row]]) -> None:
                 writer.write(written)
             writer.finalize()
         made[split] = Dataset.from_file(str(file))
-    DatasetDict(made).save_to_disk(str(folder / ".saved"))
+    shows_bars = not are_progress_bars_disabled()
+    disable_progress_bars()  # roco has its own
+    try:
+        DatasetDict(made).save_to_disk(str(folder / ".saved"))
+    finally:
+        if shows_bars:
+            enable_progress_bars()
     del made
     for entry in (folder / ".saved").iterdir():
         entry.rename(folder / entry.name)

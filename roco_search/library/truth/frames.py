@@ -266,13 +266,15 @@ class Frames:
         ids, file, content_of, numbers, counts, series_of, instances = np.ascontiguousarray(table.T)
         return Columns(ids, file, content_of, numbers, counts, series_of, instances, files)
 
-    def headers(self, active: EmbeddingSet) -> Iterator[tuple[str | None, str | None, str | None, str | None]]:
-        """Yield modality, body part, view and laterality of each picture of a set, ascending by id."""
+    def headers(
+        self, active: EmbeddingSet, first: int = 0
+    ) -> Iterator[tuple[str | None, str | None, str | None, str | None]]:
+        """Yield modality, body part, view and laterality of each picture of a set but the `first`, ascending by id."""
         sql = """
             SELECT modality, body_part, view, laterality FROM vectors JOIN frames ON frames.id = frame_id
-            WHERE set_id = ? ORDER BY frames.id
+            WHERE set_id = ? ORDER BY frames.id LIMIT -1 OFFSET ?
         """
-        return self._connection.stream(sql, [active.id])
+        return self._connection.stream(sql, [active.id, first])
 
     def places(self, active: EmbeddingSet) -> Iterator[tuple[int, str, int]]:
         """Yield id, path and number (from 0) of each picture of a set, ascending by id, one at a time."""

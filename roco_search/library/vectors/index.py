@@ -4,6 +4,7 @@ Both are caches. Opening compares seals, header and generation and the last row 
 What does not match is built again from SQLite, never trusted.
 """
 
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from itertools import pairwise
@@ -59,16 +60,25 @@ class VectorIndex:
         What they were made of.
     prefilter
         A copy that rules out most rows, if the matrix is large: see `Prefilter`.
+    parts
+        (rows, SHA-256) of the parts that the matrix was written in; none where it is held in memory.
     """
 
     def __init__(
-        self, directory: Path, generation: Generation, ids: Ids, matrix: Vectors, prefilter: Prefilter | None = None
+        self,
+        directory: Path,
+        generation: Generation,
+        ids: Ids,
+        matrix: Vectors,
+        prefilter: Prefilter | None = None,
+        parts: Sequence[tuple[int, str]] = (),
     ) -> None:
         self.directory = directory
         self.generation = generation
         self.ids = ids
         self.matrix = matrix
         self.prefilter = prefilter
+        self.parts = parts
         self.planner = Planner(directory / GRAPH, self._graph_is_current)
         self._graph: Graph | None = None
 
@@ -90,7 +100,7 @@ class VectorIndex:
         if prefilter is None and prefilter_damaged(store.directory):
             with suppress(OSError):
                 prefilter = renewed_prefilter(store.directory, mapped)
-        return cls(store.directory, generation, mapped.ids, mapped.matrix, prefilter)
+        return cls(store.directory, generation, mapped.ids, mapped.matrix, prefilter, mapped.parts)
 
     def graph(self) -> "Graph":
         """Return the graph of these vectors: see `Graph.open`."""

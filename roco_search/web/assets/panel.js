@@ -5,7 +5,7 @@
   const KEYS = [
     ["← →", "other hits"], ["↑ ↓, wheel", "slices, frames"], ["Page ↑ ↓", "ten slices"], ["Home End", "first and last slice"],
     ["c", "play and pause"], ["drag", "window; pans when zoomed"], ["1 to 9", "windows"], ["+ −, double click", "zoom"],
-    ["i", "invert"], ["o", "overlays"], ["m", "as the model sees it"], ["h", "heat map"], ["r", "reset"], ["?", "these keys"],
+    ["i", "invert"], ["x", "choose, for the tray"], ["o", "overlays"], ["m", "as the model sees it"], ["h", "heat map"], ["r", "reset"], ["?", "these keys"],
     ["Escape", "close"],
   ];
   const MARKUP = `
@@ -42,6 +42,7 @@
         <label data-part="heat-block"><input type="checkbox" data-part="heat"> Heat map for <q data-part="heat-words"></q>
           <span data-part="heat-note" class="roco-quiet" role="status"></span></label>
         <button type="button" class="roco-primary" data-do="like">More like this</button>
+        <button type="button" data-do="choose" aria-pressed="false">Choose</button>
         <div data-part="beside-block"><h3 data-part="beside-title"></h3><ol data-part="beside" class="roco-strip"></ol></div>
         <div data-part="ways" class="roco-ways">
           <code data-part="path"></code>

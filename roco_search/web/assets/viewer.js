@@ -81,7 +81,7 @@
     const acts = {
       ArrowLeft: "previous", ArrowRight: "next", ArrowUp: -1, ArrowDown: 1, PageUp: -10, PageDown: 10, Home: -Infinity,
       End: Infinity, "+": "in", "=": "in", "-": "out", i: "invert", r: "reset", c: "play", o: "overlays", m: "seen",
-      h: "heat", "?": "help",
+      h: "heat", x: "choose", "?": "help",
     };
     const found = /^[1-9]$/.test(key) ? null : acts[key];
     if (found === undefined) return;
@@ -100,6 +100,10 @@
     if (what === "reset") reset();
     if (["invert", "overlays", "seen", "heat"].includes(what) && part(what).offsetParent) part(what).click();
     if (!known()) return;
+    if (what === "choose") {
+      roco.choose(current, facts.name);
+      mark();
+    }
     if (what === "copy") roco.copy(facts.path, dialog).then((done) => say(done ? "Copied." : "The browser does not allow it."));
     if (what === "open") send(`roco/open/${current}`);
     if (what === "like") {
@@ -110,6 +114,7 @@
     }
   }
 
+  const mark = () => panel.button("choose").setAttribute("aria-pressed", String(roco.chosen(current)));
   const say = (text) => (part("said").textContent = text);
   async function send(address) {
     const answer = await fetch(address, { method: "POST" }).catch(() => null);
@@ -203,6 +208,7 @@
     count();
     draw();
     read();
+    mark();
     tell(told.id);
   }
 

@@ -53,6 +53,11 @@ class Handover:
         elsewhere = rules.hosts or rules.any_address or rules.public or rules.origin
         return cls(local=not elsewhere, public=rules.public, pattern=pattern)
 
+    def hands(self, *, redact_paths: bool) -> list[str]:
+        """Return what may be done with chosen images: "paths" are shown, "files" copied."""
+        allowed = {"paths": not self.public, "files": self.local}
+        return [name for name, yes in allowed.items() if yes and not redact_paths]
+
     def link(self, frame: StoredFrame) -> str | None:
         """Return the address at which another viewer shows a frame; None if the file lacks what the pattern needs.
 

@@ -26,7 +26,8 @@ from roco_search.system.process import cores
 from roco_search.system.text import printable
 from roco_search.web import markup
 from roco_search.web.asking import read_address
-from roco_search.web.http.handover import Handover, open_here
+from roco_search.web.http.chosen import add_tray_routes
+from roco_search.web.http.handover import Handover
 from roco_search.web.http.pictures import SIZES, PictureCache, as_seen, placeholder, sight, with_heat
 from roco_search.web.results import results
 
@@ -76,6 +77,9 @@ def add_routes(app: FastAPI, desk: Desk, folder: Path, handover: Handover | None
     async def work(task: Callable[..., Any], *arguments: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(renderers, task, *arguments)
 
+    hands = handover or Handover(public=True)
+    add_tray_routes(app, desk, hands, work)
+
     @app.get("/roco/image/{frame_id}.jpg")
     async def image(
         frame_id: int,
@@ -102,7 +106,7 @@ def add_routes(app: FastAPI, desk: Desk, folder: Path, handover: Handover | None
 
     @app.get("/roco/image/{frame_id}.json")
     async def facts(frame_id: int) -> dict[str, Any]:
-        found = await work(describe, desk, frame_id, handover or Handover(public=True))
+        found = await work(describe, desk, frame_id, hands)
         if found is None:
             raise HTTPException(404, "The library has no such image.")
         return dict(found)
@@ -120,18 +124,6 @@ def add_routes(app: FastAPI, desk: Desk, folder: Path, handover: Handover | None
             raise HTTPException(422, "A heat map needs the words that were searched for.")
         data, kind, status = await work(heat_of, desk, frame_id, text)
         return Response(data, status, media_type=kind)
-
-    @app.post("/roco/open/{frame_id}")
-    async def opened(frame_id: int, request: Request) -> dict[str, str]:
-        if handover is None or not handover.local or "x-forwarded-for" in request.headers:
-            raise HTTPException(403, "Only a demo that no other computer reaches opens files on this one.")
-        if (frame := desk.frame(frame_id)) is None:
-            raise HTTPException(404, "The library has no such image.")
-        try:
-            await work(open_here, frame.path)
-        except InputError as error:
-            raise HTTPException(422, str(error)) from None
-        return {"said": "It opens in this system's own viewer."}
 
     @app.get("/roco/map.json")
     async def points(request: Request, method: str = "pca", guess: bool = False) -> Response:

@@ -148,6 +148,29 @@ def test_deidentified_copies_name_nobody_and_belong_together(
     assert len(open_pairs(tmp_path / "out", "train").pairs) == done.splits["train"]
 
 
+@pytest.mark.parametrize(
+    ("name", "place", "marker"), [("SC_jpeg_no_color_transform.dcm", 2, 0xFE), ("693_J2KI.dcm", 0, 0x64)]
+)
+def test_comments_in_compressed_frames_are_removed(tmp_path: Path, name: str, place: int, marker: int) -> None:
+    """Neither a comment nor what a camera wrote is in the copy, and the pixels are what they were."""
+    from pydicom.encaps import encapsulate, generate_frames
+
+    from roco_search.curation.cohorts.deidentify import Deidentifier
+
+    dataset = pydicom.dcmread(shipped(name))
+    (frame,) = generate_frames(dataset.PixelData, number_of_frames=1)
+    word = canaries().MARK.encode() * 3
+    place = place or 4 + int.from_bytes(frame[4:6])  # of JPEG 2000, behind SIZ, which has to be first
+    said = bytes([0xFF, marker]) + (len(word) + 4).to_bytes(2) + b"\0\1" + word
+    dataset.PixelData = encapsulate([frame[:place] + said + frame[place:]])
+    dataset.save_as(tmp_path / "said.dcm")
+    before = next(open_image(tmp_path / "said.dcm")).pixels
+    assert word in (tmp_path / "said.dcm").read_bytes()
+    Deidentifier().copy(tmp_path / "said.dcm", tmp_path / "copy.dcm")
+    assert word not in (tmp_path / "copy.dcm").read_bytes()
+    assert np.array_equal(next(open_image(tmp_path / "copy.dcm")).pixels, before)
+
+
 def test_the_manifest_describes_what_is_there(planted: tuple[Opened, Any], cohort: Cohort, tmp_path: Path) -> None:
     done = export_cohort(
         planted[0].library, cohort, tmp_path / "out", Options(label="scan", form="files", layout="csv")

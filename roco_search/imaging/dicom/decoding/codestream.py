@@ -15,6 +15,9 @@ _START_OF_FRAME = frozenset({0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xC
 _PROGRESSIVE, _LOSSLESS, _JPEG_LS = frozenset({0xC2, 0xC6, 0xCA, 0xCE}), frozenset({0xC3, 0xC7, 0xCB, 0xCF}), 0xF7
 _START_OF_SCAN, _JPEG_LS_PARAMETERS = 0xDA, 0xF8
 
+_J2K_COMMENT = frozenset({0x64})  # ISO 15444-1 A.9.2
+_JPEG_COMMENTS = frozenset({0xFE, *range(0xE1, 0xF0)}) - {0xE8, 0xEE}  # ISO 10918-1 B.2.4.5 and B.2.4.6
+
 
 Colour = Literal["", "RGB", "YBR"]
 
@@ -60,6 +63,30 @@ def read_codestream(frame: bytes) -> Codestream:
         return _read_jpeg(frame)
     except (IndexError, struct.error):
         raise CodestreamError from None
+
+
+def without_comments(frame: bytes) -> bytes:
+    """Return a JPEG, JPEG-LS or JPEG 2000 codestream without the comments and metadata in its head.
+
+    Those are COM, and of a JPEG the application segments that no decoder of pixels needs: all but JFIF's, Adobe's and
+    HP's, which say what the components are. Anything that is not well-formed is returned as it is.
+    """
+    if frame.startswith(_J2K_START):
+        place, dropped, last = 2, _J2K_COMMENT, _START_OF_TILE & 0xFF
+    elif frame.startswith(b"\xff\xd8"):
+        place, dropped, last = 2, _JPEG_COMMENTS, _START_OF_SCAN
+    else:
+        return frame
+    kept = [frame[:place]]
+    while place + 4 <= len(frame) and frame[place] == 0xFF and frame[place + 1] != last:
+        marker, length = frame[place + 1], int.from_bytes(frame[place + 2 : place + 4])
+        if marker in _STANDALONE or length < 2 or place + 2 + length > len(frame):
+            return frame
+        if marker not in dropped:
+            kept.append(frame[place : place + 2 + length])
+        place += 2 + length
+    kept.append(frame[place:])
+    return b"".join(kept)
 
 
 def _read_jpeg_2000(frame: bytes, start: int) -> Codestream:

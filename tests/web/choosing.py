@@ -1,0 +1,58 @@
+"""How a person gathers images and takes them along, as steps of the walk in `test_browser`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.web.conftest import Site
+from tests.web.page import Page, wait
+
+
+def count(page: Page, number: int) -> None:
+    wait(page, f"document.querySelector('.roco-tray [data-part=count]').textContent === '{number} chosen'")
+
+
+def images_are_chosen_by_mouse_and_keys_and_go_on_together(page: Page, demo: Site, tmp_path: Path) -> None:
+    found = page.ids()
+    cards, tray = page.page.locator(".roco-card"), page.page.locator(".roco-tray")
+    wait(page, f"document.querySelectorAll('.roco-pick').length === {len(found)}")
+    cards.nth(1).hover()
+    page.page.locator(".roco-pick").nth(1).click()
+    count(page, 1)
+    page.page.locator(".roco-pick").nth(4).click(modifiers=["Shift"])
+    count(page, 4)
+    cards.nth(6).focus()
+    page.page.keyboard.press("x")
+    count(page, 5)
+    page.page.keyboard.press("Space")
+    count(page, 4)
+    assert not page.page.locator(".roco-viewer[open]").count(), "the space bar chooses and does not open"
+    assert page.page.locator(".roco-pick").nth(2).get_attribute("aria-pressed") == "true"
+    page.shot("1-tray")
+
+    page.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    tray.get_by_role("button", name="Copy paths").click()
+    wait(page, "document.querySelector('.roco-tray [data-part=said]').textContent.startsWith('The paths')")
+    frames = demo.desk.ask(lambda library: library.frames.get(found[1:5]))
+    paths = [frames[number].path for number in found[1:5]]
+    assert page.page.evaluate("navigator.clipboard.readText()").splitlines() == list(dict.fromkeys(paths))
+    with page.page.expect_download() as saved:
+        tray.get_by_role("button", name="CSV").click()
+    lines = Path(saved.value.path()).read_text("utf-8").splitlines()
+    assert len(lines) == 5 and all(path in line for path, line in zip(paths, lines[1:], strict=True))
+
+    tray.get_by_role("button", name="Copy files…").click()
+    folder = tmp_path / "chosen"
+    tray.get_by_label("Folder on this computer").fill(str(folder))
+    page.page.keyboard.press("Enter")
+    wait(page, "document.querySelector('.roco-tray [data-part=said]').textContent.includes('copied to')")
+    copies = sorted(folder.iterdir())
+    assert [copy.read_bytes() for copy in copies] == [Path(path).read_bytes() for path in dict.fromkeys(paths)]
+    page.shot("1-tray-copied")
+
+
+def the_tray_outlives_a_search(page: Page) -> None:
+    count(page, 4)
+    page.page.locator(".roco-tray").get_by_role("button", name="Clear").click()
+    assert not page.page.locator(".roco-tray").is_visible()
+    assert not page.page.locator('.roco-pick[aria-pressed="true"]').count()

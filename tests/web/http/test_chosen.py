@@ -1,0 +1,82 @@
+"""A tray goes on as paths, a table, a sheet or copies: by ids, and files only on this machine."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from roco_search.errors import InputError
+from roco_search.models import load_encoder
+from roco_search.web.backend import Desk
+from roco_search.web.http.chosen import Chosen
+from tests.web.conftest import Answer, Site, serve
+
+
+def numbers(site: Site, *names: str) -> list[int]:
+    frames = site.desk.ask(lambda library: library.frames.get(range(1, 99)))
+    known = {Path(frame.path).name: frame.id for frame in frames.values()}
+    return [known[name] for name in names]
+
+
+def send(site: Site, what: str, body: Any, **headers: str) -> Answer:
+    text = body if isinstance(body, str) else json.dumps(body)
+    return site.ask(f"/roco/chosen/{what}", "POST", text, Content_Type="application/json", **headers)
+
+
+def test_the_chosen_images_in_their_order(site: Site, scans: Path) -> None:
+    ids = numbers(site, "MR_small.dcm", "3.png", "CT_small.dcm")
+    paths = [str(scans / name) for name in ("MR_small.dcm", "drawn/3.png", "CT_small.dcm")]
+    assert send(site, "paths", {"ids": [*ids, 98765, ids[0]]}).json["text"].splitlines() == paths
+    rows = list(csv.DictReader(io.StringIO(send(site, "csv", {"ids": ids}).body.decode())))
+    assert [(row["path"], row["modality"]) for row in rows] == list(zip(paths, ["MR", "", "CT"], strict=True))
+    sheet = send(site, "sheet", {"ids": ids}).body.decode()
+    assert sheet.count("data:image/jpeg") == 3 and sheet.index("MR_small") < sheet.index("CT_small")
+
+
+def test_copies_go_to_a_folder_and_never_over_anything(site: Site, scans: Path, tmp_path: Path) -> None:
+    ids = numbers(site, "MR_small.dcm", "CT_small.dcm")
+    folder = tmp_path / "taken"
+    said = send(site, "copy", {"ids": ids, "folder": str(folder)}).json["said"]
+    assert said == f"2 files were copied to {folder}."
+    assert (folder / "02_CT_small.dcm").read_bytes() == (scans / "CT_small.dcm").read_bytes()
+    (folder / "01_MR_small.dcm").write_text("mine")
+    again = send(site, "copy", {"ids": ids, "folder": str(folder)})
+    assert again.status == 422 and "nothing is overwritten" in again.json["detail"]
+    assert (folder / "01_MR_small.dcm").read_text() == "mine"
+    for wrong in ("", "here", "../x", "/tmp/\0x"):
+        assert send(site, "copy", {"ids": ids, "folder": wrong}).status == 422
+    inside = site.desk.ask(lambda library: library.directory) / "x"
+    assert send(site, "copy", {"ids": ids, "folder": str(inside)}).status == 422 and not inside.exists()
+
+
+def test_nobody_else_has_a_hand_in_it(site: Site, indexed: Path, tmp_path: Path) -> None:
+    ids = numbers(site, "CT_small.dcm")
+    body = {"ids": ids, "folder": str(tmp_path / "x")}
+    for what in ("paths", "csv", "sheet", "copy"):
+        assert send(site, what, body, Origin="https://elsewhere.example").status == 403
+        assert site.ask(f"/roco/chosen/{what}").status == 404
+    assert send(site, "copy", body, X_Forwarded_For="10.0.0.1").status == 403
+    (tmp_path / "run").mkdir()
+    with (
+        Desk(indexed, load_encoder("roco-mini", "cpu"), redact_paths=True) as desk,
+        serve(desk, tmp_path / "run", site.scans) as hidden,
+    ):
+        assert send(hidden, "paths", body).status == send(hidden, "copy", body).status == 403
+        shown = send(hidden, "csv", body).body + send(hidden, "sheet", body).body + hidden.ask("/").body
+        assert b"CT_small" not in shown and str(site.scans).encode() not in shown
+    assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize(
+    "body",
+    ["", "[]", "{}", '{"ids": 3}', '{"ids": ["a"]}', '{"ids": [true]}', '{"ids": [-1]}', '{"ids": []}', "[" * 9999,
+     '{"ids": [1], "folder": 7}', json.dumps({"ids": list(range(1001))})],
+)  # fmt: skip
+def test_a_message_names_images_by_number(body: str) -> None:
+    with pytest.raises(InputError):
+        Chosen.read(body.encode())
