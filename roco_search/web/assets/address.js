@@ -38,7 +38,7 @@
 
   // A search for the filters that are set, of something else.
   const anew = (changes) => {
-    const next = without(location.search, "q", "exact", "like", "upload", "order", "shown", "image");
+    const next = without(location.search, "q", "exact", "like", "upload", "plus", "minus", "order", "shown", "image");
     for (const [name, value] of Object.entries(changes)) if (value) next.set(name, value);
     return next;
   };
@@ -48,6 +48,7 @@
   };
   roco.again = (text, verbatim) =>
     ask(anew({ q: text, exact: verbatim ? "1" : "", upload: params().get("upload") }), "push");
+  roco.ask = (search) => ask(search, "push");
   roco.region = (region) => {
     way = "push";
     trigger("like", { region });
