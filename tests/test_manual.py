@@ -6,6 +6,7 @@ same command shorter: `SHORTENED` says how.
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -166,6 +167,7 @@ def test_every_command_of_a_page_runs(
             else:  # which imports torch once for all pages
                 for name, value in environment(place, **variables).items():
                     monkeypatch.setenv(name, value)
+                monkeypatch.setattr(sys, "stdin", io.StringIO("1 -2\nq\n"))  # whoever marks hits
                 code = answer(shortened(command[1:]))
                 said = "".join(capsys.readouterr())
             assert code == 0, f"{shlex.join(command)}: {said}"

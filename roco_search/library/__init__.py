@@ -271,21 +271,17 @@ class Library:
         KeyboardInterrupt
             As it comes; all but the batch in flight is stored, and the next run continues.
         """
+        from roco_search.library.ingest.reembedding import ReembedRun
         from roco_search.library.ingest.run import IndexRun
+        from roco_search.library.ingest.sources import ImageFiles
 
         with self._writing() as store:
-            run = IndexRun(store, encoder, progress=progress, batch_size=batch_size)
+            again = ReembedRun(store, encoder, progress=progress, batch_size=batch_size) if reembed else None
+            run = IndexRun(store, ImageFiles(encoder, batch_size), progress=progress)
             report = run.run(
-                paths,
-                frames,
-                prune_missing,
-                retry_failed,
-                rehash=rehash,
-                reembed=reembed,
-                slices=slices,
-                captions=captions,
-                reports=reports,
-            )
+                paths, frames, prune_missing, retry_failed,
+                rehash=rehash, reembed=again, slices=slices, captions=captions, reports=reports,
+            )  # fmt: skip
         self._refresh()
         return report
 

@@ -1,4 +1,4 @@
-"""Move a library to another folder, or note in it that its images have moved."""
+"""Move or copy a library to another folder, or note in it that its images have moved."""
 
 import os
 import shutil
@@ -15,6 +15,7 @@ from roco_search.library.truth.connection import copy_database, not_found
 from roco_search.library.truth.store import Store
 from roco_search.library.upkeep import verify
 from roco_search.system.files import (
+    check_space,
     copy_file,
     create_file,
     is_temporary,
@@ -84,6 +85,39 @@ def move_library(
         if copied:
             _remove(old)
     return Moved(str(old), str(new), copied)
+
+
+def copy_library(source: str | os.PathLike[str], target: str | os.PathLike[str]) -> Moved:
+    """Copy a library: the copy is verified, and appears whole or not at all.
+
+    A copy that was broken off is made by the same call again; one that is there already is verified and left as it is.
+
+    Raises
+    ------
+    InputError
+        If the target is taken, or one folder is inside the other.
+    LibraryNotFound, Busy, LibraryCorrupt, StorageFull, LibraryError
+        Nothing is at the target then.
+    """
+    old, new = Path(real_path(source)), Path(real_path(target))
+    Store.open(old).close()
+    if _is_copied(old, new):
+        return Moved(str(old), str(new), copied=False)
+    if (new / DATABASE).is_file():
+        raise InputError(
+            f"{new} holds a library already; `roco library merge {old} --library {new}` brings it up to date; or "
+            "choose a new folder."
+        )
+    _refuse_target(old, new)
+    with storage_faults(new):
+        new.parent.mkdir(parents=True, exist_ok=True)
+        with writer_lock(old):
+            sweep(old)
+            _refuse_foreign(old)
+            check_space(new, sum(path.stat().st_size for path in old.iterdir() if path.is_file()))
+            _copy(old, new)
+        set_mode(new, 0o700)
+    return Moved(str(old), str(new), copied=True)
 
 
 def relocate(store: Store, old: str | os.PathLike[str], new: str | os.PathLike[str]) -> int:

@@ -23,15 +23,8 @@ Engine = Literal["auto", "onnxruntime", "openvino", "torch"]
 Precision = Literal["auto", "fast", "fp32", "bf16", "fp16"]
 
 
-@runtime_checkable
-class Encoder(Protocol):
-    """A dual encoder. Preprocessing and tokenising are its own business.
-
-    Its attributes are cheap to read; weights are loaded at the first call that needs them. Four more are optional:
-    ``expect_images(count)`` announces how many images are about to be embedded (see `announce_images`),
-    ``image_arithmetic`` names how they are (see `image_arithmetic`), ``ct_windows`` how CT is to be rendered for it
-    (see `ct_windows`), and ``fit_image(image)`` returns what its image tower is given (see `fit_image`).
-    """
+class EncoderIdentity(Protocol):
+    """What is recorded of the encoder that made embeddings, and compared before others are put beside them."""
 
     @property
     def name(self) -> str:
@@ -50,12 +43,23 @@ class Encoder(Protocol):
         """Multiplier of the cosine similarity in the model's own softmax or sigmoid (already exponentiated)."""
 
     @property
-    def logit_bias(self) -> float | None:
-        """What the model's own sigmoid adds to the scaled similarity; None for a softmax model."""
-
-    @property
     def fingerprint(self) -> str:
         """Hash of weights, architecture, preprocessing and tokenizer: equal means comparable embeddings."""
+
+
+@runtime_checkable
+class Encoder(EncoderIdentity, Protocol):
+    """A dual encoder. Preprocessing and tokenising are its own business.
+
+    Its attributes are cheap to read; weights are loaded at the first call that needs them. Four more are optional:
+    ``expect_images(count)`` announces how many images are about to be embedded (see `announce_images`),
+    ``image_arithmetic`` names how they are (see `image_arithmetic`), ``ct_windows`` how CT is to be rendered for it
+    (see `ct_windows`), and ``fit_image(image)`` returns what its image tower is given (see `fit_image`).
+    """
+
+    @property
+    def logit_bias(self) -> float | None:
+        """What the model's own sigmoid adds to the scaled similarity; None for a softmax model."""
 
     def encode_images(self, images: Sequence[np.ndarray]) -> np.ndarray:
         """Embed uint8 ``(height, width, 3)`` images of any size as float32 ``(n, dim)`` of unit norm."""
@@ -71,7 +75,7 @@ def announce_images(encoder: Encoder, count: int) -> None:
         expect(count)
 
 
-def image_arithmetic(encoder: Encoder) -> str:
+def image_arithmetic(encoder: EncoderIdentity) -> str:
     """Return how an encoder embeds images: "fp32", or the name of a form of lower precision."""
     return str(getattr(encoder, "image_arithmetic", "fp32"))
 

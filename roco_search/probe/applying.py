@@ -1,10 +1,14 @@
-"""What probes say of a whole library: one product of its matrix, conditions on probabilities, what to label next."""
+"""What probes say of a whole library: one product of its matrix, as a file, as conditions, and what to label next."""
 
 from __future__ import annotations
 
+import csv
+import json
+import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -13,10 +17,12 @@ from roco_search.errors import InputError
 from roco_search.library import Library
 from roco_search.probe import shelf
 from roco_search.probe.probe import Probe
+from roco_search.system.files import replacing, write_errors
 
 Ids = npt.NDArray[np.int64]
 Vectors = npt.NDArray[np.float32]
 
+FORMATS = (".csv", ".jsonl", ".npz")
 ROWS_AT_ONCE = 65_536  # 100 MB of a matrix of 384 dimensions, mapped and let go again.
 POOL = 20  # Times as many uncertain pictures as are wanted, among which those unlike one another are chosen.
 _CONDITION = re.compile(
@@ -54,6 +60,43 @@ def apply(library: Library, probe: Probe, ids: Ids | None = None) -> Applied:
             logits = np.clip(part @ weights + probe.bias, -30, 30)
             found[start:end] = 1 / (1 + np.exp(-logits))
         return Applied(index.ids if rows is None else index.ids[rows], found)
+
+
+def write(library: Library, probe: Probe, said: Applied, target: Path) -> None:
+    """Write the probability of each label for each picture, whole or not at all, for its owner alone.
+
+    CSV and JSON Lines have path, frame (from 0) and a column for each label; ``.npz`` has the arrays ``ids``,
+    ``probabilities`` and ``labels``. The caller holds a snapshot of the library.
+
+    Raises
+    ------
+    InputError, StorageFull
+        If it cannot be written.
+    """
+    with write_errors(target), replacing(target) as made:
+        if target.suffix.lower() == ".npz":
+            with made.open("wb") as binary:
+                np.savez(binary, ids=said.ids, probabilities=said.probabilities, labels=np.array(probe.labels))
+            return
+        with made.open("w", encoding="utf-8", errors="surrogateescape", newline="") as text:
+            rows = _rows(library, said)
+            if target.suffix.lower() == ".csv":
+                writer = csv.writer(text, lineterminator="\n")
+                writer.writerow(["path", "frame", *probe.labels])
+                writer.writerows((path, frame, *(f"{share:.4f}" for share in shares)) for path, frame, shares in rows)
+                return
+            for path, frame, shares in rows:
+                shown = dict(zip(probe.labels, (round(share, 4) for share in shares), strict=True))
+                text.write(json.dumps({"path": os.fspath(path), "frame": frame, "probabilities": shown}) + "\n")
+
+
+def _rows(library: Library, said: Applied) -> Iterator[tuple[str, int, list[float]]]:
+    wanted = 0
+    for frame_id, path, number in library.frames.places(library.active()):
+        while wanted < len(said.ids) and said.ids[wanted] < frame_id:
+            wanted += 1
+        if wanted < len(said.ids) and said.ids[wanted] == frame_id:
+            yield path, number, said.probabilities[wanted].tolist()
 
 
 def where(library: Library, conditions: Iterable[str]) -> Ids:

@@ -1,8 +1,10 @@
-"""Heads with a penalty chosen by cross-validation, and their probabilities for pictures that they have not seen.
+"""Heads with a penalty weighed by cross-validation, and their probabilities for pictures that they have not seen.
 
-Everything is divided by case. What a head may claim comes from an outer division, inside which the penalty is chosen
-and the probabilities are calibrated on an inner one (nested cross-validation; Varma and Simon 2006), so that no
-figure has seen what it is measured on.
+Heads of several penalties are averaged, each weighed by its held-out likelihood (pseudo-BMA; Yao et al. 2018): with few
+examples the likeliest penalty is half a matter of chance, and the mean of heads is a head. Everything is divided by
+case. What a head may claim comes from an outer division, inside which the penalties are weighed and the probabilities
+calibrated on an inner one (nested cross-validation; Varma and Simon 2006), so that no figure has seen what it is
+measured on.
 """
 
 from __future__ import annotations
@@ -44,7 +46,7 @@ def fit_calibrated(
     penalties: Sequence[float] = PENALTIES,
     seed: int = 0,
 ) -> Calibrated:
-    """Fit a head: its penalty has the best held-out likelihood, and its probabilities are calibrated on the same folds.
+    """Fit a head: penalties are weighed by their held-out likelihood, and it is calibrated on the same folds.
 
     Parameters
     ----------
@@ -69,10 +71,23 @@ def fit_calibrated(
             held_out[row, out] = start.logits(coordinates[out], prior[out])
     if not judged.any():  # One case on a side: only the prior can be trusted.
         return Calibrated(fit(coordinates, prior, positive, penalties[0]), 1.0, 0.0)
-    losses = [log_losses(logits[judged], positive[judged]).mean() for logits in held_out]
-    best = int(np.argmin(losses))
-    head = fit(coordinates, prior, positive, penalties[best])
-    return Calibrated(head, *calibrate(held_out[best, judged], positive[judged]))
+    losses = np.array([log_losses(logits[judged], positive[judged]).sum() for logits in held_out])
+    weights = np.exp(losses.min() - losses)
+    weights /= weights.sum()
+    heads: list[Fitted] = []
+    for penalty in penalties:
+        heads.append(fit(coordinates, prior, positive, penalty, heads[-1] if heads else None))
+    return Calibrated(_mean(heads, weights), *calibrate(weights @ held_out[:, judged], positive[judged]))
+
+
+def _mean(heads: Sequence[Fitted], weights: Floats) -> Fitted:
+    """Return the weighted mean of heads; its penalty is their geometric mean."""
+    return Fitted(
+        float(sum(weight * head.bias for weight, head in zip(weights, heads, strict=True))),
+        float(sum(weight * head.trust for weight, head in zip(weights, heads, strict=True))),
+        weights @ np.stack([head.weights for head in heads]),
+        float(np.exp(weights @ np.log([head.penalty for head in heads]))),
+    )
 
 
 def held_out_logits(
@@ -115,17 +130,20 @@ def learning_curve(
     cases: Ids,
     sizes: Sequence[int],
     *,
+    among: Bools | None = None,
     repeats: int = 5,
     seed: int = 0,
 ) -> dict[int, list[Floats]]:
     """Return, for numbers of examples a class, the logits of all other cases by heads of so many, ``(n,)`` each.
 
-    Each repeat draws its examples anew, one a case while there are others. A logit is NaN where the case was learned
-    from. Sizes that leave fewer than `LEAST_LEFT` of a class to measure are left out.
+    Each repeat draws its examples anew, one a case while there are others, from the rows of `among` (all by default). A
+    logit is NaN where the case was learned from. Sizes that leave fewer than `LEAST_LEFT` of a class to measure are
+    left out.
     """
     found: dict[int, list[Floats]] = {}
     random = np.random.default_rng(seed)
-    orders = [random.permutation(len(positive)) for _ in range(repeats)]
+    usable = np.arange(len(positive)) if among is None else np.flatnonzero(among)
+    orders = [random.permutation(usable) for _ in range(repeats)]
     for size in sizes:
         for order in orders:
             learned = np.concatenate([_draw(order[positive[order] == side], cases, size) for side in (True, False)])

@@ -19,8 +19,8 @@ Bools = npt.NDArray[np.bool_]
 
 RANK = 128  # Components of the library's embeddings that a head sees; what is left has little variance.
 SAMPLE = 8192  # Rows of a library from which the components are computed.
-PENALTIES = (10_000.0, 3000.0, 1000.0, 300.0, 100.0, 30.0, 10.0)
-"""Ridge penalties among which cross-validation chooses, the strongest first: there only the prior is left."""
+PENALTIES = (10_000.0, 300.0, 100.0, 30.0, 10.0)
+"""Ridge penalties among which cross-validation weighs, the strongest first: there only the prior is left."""
 TRUST_PENALTY = 2.0
 _STEPS = 25
 _TOLERANCE = 1e-6

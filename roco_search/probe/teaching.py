@@ -85,7 +85,7 @@ def teach(
     vectors = library.embeddings(examples.ids)
     frames = list(library.frames.get(examples.ids.tolist()).values())
     start = start_from_text(encoder, examples.names, frames, vectors, exclusive=examples.exclusive)
-    space = _Space.of(library, start)
+    space = Space.of(library, start)
     coordinates = space.basis.coordinates(vectors)
     weights, biases, limits, claims = [], [], [], []
     with following(progress, len(examples.names)) as bar:
@@ -134,7 +134,7 @@ def _notes(examples: Examples, start: ZeroShotStart) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Space:
+class Space:
     """The coordinates that heads are fitted in, and the way back to embeddings."""
 
     basis: Basis
@@ -143,7 +143,8 @@ class _Space:
     deviations: Floats
 
     @classmethod
-    def of(cls, library: Library, start: ZeroShotStart) -> _Space:
+    def of(cls, library: Library, start: ZeroShotStart) -> Space:
+        """Return the coordinates of a library, for heads that start in these directions."""
         matrix = library.embeddings()
         basis = Basis.of(matrix)
         some = np.asarray(matrix[:: max(1, len(matrix) // 8192)], np.float64) @ start.directions.T

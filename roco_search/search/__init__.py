@@ -55,6 +55,8 @@ def search(
     *,
     vector: npt.NDArray[np.float32] | None = None,
     without: npt.NDArray[np.int64] | None = None,
+    among: npt.NDArray[np.int64] | None = None,
+    toward: npt.NDArray[np.float32] | None = None,
     n: int = 10,
     offset: int = 0,
     filters: Filters | None = None,
@@ -88,6 +90,11 @@ def search(
         An embedding of the same model, float32 ``(dim,)``, instead of terms.
     without
         Ids of frames that are not to be among the hits, int64: of what the vector was made from.
+    among
+        Ids of the frames that may be hits, int64, besides what `filters` say; None for all.
+    toward
+        What was learned besides the query, float32 ``(dim,)``: its product with an embedding is added to the sum that
+        ranks the answers to a text (a logit), and it is added to any other query's vector.
     n
         The number of hits, at least 1; fewer are returned only if there are no more.
     offset
@@ -154,10 +161,14 @@ def search(
         if vector is None and not cosine and (said := understood or read(library, asked)) is not None:
             captions = None if pictures_only else said_by_captions(library, said)
             evidence = weigh(library, encoder, said, () if captions is None else (captions,))
-        among = None if filters is None else resolve(library, filters, guesses)
+        passing = None if filters is None else resolve(library, filters, guesses)
+        if passing is not None:
+            among = passing if among is None else np.intersect1d(among, passing)
+        if evidence is None and toward is not None:
+            query, toward = unit(query + toward), None
         if captions_only:
             evidence, among = _captions_alone(library, evidence, among)
-        pool = _Pool(library, query, among, own, min_score, mode, evidence, only_matches=only_matches)
+        pool = _Pool(library, query, among, own, min_score, mode, evidence, toward, only_matches=only_matches)
         groups = pool.page(n, offset, by, folded)
         more = pool.more(groups, by)
         guessed = guessed_terms(library, groups, guesses)
@@ -225,6 +236,7 @@ class _Pool:
         min_score: float | None,
         mode: Mode,
         evidence: "Weighing | None" = None,
+        toward: Vector | None = None,
         *,
         only_matches: bool = False,
     ) -> None:
@@ -235,6 +247,7 @@ class _Pool:
         self._least = -np.inf if min_score is None else min_score
         self._mode = mode
         self._evidence = evidence
+        self._toward = toward
         # What ranks: cosines, or the sum of the evidence.
         self._worst = -np.inf if evidence is None or not only_matches else evidence.least_match
         if evidence is None:
@@ -247,6 +260,8 @@ class _Pool:
         """Return the groups of a page."""
         depth = n + offset + len(self._own)
         vector, bias = (self._query, None) if self._evidence is None else self._evidence.ranking
+        if self._toward is not None:
+            vector = vector + self._toward
         while True:
             ids, scores = self._library.search(vector[None], depth, self._mode, self._among, bias)
             biased = self._evidence is not None

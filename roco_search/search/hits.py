@@ -71,6 +71,8 @@ class Hit:
         What the query was read as, by kind; None where nothing was read.
     taken_for
         What the model takes the picture for, "modality" and "body_part" in words; None where the cosine ranks.
+    probability
+        That of a probe's label, 0 to 1; None where no probe was asked.
     """
 
     rank: int
@@ -95,6 +97,7 @@ class Hit:
     evidence: "tuple[Piece, ...]" = ()
     understood: dict[str, object] | None = None
     taken_for: dict[str, str] | None = None
+    probability: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

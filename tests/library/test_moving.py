@@ -13,9 +13,10 @@ import pytest
 from roco_search.errors import Busy, InputError, LibraryError, LibraryNotFound
 from roco_search.library import Library, moving
 from roco_search.library.directory import GRAPH, GRAPH_MANIFEST, LOCK, MATRIX, known_libraries, writer_lock
-from roco_search.library.moving import move_library
+from roco_search.library.ingest.merging import merge
+from roco_search.library.moving import copy_library, move_library
 from roco_search.library.truth.connection import copy_database
-from tests.library.toy import Opened, ToyEncoder, draw, tables
+from tests.library.toy import Opened, ToyEncoder, assert_same_library, draw, tables
 
 Move = Callable[..., moving.Moved]
 
@@ -211,6 +212,35 @@ def test_a_move_that_was_broken_off_is_completed_by_the_same_move(
     fill(old, tmp_path / "others", 3)
     with pytest.raises(InputError, match="not an empty folder"):
         move_library(old, new, to_another_disk)
+
+
+def test_a_library_is_copied_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    old, new = tmp_path / "old", tmp_path / "deep" / "new"
+    fill(old, tmp_path / "scans", 5)
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(moving, "copy_database", killed)
+        copy_library(old, new)
+    assert list(new.parent.iterdir()) == []
+    assert copy_library(old, new).copied and tables(new) == tables(old)
+    assert stat.S_IMODE(new.stat().st_mode) == 0o700
+    with Opened(new, ToyEncoder()) as opened:
+        assert (opened.library.verify().problems, opened.library.verify().graph) == ([], "current")
+    assert not copy_library(old, new).copied, "it is there already"
+    draw(tmp_path / "scans" / "later.png", 99)
+    with Opened(old, ToyEncoder()) as opened:
+        opened.index(tmp_path / "scans")
+    with pytest.raises(InputError, match="holds a library already; `roco library merge"):
+        copy_library(old, new)
+    assert merge(new, [old]).indexed == 1, "which is the remedy"
+    assert_same_library(old, new)
+    with pytest.raises(InputError, match="one inside the other"):
+        copy_library(old, old / "inside")
+    with writer_lock(old), pytest.raises(Busy):
+        copy_library(old, tmp_path / "third")
 
 
 def test_a_library_that_was_moved_meanwhile_is_not_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -173,7 +173,7 @@ def tables(directory: Path, *, keyed: bool = True) -> dict[str, list[dict[str, A
     for name in sorted(set(names) - {"settings", "_sqlite_migrations"}):
         cursor = connection.execute(f"SELECT * FROM {name} ORDER BY 1")
         columns = [column[0] for column in cursor.description]
-        left_out = set() if keyed else {"series", "study"}
+        left_out = set() if keyed else {"series", "study", "case_key"}
         rows = [dict(zip(columns, row, strict=True)) for row in cursor]
         content[name] = [{k: v for k, v in row.items() if k not in left_out} for row in rows]
     connection.close()

@@ -79,7 +79,12 @@ COMMANDS: dict[str, Command] = {
     "probe": Command(
         "probe", "app", "Teach the library labels of your own: fit, apply, next, list, show.", is_group=True
     ),
-    "library": Command("library", "app", "Manage libraries: list, verify, move, shrink; forget images.", is_group=True),
+    "session": Command(
+        "probe.session", "app", "Manage the marks of 'roco query --mark': list, show, rename, remove.", is_group=True
+    ),
+    "library": Command(
+        "library", "app", "Manage libraries: list, verify, merge, copy, move, shrink; forget images.", is_group=True
+    ),
 }
 """By name, in the order of ``roco --help``: first the commands, then the groups of commands."""
 

@@ -12,6 +12,7 @@ from roco_search.cli.options import (
     DeviceOption,
     JsonlOption,
     JsonOption,
+    LibraryOption,
     ModelOption,
     QuietOption,
     checked_device,
@@ -34,10 +35,11 @@ if TYPE_CHECKING:
     from roco_search.classify import Classifier, Label, Mode
     from roco_search.classify.truth import Matched, Truth
     from roco_search.imaging import FrameChoice
+    from roco_search.models import Device
 
 
 PANELS = {
-    "Labels and prompts": ("labels", "labels_file", "multi_label", "template"),
+    "Labels and prompts": ("labels", "labels_file", "multi_label", "template", "probe", "library"),
     "Ground truth": ("truth", "truth_column", "ignore_other_truth", "allow_missing", "save_thresholds", "thresholds"),
     "How": ("model", "frames", "device"),
     "Output": ("explain", "explain_dir", "json", "jsonl", "csv", "quiet"),
@@ -111,6 +113,13 @@ def classify(
     thresholds: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Apply saved thresholds.", show_default=False)
     ] = None,
+    probe: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="Instead of labels: use a probe of the library (roco probe).", show_default=False
+        ),
+    ] = None,
+    library: LibraryOption = None,
     model: ModelOption = None,
     frames: Annotated[
         str, typer.Option(metavar="middle|all|N", help="The frames to use of a multi-frame file.")
@@ -133,6 +142,12 @@ def classify(
     checked = checked_device(device)
     choice = frame_choice(frames) or "middle"
     shape = cast("Format", one_format(json=json, jsonl=jsonl, csv=csv))
+    if probe is not None:
+        refuse_beside_probe(
+            labels=labels, labels_file=labels_file, truth=truth, template=template, explain=explain, model=model
+        )
+        by_probe(probe, library, images or [], choice, shape, checked, quiet)
+        return
     check_usage(images, truth, labels, labels_file, explain, save_thresholds, thresholds, mode, choice)
     with Waiting("Reading labels and looking for images", quiet=quiet) as waiting:
         given = chosen_labels(labels or [], labels_file, images or [], mode)
@@ -162,6 +177,37 @@ def classify(
         evaluate(classifier, results, matched, limits, shape, save_thresholds)
     else:
         results.finish()
+    if results.unreadable:
+        raise typer.Exit(PARTIAL)
+
+
+def refuse_beside_probe(**given: object) -> None:
+    """Refuse what a probe, which has its own labels and no prompts, has no use for."""
+    if names := [f"--{name.replace('_', '-')}" for name, value in given.items() if value]:
+        refuse(f"--probe brings its own labels and uses no prompt; leave out {names[0]}.")
+
+
+def by_probe(
+    name: str, library: Path | None, images: list[Path], frames: FrameChoice, shape: Format, device: Device, quiet: bool
+) -> None:
+    """Classify files by a probe of a library, with the model that it was taught on."""
+    if not images:
+        refuse("No image is given; name some, such as: roco classify ./scans --probe NAME.")
+    with Waiting("Loading the model", quiet=quiet):
+        from roco_search.library import Library, default_library_path
+        from roco_search.models import load_encoder
+        from roco_search.probe import shelf
+        from roco_search.probe.classifying import ProbeClassifier
+
+        process.prepare()
+        with Library.open(library or default_library_path()) as opened:
+            read = shelf.read(opened, name)
+        taught = ProbeClassifier(read, load_encoder(read.model, device))
+        results = Results(classifier := cast("Classifier", taught), shape, taught.thresholds, None, printed=True)
+        run(classifier, list(images), frames, results, quiet)
+    if not results.predictions:
+        nothing_to_show(results, images)
+    results.finish()
     if results.unreadable:
         raise typer.Exit(PARTIAL)
 

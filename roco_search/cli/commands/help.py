@@ -27,6 +27,7 @@ COVERED_BY = {
     "export": "curate",
     "map": "curate",
     "probe": "teach",
+    "session": "teach",
     "model": "models",
     "status": "library",
     "doctor": "library",

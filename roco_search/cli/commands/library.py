@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from roco_search.cli.options import JsonOption, LibraryOption
+from roco_search.cli.options import JsonOption, LibraryOption, QuietOption
 from roco_search.cli.output import FAILED, path_cell, print_json, print_rows, say, say_error, short_path, with_flags
 from roco_search.cli.tables import Cell, Unbroken
 from roco_search.cli.terminal import Waiting
@@ -22,7 +23,9 @@ if TYPE_CHECKING:
     from roco_search.library import Library
     from roco_search.library.upkeep import GraphRecall
 
-app = typer.Typer(no_args_is_help=True, help="Manage libraries: list, verify, move, shrink; forget images.")
+app = typer.Typer(
+    no_args_is_help=True, help="Manage libraries: list, verify, merge, copy, move, shrink; forget images."
+)
 
 
 @app.command("list")
@@ -173,6 +176,50 @@ def shares(recall: GraphRecall) -> str:
 
 
 @app.command()
+def merge(
+    sources: Annotated[
+        list[Path], typer.Argument(metavar="DIR…", help="Folders of parts, or other libraries.", show_default=False)
+    ],
+    images: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="PATH",
+            help="Where a folder of images of the parts is on this machine; once for each, in the same order.",
+            show_default=False,
+        ),
+    ] = None,
+    partial: Annotated[
+        bool, typer.Option("--partial", help="Take what is there of shards that are missing; drop nothing.")
+    ] = False,
+    library: LibraryOption = None,
+    json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Put what other machines embedded into the library: what is new, changed, moved or gone, as 'roco index' does.
+
+    Images need not be on this machine. All sources must be of the library's model and precision.
+
+    Example: `roco library merge ./parts`
+    """
+    from roco_search.cli.commands.index import finish
+    from roco_search.cli.progress import ProgressBar
+    from roco_search.errors import RocoError
+    from roco_search.library import Library, default_library_path
+    from roco_search.library.ingest import merging
+    from roco_search.models import load_encoder
+    from roco_search.search.weighing import make_facts
+
+    with Waiting("Reading what was embedded", quiet=quiet) as waiting:
+        place = library or default_library_path()
+        report = merging.merge(place, sources, images=images, partial=partial, progress=ProgressBar("Merging", quiet))
+        waiting.now("Preparing searches")
+        # Where its model is not installed, a query says so.
+        with suppress(RocoError), Library.open(place) as opened:
+            make_facts(opened, load_encoder(opened.active().model, "cpu"))
+    finish(report, json, quiet)
+
+
+@app.command()
 def vacuum(library: LibraryOption = None, json: JsonOption = False) -> None:
     """Shrink the library: rewrite the database without gaps, and remove caches that no longer match.
 
@@ -210,6 +257,30 @@ def move(
         print_json(done)
     else:
         say(f"The library is now at {done.target}; use it with --library, or set ROCO_LIBRARY={done.target}.")
+
+
+@app.command()
+def copy(
+    source: Annotated[Path, typer.Argument(metavar="SRC", help="The library.", show_default=False)],
+    target: Annotated[Path, typer.Argument(metavar="DST", help="A new or empty folder.", show_default=False)],
+    json: JsonOption = False,
+) -> None:
+    """Copy a library, also to another disk, and verify the copy.
+
+    Run it again if it was broken off. A copy that is there already is verified.
+
+    Example: `roco library copy ./library ./copied`
+    """
+    from roco_search.library.moving import copy_library
+
+    with Waiting("Copying and verifying the library"):
+        done = copy_library(source, target)
+    if json:
+        print_json(done)
+    elif done.copied:
+        say(f"The copy is at {done.target}; use it with --library, or set ROCO_LIBRARY={done.target}.")
+    else:
+        say(f"{done.target} is a copy of it already; it was verified.")
 
 
 @app.command()

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, cast, get_args
 
 import typer
 
+from roco_search.cli.asking import check_marks, deliver, read_lines, read_terms, refuse_beside_queries, taught
 from roco_search.cli.options import (
     LOCAL,
     CsvOption,
@@ -32,20 +32,20 @@ from roco_search.cli.output import NOTHING, print_jsonl, say, short_path
 from roco_search.cli.render.hits import show
 from roco_search.cli.terminal import Waiting
 from roco_search.cli.usage import refuse
-from roco_search.errors import InputError
 from roco_search.system import process
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from roco_search.cli.options import Offer
-    from roco_search.search import GroupBy, Hit, Term
+    from roco_search.search import GroupBy, Hit
 
     Find = Callable[..., list[Hit]]
 
 PANELS = {
     "Query": ("plus", "minus", "text", "verbatim", "cosine", "pictures_only", "captions_only", "queries"),
-    "Filters": ("modality", "body_part", "view", "under", "path", "text_match", "guess", "library"),
+    "Filters": ("modality", "body_part", "view", "under", "path", "text_match", "where", "guess", "library"),
+    "What was taught": ("probe", "mark", "session"),
     "Which hits": ("top", "offset", "min_score", "only_matches", "group_by", "no_fold", "exact", "approx", "device"),
     "Output": ("explain", "preview", "json", "jsonl", "csv", "paths", "print0"),
     "Actions": ("html", "copy_to", "open_first"),
@@ -93,6 +93,21 @@ TextMatch = Annotated[
         help="Only images with these words in their caption: '\"pleural effusion\" NOT resolved'.",
         show_default=False,
     ),
+]
+Where = Annotated[
+    list[str] | None, _many("LABEL>X", "Only images to which a probe gives such a probability: 'effusion>0.8'.")
+]
+Probe = Annotated[
+    str | None,
+    typer.Option(metavar="NAME[:LABEL]", help="Rank by a probe, alone or together with words.", show_default=False),
+]
+Mark = Annotated[
+    bool, typer.Option("--mark", help="Mark hits yes or no by their numbers; the next page is ranked with that."), LOCAL
+]
+Session = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="With --mark: keep the marks under this name, or go on.", show_default=False),
+    LOCAL,
 ]
 Top = Annotated[int, typer.Option("--top", "-n", min=1, metavar="N", help="The number of hits.")]
 Offset = Annotated[int, typer.Option(min=0, metavar="N", help="Skip the first N hits.")]
@@ -145,6 +160,10 @@ def query(
     under: Under = None,
     path: PathPattern = None,
     text_match: TextMatch = None,
+    where: Where = None,
+    probe: Probe = None,
+    mark: Mark = False,
+    session: Session = None,
     guess: GuessOption = False,
     top: Top = 10,
     offset: Offset = 0,
@@ -187,11 +206,14 @@ def query(
         exact=exact, approx=approx, captions_only=captions_only, pictures_only=pictures_only, cosine=cosine
     )
     checked = checked_device(device)
-    if queries is None:
-        asked = [("", _terms(words or [], plus or [], minus or [], text=text))]
+    others: dict[str, object] = {"html": html, "copy_to": copy_to, "open": open_first, "probe": probe}
+    check_marks(shape, mark=mark, session=session, plus=plus, minus=minus, queries=queries, **others)
+    alone = probe is not None or session is not None  # ranked by a probe, or a session that is reopened
+    if queries is not None:
+        refuse_beside_queries(shape, TERM=words, plus=plus, minus=minus, **others)
+        asked = [(line, read_query([line], text=text)) for line in read_lines(queries)]
     else:
-        _refuse_beside_queries(shape, TERM=words, plus=plus, minus=minus, html=html, copy_to=copy_to, open=open_first)
-        asked = [(line, read_query([line], text=text)) for line in _lines(queries)]
+        asked = [("", read_terms(words or [], plus or [], minus or [], text=text, alone=alone))]
     _say_how_read("modality", modality)
     _say_how_read("body_part", body_part)
     filters = Filters(
@@ -221,6 +243,8 @@ def query(
             pictures_only=pictures_only,
             captions_only=captions_only,
         )
+        if where or probe is not None:
+            find = taught(opened, find, where or (), probe)
         if queries is not None:
             for line, terms in asked:
                 said = None if cosine else read(opened, terms, verbatim=verbatim)
@@ -228,7 +252,12 @@ def query(
                 _note(unread(encoder, terms), named_in(opened, terms))
             return
         ((_, terms),) = asked
-        understood = None if cosine else read(opened, terms, verbatim=verbatim)
+        if mark:
+            from roco_search.cli.marking import mark_hits
+
+            mark_hits(opened, encoder, find, words or [], session, top, text=text, verbatim=verbatim, cosine=cosine)
+            return
+        understood = None if cosine or not terms else read(opened, terms, verbatim=verbatim)
         if understood is not None and understood.line:
             say(f"Understood: {understood.line}")
         hits = find(terms, understood=understood)
@@ -236,29 +265,17 @@ def query(
     if only_matches and not hits:
         say("Nothing here fits; leave out --only-matches to see what is nearest.")
         raise typer.Exit(NOTHING)
-    if preview:
+    _show(hits, shape, explain=explain)
+    deliver(hits, terms, html, copy_to, open_first)
+
+
+def _show(hits: list[Hit], shape: str, *, explain: bool) -> None:
+    if shape == "preview":
         from roco_search.cli.render.contact_sheet import draw
 
         show(hits, draw=draw)
     else:
         show(hits, shape, explain=explain)
-    _deliver(hits, terms, html, copy_to, open_first)
-
-
-def _deliver(hits: list[Hit], terms: list[Term], html: Path | None, copy_to: Path | None, open_first: bool) -> None:
-    if html is not None:
-        from roco_search.cli.render.contact_sheet import write_contact_sheet
-
-        write_contact_sheet(html, hits, terms)
-        say(f"{html} contains {len(hits)} images; protect it as you protect the originals.")
-    if copy_to is not None:
-        from roco_search.curation.delivery import copy_files
-
-        say(f"{copy_files([(hit.rank, hit.path) for hit in hits], copy_to)} files copied to {copy_to}.")
-    if open_first and hits:
-        from roco_search.curation.delivery import open_file
-
-        open_file(hits[0].path)
 
 
 def _refuse_opposites(**given: bool) -> None:
@@ -266,16 +283,6 @@ def _refuse_opposites(**given: bool) -> None:
         if given[one] and given[other]:
             flags = " and ".join(f"--{name.replace('_', '-')}" for name in (one, other))
             refuse(f"{flags} are opposites; choose one of them.")
-
-
-def _terms(words: list[str], plus: list[str], minus: list[str], *, text: bool) -> list[Term]:
-    from roco_search.search import read_query
-
-    if not (words or plus or minus):
-        refuse('No query is given; write what to look for, such as "pleural effusion" or ./case.dcm.')
-    if not all(word.strip() for word in words):
-        refuse('The text is empty; write what to look for, such as "chest X-ray".')
-    return read_query(words, plus, minus, text=text)
 
 
 def _say_how_read(attribute: Literal["modality", "body_part"], values: list[str] | None) -> None:
@@ -295,23 +302,3 @@ def _note(unread: str | None, images: Sequence[Path]) -> None:
         say(f"Note: {unread}")
     for path in images:
         say(f"Note: {short_path(path)} is in the library itself, and is left out of its own hits.")
-
-
-def _refuse_beside_queries(shape: str, **others: object) -> None:
-    given = [name if name.isupper() else f"--{name.replace('_', '-')}" for name, value in others.items() if value]
-    if shape not in {"table", "jsonl"}:
-        given.append(f"--{shape}")
-    if given:
-        refuse(f"--queries reads every query from its file and prints JSON Lines; leave out {given[0]}.")
-
-
-def _lines(file: Path) -> list[str]:
-    """Return the lines of a file, or of the standard input, that are not empty."""
-    try:
-        data = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
-    except OSError as error:
-        raise InputError(f"{file} cannot be read ({error.strerror}); check the path.") from None
-    lines = [line.strip() for line in data.decode("utf-8-sig", "surrogateescape").split("\n")]
-    if not any(lines):
-        raise InputError(f"{file} contains no query; write one on each line.")
-    return [line for line in lines if line]

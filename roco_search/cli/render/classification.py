@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 Format = Literal["table", "json", "jsonl", "csv"]
 SHOWN = 5  # exclusive labels of a single image in the table; the other formats have all of them
+PROBE = "probe"  # stands for the prompt set where there was none
 NONE = "none"  # of the labels reaches its threshold
 DISCLAIMER = "probabilities are the model's, not clinical ones"
 
@@ -179,6 +180,8 @@ class Results:
 
 def heading(classifier: Classifier) -> str:
     """Return the line that says which mode was used."""
+    if (probe := getattr(classifier, "probe", None)) is not None:
+        return f"probe {probe.name}: each label on its own; probabilities are the probe's, not clinical ones"
     if classifier.mode == "exclusive":
         return f"exclusive: one softmax over {len(classifier.labels)} labels; {DISCLAIMER}"
     return f"multi-label: each label on its own against its opposite; {DISCLAIMER}"
@@ -188,6 +191,8 @@ def title(prediction: Prediction) -> str:
     """Return which prompts were used, and whether the model chose them."""
     from roco_search.vocabulary import prompt_sets
 
+    if prediction.prompt_set == PROBE:
+        return ""
     sets = prompt_sets()
     name = sets[prediction.prompt_set].title if prediction.prompt_set in sets else "for any image"
     return f"{name} (guessed)" if prediction.guessed else name

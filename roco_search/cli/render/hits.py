@@ -84,6 +84,7 @@ def _table(hits: Sequence[Hit]) -> None:
     cells: list[tuple[str, list[Cell]]] = [
         ("#", [str(hit.rank) for hit in hits]),
         ("score", [f"{hit.score:.3f}" for hit in hits]),
+        ("probability", ["" if hit.probability is None else f"{hit.probability:.3f}" for hit in hits]),
         ("match", [hit.match or "" for hit in hits]),
         ("modality", [modality(hit) for hit in hits]),
         ("body part", [body_part(hit) for hit in hits]),
@@ -93,7 +94,7 @@ def _table(hits: Sequence[Hit]) -> None:
     ]
     shown = [(name, column) for name, column in cells if any(cell not in {"", "–"} for cell in column)]
     rows = [list(row) for row in zip(*(column for _, column in shown), strict=True)]
-    print_rows([name for name, _ in shown], rows, right=("#", "score", "frame", "group"))
+    print_rows([name for name, _ in shown], rows, right=("#", "score", "probability", "frame", "group"))
     if folded := sum(hit.folded for hit in hits):
         say(f"Not shown: near-duplicates of these ({folded}); --no-fold shows them.")
 

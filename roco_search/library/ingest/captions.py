@@ -131,6 +131,11 @@ class CaptionRun:
         self._report_refused()
         self._point_out()
 
+    def only_cases(self) -> None:
+        """Note the cases by their folders where no texts are asked for: what tables say of them is not here."""
+        self.roots = [root for root in self.roots if self.choices.by_root.get(root, "") in ("", "none")]
+        self._set_cases()
+
     # What there is.
 
     def _sources(self, known: dict[str, KnownFile]) -> Iterator[tuple[str, Found]]:

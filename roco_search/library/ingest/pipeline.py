@@ -31,11 +31,12 @@ AHEAD = 160  # Files read before their turn, at most: as many as are decoded whi
 
 @dataclass(frozen=True, slots=True)
 class FrameRecord:
-    """What is stored of a frame beside its vector."""
+    """What is stored of a frame beside its vector. If `keyed`, the UIDs in `tags` are the library's hashes already."""
 
     index: int
     count: int
     tags: Tags
+    keyed: bool = False
 
 
 @dataclass(slots=True)

@@ -2,16 +2,30 @@
 
 import os
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from roco_search.errors import InputError
 from roco_search.imaging.frame import FrameChoice, Slices, choose_frames
 from roco_search.imaging.walk import FoundFile, Walk, holds_image, is_below
-from roco_search.library.truth.files import KnownFile
+from roco_search.library.truth.files import KnownFile, Root
 from roco_search.library.truth.store import Store
 
 DEFAULT_FRAMES = "middle"
+
+
+class Remembered(Protocol):
+    """What earlier runs found: the files of a library, or those of a shard's parts."""
+
+    def roots(self) -> list[Root]:
+        """Return all roots."""
+
+    def below(self, folder: str) -> list[KnownFile]:
+        """Return the files at or below a folder, and those to which a link in this root led."""
+
+    def at(self, path: str) -> KnownFile | None:
+        """Return the file at a real path; None if it is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,14 +107,24 @@ def _changed(text: str, frames: FrameChoice | None, slices: Slices | None) -> st
 
 
 class Roots:
-    """The recorded roots and their choice of frames, with the one that this run gives to some."""
+    """The recorded roots and their choice of frames, with the one that this run gives to some.
+
+    `stated` are choices as they are stored, which hold for these roots and all below them.
+    """
 
     def __init__(
-        self, store: Store, given: list[str], frames: FrameChoice | None, slices: Slices | None = None
+        self,
+        remembered: Remembered,
+        given: list[str],
+        frames: FrameChoice | None,
+        slices: Slices | None = None,
+        stated: Mapping[str, str] | None = None,
     ) -> None:
-        self.recorded = {root.path: root.frames for root in store.files.roots()}
+        self.recorded = {root.path: root.frames for root in remembered.roots()}
         self.given = given
         self.choices = dict(self.recorded)
+        for root, choice in (stated or {}).items():
+            self.choices |= {nested: choice for nested in [root, *self.choices] if is_below(nested, root)}
         for root in given:
             if root not in self.choices:
                 self.choices[root] = self._enclosing(root)
@@ -131,7 +155,7 @@ class Roots:
 
 
 def make_plan(
-    store: Store,
+    remembered: Remembered,
     walk: Walk,
     roots: Roots,
     *,
@@ -146,19 +170,19 @@ def make_plan(
     affected = roots.affected()
     known: dict[str, KnownFile] = {}
     for root in affected:
-        for remembered in store.files.below(root):
-            known.setdefault(remembered.path, remembered)
+        for file in remembered.below(root):
+            known.setdefault(file.path, file)
     # A link can lead to a file that the library knows through another root.
     new = [path for path in walk.files if path not in known]
     outside = [path for path in new if not any(is_below(path, root) for root in affected)]
-    known |= {path: file for path in outside if (file := store.files.at(path))}
+    known |= {path: found for path in outside if (found := remembered.at(path))}
     plan = Plan()
     for path in sorted(walk.files):
         _place(plan, path, walk.files[path], known.get(path), roots, retry_failed, rehash)
     if not prune_missing:
         plan.lost = _lost(walk, known, roots)
     here = [root for root in affected if root not in plan.lost]
-    ids = {root.id: root.path for root in store.files.roots()}
+    ids = {root.id: root.path for root in remembered.roots()}
     sheltered = [*plan.lost, *walk.unreadable, *([] if prune_missing else walk.dangling)]
     plan.gone = [
         file

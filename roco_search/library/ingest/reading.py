@@ -49,6 +49,13 @@ class Outcome:
     reason: str | None = None
 
 
+def settle(candidate: Candidate, digest: bytes, reusable: Container[tuple[bytes, str | None]]) -> Kind | None:
+    """Return "same" or "known" if a file's content, by its SHA-256, is such that nothing needs to be embedded."""
+    if digest == candidate.content_hash:
+        return "same"
+    return "known" if (digest, None) in reusable or (digest, candidate.frames) in reusable else None
+
+
 def read_file(
     candidate: Candidate,
     reusable: Container[tuple[bytes, str | None]] = (),
@@ -78,11 +85,8 @@ def read_file(
             yield Outcome("other")
             return
         digest = bytes.fromhex(sha256(path))
-        if digest == candidate.content_hash:
-            yield Outcome("same", size, mtime_ns, digest)
-            return
-        if (digest, None) in reusable or (digest, candidate.frames) in reusable:
-            yield Outcome("known", size, mtime_ns, digest)
+        if (settled := settle(candidate, digest, reusable)) is not None:
+            yield Outcome(settled, size, mtime_ns, digest)
             return
         try:
             choice, slices = frames_choice(candidate.frames), slices_choice(candidate.frames)

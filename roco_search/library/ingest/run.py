@@ -2,40 +2,34 @@
 
 import os
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
-from typing import TYPE_CHECKING
 
 from roco_search.errors import InputError
 from roco_search.imaging.frame import FrameChoice, Slices
 from roco_search.imaging.walk import Walk, is_below
 from roco_search.library.ingest.captions import CaptionRun
-from roco_search.library.ingest.pipeline import BATCH_SIZE, FinishedFile, embed_files
+from roco_search.library.ingest.pipeline import FinishedFile
 from roco_search.library.ingest.plan import Candidate, Plan, Roots, make_plan, real_roots
 from roco_search.library.ingest.reembedding import ReembedRun
+from roco_search.library.ingest.sources import Source
 from roco_search.library.ingest.writing import Writer
 from roco_search.library.reports import IndexReport
 from roco_search.library.truth.embeddings import EmbeddingSet
 from roco_search.library.truth.files import KnownFile, Skipped
 from roco_search.library.truth.store import Store
-from roco_search.models.encoder import announce_images
 from roco_search.system.progress import Pace, Progress, following
-
-if TYPE_CHECKING:
-    from roco_search.models.encoder import Encoder
 
 
 class IndexRun:
     """What a run knows while it is in progress. `run` does it all; the caller holds the writer's lock."""
 
-    def __init__(
-        self, store: Store, encoder: "Encoder", *, progress: Progress | None = None, batch_size: int = BATCH_SIZE
-    ) -> None:
+    def __init__(self, store: Store, source: Source, *, progress: Progress | None = None) -> None:
         self.store = store
-        self.encoder = encoder
+        self.source = source
+        self.encoder = source.encoder
         self.progress = progress
-        self.batch_size = batch_size
-        self.report = IndexReport(str(store.directory), encoder.name)
+        self.report = IndexReport(str(store.directory), source.encoder.name)
 
     def run(
         self,
@@ -45,14 +39,18 @@ class IndexRun:
         retry_failed: bool,
         *,
         rehash: bool = False,
-        reembed: bool = False,
+        reembed: ReembedRun | None = None,
         slices: Slices | None = None,
+        stated: Mapping[str, str] | None = None,
         captions: bool | None = None,
         reports: bool | None = None,
     ) -> IndexReport:
-        """Bring the library up to date with `paths`, embedded anew if so wanted; see `Library.index`."""
+        """Bring the library up to date with `paths`; see `Library.index`.
+
+        With `reembed`, that is done first. `stated` are choices of frames as in `Roots`.
+        """
         started = time.monotonic()
-        if reembed and not self._reembed(prune_missing):
+        if reembed is not None and not self._reembed(reembed, prune_missing):
             return self.report
         self.store.embeddings.delete_retired()
         given = real_roots([root.path for root in self.store.files.roots()] if paths is None else paths)
@@ -61,15 +59,15 @@ class IndexRun:
             active.check_model(self.encoder)
             active.check_arithmetic(self.encoder)
             active = self.store.embeddings.find_model_at(active, self.encoder)
-        roots = Roots(self.store, given, frames, slices)
+        remembered = self.store.files
+        roots = Roots(remembered, given, frames, slices, stated)
         self._refuse_unknown(given, roots)
-        walk = Walk()
-        for root in roots.affected():
-            walk.add(root, excluded=[os.path.realpath(self.store.directory)])
-        plan = make_plan(self.store, walk, roots, prune_missing=prune_missing, retry_failed=retry_failed, rehash=rehash)
+        walk = self.source.walk(roots.affected(), [os.path.realpath(self.store.directory)])
+        plan = make_plan(remembered, walk, roots, prune_missing=prune_missing, retry_failed=retry_failed, rehash=rehash)
+        if not self.source.whole:
+            plan.gone = []
         self._report_lost(plan, given)
         self._refuse_empty(walk, given)
-        announce_images(self.encoder, len(plan.work))
         before = set(roots.recorded)
         ids = roots.record(self.store)
         if plan.work:
@@ -83,9 +81,8 @@ class IndexRun:
         self.report.images_per_second = self.report.frames / max(self.report.seconds, 1e-9)
         return self.report
 
-    def _reembed(self, prune_missing: bool) -> bool:
+    def _reembed(self, run: ReembedRun, prune_missing: bool) -> bool:
         """Embed everything anew; return whether that is complete. The scan that follows finds these files unchanged."""
-        run = ReembedRun(self.store, self.encoder, progress=self.progress, batch_size=self.batch_size)
         done = self.report.reembedding = run.run(prune_missing)
         self.report.indexed += done.files
         self.report.unchanged -= done.files
@@ -99,15 +96,11 @@ class IndexRun:
 
     def _refuse_unknown(self, given: list[str], roots: Roots) -> None:
         for root in given:
-            if not os.path.lexists(root) and not self.store.files.any_below(root) and root not in roots.recorded:
-                raise InputError(f"There is no file or folder {root}; check the path.")
+            if not (self.source.exists(root) or self.store.files.any_below(root) or root in roots.recorded):
+                raise nothing_there(root)
 
     def _report_lost(self, plan: Plan, given: list[str]) -> None:
-        for root, count in plan.lost.items():
-            self.report.warnings.append(
-                f"{root} does not exist, or holds no image any more; its {count} files stay in the library. If its "
-                f"disk is not mounted, mount it; to drop them, index it again with `prune_missing=True`."
-            )
+        self.report.warnings += lost_roots(plan)
         if plan.lost and all(root in plan.lost for root in given):
             raise InputError(" ".join(self.report.warnings))
 
@@ -140,7 +133,7 @@ class IndexRun:
         pace = Pace()
         with (
             following(self.progress, len(plan.work)) as progress,
-            closing(embed_files(plan.work, self.encoder, reusable=reusable, batch_size=self.batch_size)) as batches,
+            closing(self.source.read(plan.work, reusable)) as batches,
         ):
             for files in batches:
                 frames = self._commit(writer, files)
@@ -181,6 +174,9 @@ class IndexRun:
 
     def _read_texts(self, walk: Walk, roots: Roots, plan: Plan, captions: bool | None, reports: bool | None) -> None:
         run = CaptionRun(self.store, walk, roots.affected(), plan.lost)
+        if not self.source.has_texts:
+            run.only_cases()
+            return
         run.run(captions, reports)
         self.report.captions = run.read
         self.report.warnings += run.warnings
@@ -196,6 +192,20 @@ _MIXED = (
     "The older images of this library were embedded in mixed precision, by which a score may differ by up to 0.003; "
     "new ones are exact. To embed all of them exactly, index with `reembed=True`."
 )
+
+
+def nothing_there(root: str) -> InputError:
+    """Return the refusal for a path that does not exist."""
+    return InputError(f"There is no file or folder {root}; check the path.")
+
+
+def lost_roots(plan: Plan) -> list[str]:
+    """Return for a person what is kept although it is not there now."""
+    return [
+        f"{root} does not exist, or holds no image any more; its {count} files stay known. If its disk is not mounted, "
+        "mount it; to drop them, index it again with `prune_missing=True`."
+        for root, count in plan.lost.items()
+    ]
 
 
 def no_images(roots: list[str]) -> InputError:

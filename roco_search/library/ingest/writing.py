@@ -11,7 +11,7 @@ from roco_search.library.truth.files import FileRecord, KnownFile, Status
 from roco_search.library.truth.store import Store
 
 Effect = Literal["indexed", "unchanged", "moved", "removed", "refused", "unstored"]
-_STATUS: dict[str, Status] = {"image": "indexed", "unreadable": "unreadable", "not_image": "not_image"}
+STATUS: dict[str, Status] = {"image": "indexed", "unreadable": "unreadable", "not_image": "not_image"}
 
 
 class Writer:
@@ -52,10 +52,10 @@ class Writer:
             return ("moved" if moved_from else "unchanged" if row.status == "indexed" else "refused"), 0
         if outcome.kind == "known":
             return "indexed", self._copy(file, row)
-        status = _STATUS[outcome.kind]
+        status = STATUS[outcome.kind]
         file_id = self._file(file, row, status, self.stored_choice(file))
         for frame, vector in zip(file.frames, file.vectors, strict=True):
-            frame_id = self.store.files.add_frame(file_id, frame.index, frame.count, frame.tags)
+            frame_id = self.store.files.add_frame(file_id, frame.index, frame.count, frame.tags, keyed=frame.keyed)
             self.store.embeddings.add(self.chosen, frame_id, vector)
         if status != "indexed":
             return ("moved" if moved_from else "refused"), 0

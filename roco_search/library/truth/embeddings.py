@@ -13,7 +13,7 @@ from roco_search.library.truth.connection import Connection, raw
 from roco_search.models.encoder import image_arithmetic
 
 if TYPE_CHECKING:
-    from roco_search.models.encoder import Encoder
+    from roco_search.models.encoder import EncoderIdentity
 
 RETIRE_CHUNK = 20_000  # Vectors deleted in one transaction: enough to be fast, few enough for a small journal.
 _COLUMNS = "id, model, fingerprint, dim, image_size, logit_scale, state, count, last_id"
@@ -43,11 +43,11 @@ class EmbeddingSet:
     last_id: int
     arithmetic: str | None
 
-    def is_of(self, encoder: "Encoder") -> bool:
+    def is_of(self, encoder: "EncoderIdentity") -> bool:
         """Whether all of these vectors are what an encoder would give."""
         return (self.fingerprint, self.arithmetic) == (encoder.fingerprint, image_arithmetic(encoder))
 
-    def check_model(self, encoder: "Encoder") -> None:
+    def check_model(self, encoder: "EncoderIdentity") -> None:
         """Refuse an encoder whose embeddings cannot be compared with these.
 
         Raises
@@ -62,7 +62,7 @@ class EmbeddingSet:
             f"or embed the library again with `roco index --reembed --model {encoder.name}`."
         )
 
-    def check_arithmetic(self, encoder: "Encoder") -> None:
+    def check_arithmetic(self, encoder: "EncoderIdentity") -> None:
         """Refuse an encoder that embeds images in another precision than those that are here.
 
         Raises
@@ -104,7 +104,7 @@ class Embeddings:
             raise corrupt(self._connection.directory)
         return found
 
-    def begin(self, encoder: "Encoder", state: State) -> EmbeddingSet:
+    def begin(self, encoder: "EncoderIdentity", state: State) -> EmbeddingSet:
         """Begin an empty set for the vectors of `encoder`."""
         sql = """
             INSERT INTO embedding_sets (model, fingerprint, dim, image_size, logit_scale, state, arithmetic)
@@ -117,7 +117,7 @@ class Embeddings:
         assert created is not None
         return created
 
-    def find_model_at(self, active: EmbeddingSet, encoder: "Encoder") -> EmbeddingSet:
+    def find_model_at(self, active: EmbeddingSet, encoder: "EncoderIdentity") -> EmbeddingSet:
         """Record where the model of a set is now, if its folder was moved or renamed; return the set."""
         if active.model == encoder.name or active.fingerprint != encoder.fingerprint:
             return active
@@ -126,7 +126,7 @@ class Embeddings:
             self._connection.write(sql, [raw(encoder.name), active.id])
         return replace(active, model=encoder.name)
 
-    def abandon_pending(self, keep: "Encoder | None") -> None:
+    def abandon_pending(self, keep: "EncoderIdentity | None") -> None:
         """Give up a pending set unless `keep` has its model and arithmetic, and delete all that no longer serves."""
         pending = self.pending()
         if pending is not None and not (keep is not None and pending.is_of(keep)):

@@ -5,7 +5,7 @@ This is the side that writes. Everything that writes runs inside the caller's `S
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from roco_search.library.truth.connection import Connection, at_or_below, raw
 from roco_search.library.truth.embeddings import EmbeddingSet
@@ -227,15 +227,30 @@ class Files:
         sql = "SELECT number, id FROM frames WHERE file_id = ? ORDER BY number"
         return dict(self._connection.read(sql, [file_id]))
 
-    def add_frame(self, file_id: int, number: int, count: int, tags: "Tags") -> int:
-        """Store a frame, the `number`-th of `count`, from 0; return its id. Series and study become keyed hashes."""
+    def add_frame(self, file_id: int, number: int, count: int, tags: "Tags", *, keyed: bool = False) -> int:
+        """Store a frame, the `number`-th of `count`, from 0; return its id.
+
+        Series and study become keyed hashes, unless they are `keyed`.
+        """
         values: list[str | int | None] = [file_id, number, count]
         values += [tags.modality, tags.body_part, tags.view, tags.laterality, tags.rows, tags.columns]
         values += [tags.photometric, tags.sop_class, tags.transfer_syntax, tags.burned_in]
         values += [tags.instance_number, tags.series_number, tags.localizer]
-        values += [self._keyed_hash(tags.series_uid, "series"), self._keyed_hash(tags.study_uid, "study")]
+        groups = {"series": tags.series_uid, "study": tags.study_uid}
+        values += [uid if keyed else self._keyed_hash(uid, kind) for kind, uid in groups.items()]
         marks = ", ".join("?" * len(values))
         return self._connection.write(f"INSERT INTO frames (file_id, {_FRAME}) VALUES ({marks})", values)
+
+    def content(self, file_id: int, chosen: EmbeddingSet) -> list[tuple[Any, ...]]:
+        """Return of each frame with a vector in a set its number, the number of frames, what is stored, and the vector.
+
+        What is stored has the order of `Tags`, with keyed hashes for the UIDs.
+        """
+        sql = f"""
+            SELECT {_FRAME}, vector FROM frames JOIN vectors ON frame_id = frames.id
+            WHERE file_id = ? AND set_id = ? ORDER BY number
+        """
+        return self._connection.read(sql, [file_id, chosen.id])
 
     def copy_frame(self, source: int, file_id: int) -> int:
         """Store for a file what is stored of the frame `source`; return the id of the new frame."""

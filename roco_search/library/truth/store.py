@@ -15,6 +15,14 @@ from roco_search.library.truth.frames import Frames
 from roco_search.library.truth.soundness import is_well_formed
 
 
+def keyed_hash(salt: str, secret: str | None, kind: str) -> str | None:
+    """Return what stands for a UID or a path where the key `salt` (hexadecimal) is in use: see `Store.keyed_hash`."""
+    if secret is None:
+        return None
+    key = bytes.fromhex(salt)
+    return hashlib.blake2b(os.fsencode(secret), key=key, digest_size=16, person=kind.encode()).hexdigest()
+
+
 class Store:
     """Every row and every vector of a library. Every method raises only `LibraryError` and its kin.
 
@@ -78,10 +86,14 @@ class Store:
 
     def keyed_hash(self, secret: str | None, kind: str) -> str | None:
         """Return what stands for a UID or a path here: useless without this library's salt, and elsewhere."""
-        if secret is None:
-            return None
-        key = bytes.fromhex(self.settings["salt"])
-        return hashlib.blake2b(os.fsencode(secret), key=key, digest_size=16, person=kind.encode()).hexdigest()
+        return keyed_hash(self.settings["salt"], secret, kind)
+
+    def take_key(self, salt: str) -> None:
+        """Take over the key of what is about to be merged, if nothing was ever stored that another key stands for."""
+        if not self.files.count() and not self.files.roots():
+            with self.transaction():
+                self._connection.write("UPDATE settings SET value = ? WHERE key = 'salt'", [salt])
+            self.__dict__.pop("settings", None)
 
     def summary(self) -> dict[str, object]:
         """Return the settings, and the number of rows and the last id of each table: equal for equal stores."""

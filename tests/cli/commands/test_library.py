@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
 import sqlite3
 from pathlib import Path
 
@@ -35,9 +36,14 @@ def examples() -> dict[str, str]:
     return found
 
 
-@pytest.mark.parametrize("name", ["list", "remove", "verify", "vacuum", "move", "relocate"])
+COMMANDS = ["list", "remove", "verify", "merge", "vacuum", "move", "copy", "relocate"]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
 def test_every_example_runs(roco: Roco, place: Path, name: str) -> None:
-    assert set(examples()) == {"list", "remove", "verify", "vacuum", "move", "relocate"}
+    assert set(examples()) == set(COMMANDS)
+    if name == "merge":
+        shutil.copytree(place / "library", place / "parts")
     if name == "relocate":
         (place / "scans").rename(place / "archive")
     done = roco(*shlex.split(examples()[name]))
@@ -124,6 +130,35 @@ def test_move_and_relocate(roco: Roco, place: Path) -> None:
     assert [(root["path"], root["present"], root["files"]) for root in roots] == [(str(place / "archive"), True, 3)]
 
 
+def test_shards_are_merged(roco: Roco, place: Path) -> None:
+    """With the embedded model, in this process, one shard after the other."""
+    shutil.rmtree(place / "library")
+    for number in (1, 0):
+        done = roco("index", "--shard", f"{number}/2", "--parts", "parts", "scans", "--json")
+        assert done.code == 0 and set(done.json) >= {"indexed", "unchanged", "removed", "skipped", "frames"}
+    assert roco("library", "merge", "parts", "--json").json["indexed"] == 3
+    assert "3 unchanged" in roco("library", "merge", "parts").err
+    assert roco("library", "verify").code == 0 and roco("status", "--json").json["model"]["model"] == "roco-mini"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--shard", "0/2", "scans"], "--shard and --parts belong together"),
+        (
+            ["--shard", "2/2", "--parts", "parts", "scans"],
+            "'2/2' is no --shard; shards are counted from 0, such as 0/2",
+        ),
+        (["--shard", "0/2", "--parts", "parts"], "Name the folders whose share"),
+        (["--shard", "0/2", "--parts", "parts", "--reembed", "scans"], "--reembed is for a library"),
+        (["--shard", "0/2", "--parts", "parts", "--captions", "scans"], "when the parts are merged"),
+    ],
+)
+def test_a_shard_that_cannot_be_is_refused(roco: Roco, place: Path, arguments: list[str], says: str) -> None:
+    result = roco("index", *arguments)
+    assert result.code in (1, 2) and says in " ".join(result.err.replace("│", " ").split())
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
@@ -137,6 +172,9 @@ def test_move_and_relocate(roco: Roco, place: Path) -> None:
         (["relocate", "elsewhere", "scans"], 1, "knows no file"),
         (["verify", "--library", "nowhere"], 1, "roco index PATH"),
         (["vacuum", "--library", "nowhere"], 1, "roco index PATH"),
+        (["merge", "scans"], 1, "neither parts nor a library in"),
+        (["copy", "nowhere", "copied"], 1, "roco index PATH"),
+        (["copy", "library", "scans"], 1, "choose a new one"),
         (["look"], 2, "No such command"),
     ],
 )

@@ -34,7 +34,7 @@ from tests.library.toy import draw_pages
 KEYS = [
     "rank", "score", "path", "frame", "frames", "modality", "body_part", "view", "series", "rows", "columns",
     "study", "modality_guessed", "body_part_guessed", "more", "folded", "slice",
-    "relevance", "match", "evidence", "understood", "taken_for",
+    "relevance", "match", "evidence", "understood", "taken_for", "probability",
 ]  # fmt: skip
 Query = Callable[..., Result]
 

@@ -78,7 +78,7 @@ def test_vanished_and_empty_roots_drop_nothing(opened: Opened, scans: Path, tmp_
     opened.index(scans)
     away = tmp_path / "away"
     scans.rename(away)
-    with pytest.raises(InputError, match=r"3 files stay .*`prune_missing=True`"):
+    with pytest.raises(InputError, match=r"3 files stay known.*`prune_missing=True`"):
         opened.index(scans)
     scans.mkdir()
     (scans / "README").write_text("mount point")

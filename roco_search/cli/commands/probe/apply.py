@@ -64,10 +64,8 @@ def apply(
     from roco_search.probe import applying, shelf
 
     if output is not None:
-        from roco_search.probe.writing import FORMATS
-
-        if output.suffix.lower() not in FORMATS:
-            refuse(f"--output: {output.name!r} ends in none of {', '.join(FORMATS)}.")
+        if output.suffix.lower() not in applying.FORMATS:
+            refuse(f"--output: {output.name!r} ends in none of {', '.join(applying.FORMATS)}.")
         if output.exists() and not overwrite:
             refuse(f"{output} exists, and is kept; choose another name, or use --overwrite.")
     with Waiting("Applying the probe"), Library.open(library or default_library_path()) as opened:
@@ -75,9 +73,7 @@ def apply(
         with opened.snapshot():
             said = applying.apply(opened, probe, _under(opened, under))
             if output is not None:
-                from roco_search.probe.writing import write
-
-                write(opened, probe, said, output)
+                applying.write(opened, probe, said, output)
     entries = [
         {
             "label": label,

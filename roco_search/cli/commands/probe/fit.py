@@ -47,6 +47,10 @@ def fit(
             metavar="FILE", help="An image that does not, or a list of such paths. Repeatable.", show_default=False
         ),
     ] = None,
+    from_marks: Annotated[
+        str | None,
+        typer.Option(metavar="SESSION", help="Learn from the marks of 'query --mark'.", show_default=False),
+    ] = None,
     case: Annotated[
         str | None,
         typer.Option(
@@ -83,9 +87,10 @@ def fit(
     Example: `roco probe fit sign --labels labels.csv`
     """
     checked = checked_device(device)
-    given = [flag for flag, value in (("--labels", labels), ("--positive", positive)) if value]
+    sources = (("--labels", labels), ("--positive", positive), ("--from-marks", from_marks))
+    given = [flag for flag, value in sources if value]
     if not given:
-        refuse("Nothing to learn from is given; name a table with --labels, or images with --positive and --negative.")
+        refuse("Nothing to learn from is given; name a table with --labels.")
     if len(given) > 1:
         refuse(f"{' and '.join(given)} are two sources of labels; choose one of them.")
     if bool(positive) != bool(negative):
@@ -103,7 +108,10 @@ def fit(
             from roco_search.probe.report import check_place
 
             check_place(report)
-        examples = _examples(opened, name, labels, label, label_column, positive, negative, case)
+        if from_marks is not None:
+            examples = _marked(opened, name, from_marks, case)
+        else:
+            examples = _examples(opened, name, labels, label, label_column, positive, negative, case)
         encoder = load_encoder(opened.active().model, checked)
         taught = teach(
             opened,
@@ -146,3 +154,11 @@ def _examples(
     if labels is not None:
         return from_labels(opened, labels, labels=tuple(label or ()), column=label_column, case=case)
     return from_lists(opened, name, positive or [], negative or [], case=case)
+
+
+def _marked(opened: Library, name: str, session: str, case: str | None) -> Examples:
+    from roco_search.probe import sessions
+    from roco_search.probe.examples import from_marks
+
+    yes, no = sessions.read(opened, session).ids(opened)
+    return from_marks(opened, name, yes, no, case=case)
