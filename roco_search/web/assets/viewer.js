@@ -279,5 +279,6 @@
     [facts, current] = [null, null];
     if (!dialog.open) dialog.showModal();
     show(id);
+    tell(id); // at once: it may be closed before anything is known of it
   };
 })();
