@@ -5,6 +5,7 @@ with the caller's standard output and error, so that its output cannot differ fr
 """
 
 import json
+import math
 import os
 import socket
 import struct
@@ -36,6 +37,7 @@ def serve(
     *,
     declines: Declines = lambda _: False,
     ready: Callable[[], None] = lambda: None,
+    used: Callable[[], float] = lambda: -math.inf,
 ) -> int:
     """Answer queries for `library`; return how many were answered.
 
@@ -51,6 +53,8 @@ def serve(
         Whether ``roco`` with these arguments needs something that only the asker's own process has.
     ready
         Called when queries can come.
+    used
+        When something else was last asked of this process (monotonic): then it is not idle, either.
 
     Raises
     ------
@@ -73,7 +77,11 @@ def serve(
             try:
                 connection, _ = listener.accept()
             except TimeoutError:
-                return answered
+                if (left := used() + idle_seconds - monotonic()) <= 0:
+                    return answered
+                listener.settimeout(left)
+                continue
+            listener.settimeout(idle_seconds)
             with connection, suppress(OSError):
                 answered += _one(connection, served, answer, declines)
 

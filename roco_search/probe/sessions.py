@@ -1,6 +1,7 @@
 """Marks that were made on the answers to a query, kept by name in the library's folder ``sessions``.
 
-A mark is kept by path, frame and content, not by an id: what is indexed again keeps its marks.
+A mark is kept by the content of its file (SHA-256) and the number of its frame. So what is moved or indexed again keeps
+its marks, a copy shares them, and no path stays here when `roco library remove` forgets one.
 """
 
 from __future__ import annotations
@@ -15,10 +16,11 @@ from typing import Any
 
 from roco_search.errors import InputError
 from roco_search.library import Library, StoredFrame
+from roco_search.library.directory import SESSIONS
 from roco_search.probe.probe import check_name
 from roco_search.system.files import set_mode, write_errors, write_file
 
-FOLDER, ENDING = "sessions", ".json"
+ENDING = ".json"
 FORMAT = 1
 
 
@@ -26,9 +28,8 @@ FORMAT = 1
 class Mark:
     """A yes or a no: on which picture, in which round."""
 
-    path: str
+    content: str
     frame: int
-    content: str | None
     yes: bool
     round: int
 
@@ -57,9 +58,8 @@ class Session:
     def mark(self, library: Library, frames: Sequence[StoredFrame], *, yes: bool, round_: int) -> None:
         """Add marks."""
         for frame in frames:
-            digest = library.frames.content_hash(frame.path)
-            content = None if digest is None else digest.hex()
-            self.marks.append(Mark(frame.path, frame.frame, content, yes, round_))
+            if (digest := library.frames.content_hash(frame.path)) is not None:
+                self.marks.append(Mark(digest.hex(), frame.frame, yes, round_))
 
     @property
     def rounds(self) -> int:
@@ -72,27 +72,28 @@ class Session:
         self.marks = [mark for mark in self.marks if mark.round != last]
         return before - len(self.marks)
 
+    def found(self, library: Library) -> list[tuple[Mark, StoredFrame | None]]:
+        """Return each mark with its picture in the library, the first of equal copies; None if it has none any more."""
+        frames = []
+        for mark in self.marks:
+            copies = library.frames.get(library.frames.of_content(bytes.fromhex(mark.content)).tolist())
+            frames.append(next((copy for copy in copies.values() if copy.frame == mark.frame), None))
+        return list(zip(self.marks, frames, strict=True))
+
     def ids(self, library: Library) -> tuple[list[int], list[int]]:
         """Return the ids of the frames marked yes and no; pictures that the library no longer has are left out."""
-        said: dict[int, bool] = {}
-        for mark in self.marks:
-            found = library.frames.id_of(mark.path, mark.frame)
-            if found is None and mark.content is not None:
-                copies = library.frames.get(library.frames.of_content(bytes.fromhex(mark.content)).tolist())
-                found = next((copy.id for copy in copies.values() if copy.frame == mark.frame), None)
-            if found is not None:
-                said[found] = mark.yes
+        said = {frame.id: mark.yes for mark, frame in self.found(library) if frame is not None}
         return [i for i, yes in said.items() if yes], [i for i, yes in said.items() if not yes]
 
 
 def _place(library: Library, name: str) -> Path:
-    return library.directory / FOLDER / f"{check_name(name)}{ENDING}"
+    return library.directory / SESSIONS / f"{check_name(name)}{ENDING}"
 
 
 def names(library: Library) -> list[str]:
     """Return the names of a library's sessions, ascending."""
     try:
-        found = os.listdir(library.directory / FOLDER)  # noqa: PTH208 - names alone are wanted
+        found = os.listdir(library.directory / SESSIONS)  # noqa: PTH208 - names alone are wanted
     except OSError:
         return []
     return sorted(name.removesuffix(ENDING) for name in found if name.endswith(ENDING) and not name.startswith("."))
@@ -109,13 +110,7 @@ def read(library: Library, name: str) -> Session:
         if content["format"] != FORMAT:
             raise ValueError("another format")
         marks = [
-            Mark(
-                str(entry["path"]),
-                int(entry["frame"]),
-                None if entry["content"] is None else bytes.fromhex(entry["content"]).hex(),
-                bool(entry["yes"]),
-                int(entry["round"]),
-            )
+            Mark(bytes.fromhex(entry["content"]).hex(), int(entry["frame"]), bool(entry["yes"]), int(entry["round"]))
             for entry in content["marks"]
         ]
         return Session(name, [str(word) for word in content["query"]], str(content["made"]), marks)

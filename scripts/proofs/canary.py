@@ -161,6 +161,8 @@ def commands(run: Run, folder: Path, home: Path) -> None:
     run("doctor", "--json"), run("similar", files[0], "--json"), run("duplicates", "--json"), run("outliers", "--json")
     run("export", home / "rows.parquet"), run("export", home / "vectors.npy")
     run("map", "--out", home / "map.html", "--method", "pca", "--guess")
+    run("cohort", "save", "some", "--path", "*"), run("cohort", "show", "some", "--json"), run("cohort", "list")
+    run("cohort", "diff", "some"), run("cohort", "export", "some", home / "shared", "--deidentify")
     run("library", "verify"), run("library", "list"), run("library", "remove", files[-1].parent)
     run("library", "vacuum"), run("index", scans, "--quiet")
 

@@ -92,6 +92,7 @@ def test_a_session_is_kept_undone_renamed_and_survives_indexing_again(own: Opene
     assert sessions.read(library, "mine") == session and session.ids(library) == ([1, 3, 5], [2, 4])
     assert session.undo() == 3 and session.ids(library) == ([1], [2]) and session.undo() == 2 and session.undo() == 0
     session = sessions.read(library, "mine")
+    assert str(tmp_path) not in (own.directory / "sessions" / "mine.json").read_text(), "no path is kept"
     (tmp_path / "scans" / "0.png").rename(tmp_path / "scans" / "moved.png")
     own.index(tmp_path / "scans")
     yes, no = session.ids(library)
@@ -118,7 +119,7 @@ def test_a_damaged_session_is_refused(own: Opened) -> None:
         "[]",
         "{",
         json.dumps({**whole, "format": 9}),
-        json.dumps({**whole, "marks": [{"path": 1}]}),
+        json.dumps({**whole, "marks": [{"content": "x"}]}),
         "[" * 99999,
     ):
         place.write_text(damaged)

@@ -12,6 +12,7 @@ import shutil
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
@@ -162,7 +163,8 @@ class _Writer:
             self._check_unchanged(frame.path)
         kind = sniff(frame.path)
         copied = self._options.form == "files" or (self._identity is not None and kind == "dicom")
-        copied &= self._options.layout != "datasets"
+        # A picture whose other half is beside it (.hdr and .img, .mhd and .raw) would be half a picture.
+        copied &= self._options.layout != "datasets" and (kind == "dicom" or bool(_ending(frame.path)))
         if copied and frame.path in self._done:
             return
         self._done.add(frame.path)
@@ -284,7 +286,7 @@ def _manifest(cohort: Cohort, options: Options, done: Exported, folder: Path) ->
         "created": cohort.created,
         "refreshed": cohort.refreshed,
         "model": {"name": Path(cohort.model).name, "fingerprint": cohort.fingerprint},
-        "roco": __version__,
+        "versions": {"roco": __version__, **{name: version(name) for name in ("numpy", "pillow", "pydicom")}},
         "options": asdict(options),
         "deidentified": METHOD if options.deidentify else None,
         "images": done.images,

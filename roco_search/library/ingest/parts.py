@@ -21,11 +21,13 @@ from roco_search.system.files import replacing, write_errors
 
 FRAMES_IN_PART = 4096  # A minute or two of one processor: what a machine that is lost has to do again.
 ROWS_AT_ONCE = 256  # Of a row group: parts of many shards are read side by side.
-GROUPS_HELD = 512  # Row groups that a reader remembers, 0.4 MB each with 384 dimensions.
+GROUPS_HELD = 4  # Row groups that a shard's reader remembers: its files are asked for in the order of its parts.
 _TEXTS = ("modality", "body_part", "view", "laterality", "photometric", "sop_class", "transfer_syntax")
 _FLAGS = ("burned_in", "localizer")
+_STATES = frozenset({"indexed", "unreadable", "not_image", "gone"})
 _TAGS = tuple(tag.name for tag in fields(Tags))
 _GROUPS = {"series_uid": "series", "study_uid": "study"}  # what is stored of them: a keyed hash
+_REPEATED = (*_TEXTS, *_GROUPS.values(), "choice", "status", "reason")
 
 
 class PartWriter:
@@ -73,7 +75,10 @@ class PartWriter:
         table = _table(self._rows, self._manifest)
         path = self._folder / f"{self._manifest.shard.stem}.{self._next:05}.parquet"
         with write_errors(path), replacing(path) as temporary:
-            parquet.write_table(table, temporary, row_group_size=ROWS_AT_ONCE, write_page_checksum=True)
+            # A dictionary of numbers that are all different would only be stored beside them.
+            parquet.write_table(
+                table, temporary, row_group_size=ROWS_AT_ONCE, use_dictionary=[*_REPEATED], write_page_checksum=True
+            )
         self._rows, self._next = [], self._next + 1
 
 
@@ -154,6 +159,8 @@ class PartReader:
         columns = ["root", "path", "size", "mtime_ns", "content_hash", "choice", "status", "reason"]
         with self._opened(name) as file:
             rows = file.read(columns=columns).to_pylist()
+            if rows and (set(rows[0]) != {*columns} or not all(self._is_sound(row) for row in rows)):
+                raise ValueError  # written by another program, or of other folders
         self.rows[name] = len(rows)
         first = 0
         for number, row in enumerate(rows):
@@ -163,6 +170,16 @@ class PartReader:
             ):
                 yield Place(name, first, number + 1 - first, **row)
                 first = number + 1
+
+    def _is_sound(self, row: dict[str, Any]) -> bool:
+        digest = row["content_hash"]
+        return (
+            0 <= row["root"] < len(self._manifest.roots)
+            and row["status"] in _STATES
+            and (digest is None or len(digest) == 32)
+            and isinstance(row["path"], bytes)
+            and b"\0" not in row["path"]
+        )
 
     def _opened(self, name: str) -> "_Opened":
         return _Opened(self._folder / name, self._manifest)
@@ -221,7 +238,7 @@ class _Opened:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
         self._file.close()
-        if isinstance(error, OSError | ValueError) or (error is not None and "arrow" in str(kind).lower()):
+        if isinstance(error, OSError | ValueError | TypeError) or (error is not None and "arrow" in str(kind).lower()):
             raise self._damaged() from None
 
     def _damaged(self) -> InputError:

@@ -186,7 +186,11 @@ class ShardRun:
         writer = PartWriter(self.folder, manifest, self.key, self.roots)
         with write_errors(self.folder):
             manifest.write(self.folder)
-        self._embed(plan.work, writer, reader, remembered)
+        try:
+            self._embed(plan.work, writer, reader, remembered)
+        except KeyboardInterrupt:
+            writer.flush()  # All but the batch in flight.
+            raise
         for file in plan.gone:
             root = self.roots[file.root_id or 0]
             writer.put(FinishedFile(Candidate(file.path, root, "", file, None), Outcome("vanished")), "gone", None)

@@ -181,12 +181,12 @@ class Gate:
         """Return the status and message of a refused request; None for one that is accepted."""
         path, method = scope["path"], scope["method"]
         if not self._is_host(headers.get("host", "")):
-            return 421, "This demo does not answer to that name; open the address that roco printed."
+            return 421, "Nothing answers to that name here; use the address that roco printed."
         if not self._is_own_origin(scope, headers):
-            return 403, "Requests from other sites are refused; use the demo's own page."
-        if (wrong := self._check_password(self._client(scope, headers), headers)) is not None:
+            return 403, "Requests from other sites are refused."
+        if (wrong := self.check_password(scope, headers)) is not None:
             return wrong
-        if not _exists(method, path, scope.get("raw_path", b"")):
+        if not _is_plain(path, scope.get("raw_path", b"")) or not self.exists(method, path):
             return 404, "This address does not exist here."
         kind = "upload" if path == UPLOAD else "queue" if method == "POST" else "other"
         if not self._limits[kind].take(self._client(scope, headers)):
@@ -227,9 +227,17 @@ class Gate:
         to_first_page = scope["method"] == "GET" and scope["path"] == "/"
         return to_first_page and headers.get("sec-fetch-mode") == "navigate" and headers.get("sec-fetch-dest") in target
 
-    def _check_password(self, client: str, headers: dict[str, str]) -> tuple[int, str] | None:
+    def exists(self, method: str, path: str) -> bool:
+        """Whether there is something at a path."""
+        if method in {"GET", "HEAD"}:
+            return _READ.fullmatch(path) is not None
+        return method == "POST" and _WRITE.fullmatch(path) is not None
+
+    def check_password(self, scope: Scope, headers: dict[str, str]) -> tuple[int, str] | None:
+        """Return the status and message of a request without the password; None for one that has it."""
         if self._rules.auth is None:
             return None
+        client = self._client(scope, headers)
         if (seconds := self._guesses.refused_for(client)) > 0:
             return 429, f"Too many wrong passwords; wait {duration(seconds)}."
         given = _credentials(headers.get("authorization", ""))
@@ -269,13 +277,9 @@ def is_loopback(host: str) -> bool:
     return _is_address(host) and ipaddress.ip_address(host.strip("[]")).is_loopback
 
 
-def _exists(method: str, path: str, raw: bytes) -> bool:
+def _is_plain(path: str, raw: bytes) -> bool:
     # No route needs an escape; a path that is encoded or goes upwards is an attack.
-    if b"%" in raw or "%" in path or "//" in path or ".." in path or not path.isascii():
-        return False
-    if method in {"GET", "HEAD"}:
-        return _READ.fullmatch(path) is not None
-    return method == "POST" and _WRITE.fullmatch(path) is not None
+    return not (b"%" in raw or "%" in path or "//" in path or ".." in path or not path.isascii())
 
 
 def _host_name(host: str) -> str:

@@ -233,6 +233,23 @@ def cut_part(folder: Path) -> None:
     path.write_bytes(path.read_bytes()[:-40])
 
 
+def rewrite_part(folder: Path) -> None:
+    """As another program would, with a column less."""
+    import pyarrow.parquet
+
+    path = next(folder.glob("*.parquet"))
+    pyarrow.parquet.write_table(pyarrow.parquet.read_table(path).drop_columns(["status"]), path)
+
+
+def misplace_part(folder: Path) -> None:
+    import pyarrow.parquet
+
+    path = next(folder.glob("*.parquet"))
+    table = pyarrow.parquet.read_table(path)
+    elsewhere = pyarrow.array([7] * len(table), pyarrow.int32())
+    pyarrow.parquet.write_table(table.set_column(0, "root", elsewhere), path)
+
+
 def swap_part(folder: Path) -> None:
     one, two = sorted(folder.glob("*.parquet"))[:2]
     shutil.copy(one, two)
@@ -251,6 +268,8 @@ def change(folder: Path, **content: Any) -> None:
     [
         (spoil_part, r"(is damaged, or is no part of|is another part).*delete it and run"),
         (cut_part, r"is damaged, or is no part of shard ./2; delete it and run that shard again"),
+        (rewrite_part, r"is damaged, or is no part of"),
+        (misplace_part, r"is damaged, or is no part of"),
         (swap_part, r"is damaged, or is no part of shard 1/2; delete it"),
         (lambda folder: next(folder.glob("*.parquet")).unlink(), r"is missing; run shard ./2 again"),
         (lambda folder: next(folder.glob("*.json")).unlink(), r"missing or unfinished: ./2; run them"),
@@ -311,6 +330,23 @@ def test_what_cannot_be_written_together_is_refused(
     with pytest.raises(InputError, match="pyarrow, which is not installed; run"):
         run(scans, tmp_path / "new", 0, 2)
     assert not list((tmp_path / "new").glob("*.parquet"))
+
+
+def test_what_is_finished_is_kept_at_ctrl_c(scans: Path, tmp_path: Path) -> None:
+    for number in range(12):
+        draw(scans / f"{number:02}.png", number)
+
+    class Stopped(ToyEncoder):
+        def encode_images(self, images: Any) -> np.ndarray:
+            if sum(self.batches) >= 8:
+                raise KeyboardInterrupt
+            return super().encode_images(images)
+
+    with pytest.raises(KeyboardInterrupt):
+        run(scans, tmp_path / "parts", 0, 1, encoder=Stopped())
+    encoder = ToyEncoder()
+    run(scans, tmp_path / "parts", 0, 1, encoder=encoder)
+    assert 4 <= sum(encoder.batches) <= 8, "the batch in flight, and the file that it ended in"
 
 
 @pytest.mark.parametrize("text", ["8/8", "-1/8", "1", "a/b", "1/0", "", "0/1000001"])

@@ -57,16 +57,21 @@ def show(name: Name, library: LibraryOption = None, json: JsonOption = False) ->
 
     with Library.open(library or default_library_path()) as opened:
         session = sessions.read(opened, name)
+        marks = session.found(opened)
     if json:
-        print_json(
-            {"name": name, "query": session.query, "made": session.made, "marks": list(map(asdict, session.marks))}
-        )
+        shown = [{"path": frame.path if frame else None, **asdict(mark)} for mark, frame in marks]
+        print_json({"name": name, "query": session.query, "made": session.made, "marks": shown})
         return
     print_facts([("query", " ".join(session.query)), ("begun", session.made)])
     print_line()
     rows: list[list[Cell]] = [
-        [str(mark.round), "yes" if mark.yes else "no", str(mark.frame + 1), path_cell(mark.path)]
-        for mark in session.marks
+        [
+            str(mark.round),
+            "yes" if mark.yes else "no",
+            str(mark.frame + 1),
+            path_cell(frame.path) if frame else "(no longer in the library)",
+        ]
+        for mark, frame in marks
     ]
     print_rows(("round", "mark", "frame", "image"), rows, right=("round", "frame"))
 
