@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from roco_search.errors import RocoError, UnreadableImage
 from roco_search.imaging.archives import locate
+from roco_search.imaging.costs import decoding
 from roco_search.imaging.dicom.tags import Tags
 from roco_search.imaging.frame import CtWindows, Frame, FrameChoice, FrameNumbers, InMemory, Slices, Source, Window
 from roco_search.imaging.sniff import HEAD, Kind, cannot_open, kind_of, sniff
@@ -230,8 +231,13 @@ def _in_own_words(kind: Kind, made: Iterator[Made]) -> Iterator[Made]:
     """Yield what a reader makes of a file; whatever it raises leaves as an error of ours, and as nothing else."""
     refusal: RocoError | MemoryError
     try:
-        yield from made
-        return
+        while True:
+            with decoding():
+                try:
+                    one = next(made)
+                except StopIteration:
+                    return
+            yield one
     except RocoError as error:
         refusal = error.with_traceback(None)
     except MemoryError:  # Not the file's fault, so not an ImageError.

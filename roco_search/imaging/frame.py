@@ -1,4 +1,4 @@
-"""Frames: what they are read from, which of them are chosen, how they are windowed, and what they may cost."""
+"""Frames: what they are read from, which of them are chosen, and how they are windowed."""
 
 import io
 import math
@@ -48,21 +48,6 @@ class Slices:
 
     count: int = 9
     planes: tuple[str, ...] = ()
-
-
-MAX_PIXELS = 178_956_970
-"""Pixels of one frame above which a file is refused before it is decoded.
-
-Twice Pillow's own warning limit, where Pillow itself begins to refuse. The largest radiographs and
-whole-slide overviews stay far below; anything larger is a damaged header or a decompression bomb.
-"""
-
-MAX_BYTES = 860 * 10**6
-"""Bytes of memory that one picture may take above which a file is refused before it is decoded.
-
-With what Python and its libraries hold, a picture stays below 1 GB. Grey values are rendered a stretch at a time, so
-that what counts is the decoded values and the picture of 3 bytes a pixel.
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,37 +127,6 @@ def choose_frames(count: int, choice: FrameChoice | FrameNumbers) -> list[int]:
 def reduction(rows: int, columns: int, at_least: int | None) -> int:
     """Return the whole factor, 1 or more, by which a picture may be made smaller: see `open_image`."""
     return 1 if at_least is None else max(1, min(rows, columns) // max(1, at_least))
-
-
-def check_size(width: int, height: int) -> None:
-    """Refuse a frame that is too large to decode, by the size that its header declares.
-
-    Raises
-    ------
-    UnreadableImage
-        If the frame has more than `MAX_PIXELS` pixels, or none.
-    """
-    if width < 1 or height < 1:
-        raise UnreadableImage("its header declares a picture without pixels; export it again")
-    if width * height > MAX_PIXELS:
-        raise UnreadableImage(
-            f"too large: {width} × {height} pixels, where at most {MAX_PIXELS:,} are read; make it smaller"
-        )
-
-
-def check_cost(needed: int) -> None:
-    """Refuse a picture by the bytes of memory that decoding and rendering it *will* take.
-
-    Raises
-    ------
-    UnreadableImage
-        If those are more than `MAX_BYTES`.
-    """
-    if needed > MAX_BYTES:
-        raise UnreadableImage(
-            f"too large: showing it would take {needed / 1e6:,.0f} MB of memory, where at most {MAX_BYTES / 1e6:,.0f} "
-            "are used for one picture; make it smaller"
-        )
 
 
 def upright(picture: npt.NDArray[np.uint8], orientation: int) -> npt.NDArray[np.uint8]:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from PIL import Image, ImageFile, UnidentifiedImageError, features
 
 from roco_search.errors import UnreadableImage
+from roco_search.imaging.costs import check_cost, check_size
 from roco_search.imaging.dicom.decoding.codecs import silence
 from roco_search.imaging.dicom.tags import Tags
 from roco_search.imaging.frame import (
@@ -19,8 +20,6 @@ from roco_search.imaging.frame import (
     FrameNumbers,
     Source,
     Window,
-    check_cost,
-    check_size,
     choose_frames,
     reduction,
     upright,
@@ -96,7 +95,8 @@ def _open_with_pillow(
             count = getattr(image, "n_frames", 1) if image.format in MULTI_FRAME else 1
             if image.format == "PNG" and count * _FRAME_CONTROL > size:
                 raise UnreadableImage("it declares more frames than it can hold; copy or export it again")
-            for index in choose_frames(count, frames):
+            chosen = choose_frames(count, frames)
+            for index in chosen:
                 if count > 1:
                     image.seek(index)
                     check_size(*image.size)
@@ -107,6 +107,8 @@ def _open_with_pillow(
                     if at_least is not None and image.format == "JPEG":
                         image.draft(None, (at_least, at_least))
                     picture = _render(image, window, at_least)
+                if index == chosen[-1]:
+                    image.close()  # its pixels are not held while the caller looks at the frame
                 yield Frame(picture, tags, index, count)
     except Image.DecompressionBombError:
         raise UnreadableImage("too large: its header declares a picture that would not fit; make it smaller") from None
@@ -223,6 +225,8 @@ def _render(image: Image.Image, window: Window | None, at_least: int | None) -> 
         picture = np.asarray(image.reduce(factor).convert("RGB"))
     else:
         picture = _render_shallow(image)
+        if factor > 1:
+            picture = np.asarray(Image.fromarray(picture).reduce(factor))
     return np.ascontiguousarray(upright(picture, _orientation(image)))
 
 

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from tifffile import TiffFile, TiffFileError, TiffPage
 
 from roco_search.errors import UnreadableImage
+from roco_search.imaging.costs import check_cost, check_size
 from roco_search.imaging.dicom.decoding.codecs import silence
 from roco_search.imaging.dicom.decoding.codestream import CodestreamError, read_codestream
 from roco_search.imaging.dicom.samples import stretches, to_rgb
@@ -21,8 +22,6 @@ from roco_search.imaging.frame import (
     FrameNumbers,
     Source,
     Window,
-    check_cost,
-    check_size,
     choose_frames,
     reduction,
     upright,

@@ -21,7 +21,8 @@ import numpy as np
 import numpy.typing as npt
 
 from roco_search.errors import NotAnImage, UnreadableImage
-from roco_search.imaging.frame import Source, check_cost
+from roco_search.imaging.costs import check_cost
+from roco_search.imaging.frame import Source
 
 MISSING = "a volume, for which a package is missing; pip install 'roco-search[volumes]'"
 _DAMAGED = "its header is damaged; copy or export it again"

@@ -75,6 +75,18 @@ def keep_freed_memory() -> bool:
     return all(mallopt(key, value) for key, value in settings)
 
 
+def return_freed_memory() -> bool:
+    """Return to the system what is freed and kept; True if anything was. Only glibc keeps it for each thread."""
+    if not sys.platform.startswith("linux"):
+        return False
+    import ctypes
+
+    try:
+        return bool(ctypes.CDLL(None).malloc_trim(0))
+    except (OSError, AttributeError):
+        return False
+
+
 def wait_passively() -> bool:
     """Let OpenMP's threads sleep while they wait; True if that takes effect: torch must not have been imported yet.
 

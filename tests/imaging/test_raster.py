@@ -214,7 +214,7 @@ def test_cut_short(tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch)
 
 def test_bomb_is_refused_from_its_header(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Image.fromarray(COLOUR).save(tmp_path / "a.png")
-    monkeypatch.setattr("roco_search.imaging.frame.MAX_PIXELS", 40)
+    monkeypatch.setattr("roco_search.imaging.costs.MAX_PIXELS", 40)
     monkeypatch.setattr(Image.Image, "load", lambda self: pytest.fail("decoded"))
     with pytest.raises(UnreadableImage, match="too large"):
         list(open_image(tmp_path / "a.png"))

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from roco_search.errors import UnreadableImage
+from roco_search.imaging.costs import check_cost, check_size
 from roco_search.imaging.dicom import samples, terms
 from roco_search.imaging.dicom.decoding import codecs, isolation
 from roco_search.imaging.dicom.decoding.codestream import Codestream, CodestreamError, read_codestream
@@ -16,7 +17,6 @@ from roco_search.imaging.dicom.decoding.jpeg2000 import decode_lower, halvings
 from roco_search.imaging.dicom.encapsulation import CUT_SHORT, DAMAGED, find_frames, read_frame
 from roco_search.imaging.dicom.header import Header, PixelElement
 from roco_search.imaging.dicom.values import integer, text
-from roco_search.imaging.frame import check_cost, check_size
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
