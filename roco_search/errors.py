@@ -37,7 +37,19 @@ class InputError(RocoError):
 
 
 class StorageFull(RocoError):
-    """The disk that is written to is full, or a quota is reached."""
+    """The disk that is written to is full, or a quota is reached.
+
+    Parameters
+    ----------
+    said
+        What happened, and what is kept.
+    remedy
+        The sentence that ends the message; by default the command is run again.
+    """
+
+    def __init__(self, said: str, remedy: str | None = None) -> None:
+        self.said, self.remedy = said, remedy
+        super().__init__(f"{said} {remedy or 'Free some space and run the same command again.'}")
 
 
 class Busy(RocoError):

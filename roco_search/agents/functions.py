@@ -25,7 +25,8 @@ from roco_search.imaging import Tags
 from roco_search.imaging.walk import is_below
 from roco_search.library import Library, StoredFrame
 from roco_search.models.encoder import NO_EMBEDDING, ct_windows
-from roco_search.search import Filters, Hit, read, search
+from roco_search.search import Filters, Hit, search
+from roco_search.search.understanding import understand
 from roco_search.system.text import printable
 
 if TYPE_CHECKING:
@@ -103,8 +104,10 @@ class Functions:
         _check_page(n, offset)
         filters = Filters(modality=tuple(modality), body_part=tuple(body_part), view=tuple(view))
 
+        # Not by the words of captions, as `search.read` does: a misspelt name would come back as the right one.
+        understood = understand(words)
+
         def question(library: Library) -> Answer:
-            understood = read(library, [words])
             hits = search(
                 library,
                 self._desk.encoder,
@@ -117,8 +120,7 @@ class Functions:
                 guess=guess,
                 understood=understood,
             )
-            line = "" if understood is None else understood.line
-            return {"understood": line or None, "hits": self._hits(library, hits)}
+            return {"understood": understood.line or None, "hits": self._hits(library, hits)}
 
         return self._desk.ask(question)
 
@@ -211,7 +213,6 @@ class Functions:
                     "name": cohort.name,
                     "images": len(cohort.members),
                     "query": cohort.definition.query,
-                    "understood": cohort.understood,
                     "refreshed": cohort.refreshed,
                 }
                 for cohort in found
@@ -238,7 +239,6 @@ class Functions:
                 "images": len(found.members),
                 "in_library": len(listed),
                 "query": found.definition.query,
-                "understood": found.understood,
                 "refreshed": found.refreshed,
                 "members": [self._member(entry) for entry in listed[offset : offset + n]],
             }

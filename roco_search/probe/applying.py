@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from mmap import MADV_DONTNEED, mmap
 from pathlib import Path
 
 import numpy as np
@@ -59,7 +60,17 @@ def apply(library: Library, probe: Probe, ids: Ids | None = None) -> Applied:
             part = index.matrix[start:end] if rows is None else index.matrix[rows[start:end]]
             logits = np.clip(part @ weights + probe.bias, -30, 30)
             found[start:end] = 1 / (1 + np.exp(-logits))
+            _let_go(index.matrix)
         return Applied(index.ids if rows is None else index.ids[rows], found)
+
+
+def _let_go(matrix: Vectors) -> None:
+    """Give back the pages of a mapped matrix: what was read once would count as this process's memory until it ends."""
+    at: object = matrix
+    while isinstance(at, np.ndarray | memoryview):
+        at = at.base if isinstance(at, np.ndarray) else at.obj
+    if isinstance(at, mmap) and hasattr(at, "madvise"):
+        at.madvise(MADV_DONTNEED)
 
 
 def write(library: Library, probe: Probe, said: Applied, target: Path) -> None:

@@ -29,6 +29,7 @@ from roco_search.probe.cases import number_cases
 LEAST = 3  # Images that a label needs on each side, and
 LEAST_CASES = 2  # cases, or nothing could be held out.
 MOST_LABELS = 50
+_NAMED = 12  # labels that a message lists
 
 Ids = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -109,7 +110,7 @@ def from_labels(
         source = table
     if not source.exists():
         raise InputError(f"There is no file of labels {source}; check the path.")
-    names, column = _names_in(source, labels, column)
+    names, column = _names_in(source, list({fold(name): name for name in labels}.values()), column)
     truth = Truth(source, [Label(name) for name in names], "multi-label", column)
     folders = [Path(root) for root in library.roots()]
     known: dict[str, StoredFrame] = {}
@@ -205,10 +206,14 @@ def _names_in(source: Path, labels: Sequence[str], column: str | None) -> tuple[
     if column is not None and column not in table.columns:
         raise InputError(f"{source} has no column {column!r}; it has {', '.join(table.columns)}.")
     column = column or next((name for name in LABEL_COLUMNS if name in table.columns), None)
-    if labels:
-        return list(labels), column
+    if labels and column is None:
+        _refuse_unknown(source, labels, table.columns)
+        return list(labels), None
     if column is not None:
         counts = Counter(value for _, cells in table.rows for value in split_cell(cells.get(column)))
+        if labels:
+            _refuse_unknown(source, labels, [name for name, _ in counts.most_common()])
+            return list(labels), column
         folded: dict[str, str] = {}
         for name, _ in counts.most_common():
             folded.setdefault(fold(name), name)
@@ -221,6 +226,13 @@ def _names_in(source: Path, labels: Sequence[str], column: str | None) -> tuple[
             f"{', '.join(table.columns)}. Name the one with the labels as `label_column`."
         )
     return named, None
+
+
+def _refuse_unknown(source: Path, labels: Sequence[str], known: Sequence[str]) -> None:
+    folded = {fold(name) for name in known}
+    if unknown := next((name for name in labels if fold(name) not in folded), None):
+        shown = ", ".join(known[:_NAMED]) + (f" and {len(known) - _NAMED:,} more" if len(known) > _NAMED else "")
+        raise InputError(f"{source} has no label {unknown!r}; it has {shown or 'none'}. Name one of these as `label`.")
 
 
 def _is_zero_or_one(cells: Sequence[Any]) -> bool:

@@ -299,7 +299,7 @@ def sha256(path: Readable, offset: int = 0) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
 
 
-def check_space(place: Path, needed: int, remedy: str = "free some space, or name another place") -> None:
+def check_space(place: Path, needed: int, remedy: str = "Free some space, or name another place.") -> None:
     """Raise `StorageFull` unless `needed` bytes are free on the disk of `place`, which need not exist yet."""
     import shutil
 
@@ -307,7 +307,7 @@ def check_space(place: Path, needed: int, remedy: str = "free some space, or nam
     free = shutil.disk_usage(existing).free
     if needed > free:
         raise StorageFull(
-            f"{needed / 1e6:,.0f} MB are needed and {free / 1e6:,.0f} MB are free on the disk of {place}; {remedy}."
+            f"{needed / 1e6:,.0f} MB are needed and {free / 1e6:,.0f} MB are free on the disk of {place}.", remedy
         )
 
 
@@ -333,10 +333,6 @@ def write_error(error: OSError, place: Path | str) -> StorageFull | InputError:
     return InputError(f"{place} cannot be written ({reason}); check its permissions, or name another place.")
 
 
-SAME_COMMAND = "Free some space and run the same command again."
-
-
-def storage_full(place: Path | str, kept: str = "", remedy: str = SAME_COMMAND) -> StorageFull:
+def storage_full(place: Path | str, kept: str = "", remedy: str | None = None) -> StorageFull:
     """Return the refusal of a disk that takes no more; `kept` is a sentence that says what is not lost."""
-    full = f"The disk of {place} is full, or a quota is reached."
-    return StorageFull(" ".join(part for part in (full, kept, remedy) if part))
+    return StorageFull(f"The disk of {place} is full, or a quota is reached. {kept}".rstrip(), remedy)

@@ -21,7 +21,6 @@ from roco_search.models import Device
 from roco_search.models.catalogue import registry
 from roco_search.models.legibility import is_illegible
 from roco_search.models.torch_encoder import TorchEncoder
-from roco_search.system.files import SAME_COMMAND
 from roco_search.system.progress import Silent, following
 from roco_search.training import checkpoint
 from roco_search.training.distributed import ProcessGroup, process_group
@@ -185,8 +184,8 @@ class Session:
                 result = run.train()
                 return result if run.group.is_main else None
         except StorageFull as error:
-            remedy = "Free some space and run the same command again with `resume=True`."
-            raise StorageFull(str(error).replace(SAME_COMMAND, remedy)) from error
+            again = "Free some space and run the same command again with `resume=True`."
+            raise StorageFull(error.said, error.remedy or again) from error
 
     def _ended(self, facts: Mapping[str, Any]) -> RunResult | None:
         """Return the result of a run that has nothing left to do."""

@@ -10,20 +10,19 @@ No exception but a `RocoError`, no signal, no hang. Inputs depend on the seed an
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import random
 import shutil
 import sqlite3
 import sys
-import tempfile
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
+import trying
 from children import outcomes
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
@@ -291,23 +290,6 @@ def run(kind: str, seed: int, first: int, last: int, folder: Path) -> tuple[Coun
     return outcomes(task_of(kind, folder, seed), first, last, seconds=20)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("kind", choices=("libraries", "words", "archives"))
-    parser.add_argument("--inputs", "--count", type=int, default=2000)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", type=int, default=None, help="try this one input alone")
-    args = parser.parse_args()
-    first, last = (0, args.inputs) if args.only is None else (args.only, args.only + 1)
-    np.seterr(all="ignore")
-    with tempfile.TemporaryDirectory() as folder:
-        counted, failures = run(args.kind, args.seed, first, last, Path(folder))
-    counts = ", ".join(f"{count:,} {name}" for name, count in counted.most_common())
-    print(f"{last - first:,} {args.kind}, seed {args.seed}: {counts}; {len(failures)} failures")
-    for failure in failures[:30]:
-        print(failure)
-    raise SystemExit(1 if failures else 0)
-
-
 if __name__ == "__main__":
-    main()
+    np.seterr(all="ignore")
+    trying.main(__doc__, ("libraries", "words", "archives"), run)

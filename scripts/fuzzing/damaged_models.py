@@ -7,12 +7,10 @@ again with ``--only``.
 
 from __future__ import annotations
 
-import argparse
 import json
 import random
 import shutil
 import sys
-import tempfile
 import traceback
 from collections import Counter
 from collections.abc import Iterator
@@ -20,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import trying
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
@@ -135,21 +134,5 @@ def run(seed: int, first: int, last: int, folder: Path) -> tuple[Counter[str], l
     return outcomes, failures
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--inputs", type=int, default=300)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", type=int, default=None, help="use this one model alone, and print what becomes of it")
-    args = parser.parse_args()
-    first, last = (0, args.inputs) if args.only is None else (args.only, args.only + 1)
-    with tempfile.TemporaryDirectory() as folder:
-        outcomes, failures = run(args.seed, first, last, Path(folder))
-    print(f"{last - first:,} models: {', '.join(f'{count:,} {name}' for name, count in outcomes.most_common())}")
-    for failure in failures[:30]:
-        print(failure)
-    if failures:
-        raise SystemExit(1)
-
-
 if __name__ == "__main__":
-    main()
+    trying.main(__doc__, ("models",), lambda _, *numbers: run(*numbers), inputs=300)

@@ -9,7 +9,6 @@ or more, nothing takes longer than 20 s, no traceback is printed, and a sound re
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import random
@@ -17,7 +16,6 @@ import re
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections import Counter
@@ -27,6 +25,8 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
+
+import trying
 
 from roco_search import __version__
 from tests.daemon.test_serve import malformed
@@ -236,24 +236,11 @@ def prepare(folder: Path) -> None:
     subprocess.run([sys.executable, "-m", "roco_search", "index", "scans", "-q"], cwd=folder, check=True)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("kind", choices=("socket", "demo"))
-    parser.add_argument("--inputs", "--count", type=int, default=2000)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", type=int, default=None, help="send this one request alone")
-    args = parser.parse_args()
-    first, last = (0, args.inputs) if args.only is None else (args.only, args.only + 1)
-    send = to_the_socket if args.kind == "socket" else to_the_demo
-    with tempfile.TemporaryDirectory() as folder:
-        prepare(Path(folder))
-        counted, failures = send(Path(folder), args.seed, first, last)
-    counts = ", ".join(f"{count:,} {name}" for name, count in counted.most_common())
-    print(f"{last - first:,} requests to the {args.kind}, seed {args.seed}: {counts}; {len(failures)} failures")
-    for failure in failures[:30]:
-        print(failure)
-    raise SystemExit(1 if failures else 0)
+def send(kind: str, seed: int, first: int, last: int, folder: Path) -> tuple[Counter[str], list[str]]:
+    """Send the requests of these numbers; return the answers, and what went wrong."""
+    prepare(folder)
+    return (to_the_socket if kind == "socket" else to_the_demo)(folder, seed, first, last)
 
 
 if __name__ == "__main__":
-    main()
+    trying.main(__doc__, ("socket", "demo"), send)

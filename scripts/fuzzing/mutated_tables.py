@@ -10,18 +10,17 @@ their number alone: `--only NUMBER` prints one.
 
 from __future__ import annotations
 
-import argparse
 import csv
 import io
 import json
 import random
 import re
-import tempfile
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import trying
 import yaml
 from PIL import Image
 
@@ -268,23 +267,5 @@ def run(seed: int, first: int, last: int, folder: Path) -> tuple[Counter[str], l
     return outcomes, failures
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--inputs", type=int, default=3000)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", type=int, default=None, help="read this one input alone, and print it")
-    args = parser.parse_args()
-    first, last = (0, args.inputs) if args.only is None else (args.only, args.only + 1)
-    with tempfile.TemporaryDirectory() as folder:
-        outcomes, failures = run(args.seed, first, last, Path(folder))
-    if args.only is not None:
-        print(*made(args.seed, args.only), sep="\n")
-    print(f"{last - first:,} inputs: {', '.join(f'{count:,} {name}' for name, count in outcomes.most_common())}")
-    for failure in failures[:20]:
-        print(failure)
-    if failures:
-        raise SystemExit(1)
-
-
 if __name__ == "__main__":
-    main()
+    trying.main(__doc__, ("tables",), lambda _, *numbers: run(*numbers), inputs=3000)

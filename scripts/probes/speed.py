@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import resource
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -21,11 +22,21 @@ from made import write_library
 
 from roco_search.library import Library
 from roco_search.models import load_encoder
+from roco_search.probe import shelf
 from roco_search.probe.applying import apply, worth_labelling, write
 from roco_search.probe.examples import Examples
 from roco_search.probe.teaching import teach
 
 LABELLED = 2000
+ALONE = """
+import resource, sys
+from roco_search.cli import answer
+answer(sys.argv[1:])
+used, status = resource.getrusage(resource.RUSAGE_SELF), open("/proc/self/status").read()
+most = int(status.split("VmHWM:")[1].split()[0])
+seconds = used.ru_utime + used.ru_stime
+print(f"roco probe apply alone: {seconds:.2f} s of a processor, {most / 1e6:.2f} GB at most", file=sys.stderr)
+"""
 
 
 def main() -> None:
@@ -45,17 +56,19 @@ def main() -> None:
         probe = timed(f"fit on {LABELLED:,} rows", lambda: teach(library, encoder, "speed", examples)).probe
         said = timed(f"apply to {options.rows:,} rows", lambda: apply(library, probe))
         timed("next", lambda: worth_labelling(library, probe, 0))
+        shelf.keep(library, probe, overwrite=True)
         for ending in (".npz", ".csv"):
             timed(f"write {ending}", lambda: write(library, probe, said, options.scratch / f"p{ending}"))  # noqa: B023
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-    print(f"{'highest memory, mapped files included':40} {most:8.2f} GB")
+    command = [sys.executable, "-c", ALONE, "probe", "apply", "speed", "--library", str(place), "--json"]
+    print(subprocess.run(command, check=True, capture_output=True, text=True).stderr.strip())
 
 
 def timed(what: str, work):  # type: ignore[no-untyped-def]
     began, processor = time.perf_counter(), time.process_time()
     found = work()
     print(f"{what:40} {time.process_time() - processor:8.2f} s of a processor, {time.perf_counter() - began:.2f} s")
-    print(f"{'':40} {own_memory():8.2f} GB of its own")
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    print(f"{'':40} {own_memory():8.2f} GB of its own; {most:.2f} GB at most so far, mapped files included")
     return found
 
 

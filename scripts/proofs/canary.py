@@ -165,6 +165,10 @@ def commands(run: Run, folder: Path, home: Path) -> None:
     run("cohort", "diff", "some"), run("cohort", "export", "some", home / "shared", "--deidentify")
     run("library", "verify"), run("library", "list"), run("library", "remove", files[-1].parent)
     run("library", "vacuum"), run("index", scans, "--quiet")
+    for number in range(2):
+        run("index", "--shard", f"{number}/2", "--parts", home / "parts", scans, folder / "damaged")
+    run("library", "merge", home / "parts", "--library", home / "merged")
+    run("library", "copy", home / "merged", home / "copied")
 
 
 def write_pairs(table: Path, files: Sequence[Path]) -> Path:

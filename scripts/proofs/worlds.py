@@ -12,7 +12,7 @@ import json
 import os
 import shutil
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -25,7 +25,10 @@ from roco_search.errors import InputError, LibraryNotFound
 from roco_search.imaging import open_image
 from roco_search.imaging.archives import is_archive
 from roco_search.library import Library
-from roco_search.library.moving import move_library
+from roco_search.library.ingest.manifest import Shard
+from roco_search.library.ingest.merging import merge
+from roco_search.library.ingest.sharding import write_shard
+from roco_search.library.moving import copy_library, move_library
 from roco_search.system.files import is_temporary
 from tests.library.ingest.test_interruption import change, fill
 from tests.library.toy import Opened, ToyEncoder, connect, tables
@@ -155,6 +158,45 @@ def library_works(pictures: Pictures) -> Iterator[Work]:
     )
     for name in ("rows.jsonl", "rows.npy", "rows.parquet"):
         yield Work(f"export {name}", with_folder, partial(exported, name=name), same_files)
+
+
+def shared_works(pictures: Pictures) -> Iterator[Work]:
+    """Yield what is done with several machines or disks; after `library_works`, which changes the pictures."""
+
+    def indexed(world: Path) -> None:
+        with Opened(world / "library", FIRST) as opened:
+            opened.index(pictures.still, **OPTIONS)
+
+    def copied(world: Path) -> None:
+        copy_library(world / "library", world / "beside" / "library")
+
+    def sharded(world: Path, scans: Path = pictures.still, numbers: Sequence[int] = (0, 1)) -> None:
+        for number in numbers:
+            write_shard([scans], FIRST, world / "parts", Shard(number, 2), **OPTIONS)  # type: ignore[arg-type]
+
+    def merged(world: Path) -> None:
+        merge(world / "library", [world / "parts"])
+
+    def same_merged(one: Path, other: Path) -> None:
+        for world in (one, other):
+            merged(world)
+        same_libraries(one, other)
+
+    sharded(pictures.folder / "later", pictures.changing)
+
+    def older_with_parts(world: Path) -> None:
+        shutil.copytree(pictures.folder / "before", world, dirs_exist_ok=True)
+        shutil.copytree(pictures.folder / "later", world, dirs_exist_ok=True)
+
+    yield Work(
+        "copy",
+        indexed,
+        copied,
+        lambda one, other: same_libraries(one / "beside", other / "beside"),
+        ("library", "beside/library"),
+    )
+    yield Work("shard", partial(sharded, numbers=[0]), sharded, same_merged, ())
+    yield Work("merge", older_with_parts, merged, same_libraries)
 
 
 def model_works(folder: Path) -> Iterator[Work]:

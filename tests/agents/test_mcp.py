@@ -20,6 +20,7 @@ from roco_search.curation.cohorts import shelf
 from roco_search.curation.cohorts.cohort import Definition, gather
 from roco_search.library import Library
 from roco_search.models import load_encoder
+from roco_search.search import read
 from roco_search.web.backend import Desk
 from tests.imaging.drawing import shipped
 from tests.planted import canaries
@@ -40,7 +41,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for number, name in enumerate(("CT_small.dcm", "MR_small.dcm")):
         assert planter.dicom(Path(shipped(name)), scans / name, 2 * number)
     Image.linear_gradient("L").save(scans / "ramp.png")
-    (scans / "captions.csv").write_text(f"file_name,text\nramp.png,chest X-ray of {planter.word()}\n")
+    (scans / "captions.csv").write_text(f"file_name,text\nramp.png,chest X-ray of Wolkenbruch {planter.word()}\n")
     Image.radial_gradient("L").save(folder / "outside.png")
     (scans / "link.png").symlink_to(folder / "outside.png")
     with Library.create_or_open(folder / "library") as library:
@@ -68,6 +69,11 @@ def asked(functions: Functions, *calls: tuple[str, dict[str, Any]]) -> tuple[lis
             return tools, [await client.call_tool(name, arguments) for name, arguments in calls]
 
     return asyncio.run(ask())
+
+
+def read_with_captions(desk: Desk) -> str:
+    understood = desk.ask(lambda library: read(library, ["chest of Wolkenbruchh"]))
+    return "" if understood is None else understood.line
 
 
 def refusal(answer: Any) -> str:
@@ -156,6 +162,9 @@ def test_paths_pixels_and_patients_stay_where_they_are_not_allowed(place: Path, 
         ("classify_image", {"labels": ["CT", "MRI"], "path": str(place / "outside.png")}),
         ("classify_image", {"labels": ["CT", "MRI"], "path": str(place / "scans" / "captions.csv")}),
     ]
+    calls.append(("search_images", {"text": "chest of Wolkenbruchh"}))
+    understood = read_with_captions(desk)
+    assert "wolkenbruch" in understood.lower(), "roco query would say so"
     _, redacted = asked(Functions(desk, redact_paths=True), *calls)
     _, plain = asked(Functions(desk), *calls)
     written = "".join(answer.model_dump_json() for answer in redacted)
@@ -172,6 +181,7 @@ def test_paths_pixels_and_patients_stay_where_they_are_not_allowed(place: Path, 
     assert mine.structured_content["in_library"] == 3 and len(mine.structured_content["members"]) == 2
     assert mine.structured_content["members"][0]["path"].startswith(str(place / "scans"))
     assert "cannot be the name" in refusal(none)
+    assert "wolkenbruch" not in written.lower().replace("wolkenbruchh", ""), "nor is a name spelt right"
     everything = written + "".join(answer.model_dump_json() for answer in plain)
     assert canaries().MARK.lower() not in everything.lower(), "nothing of a header or a caption"
     assert not re.search(r"[A-Za-z0-9+/]{400}", everything), "no pixels"

@@ -105,7 +105,8 @@ def test_options_that_need_the_askers_own_process_are_not_answered(
 
 
 def test_options_are_marked_where_they_are_declared() -> None:
-    assert local_flags() == {"--queries", "--preview", "--html", "--copy-to", "--open", "--device", "-h", "--help"}
+    asks = {"--queries", "--mark", "--session"}
+    assert local_flags() == {*asks, "--preview", "--html", "--copy-to", "--open", "--device", "-h", "--help"}
 
 
 def test_a_cold_query_imports_what_it_uses(home: Path, roco: Run) -> None:

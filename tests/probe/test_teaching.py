@@ -100,6 +100,8 @@ def test_what_cannot_be_learned_is_refused_in_a_sentence(taught: Taught, tmp_pat
     table.write_text("path,label\nnowhere.png,a\n")
     with pytest.raises(InputError, match="none of the images"):
         from_labels(library, table)
+    with pytest.raises(InputError, match="no label 'stone'; it has path, middle, corner"):
+        from_labels(library, taught.table, labels=("stone",))
     with pytest.raises(InputError, match="no column 'grade'"):
         from_labels(library, taught.table, column="grade")
     with pytest.raises(InputError, match="among the positive and the negative"):

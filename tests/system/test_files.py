@@ -319,5 +319,5 @@ def test_the_hash_is_of_the_rest_of_the_file(content: bytes, offset: int) -> Non
 
 def test_space_is_asked_of_the_disk_where_the_folder_will_be(tmp_path: Path) -> None:
     files.check_space(tmp_path / "not" / "yet", 1)
-    with pytest.raises(StorageFull, match=r"1,000,000,000,000 MB are needed and [\d,]+ MB are free .* buy a disk\."):
-        files.check_space(tmp_path / "not" / "yet", 10**18, "buy a disk")
+    with pytest.raises(StorageFull, match=r"1,000,000,000,000 MB are needed and [\d,]+ MB are free .* Buy a disk\."):
+        files.check_space(tmp_path / "not" / "yet", 10**18, "Buy a disk.")

@@ -272,27 +272,27 @@ def merge(
     """
     from roco_search.library import Library
 
-    total = IndexReport(os.fspath(directory), "")
-    with Library.create_or_open(directory):
-        pass
-    target = Path(directory).absolute()
-    for source in sources:
-        place = Path(real_path(source))
-        if place == Path(real_path(target)):
-            raise InputError(f"{source} is the library itself; name what is to be merged into it.")
+    target = Path(real_path(directory))
+    places = [Path(real_path(source)) for source in sources]
+    for place in places:
+        if place == target:
+            raise InputError(f"{place} is the library itself; name what is to be merged into it.")
+        if not (place / DATABASE).is_file() and not (place.is_dir() and manifests(place)):
+            raise InputError(
+                f"There are neither parts nor a library in {place}; `roco index --shard 0/8 --parts DIR PATH` writes "
+                "parts."
+            )
+    Library.create_or_open(target).close()
+    total = IndexReport(os.fspath(target), "")
+    for place in places:
         with writer_lock(target), closing(Store.create_or_open(target)) as store:
             if (place / DATABASE).is_file():
                 with closing(Store.open(place)) as other, other.snapshot():
                     report = _merge(store, OtherLibrary(other), place, progress)
-            elif place.is_dir() and manifests(place):
+            else:
                 given = None if images is None else [os.fspath(path) for path in images]
                 report = _merge(store, Parts(place, given, partial), place, progress)
-            else:
-                raise InputError(
-                    f"There are neither parts nor a library in {place}; `roco index --shard 0/8 --parts DIR PATH` "
-                    "writes parts."
-                )
-        total = report if len(sources) == 1 else _sum(total, report)
+        total = report if len(places) == 1 else _sum(total, report)
     with Library.open(target) as library:
         library.vectors()
     return total

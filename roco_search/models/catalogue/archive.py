@@ -117,7 +117,7 @@ def import_model(file: Path, name: str | None = None, *, force: bool = False) ->
                 raise taken(name)
             return Imported(name, here, installed.size_of(here), there, manifest.licence, already=True)
         size = sum(member.file_size for member in members)
-        check_space(installed.models_directory(), size, "free some space, or name another folder with ROCO_MODELS")
+        check_space(installed.models_directory(), size, "Free some space, or name another folder with ROCO_MODELS.")
         with installed.staging(name, "import") as staged, installed.speaking_of(file, staged):
             try:
                 _unpack(archive, members, manifest, staged, file)

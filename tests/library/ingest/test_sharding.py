@@ -7,6 +7,7 @@ import os
 import random
 import shutil
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -291,7 +292,8 @@ def test_what_is_wrong_is_one_sentence_and_nothing_is_merged(
     with pytest.raises(InputError, match=said) as caught:
         merge(tmp_path / "merged", [folder])
     assert "\n" not in str(caught.value)
-    assert tables(tmp_path / "merged")["files"] == []
+    merged = tmp_path / "merged"
+    assert not merged.exists() or tables(merged)["files"] == []
 
 
 @pytest.fixture(scope="module")
@@ -366,3 +368,25 @@ def test_partial_shards_drop_nothing(sharded: Path, tmp_path: Path) -> None:
     assert report.removed == 0 and len(tables(tmp_path / "merged")["files"]) == 12
     report = merge(tmp_path / "new", [folder], partial=True)
     assert 0 < report.indexed < 12
+
+
+@pytest.mark.usefixtures("small_parts")
+def test_every_kind_of_root_and_another_choice_of_frames(scans: Path, tmp_path: Path) -> None:
+    """Two folders, an archive, a file, links out of a folder; then all pages for the middle ones."""
+    fill(scans)
+    far, archive = tmp_path / "far", tmp_path / "export.zip"
+    draw_pages(far / "pages.tiff", range(20, 24))
+    draw(far / "linked.png", 30)
+    (scans / "link").symlink_to(far)
+    with zipfile.ZipFile(archive, "w") as members:
+        for number in range(6):
+            members.write(draw(tmp_path / "made" / f"{number}.png", 40 + number), f"DICOM/{number}.png")
+    given = [archive, scans, draw(tmp_path / "single.png", 50)]
+    for frames in (None, "all"):
+        for number in (2, 0, 1):
+            write_shard(given, ToyEncoder(), tmp_path / "parts", Shard(number, 3), frames=frames, batch_size=4)
+        merge(tmp_path / "merged", [tmp_path / "parts"])
+        with Opened(tmp_path / "alone", ToyEncoder()) as opened:
+            opened.index(*given, frames=frames)
+        assert_same_library(tmp_path / "merged", tmp_path / "alone")
+    assert len(tables(tmp_path / "merged")["frames"]) == 33 + 5 + 4 + 1 + 6 + 1

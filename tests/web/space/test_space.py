@@ -61,6 +61,16 @@ def test_the_wheel_is_the_package_as_its_record_says(exported: ExportedSpace) ->
     assert f"{info}/licenses/LICENSE" in files
 
 
+def test_nothing_says_where_it_was_made(exported: ExportedSpace) -> None:
+    places = {str(ROOT), str(exported.folder), str(exported.folder.parent), sys.prefix}
+    said: dict[str, bytes] = {}
+    for path in exported.folder.rglob("*"):
+        if path.is_file():
+            said |= {path.name: path.read_bytes()} if path.suffix != ".whl" else contents(path)
+    assert len(said) > 200
+    assert not [(name, place) for name, data in said.items() for place in places if place.encode() in data]
+
+
 @pytest.mark.slow
 def test_pip_takes_the_wheel_and_what_it_installs_makes_the_same_wheel(exported: ExportedSpace, tmp_path: Path) -> None:
     (wheel,) = exported.folder.glob("*.whl")
