@@ -17,6 +17,8 @@ from roco_search.search.hits import reasons
 from roco_search.vocabulary.concepts import spoken_term
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
     from markupsafe import Markup
     from PIL.Image import Image
 
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from roco_search.web.chips import Chip
 
 MOST_ROWS = 500  # of a table of files; `roco status` names all of them
+SMALL, MOST_IN_A_ROW = 96, 3  # pixels and labels of one of several classified images
 LARGEST_SHOWN = 480  # pixels of an uploaded image beside the hits
 SCRIPTS = (
     "gallery.js", "address.js", "crop.js", "windowing.js", "stage.js", "panel.js", "feed.js", "tray.js", "viewer.js",
@@ -155,6 +158,23 @@ def bars(prediction: Prediction) -> Markup:
         prompts=_prompts(prediction),
         labels=prediction.labels,
     )
+
+
+def rows(images: Sequence[tuple[str, npt.NDArray[np.uint8]]], predictions: Sequence[Prediction], chosen: int) -> Markup:
+    """Return one row for each classified image, with its title and pixels: a button that shows it."""
+    from PIL import Image
+
+    shown = []
+    for (title, pixels), prediction in zip(images, predictions, strict=True):
+        picture = Image.fromarray(pixels)
+        picture.thumbnail((SMALL, SMALL))
+        shown.append({"title": title, "image": data_uri(picture), "labels": prediction.labels[:MOST_IN_A_ROW]})
+    return render("web/templates/rows.html", rows=shown, chosen=chosen)
+
+
+def refusals(sentences: Sequence[str]) -> Markup:
+    """Return why files could not be used, one sentence each; nothing if all could."""
+    return render("web/templates/refusals.html", sentences=sentences)
 
 
 def _prompts(prediction: Prediction) -> str:

@@ -261,7 +261,9 @@ def drop(site: Any, config: dict[str, Any], elem: str, file: Path) -> bytes:
     )
     data = [components[one].get("value") for one in event["inputs"]]
     try:
-        data[event["inputs"].index(number)] = site.upload(file)
+        sent = site.upload(file)
+        several = components[number].get("file_count") == "multiple"
+        data[event["inputs"].index(number)] = [sent] if several else sent
     except AssertionError as error:  # it was refused
         return str(error).encode()
     return fire(site, event, data)

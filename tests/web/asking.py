@@ -1,6 +1,8 @@
-"""Steps of a walk through the page: how it begins, and what its address says and finds again."""
+"""Steps of the walk in `test_browser`: how the page begins, what its address finds again, what a dropped image asks."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 from roco_search.web.asking import PAGE, Conditions, Query
 from tests.web.conftest import Site
@@ -80,3 +82,74 @@ def back_undoes_it_and_a_bookmark_leads_there(page: Page, demo: Site) -> None:
     page.page.reload()
     page.settled()
     assert page.ids() == shown, "as many as before"
+
+
+def a_region_of_a_dropped_image_is_searched_for(page: Page, scans: Path) -> None:
+    page.open(page.page.url.partition("?")[0])
+    before = page.status
+    page.drop("#roco-upload button", scans / "examples_overlay.dcm")
+    page.answered(before)
+    whole, found = page.address["upload"], page.ids()
+    box = page.page.locator(".roco-crop")
+    assert page.page.locator(".roco-crop img").evaluate("i => i.complete && i.naturalWidth > 0")
+    box.scroll_into_view_if_needed()
+    area, mouse = box.bounding_box(), page.page.mouse
+    mouse.move(area["x"] + 0.5 * area["width"], area["y"] + 0.5 * area["height"])
+    mouse.down()
+    mouse.move(area["x"] + 0.9 * area["width"], area["y"] + 0.9 * area["height"], steps=3)
+    mouse.up()
+    wait(page, f"!location.search.includes('{whole}')")
+    wait(page, "!document.querySelector('.roco-region').hidden")
+    assert page.page.locator(".roco-crop").get_attribute("data-region").split()[:2] == ["50.0", "50.0"]
+    page.shot("5-region")
+    dragged = page.address["upload"]
+    page.page.locator(".roco-crop").focus()
+    page.page.keyboard.press("Shift+ArrowLeft")
+    page.page.keyboard.press("Enter")
+    wait(page, f"!location.search.includes('{dragged}')")
+    page.page.get_by_role("button", name="Search for the whole image").click()
+    wait(page, "document.querySelector('.roco-region').hidden")
+    page.settled()
+    assert page.ids() == found
+    page.page.go_back()
+    page.page.go_back()
+    page.settled()
+    wait(page, "!document.querySelector('.roco-region').hidden")
+    assert page.address["upload"] == dragged, "Back finds the region again"
+    page.page.get_by_role("button", name="Remove the image").click()
+    wait(page, "!location.search.includes('upload')")
+    assert page.page.locator(".roco-crop").count() == 0
+
+
+def it_is_light_or_dark_as_chosen_and_axe_finds_nothing(page: Page, demo: Site) -> None:
+    """Every tab, in light and in dark, which is remembered."""
+    page.open(f"{demo.url}/?q=head+CT")
+    theme = page.page.get_by_label("Theme")
+    shade = "Math.max(...getComputedStyle(document.body).backgroundColor.match(/[0-9]+/g).slice(0, 3).map(Number))"
+    for choice, as_chosen in (("light", f"{shade} > 200"), ("dark", f"{shade} < 60")):
+        theme.select_option(choice)
+        page.page.reload()
+        page.settled()
+        wait(page, f"document.body.classList.contains('dark') === {str(choice == 'dark').lower()}")
+        assert theme.input_value() == choice, "it is remembered"
+        wait(page, as_chosen)
+        found = {"search": page.wrong()}
+        page.shot(f"7-search-{choice}")
+        page.page.locator(".roco-card").first.click()
+        wait(page, "document.querySelector('.roco-viewer h2').textContent !== ''")
+        found["viewer"] = page.wrong()
+        page.page.keyboard.press("Escape")
+        page.page.go_back()
+        page.tab("Classify")
+        found["classify"] = page.wrong()
+        page.shot(f"7-classify-{choice}")
+        page.tab("Library")
+        wait(page, "document.querySelectorAll('.roco-legend button').length > 1")
+        found["library"] = page.wrong()
+        page.shot(f"7-library-{choice}")
+        page.tab("Search")
+        assert {name: wrong for name, wrong in found.items() if wrong} == {}, choice
+    page.open(f"{demo.url}/")
+    assert page.wrong() == [], "before anything is asked"
+    theme.select_option("system")
+    wait(page, "!document.body.classList.contains('dark') && localStorage.getItem('roco-theme') === null")

@@ -5,11 +5,15 @@ from __future__ import annotations
 import base64
 import os
 from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from tests.web.conftest import Site
+
+FOUND = find_spec("axe_playwright_python")
+AXE = Path(FOUND.origin).with_name("axe.min.js") if FOUND and FOUND.origin else None
 
 
 class Page:
@@ -113,20 +117,28 @@ class Page:
     def viewer(self, script: str) -> Any:
         return self.page.evaluate(f"(() => {{ const d = document.querySelector('.roco-viewer'); {script} }})()")
 
-    def drop(self, selector: str, file: Path) -> None:
-        """Let a file fall on an element, as from the desktop."""
-        data = base64.b64encode(file.read_bytes()).decode()
+    def wrong(self) -> list[str]:
+        """What axe finds on the page as it is: each rule that is broken, with the elements that break it."""
+        assert AXE is not None, "axe is not installed; pip install axe-playwright-python"
+        self.page.evaluate(AXE.read_text("utf-8"))
+        found = self.page.evaluate("axe.run(document, {resultTypes: ['violations']})")["violations"]
+        return [f"{one['id']}: {[node['html'][:200] for node in one['nodes']]}" for one in found]
+
+    def drop(self, selector: str, *files: Path) -> None:
+        """Let files fall on an element, as from the desktop."""
+        data = [[base64.b64encode(file.read_bytes()).decode(), file.name] for file in files]
         self.page.evaluate(
-            """([selector, data, name]) => {
-                const bytes = Uint8Array.from(atob(data), c => c.charCodeAt(0));
+            """([selector, files]) => {
                 const dropped = new DataTransfer();
-                dropped.items.add(new File([bytes], name));
+                for (const [data, name] of files) {
+                    dropped.items.add(new File([Uint8Array.from(atob(data), c => c.charCodeAt(0))], name));
+                }
                 const target = document.querySelector(selector);
                 for (const kind of ['dragenter', 'dragover', 'drop']) {
                     target.dispatchEvent(new DragEvent(kind, {dataTransfer: dropped, bubbles: true, cancelable: true}));
                 }
             }""",
-            [selector, data, file.name],
+            [selector, data],
         )
 
 

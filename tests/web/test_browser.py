@@ -22,8 +22,10 @@ from roco_search.web.tabs.classify import SETS
 from tests.imaging.drawing import SHARED
 from tests.web import choosing, viewing
 from tests.web.asking import (
+    a_region_of_a_dropped_image_is_searched_for,
     back_undoes_it_and_a_bookmark_leads_there,
     first_page,
+    it_is_light_or_dark_as_chosen_and_axe_finds_nothing,
     name_of,
     the_page_begins_with_the_library,
 )
@@ -79,8 +81,10 @@ def test_a_person_finds_opens_compares_classifies_and_looks_at_the_map(
     overlays_of_the_file_are_drawn_when_they_are_wanted(page, demo)
     more_like_this_asks_again(page)
     back_undoes_it_and_a_bookmark_leads_there(page, demo)
-    a_dropped_dicom_is_classified_and_explained(page, scans)
+    a_region_of_a_dropped_image_is_searched_for(page, scans)
+    dropped_files_are_classified_and_explained(page, scans)
     the_map_is_drawn_and_opens_images(page)
+    it_is_light_or_dark_as_chosen_and_axe_finds_nothing(page, demo)
     nobody_else_was_asked_and_nothing_went_wrong(page, demo)
     a_phone_and_the_dark(Page(browser, demo, tmp_path, **PHONE))
 
@@ -224,9 +228,10 @@ def more_like_this_asks_again(page: Page) -> None:
     page.shot("5-like")
 
 
-def a_dropped_dicom_is_classified_and_explained(page: Page, scans: Path) -> None:
+def dropped_files_are_classified_and_explained(page: Page, scans: Path) -> None:
     page.tab("Classify")
-    page.drop("#roco-classify-upload button", scans / "MR_small.dcm")
+    names = ["MR_small.dcm", "CT_small.dcm"]
+    page.drop("#roco-classify-upload button", *(scans / name for name in (*names, "broken.png")))
     page.page.locator(".roco-bar").first.wait_for()
     values = [float(text.removesuffix(" %")) for text in page.page.locator(".roco-value").all_inner_texts()]
     assert (
@@ -242,6 +247,15 @@ def a_dropped_dicom_is_classified_and_explained(page: Page, scans: Path) -> None
     assert page.page.locator("[data-layer]:visible").get_attribute("data-layer") == "plain"
     page.page.locator(".roco-bar").first.click()
     page.shot("6-classified")
+    rows = page.page.locator(".roco-row")
+    assert rows.locator(".roco-name").all_inner_texts() == names
+    assert "broken.png" in page.page.locator("#roco-dropped").inner_text()
+    rows.nth(1).focus()
+    page.page.keyboard.press("Enter")
+    wait(page, "document.querySelector('.roco-row[data-row=\"1\"]').getAttribute('aria-pressed') === 'true'")
+    page.page.locator(".roco-looked .roco-plain").wait_for(timeout=90_000)
+    assert page.page.locator("[data-layer]:visible img").get_attribute("alt").startswith("Heat map of")
+    assert page.page.locator("[data-layer]:visible .roco-scale").is_visible()
 
 
 def the_map_is_drawn_and_opens_images(page: Page) -> None:

@@ -8,6 +8,9 @@
 
   let trigger; // tells the server
   let way = "replace"; // how the next answer is written: "push" for a step of its own
+  // One question at a time, so that no late answer comes after a later one: who goes back twice waits for both.
+  let waiting = null, next = null;
+  const PATIENCE = 10000; // milliseconds after which a question counts as lost
   let scrolled = null; // where to scroll when the answer of a step back has come
   let wanted = null; // the image to open when it has
   let leaving = false; // whether the viewer closes because something else is asked: Back opens it again
@@ -24,8 +27,13 @@
   };
 
   function ask(search, how) {
+    send({ address: without(search, "image").toString() }, how);
+  }
+  function send(question, how) {
+    if (waiting) return (next = [question, how]);
     way = how;
-    trigger("like", { address: without(search, "image").toString() });
+    waiting = setTimeout(roco.failed, PATIENCE);
+    trigger("like", question);
   }
 
   roco.ear = (element, tell) => {
@@ -33,7 +41,7 @@
     history.scrollRestoration = "manual";
     const image = Number(params().get("image"));
     if (image) wanted = image;
-    trigger("like", { address: without(location.search, "image").toString(), opened: true });
+    send({ address: without(location.search, "image").toString(), opened: true }, "replace");
   };
 
   // A search for the filters that are set, of something else.
@@ -49,19 +57,23 @@
   roco.again = (text, verbatim) =>
     ask(anew({ q: text, exact: verbatim ? "1" : "", upload: params().get("upload") }), "push");
   roco.ask = (search) => ask(search, "push");
-  roco.region = (region) => {
-    way = "push";
-    trigger("like", { region });
-  };
+  roco.region = (region) => send({ region }, "push");
 
+  // No answer will come: what was asked meanwhile is asked now.
+  roco.failed = () => {
+    clearTimeout(waiting);
+    const question = next;
+    [waiting, next, leaving] = [null, null, false];
+    if (question) send(...question);
+    return question !== null;
+  };
   // An answer has come: `address` is what it answers.
   roco.landed = (address) => {
-    const [now, next] = [without(location.search, "image", "shown").toString(), without(address, "shown").toString()];
-    if (now !== next) {
-      const how = way === "replace" ? "replace" : "push";
-      if (how === "push") history.replaceState({ ...history.state, y: scrollY }, "");
-      write(new URLSearchParams(address), how);
-      if (how === "push") scrollTo(0, Math.min(scrollY, top()));
+    if (roco.failed()) return;
+    if (without(location.search, "image", "shown").toString() !== without(address, "shown").toString()) {
+      if (way === "push") history.replaceState({ ...history.state, y: scrollY }, "");
+      write(new URLSearchParams(address), way);
+      if (way === "push") scrollTo(0, Math.min(scrollY, top()));
     }
     way = "push";
     const text = params().get("q");
@@ -90,7 +102,7 @@
       wanted = image;
       scrolled = (event.state && event.state.y) || 0;
       if (dialog && dialog.open) dialog.close();
-      ask(location.search, "replace");
+      ask(location.search, "push");
     } else if (image) roco.open(image, roco.shown(), null);
     else if (dialog && dialog.open) dialog.close();
   });

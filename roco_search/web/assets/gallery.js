@@ -26,7 +26,7 @@
     };
     watch("value", () => {
       const found = element.querySelector(".roco-found");
-      if (!found) return end.disconnect();
+      if (!found) return end.disconnect(), roco.failed();
       const list = found.querySelector(".roco-cards");
       if (list) say(list.getAttribute("aria-label"));
       roco.landed(found.dataset.address);
@@ -92,11 +92,13 @@
     }
   }, true);
 
-  roco.result = (element) => {
+  roco.result = (element, trigger) => {
     const show = (key) => {
       for (const layer of element.querySelectorAll("[data-layer]")) layer.hidden = layer.dataset.layer !== key;
     };
     element.addEventListener("click", (event) => {
+      const row = event.target.closest(".roco-row");
+      if (row) return trigger("select", { row: Number(row.dataset.row) });
       const plain = event.target.closest(".roco-plain");
       const bar = event.target.closest(".roco-bar");
       if (plain) {

@@ -56,7 +56,7 @@ class UploadedImage:
         return self.name if self.frames == 1 else f"{self.name}, frame {self.frame + 1} of {self.frames}"
 
 
-def read_upload(path: str | Path, folder: Path, encoder: Encoder) -> UploadedImage:
+def read_upload(path: str | Path, folder: Path, encoder: Encoder, largest: int = LARGEST) -> UploadedImage:
     """Read an uploaded image, and delete its file in every case.
 
     Parameters
@@ -67,6 +67,8 @@ def read_upload(path: str | Path, folder: Path, encoder: Encoder) -> UploadedIma
         The folder of uploads.
     encoder
         The model.
+    largest
+        Pixels of the longer side that are kept.
 
     Raises
     ------
@@ -79,16 +81,16 @@ def read_upload(path: str | Path, folder: Path, encoder: Encoder) -> UploadedIma
     try:
         frame = next(open_image(file, ct_windows=ct_windows(encoder)))
     except ImageError as error:
-        raise InputError(f"That file cannot be used as an image: {error}.") from None
+        raise InputError(f"{printable(file.name)} cannot be used as an image: {error}.") from None
     except OSError:
-        raise InputError("That file did not arrive complete; upload it again.") from None
+        raise InputError(f"{printable(file.name)} did not arrive complete; upload it again.") from None
     finally:
         file.unlink(missing_ok=True)
     vector = np.asarray(encoder.encode_images([frame.pixels]), np.float32)[0]
     if not np.isfinite(vector).all():
-        raise InputError("The model could not embed that image; try another.")
+        raise InputError(f"The model could not embed {printable(file.name)}; try another image.")
     small = Image.fromarray(frame.pixels)
-    small.thumbnail((LARGEST, LARGEST))
+    small.thumbnail((largest, largest))
     return UploadedImage(vector, printable(file.name), np.asarray(small), frame.tags, frame.index, frame.count)
 
 

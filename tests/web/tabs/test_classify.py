@@ -16,7 +16,7 @@ from tests.web.conftest import Site
 
 def test_an_image_is_classified_as_roco_classify_does(site: Site) -> None:
     source = shipped("CT_small.dcm")
-    status, result, *_ = site.call("bring_1", [site.upload(source), None, ["CT", "MRI"], "exclusive"])
+    status, result, *_ = site.call("bring_1", [[site.upload(source)], None, ["CT", "MRI"], "exclusive"])
     (prediction,) = classify(load_encoder("roco-mini", "cpu"), [next(open_image(source))], ["CT", "MRI"])
     values = re.findall(r'roco-label">([^<]*)<.*?roco-value">([\d.]+) %', result)
     assert values == [(entry.label, f"{100 * entry.probability:.1f}") for entry in prediction.labels]
@@ -40,6 +40,25 @@ def test_one_click_chooses_a_list_of_labels_that_can_be_told_apart() -> None:
 def test_a_file_that_is_no_image_is_refused_and_deleted(site: Site, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("Doe^Jane was here")
     file = site.upload(tmp_path / "notes.txt")
-    status, *_ = site.call("bring_1", [file, None, ["a", "b"], "exclusive"])
-    assert "cannot be used as an image" in status and "Doe" not in status
-    assert not Path(str(file["path"])).exists()
+    *_, upload, refused = answer = site.call("bring_1", [[file], None, ["a", "b"], "exclusive"])
+    assert "notes.txt cannot be used as an image" in refused and 'role="alert"' in refused and upload is None
+    assert "Doe" not in str(answer) and not Path(str(file["path"])).exists()
+
+
+def test_several_images_have_a_row_each_and_the_unreadable_one_is_named(site: Site, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("no picture")
+    sources = [shipped("CT_small.dcm"), tmp_path / "notes.txt", shipped("MR_small.dcm")]
+    files = [site.upload(source) for source in sources]
+    _, result, _, _, refused = site.call("bring_1", [files, None, ["CT", "MRI"], "exclusive"])
+    assert "notes.txt" in refused and "CT_small" not in refused
+    assert not [file for file in files if Path(str(file["path"])).exists()]
+    rows = re.findall(r'data-row="(\d)" aria-pressed="(\w+)".*?roco-name">([^<]+)<.*?<span>(\w+)</span>', result, re.S)
+    frames = [next(open_image(shipped(name))) for name in ("CT_small.dcm", "MR_small.dcm")]
+    first = [p.labels[0].label for p in classify(load_encoder("roco-mini", "cpu"), frames, ["CT", "MRI"])]
+    assert rows == [("0", "true", "CT_small.dcm", first[0]), ("1", "false", "MR_small.dcm", first[1])]
+    _, result, _ = site.call("choose", [None], event_data={"row": 1})
+    assert "The image MR_small.dcm" in result and 'data-row="1" aria-pressed="true"' in result
+    _, drawn, _ = site.call("explain", [None])
+    assert "Heat map of MRI" in drawn and drawn.count("roco-scale") == 2
+    status, *_ = site.call("choose", [None], event_data={"row": 7})
+    assert "no longer here" in status
