@@ -50,7 +50,8 @@ def values(text: str) -> dict[str, dict[str, Any]]:
             },
         },
         "probe/report.html": {
-            "probe": {"name": text, "fingerprint": text, "made": text}, "model": text, "resamples": text, "version": text,
+            "probe": {"name": text, "fingerprint": text, "made": text}, "model": text, "resamples": text,
+            "version": text,
             "labels": [
                 {
                     "name": text, "rows": [(text, text, text)], "gain": text, "shuffled": text, "shortcut": text,
