@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from roco_search.classify.guesses import Guesses
+from roco_search.classify.guesses import ATTRIBUTES, Guesses
 from roco_search.embedding_map.layout import folder_names
 from roco_search.errors import InputError
 from roco_search.library import Library, StoredFrame
@@ -31,6 +31,7 @@ from roco_search.search.browsing import Browsing
 from roco_search.search.suggestions import suggest
 from roco_search.search.terms import steer
 from roco_search.system.text import printable
+from roco_search.vocabulary.concepts import spoken_term
 from roco_search.web.asking import PAGE, Conditions, Found, Query, Values
 from roco_search.web.brought import Brought
 from roco_search.web.sharing import SharedEncoder
@@ -265,6 +266,14 @@ class Desk:
     def frame(self, frame_id: int) -> StoredFrame | None:
         """Return what is stored of a frame; None if the library has no frame with this id."""
         return self.ask(lambda library: library.frames.get([frame_id])).get(frame_id)
+
+    def guessed(self, frame: StoredFrame) -> dict[str, str]:
+        """Return what the model takes a frame for, in words, by what its header does not say."""
+        vector = self.ask(lambda library: library.embedding(frame.id))
+        if vector is None:
+            return {}
+        silent = [name for name in ATTRIBUTES if not getattr(frame, name)]
+        return {name: spoken_term(name, self.guesses.guess(name, vector[None])[0]) for name in silent}
 
     def neighbours(self, frame_id: int, most: int = 25) -> Neighbours | None:
         """Return a frame among at most `most` of its series, file or folder; None if the library has no such id."""

@@ -29,6 +29,10 @@
     const wanted = { color: "modality", method: "pca", guess: true };
     let data, view, hidden = new Set(), focus = -1, loading = 0;
 
+    // Black is seen on white only.
+    const ink = (colour) => (document.body.classList.contains("dark") && colour === "#000000" ? "#e6e6e6" : colour);
+    document.addEventListener("roco:theme", () => data && recolour());
+
     async function load() {
       const mine = ++loading;
       part("about").textContent = "Drawing the map…";
@@ -63,7 +67,7 @@
           const item = document.createElement("li");
           const button = document.createElement("button");
           const swatch = document.createElement("i");
-          swatch.style.background = chosen.colours[number];
+          swatch.style.background = ink(chosen.colours[number]);
           button.type = "button";
           button.setAttribute("aria-pressed", "true");
           button.append(swatch, `${name} (${chosen.counts[number]})`);
@@ -130,7 +134,7 @@
       const members = chosen.names.map(() => []);
       for (let i = 0; i < data.ids.length; i++) members[chosen.of[i]].push(i);
       for (const number of order.filter((own) => !hidden.has(own))) {
-        context.fillStyle = chosen.colours[number];
+        context.fillStyle = ink(chosen.colours[number]);
         for (const i of members[number]) {
           const [x, y] = at(i);
           if (x < -9 || y < -9 || x > width + 9 || y > height + 9) continue;
@@ -143,7 +147,7 @@
       label();
       if (focus >= 0) {
         const [x, y] = at(focus);
-        context.strokeStyle = "#000";
+        context.strokeStyle = ink("#000000");
         context.lineWidth = 2;
         context.beginPath();
         context.arc(x, y, radius + 4, 0, 7);

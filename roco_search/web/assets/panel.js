@@ -102,10 +102,11 @@
     const button = (name) => dialog.querySelector(`[data-do="${name}"]`);
     part("keys").append(...rows(KEYS));
 
+    const guess = (word) => (word ? `${word} (guess)` : "not stated");
     function list(facts) {
       const known = [
-        ["Modality", facts.modality || "not stated"],
-        ["Body part", facts.body_part || "not stated"],
+        ["Modality", facts.modality || guess(facts.guessed.modality)],
+        ["Body part", facts.body_part || guess(facts.guessed.body_part)],
         ["View", facts.view],
         ["Side", facts.laterality],
         ["Frame", facts.frames > 1 ? `${facts.frame} of ${facts.frames}` : null],

@@ -207,6 +207,7 @@ def describe(desk: Desk, frame_id: int, handover: Handover) -> dict[str, Any] | 
         "name": desk.name(frame.path),
         "modality": frame.modality,
         "body_part": frame.body_part and frame.body_part.lower(),
+        "guessed": desk.guessed(frame),
         "view": frame.view,
         "laterality": frame.laterality,
         "frame": frame.frame + 1,

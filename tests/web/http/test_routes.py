@@ -158,6 +158,8 @@ def test_what_is_known_of_a_picture_and_its_neighbours(site: Site) -> None:
     known = ids(site.desk)
     facts = site.ask(f"/roco/image/{known['series-17136']}.json").json
     assert (facts["name"], facts["modality"], facts["rows"]) == ("series-17136", "CT", 16)
+    drawn = site.ask(f"/roco/image/{known['0.png']}.json").json
+    assert set(drawn["guessed"]) == {"modality", "body_part"} and "modality" not in facts["guessed"]
     series = {number for name, number in known.items() if name.startswith("series-")}
     assert facts["beside"]["kind"] == "series" and facts["beside"]["count"] == len(series) == 4
     assert set(facts["beside"]["ids"]) == series
