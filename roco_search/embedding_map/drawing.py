@@ -64,6 +64,9 @@ def figure(found: EmbeddingMap, color: Color) -> Figure:
                 label=f"{_shown(name)} ({groups.counts[number]:,})",
                 gid=f"group-{number}",  # by which `_label` finds the points of a group
             )
+        for region in found.regions():
+            label = axes.text(region.x, region.y, _shown(region.name), ha="center", va="center", size="small", zorder=4)
+            label.set_bbox({"facecolor": "white", "alpha": 0.75, "linewidth": 0, "pad": 1})
         axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), markerscale=(40 / size) ** 0.5)
     return drawn
 

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from roco_search.classify.guesses import ATTRIBUTES, Guesses
 from roco_search.embedding_map.projection import Method, Projection, project
+from roco_search.embedding_map.regions import Region, name_regions
 from roco_search.errors import InputError
 from roco_search.library import Library, StoredFrame
 
@@ -81,6 +82,10 @@ class EmbeddingMap:
         if color not in get_args(Color):
             raise InputError(f"A map is coloured by {', '.join(get_args(Color))}, not by {color!r}.")
         return group(self.values[color])
+
+    def regions(self) -> list[Region]:
+        """Return the parts of the map that have a name."""
+        return name_regions(self.projection.points, self.values["modality"], self.values["body_part"])
 
 
 @dataclass(frozen=True, slots=True, eq=False)

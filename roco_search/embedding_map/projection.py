@@ -16,6 +16,7 @@ from roco_search.errors import InputError
 Method = Literal["umap", "pca"]
 ROWS_AT_ONCE = 65_536  # converted to float64 at a time
 NEIGHBOURS = 15  # of UMAP: its authors' default, between the shape of clusters and that of the whole
+MIN_DIST = 0.9  # of UMAP, whose default of 0.1 makes a blot of each cluster, in which no point can be pointed at
 FEWEST = 4  # pictures that UMAP needs
 SEED = 0
 
@@ -66,7 +67,7 @@ def project(vectors: npt.NDArray[np.float32], method: Method | None = None) -> P
     if method is None and len(vectors) < FEWEST:
         chosen = "pca"
     if chosen == "umap":
-        return Projection(_fitted(_umap(vectors)), "umap", None)
+        return Projection(_fitted(_spread(_umap(vectors))), "umap", None)
     points, explained = _pca(vectors)
     return Projection(_fitted(points), "pca", explained)
 
@@ -108,7 +109,7 @@ def _umap(vectors: npt.NDArray[np.float32]) -> Any:
         warnings.simplefilter("ignore")
         reducer = umap.UMAP(
             n_neighbors=min(NEIGHBOURS, len(vectors) - 1),
-            min_dist=0.1,
+            min_dist=MIN_DIST,
             metric="cosine",
             # With so few points, the spectral start has too few eigenvectors.
             init="spectral" if len(vectors) > NEIGHBOURS else "random",
@@ -116,6 +117,16 @@ def _umap(vectors: npt.NDArray[np.float32]) -> Any:
             n_jobs=1,
         )
         return np.array(reducer.fit_transform(np.ascontiguousarray(vectors)), np.float64)
+
+
+def _spread(points: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Take half of the emptiness out of a map on which distances mean little: each axis goes half of the way to ranks.
+
+    The order along each axis stays, and so do neighbours; islands that are far from all others come nearer.
+    """
+    ranks = points.argsort(axis=0, kind="stable").argsort(axis=0, kind="stable") / max(len(points) - 1, 1)
+    low, high = points.min(axis=0), points.max(axis=0)
+    return np.asarray((points - low) / np.maximum(high - low, 1e-12) + ranks) / 2
 
 
 def _fitted(points: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:

@@ -165,6 +165,38 @@ def embed(library: Library, encoder: Encoder, terms: Sequence[Term]) -> tuple[Ve
     return unit(total), np.unique(np.concatenate(own)) if own else np.empty(0, np.int64)
 
 
+LESS = 0.5  # Weight of what is unwanted: less than that of what is wanted, as is usual since Salton and Buckley (1990).
+
+
+def steer(base: Sequence[Vector], wanted: Sequence[Vector], unwanted: Sequence[Vector]) -> Vector:
+    """Move a query towards some images and away from others (relevance feedback: Rocchio 1971).
+
+    Parameters
+    ----------
+    base
+        What is asked for, each float32 ``(dim,)`` of unit norm; their sum counts as one.
+    wanted, unwanted
+        The embeddings of images, of each of which the mean counts, that of what is unwanted with the weight -`LESS`.
+
+    Returns
+    -------
+    float32 ``(dim,)`` of unit norm
+
+    Raises
+    ------
+    InputError
+        If nothing is asked for and nothing wanted, or the parts cancel out.
+    """
+    if not len(base) and not len(wanted):
+        raise InputError("Nothing is asked for from which an image could be taken away; write words, or press plus.")
+    parts = [unit(np.sum(base, axis=0)).astype(np.float64)] if len(base) else []
+    if len(wanted):
+        parts.append(np.mean(wanted, axis=0, dtype=np.float64))
+    if len(unwanted):
+        parts.append(np.mean([-LESS * vector for vector in unwanted], axis=0, dtype=np.float64))
+    return unit(np.sum(parts, axis=0))
+
+
 def unit(vector: npt.NDArray[np.floating]) -> Vector:
     """Return a query vector in unit norm, float32 ``(dim,)``.
 

@@ -22,6 +22,7 @@ Values = tuple[str, ...]
 PAGE = 24  # hits at once: rows of three, four, six and eight come out even
 MOST_SHOWN = 240  # hits that a reloaded page shows at once; it loads the others when they come into sight
 MOST_LETTERS = 1000  # of a query
+MOST_FED = 50  # images that the hits should be more like, or less
 LONGEST = 8000  # characters of an address
 _LISTS = {"modality": "modality", "body": "body_part", "view": "view", "folder": "folder"}
 
@@ -42,6 +43,8 @@ class Conditions:
 class Query:
     """What to look for: a text, an upload, or both; or the id of a frame whose like is wanted.
 
+    The hits should be more like the frames in `plus`, and less like those in `minus`.
+
     A `verbatim` text is taken as it was typed, without being read. Where nothing is asked, the library is shown in an
     `order`.
     """
@@ -51,11 +54,13 @@ class Query:
     like: int | None = None
     verbatim: bool = False
     order: Order = "newest"
+    plus: tuple[int, ...] = ()
+    minus: tuple[int, ...] = ()
 
     @property
     def asks(self) -> bool:
         """Whether anything is looked for."""
-        return bool(self.text.strip()) or self.upload is not None or self.like is not None
+        return bool(self.text.strip() or self.plus) or self.upload is not None or self.like is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +91,7 @@ def write_address(query: Query, conditions: Conditions, shown: int = PAGE) -> st
         pairs.append(("upload", query.upload.token))
     if query.like is not None:
         pairs.append(("like", str(query.like)))
+    pairs += [("plus", str(number)) for number in query.plus] + [("minus", str(number)) for number in query.minus]
     if not query.asks and query.order != "newest":
         pairs.append(("order", query.order))
     for name, attribute in _LISTS.items():
@@ -119,10 +125,17 @@ def read_address(address: str, brought: Brought) -> tuple[Query, Conditions, int
         like=_number(one("like")),
         verbatim=one("exact") == "1",
         order=cast("Order", order if order in get_args(Order) else "newest"),
+        plus=_numbers(fields.get("plus", [])),
+        minus=_numbers(fields.get("minus", [])),
     )
     lists = {attribute: tuple(fields.get(name, [])) for name, attribute in _LISTS.items()}
     conditions = Conditions(**lists, guess=one("guess") == "1", per_series=one("every") != "1")
     return query, conditions, max(PAGE, min(_number(one("shown")) or PAGE, MOST_SHOWN))
+
+
+def _numbers(texts: list[str]) -> tuple[int, ...]:
+    found = dict.fromkeys(number for text in texts[:MOST_FED] if (number := _number(text)) is not None)
+    return tuple(found)
 
 
 def _number(text: str) -> int | None:

@@ -7,7 +7,7 @@ after another; each takes milliseconds. Files are read and images embedded in th
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -29,7 +29,7 @@ from roco_search.library.truth.frames import Attribute
 from roco_search.search import Filters, Hit, Understood, read, search
 from roco_search.search.browsing import Browsing
 from roco_search.search.suggestions import suggest
-from roco_search.search.terms import unit
+from roco_search.search.terms import steer
 from roco_search.system.text import printable
 from roco_search.vocabulary.concepts import spoken_term
 from roco_search.web.asking import PAGE, Conditions, Found, Query, Values
@@ -145,10 +145,11 @@ class Desk:
         """
         start = perf_counter()
         vector, text = self._vector(query), query.text.strip()
-        if vector is None and not text:
+        if not query.asks:
             raise InputError('Write what to look for, such as "brain MRI", or add an image.')
-        if vector is not None:
-            vector = unit(vector + self.encoder.encode_texts([text])[0] if text else vector)
+        if vector is not None or query.plus or query.minus:
+            base = [*([] if vector is None else [vector]), *(self.encoder.encode_texts([text]) if text else [])]
+            vector = steer(base, self._embeddings(query.plus), self._embeddings(query.minus))
         question = partial(self._search, query=query, vector=vector, conditions=conditions, n=n + 1, offset=offset)
         hits, understood, total = self.ask(question)
         return Found(hits[:n], len(hits) > n, perf_counter() - start, total, understood)
@@ -204,6 +205,10 @@ class Desk:
             raise InputError("That picture is no longer in the library; search again.")
         return found
 
+    def _embeddings(self, ids: Sequence[int]) -> list[Vector]:
+        found = [self.ask(partial(Library.embedding, frame_id=frame_id)) for frame_id in ids]
+        return [vector for vector in found if vector is not None]
+
     def _search(
         self, library: Library, *, query: Query, vector: Vector | None, conditions: Conditions, n: int, offset: int
     ) -> tuple[list[tuple[int, Hit]], Understood | None, int]:
@@ -211,6 +216,7 @@ class Desk:
         if query.upload is None and query.like is not None:
             for frame in library.frames.get([query.like]).values():
                 own = np.array([found.id for found in library.frames.of_file(frame.path)], np.int64)
+        own = np.union1d(own, np.array(query.minus, np.int64))
         terms = [query.text.strip()] if vector is None else []
         understood = read(library, terms, verbatim=query.verbatim) if terms else None
         hits = search(

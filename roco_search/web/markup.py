@@ -35,8 +35,8 @@ MOST_ROWS = 500  # of a table of files; `roco status` names all of them
 SMALL, MOST_IN_A_ROW = 96, 3  # pixels and labels of one of several classified images
 LARGEST_SHOWN = 480  # pixels of an uploaded image beside the hits
 SCRIPTS = (
-    "gallery.js", "address.js", "crop.js", "windowing.js", "stage.js", "panel.js", "tray.js", "viewer.js", "map.js",
-    "theme.js",
+    "gallery.js", "address.js", "crop.js", "windowing.js", "stage.js", "panel.js", "feed.js", "tray.js", "viewer.js",
+    "map.js", "theme.js",
 )  # fmt: skip
 
 

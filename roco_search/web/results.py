@@ -64,6 +64,8 @@ def _sentence(desk: Desk, query: Query, found: Found, shown: int) -> str:
         what = "images; nothing here fits well, and these are the nearest"
     if query.like is not None and query.upload is None and (frame := desk.frame(query.like)) is not None:
         what = f"images like {desk.name(frame.path)}"
+    if query.plus or query.minus:
+        what += f"; {len(query.plus)} marked as wanted, {len(query.minus)} as unwanted"
     folded = sum(hit.folded for _, hit in found.hits)
     twins = f" Near-duplicates left out: {folded}." if folded else ""
     return f"{shown} of {found.total:,} {what}, in {found.seconds:.2f} s.{twins}"

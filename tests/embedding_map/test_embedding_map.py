@@ -12,6 +12,8 @@ from PIL import Image
 from roco_search.classify.guesses import Guesses
 from roco_search.embedding_map import NOT_STATED, OTHERS, available_methods, make_map, map_page, project, write_map
 from roco_search.embedding_map.layout import folder_names, group
+from roco_search.embedding_map.projection import _spread
+from roco_search.embedding_map.regions import name_regions
 from roco_search.errors import InputError, LibraryEmpty
 from roco_search.library import Library
 from tests.collection import fill
@@ -64,6 +66,34 @@ def test_umap_keeps_neighbours_together_and_is_the_default_where_it_is() -> None
     assert separated(found.points, 60) == 1
     assert project(clouds(2)[:3]).method == "pca", "of three pictures UMAP makes nothing"
     assert project(clouds(2)[:5]).method == "umap"
+
+
+def test_islands_come_nearer_and_nothing_changes_its_place_in_the_order() -> None:
+    chance = np.random.default_rng(5)
+    islands = np.concatenate([chance.normal(size=(80, 2)), chance.normal(size=(20, 2)) + 60])
+    spread = _spread(islands)
+    assert np.array_equal(islands.argsort(axis=0), spread.argsort(axis=0))
+    assert separated(spread[:80], 80) == 1 and np.ptp(spread[:80, 0]) > 5 * np.ptp(islands[:80, 0]) / np.ptp(
+        islands[:, 0]
+    )
+    assert np.isfinite(_spread(np.zeros((3, 2)))).all()
+
+
+def test_a_region_has_the_name_of_most_of_its_images() -> None:
+    chance = np.random.default_rng(7)
+    middles = np.array([[0.1, 0.1], [0.9, 0.1], [0.5, 0.9]])
+    points = np.concatenate([middle + 0.02 * chance.normal(size=(30, 2)) for middle in middles]).astype(np.float32)
+    modality = [*["CT"] * 30, *["MR"] * 30, *["DX", "MG", "US"] * 10]
+    body_part = [*["HEAD"] * 20, *["CHEST"] * 10, *["KNEE", "HIP", "HAND"] * 10, *[None] * 30]
+    found = name_regions(points, modality, body_part, most=3)
+    assert [(region.name, region.count) for region in found] == [("MRI", 30), ("CT · head", 20)]
+    for region, middle in zip(found, middles[[1, 0]], strict=True):
+        assert np.hypot(*(np.array([region.x, region.y]) - middle)) < 0.03
+    assert found == name_regions(points, modality, body_part, most=3)
+    assert [region.name for region in name_regions(points[:30], ["CT"] * 30, ["HEAD"] * 30)] == ["CT · head"], (
+        "one place"
+    )
+    assert name_regions(points[:2], modality[:2], body_part[:2]) == []
 
 
 def test_without_umap_a_map_is_made_by_pca_and_a_request_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -43,6 +43,24 @@ def values(text: str) -> dict[str, dict[str, Any]]:
             "title": text, "said": text, "cards": [{**card, "first": text}, {**card, "first": text, "image": None}],
         },
         "figures/page.html": {"policy": text, "kind": text, "title": text, "style": mark_safe(""), "body": text},
+        "agents/templates/api.html": {
+            "api": {
+                "info": {"title": text, "version": text, "description": text}, "openapi": text,
+                "paths": {text: {"get": {"summary": text}}},
+            },
+        },
+        "probe/report.html": {
+            "probe": {"name": text, "fingerprint": text, "made": text}, "model": text, "resamples": text,
+            "version": text,
+            "labels": [
+                {
+                    "name": text, "rows": [(text, text, text)], "gain": text, "shuffled": text, "shortcut": text,
+                    "best": text, "rule_out": text, "rule_in": text, "plot": text,
+                    "limits": {"sensitivity": text, "specificity": text},
+                    "claim": {"positives": text, "images": text, "cases": text, "worse": True, "suspect": True},
+                }
+            ],
+        },
         "web/templates/bars.html": {
             "exclusive": True, "prompts": text, "labels": [{"label": text, "probability": 0.5, "score": 0.1}],
         },
@@ -50,12 +68,12 @@ def values(text: str) -> dict[str, dict[str, Any]]:
             "cards": [
                 {
                     "id": text, "name": text, "label": text, "score": text, "facts": text, "match": text,
-                    "relevance": 0.5, "why": text, "said": text,
+                    "relevance": 0.5, "why": text, "said": text, "heading": text,
                 }
             ],
         },
         "web/templates/chips.html": {"chips": [{"label": text, "kind": "wanted", "without": text}]},
-        "web/templates/gallery.html": {"cards": text, "label": text},
+        "web/templates/gallery.html": {"cards": text, "label": text, "address": text, "more": True},
         "web/templates/head.html": {"scripts": [text], "hands": text},
         "web/templates/header.html": {},
         "web/templates/image.html": {"image": text, "maps": [(text, text), (text, text)], "name": text},
@@ -63,7 +81,12 @@ def values(text: str) -> dict[str, dict[str, Any]]:
         "web/templates/note.html": {"text": text, "error": True},
         "web/templates/placeholder.svg": {"lines": [text]},
         "web/templates/refused.html": {"unreadable": files, "not_images": {"rows": [], "more": None}},
-        "web/templates/upload.html": {"name": text},
+        "web/templates/refusals.html": {"sentences": [text]},
+        "web/templates/rows.html": {
+            "rows": [{"image": text, "title": text, "labels": [{"label": text, "probability": 0.5}]}], "chosen": 0,
+        },
+        "web/templates/start.html": {"suggestions": [(text, text)], "order": "newest", "orders": {"newest": text}},
+        "web/templates/upload.html": {"name": text, "image": text, "region": [text] * 4, "cropped": True},
     }  # fmt: skip
 
 
@@ -108,8 +131,8 @@ def test_a_body_that_no_template_wrote_is_shown_as_text() -> None:
 
 
 def test_a_missing_value_is_an_error() -> None:
-    with pytest.raises(UndefinedError, match="name"):
-        render("web/templates/upload.html")
+    with pytest.raises(UndefinedError, match="image"):
+        render("web/templates/upload.html", name="x")
 
 
 # Who writes HTML.

@@ -15,7 +15,7 @@ from roco_search.imaging import open_image
 from roco_search.library import Library, Mode
 from roco_search.search import Filters, Term, named_in, read_query
 from roco_search.search import search as search_all
-from roco_search.search.terms import unit
+from roco_search.search.terms import steer, unit
 from roco_search.vocabulary import image_classes
 from tests.collection import Expected, every, fill, found
 from tests.imaging.drawing import shipped
@@ -336,3 +336,15 @@ def test_bad_queries_are_refused_in_words(filled: Opened, tmp_path: Path) -> Non
         search(filled.library, ToyEncoder(seed=3, name="other"), ["x"])
     with Library.create_or_open(tmp_path / "empty") as empty, pytest.raises(LibraryEmpty, match="roco index PATH"):
         search(empty, filled.encoder, ["x"])
+
+
+def test_feedback_moves_a_query_as_rocchio_does() -> None:
+    rng = np.random.default_rng(0)
+    asked, *images = [unit(row) for row in rng.normal(size=(5, 16))]
+    by_hand = asked + (images[0] + images[1]) / 2 - 0.5 * (images[2] + images[3]) / 2
+    moved = steer([asked], images[:2], images[2:])
+    assert moved == pytest.approx(by_hand / np.linalg.norm(by_hand), abs=1e-6)
+    assert steer([asked], [], []) == pytest.approx(asked, abs=1e-6)
+    assert moved @ images[0] > asked @ images[0] and moved @ images[2] < asked @ images[2]
+    with pytest.raises(InputError, match="press plus"):
+        steer([], [], images)

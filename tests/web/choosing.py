@@ -51,6 +51,26 @@ def images_are_chosen_by_mouse_and_keys_and_go_on_together(page: Page, demo: Sit
     page.shot("1-tray-copied")
 
 
+def an_image_is_wanted_and_another_is_not(page: Page) -> None:
+    """Plus brings what is like an image, minus takes it away, and both can be taken back."""
+    found = page.ids()
+    before = page.status
+    page.page.locator(".roco-card").nth(2).hover()
+    page.page.locator(f'.roco-card[data-id="{found[2]}"] ~ .roco-feed[data-sign="plus"]').click()
+    assert page.answered(before)[0] == found[2], "the wanted image itself comes first"
+    assert "1 marked as wanted, 0 as unwanted" in page.status and f"plus={found[2]}" in page.page.url
+    other, before = page.ids()[1], page.status
+    page.page.locator(f'.roco-card[data-id="{other}"]').hover()
+    page.page.locator(f'.roco-card[data-id="{other}"] ~ .roco-feed[data-sign="minus"]').click()
+    assert other not in page.answered(before)
+    page.shot("1-fed")
+    for _ in range(2):
+        before = page.status
+        page.page.locator(".roco-fed .roco-feed").first.click()
+        page.answered(before)
+    assert page.ids() == found and "plus" not in page.page.url
+
+
 def the_tray_outlives_a_search(page: Page) -> None:
     count(page, 4)
     page.page.locator(".roco-tray").get_by_role("button", name="Clear").click()

@@ -65,6 +65,7 @@ def test_a_person_finds_opens_compares_classifies_and_looks_at_the_map(
     page = Page(browser, demo, tmp_path)
     the_page_begins_with_the_library(page, demo)
     a_search_shows_the_first_page(page, demo)
+    choosing.an_image_is_wanted_and_another_is_not(page)
     choosing.images_are_chosen_by_mouse_and_keys_and_go_on_together(page, demo, tmp_path)
     chips_say_what_was_understood_and_one_can_be_taken_away(page)
     choosing.the_tray_outlives_a_search(page)

@@ -46,7 +46,7 @@
 
   // A search for the filters that are set, of something else.
   const anew = (changes) => {
-    const next = without(location.search, "q", "exact", "like", "upload", "order", "shown", "image");
+    const next = without(location.search, "q", "exact", "like", "upload", "plus", "minus", "order", "shown", "image");
     for (const [name, value] of Object.entries(changes)) if (value) next.set(name, value);
     return next;
   };
@@ -56,6 +56,7 @@
   };
   roco.again = (text, verbatim) =>
     ask(anew({ q: text, exact: verbatim ? "1" : "", upload: params().get("upload") }), "push");
+  roco.ask = (search) => ask(search, "push");
   roco.region = (region) => send({ region }, "push");
 
   // No answer will come: what was asked meanwhile is asked now.

@@ -30,7 +30,7 @@
       const list = found.querySelector(".roco-cards");
       if (list) say(list.getAttribute("aria-label"));
       roco.landed(found.dataset.address);
-      goesOn = !["q", "like", "upload"].some((name) => new URLSearchParams(found.dataset.address).has(name));
+      goesOn = !["q", "like", "upload", "plus"].some((name) => new URLSearchParams(found.dataset.address).has(name));
       look();
     });
     let loading = null;

@@ -83,11 +83,37 @@
       draw();
     }
 
-    const side = () => Math.min(canvas.clientWidth, canvas.clientHeight) * 0.92 * view.scale;
-    const at = (i) => [
-      canvas.clientWidth / 2 + (data.x[i] - view.x) * side(),
-      canvas.clientHeight / 2 - (data.y[i] - view.y) * side(),
-    ];
+    // Pixels across the whole map. Where its axes mean nothing, it takes all of the width.
+    function sides() {
+      const [width, height] = [canvas.clientWidth, canvas.clientHeight].map((side) => side * 0.92 * view.scale);
+      return data.stretched ? [width, height] : [Math.min(width, height), Math.min(width, height)];
+    }
+    function placed(px, py) {
+      const [across, down] = sides();
+      return [canvas.clientWidth / 2 + (px - view.x) * across, canvas.clientHeight / 2 - (py - view.y) * down];
+    }
+    const at = (i) => placed(data.x[i], data.y[i]);
+
+    // The names of the regions, the largest first; one that would cover another is left out until there is room.
+    function label() {
+      const taken = [];
+      context.font = "600 13px system-ui, sans-serif";
+      context.textAlign = "center";
+      context.textBaseline = "middle";
+      context.lineJoin = "round";
+      for (const { x, y, name } of data.regions) {
+        const [px, py] = placed(x, y);
+        const half = context.measureText(name).width / 2 + 4;
+        if (px < half || py < 10 || px > canvas.clientWidth - half || py > canvas.clientHeight - 10) continue;
+        if (taken.some(([ox, oy, other]) => Math.abs(ox - px) < half + other && Math.abs(oy - py) < 20)) continue;
+        taken.push([px, py, half]);
+        context.lineWidth = 4;
+        context.strokeStyle = "#fffd";
+        context.strokeText(name, px, py);
+        context.fillStyle = "#16181c";
+        context.fillText(name, px, py);
+      }
+    }
     const visible = (i) => !hidden.has(data.colourings[wanted.color].of[i]);
 
     function draw() {
@@ -118,6 +144,7 @@
         }
       }
       context.globalAlpha = 1;
+      label();
       if (focus >= 0) {
         const [x, y] = at(focus);
         context.strokeStyle = ink("#000000");
@@ -158,11 +185,11 @@
     }
 
     function zoom(factor, x = canvas.clientWidth / 2, y = canvas.clientHeight / 2) {
-      const before = side();
+      const before = sides();
       view.scale = Math.max(0.5, Math.min(200, view.scale * factor));
-      const grown = 1 / before - 1 / side();
-      view.x += (x - canvas.clientWidth / 2) * grown;
-      view.y -= (y - canvas.clientHeight / 2) * grown;
+      const after = sides();
+      view.x += (x - canvas.clientWidth / 2) * (1 / before[0] - 1 / after[0]);
+      view.y -= (y - canvas.clientHeight / 2) * (1 / before[1] - 1 / after[1]);
       draw();
     }
 
@@ -184,8 +211,8 @@
         const apart = ([x, y]) => Math.hypot(x - others[0][0], y - others[0][1]) || 1;
         zoom(apart(now) / apart(was), ...others[0]);
       } else {
-        view.x -= (now[0] - was[0]) / side();
-        view.y += (now[1] - was[1]) / side();
+        view.x -= (now[0] - was[0]) / sides()[0];
+        view.y += (now[1] - was[1]) / sides()[1];
       }
       moved += Math.hypot(now[0] - was[0], now[1] - was[1]);
       pointers.set(event.pointerId, now);

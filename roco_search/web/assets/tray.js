@@ -140,7 +140,9 @@
       }
       const pressed = String(chosen.has(idOf(card)));
       if (pick.getAttribute("aria-pressed") !== pressed) pick.setAttribute("aria-pressed", pressed);
+      roco.feedOf(card);
     }
+    roco.fed();
   }
 
   const within = (event, selector) => event.target.closest && event.target.closest(`#roco-gallery ${selector}`);

@@ -265,7 +265,8 @@
   // What is said over the picture: its window, and by how much it is larger than its own pixels.
   function read() {
     const plain = !part("seen").checked && !part("heat").checked;
-    const said = [known() && plain ? windowing.said() : "", part("invert").checked ? "inverted" : ""];
+    const same = known() || stack.ids.includes(current); // the next slice, of which nothing is known yet
+    const said = [same && plain ? windowing.said() : "", part("invert").checked ? "inverted" : ""];
     part("readout").textContent = said.filter(Boolean).join(", ");
     const times = stage.enlarged();
     part("enlarged").textContent = times > 1.05 ? `${times.toFixed(1)}× enlarged` : "";
@@ -279,5 +280,6 @@
     [facts, current] = [null, null];
     if (!dialog.open) dialog.showModal();
     show(id);
+    tell(id); // at once: it may be closed before anything is known of it
   };
 })();

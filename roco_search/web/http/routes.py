@@ -278,6 +278,8 @@ def map_points(desk: Desk, method: str, guess: bool) -> dict[str, Any]:
         "ids": found.ids.tolist(),
         "x": points[:, 0].round(4).tolist(),
         "y": points[:, 1].round(4).tolist(),
+        "regions": [{"x": round(one.x, 4), "y": round(one.y, 4), "name": one.name} for one in found.regions()],
+        "stretched": found.projection.explained is None,
         "total": found.total,
         "about": METHODS[found.projection.method],
         "colourings": colourings,

@@ -233,6 +233,7 @@ def test_the_map_has_every_picture_once(site: Site) -> None:
         assert sum(colouring["counts"]) == len(colouring["of"]) == len(frames)
         assert len(colouring["names"]) == len(colouring["colours"])
     assert "drawn" in found["colourings"]["folder"]["names"]
+    assert found["regions"] and all(0 <= one["x"] <= 1 and one["name"] for one in found["regions"])
     packed = site.ask("/roco/map.json?method=pca&guess=true", Accept_Encoding="gzip")
     assert packed.headers["content-encoding"] == "gzip" and json.loads(gzip.decompress(packed.body)) == found
     refused = site.ask("/roco/map.json?method=tsne")

@@ -205,11 +205,12 @@ def test_uploads_are_kept_for_an_hour_and_few_of_them(desk: Desk) -> None:
     lists=st.lists(st.lists(st.text(min_size=1, max_size=8).filter(str.strip), max_size=2), min_size=4, max_size=4),
     flags=st.tuples(st.booleans(), st.booleans(), st.booleans()),
     shown=st.integers(PAGE, MOST_SHOWN),
+    fed=st.lists(st.lists(st.integers(0, 10**18 - 1), max_size=3, unique=True), min_size=2, max_size=2),
 )
 def test_what_is_written_to_an_address_is_read_from_it(
-    text: str, lists: list[list[str]], flags: tuple[bool, bool, bool], shown: int
+    text: str, lists: list[list[str]], flags: tuple[bool, bool, bool], shown: int, fed: list[list[int]]
 ) -> None:
     modality, body_part, view, folder = map(tuple, lists)
-    query = Query(text.strip(), verbatim=flags[0])
+    query = Query(text.strip(), verbatim=flags[0], plus=tuple(fed[0]), minus=tuple(fed[1]))
     conditions = Conditions(modality, body_part, view, folder, guess=flags[1], per_series=flags[2])
     assert read_address(write_address(query, conditions, shown), Brought()) == (query, conditions, shown)
