@@ -288,6 +288,7 @@ def server(app: FastAPI) -> Any:
             app,
             http=partial(GuardedProtocol, connections=Connections()),  # type: ignore[arg-type]
             backlog=ACCEPTED_AT_ONCE,
+            log_config=None,  # it would close the handlers of others, and with them the streams that these write to
             log_level="critical",
             access_log=False,
             server_header=False,

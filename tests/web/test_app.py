@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import gc
+import logging
 import re
 from pathlib import Path
 
 import pytest
 
-from roco_search.web.app import PAGES
+from roco_search.web.app import PAGES, server
 from roco_search.web.run import scratch_folder
 from tests.web.conftest import Site
 
@@ -48,3 +49,19 @@ def test_the_private_folder_is_gone_at_the_end_and_after_a_kill(
         made.mkdir()
     with scratch_folder():
         assert not dead.exists() and alive.exists()
+
+
+def test_a_server_leaves_the_logs_of_others_alone() -> None:
+    """A handler that is closed may close its stream: absl's, which tensorboard imports, closes standard error."""
+    from fastapi import FastAPI
+
+    closed = []
+
+    class Handler(logging.Handler):
+        def close(self) -> None:
+            closed.append(self)
+            super().close()
+
+    handler = Handler()
+    server(FastAPI())
+    assert not closed and handler in [reference() for reference in logging._handlerList]

@@ -23,7 +23,7 @@ import yaml
 from roco_search.errors import HubError, InputError
 from roco_search.models import load_encoder
 from roco_search.models.catalogue.registry import EMBEDDED
-from roco_search.web.asking import Conditions, Query
+from roco_search.web.asking import PAGE, Conditions, Query
 from roco_search.web.space.app import example_desk
 from roco_search.web.space.export import ExportedSpace, export_space, push_space
 from roco_search.web.space.phantoms import PHANTOMS, draw
@@ -246,7 +246,7 @@ def test_the_space_runs_from_its_own_requirements_and_answers_the_same(exported:
         for text, gallery in zip(("brain MRI", "chest X-ray"), found, strict=True):
             expected = desk.find(Query(text), Conditions())
             names = re.findall(r'roco-name">([^<]*)<', gallery)
-            assert names == [desk.name(hit.path) for _, hit in expected.hits] and len(names) == 12
+            assert names == [desk.name(hit.path) for _, hit in expected.hits] and len(names) == PAGE
             scores = [float(score) for score in re.findall(r"<b>(-?[\d.]+)</b>", gallery)]
             assert scores == pytest.approx([hit.score for _, hit in expected.hits], abs=0.002)
     assert not list(tmp_path.glob("roco-*")), "nothing is left of it"
