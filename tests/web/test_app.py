@@ -64,4 +64,4 @@ def test_a_server_leaves_the_logs_of_others_alone() -> None:
 
     handler = Handler()
     server(FastAPI())
-    assert not closed and handler in [reference() for reference in logging._handlerList]
+    assert not closed, handler
