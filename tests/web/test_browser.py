@@ -85,6 +85,7 @@ def test_a_person_finds_opens_compares_classifies_and_looks_at_the_map(
     dropped_files_are_classified_and_explained(page, scans)
     the_map_is_drawn_and_opens_images(page)
     it_is_light_or_dark_as_chosen_and_axe_finds_nothing(page, demo)
+    who_writes_before_the_page_is_ready_is_heard(page, demo)
     nobody_else_was_asked_and_nothing_went_wrong(page, demo)
     a_phone_and_the_dark(Page(browser, demo, tmp_path, **PHONE))
 
@@ -280,6 +281,22 @@ def the_map_is_drawn_and_opens_images(page: Page) -> None:
     inked_before = page.page.evaluate(inked)
     page.page.locator(".roco-legend button").first.click()
     assert page.page.evaluate(inked) < inked_before, "a group is hidden"
+
+
+def who_writes_before_the_page_is_ready_is_heard(page: Page, demo: Site) -> None:
+    """The page asks for the library as soon as it is opened; the answer must not take the place of a search."""
+    asked: list[Any] = []
+    page.page.route("**/queue/join*", lambda route: route.continue_() if asked else asked.append(route))
+    page.page.goto(f"{demo.url}/")
+    page.box.fill("chest X-ray")
+    while not asked:
+        page.page.wait_for_timeout(50)
+    page.box.press("Enter")
+    asked[0].continue_()
+    wait(page, "location.search === '?q=chest+X-ray'")
+    page.settled()
+    assert page.box.input_value() == "chest X-ray" and "library" not in page.status
+    page.page.unroute("**/queue/join*")
 
 
 def nobody_else_was_asked_and_nothing_went_wrong(page: Page, demo: Site) -> None:

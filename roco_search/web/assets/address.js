@@ -59,6 +59,17 @@
   roco.ask = (search) => ask(search, "push");
   roco.region = (region) => send({ region }, "push");
 
+  // Whoever searches before an answer has come, such as the first of the page, waits for it too.
+  const whileWaiting = (event) => {
+    const input = document.querySelector("#roco-text input, #roco-text textarea");
+    const asks = event.type === "click" ? "#roco-search" : event.key === "Enter" && "#roco-text";
+    if (!waiting || !asks || !input || !event.target.closest(asks)) return;
+    event.preventDefault();
+    event.stopImmediatePropagation();
+    if (input.value.trim()) roco.again(input.value, false);
+  };
+  for (const kind of ["keydown", "keypress", "click"]) addEventListener(kind, whileWaiting, true);
+
   // No answer will come: what was asked meanwhile is asked now.
   roco.failed = () => {
     clearTimeout(waiting);

@@ -129,7 +129,8 @@ class SearchTab:
             return self._cut(session, region)
         if not isinstance(address, str) or len(address) > LONGEST:
             raise InputError("This address is not one that the page wrote; start anew from the first page.")
-        fresh: Choices = _choices(self._desk) if event._data.get("opened") is True else self._choices
+        opened = event._data.get("opened") is True
+        fresh: Choices = _choices(self._desk) if opened else self._choices
         try:
             query, conditions, shown = read_address(address, self._desk.brought)
             changes = self._shown(query, conditions, shown)
@@ -143,7 +144,8 @@ class SearchTab:
             **changes,
             **self._brought(query),
             **self._filled(conditions, fresh),
-            self.text: query.text,
+            # Somebody may be writing already while the page opens.
+            **({} if opened and not query.text else {self.text: query.text}),
             self._tabs: gr.Tabs(selected="search"),
         }
 
