@@ -46,7 +46,7 @@ def main() -> None:
             ]
             subprocess.run(index, check=False)  # some of pydicom's are broken on purpose
             command = [sys.executable, "-m", "roco_search", "demo", "--port", "0", "--library", library]
-            command += ["--redact-paths"]  # of this machine
+            command += ["--redact-paths"] if name == "scans" else []  # the viewer shows where a file is
             with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as running:
                 assert running.stderr is not None
                 address = re.search(r"http://\S+/", running.stderr.readline())
