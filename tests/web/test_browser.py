@@ -286,12 +286,20 @@ def the_map_is_drawn_and_opens_images(page: Page) -> None:
 def who_writes_before_the_page_is_ready_is_heard(page: Page, demo: Site) -> None:
     """The page asks for the library as soon as it is opened; the answer must not take the place of a search."""
     asked: list[Any] = []
-    page.page.route("**/queue/join*", lambda route: route.continue_() if asked else asked.append(route))
+
+    def hold_the_first(route: Any) -> None:
+        asked.append(route)
+        if len(asked) > 1:
+            route.continue_()
+
+    page.page.route("**/queue/join*", hold_the_first)
     page.page.goto(f"{demo.url}/")
     page.box.fill("chest X-ray")
     while not asked:
         page.page.wait_for_timeout(50)
     page.box.press("Enter")
+    page.page.wait_for_timeout(500)
+    assert len(asked) == 1, "the search waits for its turn"
     asked[0].continue_()
     wait(page, "location.search === '?q=chest+X-ray'")
     page.settled()
