@@ -104,3 +104,12 @@ def discard_caches(directory: Path, names: Iterable[str] = CACHES) -> None:
     for name in names:
         with suppress(OSError):
             (directory / name).unlink(missing_ok=True)
+
+
+def names_in(folder: Path, ending: str) -> list[str]:
+    """Return the names, without their ending, of what people have kept in a folder of a library, ascending."""
+    try:
+        found = os.listdir(folder)  # noqa: PTH208 - names alone are wanted
+    except OSError:
+        return []
+    return sorted(name.removesuffix(ending) for name in found if name.endswith(ending) and not name.startswith("."))

@@ -7,7 +7,6 @@ its marks, a copy shares them, and no path stays here when `roco library remove`
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -16,7 +15,7 @@ from typing import Any
 
 from roco_search.errors import InputError
 from roco_search.library import Library, StoredFrame
-from roco_search.library.directory import SESSIONS
+from roco_search.library.directory import SESSIONS, names_in
 from roco_search.probe.probe import check_name
 from roco_search.system.files import set_mode, write_errors, write_file
 
@@ -92,11 +91,7 @@ def _place(library: Library, name: str) -> Path:
 
 def names(library: Library) -> list[str]:
     """Return the names of a library's sessions, ascending."""
-    try:
-        found = os.listdir(library.directory / SESSIONS)  # noqa: PTH208 - names alone are wanted
-    except OSError:
-        return []
-    return sorted(name.removesuffix(ENDING) for name in found if name.endswith(ENDING) and not name.startswith("."))
+    return names_in(library.directory / SESSIONS, ENDING)
 
 
 def read(library: Library, name: str) -> Session:

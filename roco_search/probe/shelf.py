@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import numpy as np
 
 from roco_search.errors import InputError
 from roco_search.library import Library
-from roco_search.library.directory import PROBES
+from roco_search.library.directory import PROBES, names_in
 from roco_search.probe.probe import LARGEST, Probe, check_name, dump, load
 from roco_search.system.files import set_mode, write_errors, write_file
 
@@ -23,11 +22,7 @@ def _place(library: Library, name: str) -> Path:
 
 def names(library: Library) -> list[str]:
     """Return the names of a library's probes, ascending."""
-    try:
-        found = os.listdir(library.directory / PROBES)  # noqa: PTH208 - names alone are wanted
-    except OSError:
-        return []
-    return sorted(name.removesuffix(ENDING) for name in found if name.endswith(ENDING) and not name.startswith("."))
+    return names_in(library.directory / PROBES, ENDING)
 
 
 def read(library: Library, name: str) -> Probe:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 from roco_search.curation.cohorts.cohort import Cohort, Definition, Member, check_name
 from roco_search.errors import InputError
 from roco_search.library import Library
-from roco_search.library.directory import COHORTS
+from roco_search.library.directory import COHORTS, names_in
 from roco_search.system.files import set_mode, write_errors, write_file
 
 ENDING = ".json"
@@ -21,11 +20,7 @@ _VERSION = 1
 
 def names(library: Library) -> list[str]:
     """Return the names of a library's cohorts, ascending."""
-    try:
-        found = os.listdir(library.directory / COHORTS)  # noqa: PTH208 - names alone are wanted
-    except OSError:
-        return []
-    return sorted(name.removesuffix(ENDING) for name in found if name.endswith(ENDING) and not name.startswith("."))
+    return names_in(library.directory / COHORTS, ENDING)
 
 
 def load(library: Library, name: str) -> Cohort:
