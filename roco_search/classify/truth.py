@@ -94,9 +94,7 @@ class Truth:
         has = f"it has {', '.join(columns)}"
         if wanted is not None:
             if wanted not in columns:
-                raise InputError(
-                    f"The truth {self.path} has no column {wanted!r}; {has}. Name one with --truth-column."
-                )
+                raise InputError(f"The truth {self.path} has no column {wanted!r}; {has}. Name one as `column`.")
             return wanted, []
         for name in LABEL_COLUMNS:
             if name in columns:
@@ -113,7 +111,7 @@ class Truth:
                     "that label out."
                 )
             return None, [name for name in own if name is not None]
-        raise InputError(f"The truth {self.path} has no column 'label'; {has}. Name one of them with --truth-column.")
+        raise InputError(f"The truth {self.path} has no column 'label'; {has}. Name one of them as `column`.")
 
     def files(self) -> list[str]:
         """Return the files of the table as paths; those that do not exist are relative to the table."""
@@ -173,7 +171,7 @@ class Truth:
         if not allow_missing and len(result.missing) > _MISSING * len(self.rows):
             raise InputError(
                 f"{self.say_missing(result)}; correct the paths, name the folder with the images, or measure without "
-                "them by --allow-missing."
+                "them by `allow_missing`."
             )
         return result
 
@@ -209,17 +207,16 @@ class Truth:
         if refused and not ignore_other:
             raise InputError(
                 f"The truth {self.path} has {named_counts(refused)}, none of which is among the labels; add them to "
-                "the labels, or leave such images out with --ignore-other-truth."
+                "the labels, or leave such images out with `ignore_other`."
             )
         if self._mode == "multi-label" and result.other and not any((v == 1).any() for v in result.values.values()):
             raise InputError(
                 f"The truth {self.path} has {named_counts(result.other)}, none of which is among the labels; write the "
-                "labels as it does, or choose another column with --truth-column."
+                "labels as it does, or choose another `column`."
             )
         if not result.values:
             raise InputError(
-                f"The truth {self.path} has none of the labels for any of these images; check the labels and "
-                "--truth-column."
+                f"The truth {self.path} has none of the labels for any of these images; check the labels and `column`."
             )
 
     def places(self, row: Annotation, folders: Sequence[Path] = ()) -> list[str]:
@@ -239,7 +236,7 @@ class Truth:
         if len(known) > 1 and self._mode == "exclusive":
             names = " and ".join(repr(self._labels[i].name) for i in sorted(known))
             raise InputError(
-                f"{self.path}, line {row.line}: {names} both, but labels exclude each other here; use --multi-label."
+                f"{self.path}, line {row.line}: {names} both, but labels exclude each other here; use `multi_label`."
             )
         value = np.zeros(len(self._labels))
         value[list(known)] = 1

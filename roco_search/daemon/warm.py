@@ -45,6 +45,11 @@ class Kept:
             self._encoder = (key, fresh)
         return self._encoder[1]
 
+    def share(self, encoder: Encoder) -> None:
+        """Use this in place of the model that was loaded: the same one, made fit for several threads."""
+        if self._encoder is not None:
+            self._encoder = (self._encoder[0], encoder)
+
     def close(self) -> None:
         """Close the library."""
         if self._library is not None:

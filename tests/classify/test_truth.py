@@ -61,7 +61,7 @@ def test_several_labels_of_an_image(tmp_path: Path, images: dict[str, str]) -> N
     text = "path,label\nimages/a.png,normal\nimages/b.png,pneumonia;effusion\nimages/c.png,pneumonia | normal\n"
     expected = {"a.png": [1, 0], "b.png": [0, 1], "c.png": [1, 1]}
     assert truth_of(write(tmp_path / "t.csv", text), images, "multi-label") == expected
-    with pytest.raises(InputError, match=r"line 4: 'normal' and 'pneumonia' both.*--multi-label"):
+    with pytest.raises(InputError, match=r"line 4: 'normal' and 'pneumonia' both.*`multi_label`"):
         truth_of(tmp_path / "t.csv", images)
     text = "path,No Finding,pneumonia\nimages/a.png,1,0\nimages/b.png,0.0,\nimages/c.png,-1,true\n"
     found = truth_of(write(tmp_path / "t.csv", text), images, "multi-label")
