@@ -6,7 +6,7 @@ digests that the server computes from the rows themselves; a row that somebody e
 
 import json
 import re
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from itertools import islice
@@ -102,7 +102,7 @@ def _reason(error: Exception) -> str:
 class PostgreSQL:
     """See `Engine`."""
 
-    efforts = (100, 200, 400, 800, 1000)  # hnsw.ef_search, of which pgvector allows up to 1000
+    efforts: Sequence[int] = (100, 200, 400, 800, 1000)  # hnsw.ef_search, of which pgvector allows up to 1000
 
     def __init__(self, connection: Any, table: str, place: str) -> None:
         self._connection = connection

@@ -55,8 +55,8 @@ def export(
     model that made it. For .npy, the rows are written to a .jsonl file beside it. Only you can read the files.
 
     With --to, what is new or changed is written to the engine, what went is removed there, and the answers of the
-    engine are compared with the exact ones; the exit code is 1 if it is not a good mirror. Passwords come from PGPASSWORD
-    or ~/.pgpass. Roco itself never searches there.
+    engine are compared with the exact ones; the exit code is 1 if it is not a good mirror. Passwords come from
+    PGPASSWORD or ~/.pgpass. Roco itself never searches there.
 
     Example: `roco export embeddings.npy`
     """
