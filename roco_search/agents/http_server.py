@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 HOST = "127.0.0.1"
 _OPEN = ("/", "/openapi.json")
 """What the description of the interface is at; it says nothing of the library, and needs no token."""
-_READ = re.compile(r"/|/openapi\.json|/v1/(status|(cohorts|probes)(/[\w%][\w.+%-]{0,600})?|images/\d{1,18}\.png)")
+_READ = re.compile(r"/|/openapi\.json|/v1/(status|(cohorts|probes)(/\w[\w.+-]{0,79})?|images/\d{1,18}\.png)")
 _ASK = re.compile(r"/v1/(search|similar|classify)")
 
 

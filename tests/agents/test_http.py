@@ -78,8 +78,8 @@ def test_it_answers_what_the_functions_answer(site: Site) -> None:
         assert site.ask("/v1/classify", labels)[1]["labels"][0]["label"] == "CT"
         assert site.ask("/v1/status")[1] == json.loads(json.dumps(functions.status()))
     assert site.ask("/v1/cohorts")[1] == {"cohorts": []} and site.ask("/v1/probes")[1] == {"probes": []}
-    status, refused, _ = site.ask("/v1/probes/no%20such?n=3")
-    assert status == 422 and "no probe 'no such'" in refused["error"]
+    status, refused, _ = site.ask("/v1/probes/nosuch?n=3")
+    assert status == 422 and "no probe 'nosuch'" in refused["error"]
     assert site.ask(f"/v1/images/{number}.png")[1].startswith(b"\x89PNG")
     assert headers["cache-control"] == "no-store" and headers["x-content-type-options"] == "nosniff"
 

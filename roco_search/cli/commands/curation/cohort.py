@@ -267,6 +267,12 @@ def export(
     deidentify: Annotated[
         bool, typer.Option("--deidentify", help="DICOM copies that name nobody, in place of PNGs; no captions.")
     ] = False,
+    find_text: Annotated[
+        bool, typer.Option("--find-text", help="Look for text in the pixels, and list what is found (extra ocr).")
+    ] = False,
+    mask_text: Annotated[
+        bool, typer.Option("--mask-text", help="Also mask that text, in PNGs and in de-identified copies.")
+    ] = False,
     label: Annotated[
         str | None,
         typer.Option(metavar="TEXT", help="The label of every image [default: the cohort's name].", show_default=False),
@@ -294,6 +300,8 @@ def export(
         validation=validation,
         test=test,
         seed=seed,
+        find_text=find_text,
+        mask_text=mask_text,
         label=label,
     )
     with Library.open(library or default_library_path()) as opened:
@@ -301,6 +309,11 @@ def export(
         done = export_cohort(opened, found, folder, options, ProgressBar("Exporting", quiet))
     if done.gone:
         say(f"Note: {done.gone:,} images are no longer in the library and were left out.")
+    if done.text_found is not None:
+        masked = " and masked" if mask_text else ""
+        say(
+            f"Text was found{masked} in {done.text_found:,} images; the detector overlooks some, so have somebody look."
+        )
     if done.burned_in:
         say(
             f"Note: {len(done.burned_in):,} images may carry text in their pixels, which can name a patient; "
