@@ -44,7 +44,7 @@ def space(
     same label than without it, on cases that it had not seen; either way, the figures are printed. The exit code is 1
     if it is not kept.
 
-    Example: `roco probe space looks --labels kinds.csv`
+    Example: `roco probe space alike --labels kinds.csv`
     """
     check_sources(labels, positive, negative, from_marks)
     from roco_search.cli.render.probes import plain, show_space
