@@ -118,7 +118,7 @@ class Milvus:
         return (100, 200, 400, 800, 1600) if self._has_graph() else (0,)
 
     def _has_graph(self) -> bool:
-        return self._client.describe_index(self._live(), "vector")["index_type"] == "HNSW"
+        return bool(self._client.describe_index(self._live(), "vector")["index_type"] == "HNSW")
 
     def _live(self) -> str | None:
         """Return the collection behind the alias."""

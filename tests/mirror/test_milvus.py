@@ -41,7 +41,7 @@ def test_a_mirror_follows_the_library_and_appears_whole(
     assert (rare.matching, rare.counted, rare.fewest) == (RARE, RARE, 10)
     ids = few.library.embedded()
     row = ask("get", "roco", ids=[int(ids[3])])[0]
-    np.testing.assert_allclose(row["vector"], few.library.embedding(int(ids[3])), atol=1e-6)
+    np.testing.assert_allclose(row["vector"], few.library.embeddings(ids[3:4])[0], atol=1e-6)
     assert (row["path"], row["modality"], row["view"]) == ("/scans/caf\\xe9 '2\\.png", "MG", None)
     assert mirror(few.library, address, texts).written == 0
     first = ask("describe_collection", "roco")["collection_name"]
