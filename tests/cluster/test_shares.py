@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import random
+import sys
 from pathlib import Path
 
 import pytest
@@ -93,10 +95,20 @@ def test_what_no_other_worker_would_mend_is_said_at_once(scans: Path, tmp_path: 
     assert len(pool.begun) == 3
 
 
-def test_a_cluster_is_not_joined_without_a_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "RAY_AUTH_MODE"):
-        monkeypatch.delenv(name, raising=False)
+def test_a_cluster_is_not_joined_without_a_token_and_nothing_is_joined_without_ray(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "1")
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    monkeypatch.setenv("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "1")
     monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
+        monkeypatch.delenv(name, raising=False)
     with pytest.raises(InputError, match=r"no token for the Ray cluster; copy ~/\.ray/auth_token"), connected("h:6379"):
         pass
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "0" * 64)
+    monkeypatch.setitem(sys.modules, "ray", None)
+    for address in ("h:6379", "local"):
+        with pytest.raises(InputError, match=r"^Ray is not installed; run `pip install"), connected(address):
+            pass
+    assert os.environ["RAY_USAGE_STATS_ENABLED"] == "0"
