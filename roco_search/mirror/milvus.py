@@ -161,7 +161,7 @@ class Milvus:
             self._client.drop_collection(live)
         self._staged = None
 
-    def digests(self) -> Iterator[tuple[int, bytes]]:
+    def digests(self) -> Generator[tuple[int, bytes]]:
         """See `Engine`."""
         place = self._staged or self._live()
         if place is None:
