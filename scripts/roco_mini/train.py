@@ -27,6 +27,7 @@ from drawn import drawn_pairs
 from draws import frequencies
 from examples import without_shown
 from frozen import cheapen
+from heads import relearn
 from mirror import with_mirrored
 from noise import add_noise
 from towers import write_towers
@@ -102,6 +103,7 @@ def main() -> None:
         write_towers(end)
     for name, settings in (BROADER if args.start else STAGES).items():
         end = train(end, data, settings, args.output / name)
+    end = relearn(end, pairs, args.output / "heads")
     finish(end, args.output / "roco-mini")
 
 
