@@ -1,13 +1,13 @@
 """Learn the two projections of a roco-mini anew, with towers that stay as they are and batches of 512.
 
-    python scripts/roco_mini/heads.py DATA MODEL --output runs/heads
+    python scripts/roco_mini/projections.py DATA MODEL --output runs/projections
 
 The features of augmented images and of captions below the projections are computed once and stored in ``OUTPUT`` (Zhai
 et al. 2022, arXiv:2111.07991: what is locked need not be computed again). A step then costs two matrix products, so
 that a batch four times as large and as many steps as in all stages before take half a minute.
 
 The towers have seen these images, so what is learned here is judged on cases that the towers have not seen:
-``validate.py heads``.
+``validate.py projections``.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ def relearn(base: Path, pairs: Sequence[Pair], output: Path, **settings: float) 
     chosen = few_alike(pairs)
     encoder = TorchEncoder(Checkpoint.open(base.name, base), "cpu", "fp32")
     learned = fit(encoder.model, chosen, stored(encoder, chosen, output / "features.npz"), {**SETTINGS, **settings})
-    end = output / "heads-end"
+    end = output / "end"
     shutil.copytree(base, end, dirs_exist_ok=True)
     save_file({**load_file(base / "model.safetensors"), **learned}, end / "model.safetensors", {"format": "pt"})
     return end
@@ -198,9 +198,10 @@ def fit(
         views = features.first[rows] + (random.random(len(rows)) * features.count[rows]).astype(int)
         seen = nn.functional.dropout(images[views].float(), settings["dropout"])
         said = texts[[features.rows[caption] for caption in captions]]
-        sides = (seen @ learned[VISUAL].T, said @ learned[TEXTUAL].T)
-        unit = (nn.functional.normalize(side, dim=-1) for side in sides)
-        loss = info_nce(*unit, learned[SCALE].exp(), torch.from_numpy(positives(drawn, captions)))
+        shown = nn.functional.normalize(seen @ learned[VISUAL].T, dim=-1)
+        meant = nn.functional.normalize(said @ learned[TEXTUAL].T, dim=-1)
+        truth = torch.from_numpy(positives(drawn, captions))
+        loss = info_nce(shown, meant, learned[SCALE].exp(), truth)
         optimiser.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(list(learned.values()), 1.0)
