@@ -85,6 +85,9 @@ def test_several_labels_of_an_image(tmp_path: Path, images: dict[str, str]) -> N
         ("path,label\nimages/a.png,normal\nimages/a.png,pneumonia\n", "exclusive", None, "line 3: images/a.png was in"),
         ("path,normal,pneumonia\nimages/a.png,1,maybe\n", "multi-label", None, "line 2: column 'pneumonia' is neither"),
         ('{"path": "images/a.png"\n', "exclusive", None, "line 1: not a JSON object"),
+        ('{"path": "a\\u0000.png", "label": "normal"}\n', "exclusive", None, "line 1: no file"),
+        ('{"path": "\\ud800.png", "label": "normal"}\n', "exclusive", None, "line 1: no file"),
+        (f"path,label\n{'x' * 5000}.png,normal\n", "exclusive", None, "says nothing of these images"),
     ],
 )  # fmt: skip
 def test_a_table_that_cannot_be_used_is_named(
