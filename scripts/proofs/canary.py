@@ -29,6 +29,8 @@ from canaries import Planter, Search
 from canary_desk import TERMS, agents, demo, teaching
 from counting import ROOT, Proof
 
+from roco_search.system.files import sha256
+
 Run = Callable[..., tuple[int, bytes]]
 """Run ``roco`` with arguments; return its exit code, and what it wrote to both streams."""
 
@@ -231,15 +233,22 @@ def warm(sandbox: Sandbox, folder: Path) -> None:
 
 
 def search(proof: Proof, search_in: Search, folders: Sequence[Path]) -> None:
-    """Look into every byte of every file, and at their names."""
+    """Look into every byte of every file, and at their names.
+
+    Of equal files one is enough; what equals a file of the checkout, such as the embedded model in a Space, was there
+    before anything was planted.
+    """
+    seen = {sha256(path) for path in (ROOT / "roco_search").rglob("*") if path.is_file()}
     for folder in folders:
         for path in sorted(folder.rglob("*")):
             if path.is_symlink() or not path.is_file():
                 continue
-            data = path.read_bytes()
+            where = str(path.relative_to(proof.folder))
+            known = (digest := sha256(path)) in seen
+            seen.add(digest)
+            data = b"" if known else path.read_bytes()
             proof.counts["files searched"] += 1
             proof.counts["MB searched"] += len(data)
-            where = str(path.relative_to(proof.folder))
             for found in [*search_in.found(os.fsencode(where), "a name"), *search_in.found(data, where)]:
                 proof.fail(found)
 
