@@ -95,8 +95,8 @@ class Sandbox:
     def run(self, *arguments: object, typed: bytes = b"") -> tuple[int, bytes]:
         """Run ``roco`` as a process, and type something into it."""
         command = [sys.executable, "-m", "roco_search", *map(str, arguments)]
-        pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
-        process = subprocess.Popen(command, cwd=self.home, env=self.environment, **pipes)
+        pipe = subprocess.PIPE
+        process = subprocess.Popen(command, cwd=self.home, env=self.environment, stdin=pipe, stdout=pipe, stderr=pipe)
         try:
             out, err = process.communicate(typed, timeout=LONGEST)
         except subprocess.TimeoutExpired:
@@ -109,8 +109,8 @@ class Sandbox:
     def converse(self, arguments: Sequence[object], typed: bytes, answers: int) -> int:
         """Run ``roco``, type something into it, and end it after so many lines of answers; return how many came."""
         command = [sys.executable, "-m", "roco_search", *map(str, arguments)]
-        pipes = dict.fromkeys(("stdin", "stdout"), subprocess.PIPE)
-        process = subprocess.Popen(command, cwd=self.home, env=self.environment, stderr=subprocess.STDOUT, **pipes)
+        pipe, both = subprocess.PIPE, subprocess.STDOUT
+        process = subprocess.Popen(command, cwd=self.home, env=self.environment, stdin=pipe, stdout=pipe, stderr=both)
         assert process.stdin is not None and process.stdout is not None
         timer = threading.Timer(LONGEST, process.kill)
         timer.start()

@@ -76,7 +76,7 @@ def agents(sandbox: Sandbox, folder: Path) -> int:
         sandbox.hung.append(f"roco mcp answered {answered} of {len(messages) - 1} questions")
     with sandbox.beside("serve", "--http", "0", "--allow-images", until=rb"http://127\.0\.0\.1:(\d+)") as port:
         (token,) = [path.read_text().strip() for path in sandbox.home.rglob("*.token")]
-        requests = [
+        requests: list[tuple[str, dict[str, Any] | None]] = [
             ("/v1/search", said),
             ("/v1/search", {"text": "CT", "modality": [damaged]}),
             ("/v1/similar", {"image_id": 1}),
@@ -88,7 +88,9 @@ def agents(sandbox: Sandbox, folder: Path) -> int:
         for path, body in requests:
             connection = HTTPConnection("127.0.0.1", int(port[1]), timeout=60)
             named = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
-            connection.request("GET" if body is None else "POST", path, body and json.dumps(body), named)
+            connection.request(
+                "GET" if body is None else "POST", path, None if body is None else json.dumps(body), named
+            )
             answer = connection.getresponse()
             sandbox.keep(repr(answer.getheaders()).encode() + answer.read())
             connection.close()
