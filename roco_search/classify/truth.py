@@ -10,6 +10,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Container, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -115,9 +116,7 @@ class Truth:
 
     def files(self) -> list[str]:
         """Return the files of the table as paths; those that do not exist are relative to the table."""
-        return [
-            next((path for path in self.places(row) if Path(path).exists()), self.places(row)[0]) for row in self.rows
-        ]
+        return [next((path for path in self.places(row) if _exists(path)), self.places(row)[0]) for row in self.rows]
 
     def match(
         self,
@@ -152,7 +151,7 @@ class Truth:
         refused: Counter[str] = Counter()
         for row in self.rows:
             image = next((path for path in self.places(row, folders) if path in wanted), None)
-            if image is None or not Path(image).exists():
+            if image is None or not _exists(image):
                 result.missing.append(row.path)
             if image is None:
                 continue
@@ -248,6 +247,17 @@ class Truth:
         raise InputError(f"{self.path}, line {row.line}: column {column!r} is neither 0 nor 1 nor empty; write one.")
 
 
+def _can_be_a_path(text: str) -> bool:
+    """Whether a file can have this name at all: JSON can write NUL, and halves of characters."""
+    with suppress(ValueError):
+        return b"\0" not in os.fsencode(text)
+    return False
+
+
+def _exists(path: str) -> bool:
+    return os.path.exists(path)  # noqa: PTH110 - the one of pathlib raises where a name is too long
+
+
 def possible_places(text: str, bases: Sequence[Path]) -> list[str]:
     """Return the real paths that a path of a table may mean, relative to some folders unless it is absolute."""
     paths = [Path(path) for path in dict.fromkeys((text, with_slashes(text)))]
@@ -292,7 +302,7 @@ def _read(path: Path) -> tuple[list[Annotation], list[str]]:
     rows = []
     for line, cells in table.rows:
         file = str(cells.get(name) or "").strip()
-        if not file or "\0" in file:
+        if not file or not _can_be_a_path(file):
             raise InputError(f"{path}, line {line}: no file in column {name!r}; name one or remove the line.")
         rows.append(Annotation(line, file, cells))
     return rows, columns

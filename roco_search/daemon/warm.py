@@ -89,10 +89,10 @@ def library(place: Path) -> Iterator[Library]:
         yield opened
 
 
-def encoder(name: str, device: Device) -> Encoder:
-    """Return a model for queries."""
+def encoder(name: str, device: Device, *, once: bool = False) -> Encoder:
+    """Return a model for queries; for a single one with `once`, unless this process keeps it."""
     if _kept is not None:
         return _kept.encoder(name, device)
     from roco_search.models import load_encoder
 
-    return load_encoder(name, device, "fast")
+    return load_encoder(name, device, "fast", once=once)
