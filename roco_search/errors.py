@@ -100,6 +100,10 @@ class LibraryTooNew(LibraryError):
     """The library was written by a newer roco."""
 
 
+class LibraryUnreachable(LibraryError):
+    """A shared library cannot be reached now: the network, the share, or its server is missing."""
+
+
 class LibraryCorrupt(LibraryError):
     """SQLite finds the store damaged."""
 

@@ -9,9 +9,17 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 import numpy.typing as npt
 
-from roco_search.errors import LibraryEmpty
-from roco_search.library.directory import default_library_path, discard_caches, prepare, writer_lock
+from roco_search.errors import InputError, LibraryEmpty
+from roco_search.library.directory import (
+    default_library_path,
+    discard_caches,
+    is_shared,
+    located,
+    prepare,
+    writer_lock,
+)
 from roco_search.library.faults import explain, no_image_yet
+from roco_search.library.shared import differing, publishing, pull
 from roco_search.library.truth.captions import Captions
 from roco_search.library.truth.embeddings import EmbeddingSet
 from roco_search.library.truth.files import Skipped
@@ -27,7 +35,7 @@ if TYPE_CHECKING:
     from roco_search.library.reports import IndexReport, LibraryHealth, LibraryStatus
     from roco_search.library.upkeep import GraphRecall, Vacuumed
     from roco_search.library.vectors.facts import Facts, Judge
-    from roco_search.models.encoder import Encoder
+    from roco_search.models.encoder import Encoder, EncoderIdentity
     from roco_search.system.progress import Progress
 
 __all__ = [
@@ -63,13 +71,16 @@ class Library:
     def create_or_open(cls, directory: PathLike) -> Self:
         """Open the library in `directory`, making it, private to its owner, if there is none.
 
+        `directory` may be the address of a shared library: see `roco_search.library.shared`.
+
         Raises
         ------
         InputError
             If `directory` is a file, or holds other things than a library.
-        Busy, LibraryTooNew, LibraryCorrupt, StorageFull, LibraryError
+        Busy, LibraryTooNew, LibraryCorrupt, LibraryUnreachable, StorageFull, LibraryError
         """
-        folder = Path(directory).absolute()
+        folder = located(directory)
+        pull(folder, writing=True)
         prepare(folder)
         with writer_lock(folder):
             sweep(folder)
@@ -77,13 +88,15 @@ class Library:
 
     @classmethod
     def open(cls, directory: PathLike) -> Self:
-        """Open an existing library.
+        """Open an existing library; of a shared one this user's copy, which is brought up to date first.
 
         Raises
         ------
-        LibraryNotFound, LibraryTooNew, LibraryCorrupt, LibraryError
+        LibraryNotFound, LibraryTooNew, LibraryCorrupt, LibraryUnreachable, LibraryError
         """
-        return cls(Store.open(Path(directory).absolute()))
+        folder = located(directory)
+        pull(folder)
+        return cls(Store.open(folder))
 
     def close(self) -> None:
         """Close the library."""
@@ -275,7 +288,12 @@ class Library:
         from roco_search.library.ingest.run import IndexRun
         from roco_search.library.ingest.sources import ImageFiles
 
-        with self._writing() as store:
+        if reembed and is_shared(self.directory):
+            raise InputError(
+                "A shared library keeps its model and precision; index the images into another library, with another "
+                "`directory`."
+            )
+        with self.writing(encoder) as store:
             again = ReembedRun(store, encoder, progress=progress, batch_size=batch_size) if reembed else None
             run = IndexRun(store, ImageFiles(encoder, batch_size), progress=progress)
             report = run.run(
@@ -297,7 +315,7 @@ class Library:
         """
         from roco_search.library.upkeep import remove
 
-        with self._writing() as store:
+        with self.writing() as store:
             count = remove(store, path)
         self._refresh()
         return count
@@ -306,22 +324,27 @@ class Library:
         """Note that images have moved from one folder to another; see `roco_search.library.moving.relocate`."""
         from roco_search.library.moving import relocate
 
-        with self._writing() as store:
+        with self.writing() as store:
             return relocate(store, old, new)
 
     def vacuum(self) -> "Vacuumed":
         """Give back the disk space that is no longer needed; see `roco_search.library.upkeep.vacuum`."""
         from roco_search.library.upkeep import vacuum
 
-        with self._writing() as store:
+        with self.writing(clean=True) as store:
             return vacuum(store)
 
     def verify(self) -> "LibraryHealth":
-        """Check every table, count and cache, reading everything; a damaged cache is removed."""
+        """Check every table, count and cache, reading everything; a damaged cache is removed.
+
+        The copy of a shared library is compared with it.
+        """
         from roco_search.library.upkeep import verify
 
         self._index = None
-        return verify(self._store)
+        health = verify(self._store)
+        health.problems.extend([] if health.problems else differing(self._store))
+        return health
 
     def recall(self, texts: Callable[[], Vectors] | None = None) -> "GraphRecall | None":
         """Return which share of the ten nearest the graph finds; None without one. See `upkeep.recall`."""
@@ -330,8 +353,14 @@ class Library:
         return recall(self.vectors(), texts) if self.model and self.model.count else None
 
     @contextmanager
-    def _writing(self) -> Iterator[Store]:
-        with writer_lock(self.directory):
+    def writing(
+        self, encoder: "EncoderIdentity | None" = None, key: str | None = None, *, clean: bool = False
+    ) -> Iterator[Store]:
+        """Hold the writer's lock and give the store; what is changed in a copy goes to its shared library afterwards.
+
+        See `roco_search.library.shared.publishing` for the parameters.
+        """
+        with writer_lock(self.directory), publishing(self._store, encoder, key, clean=clean):
             self._index = None
             yield self._store
 

@@ -19,6 +19,7 @@ from roco_search.library.directory import (
     real_path,
 )
 from roco_search.library.reports import LibraryHealth, LibraryStatus, RootStatus
+from roco_search.library.shared import shared_status
 from roco_search.library.truth.embeddings import EmbeddingSet
 from roco_search.library.truth.frames import Attribute
 from roco_search.library.truth.store import Store
@@ -63,6 +64,7 @@ def status(store: Store) -> LibraryStatus:
             cache_bytes=_size(store, *CACHES),
             matrix=matrix_state(store, active) if active else "absent",
             graph=graph_state(store.directory / GRAPH, asdict(Generation.of(store, active))) if active else "absent",
+            shared=shared_status(store.directory),
         )
 
 
