@@ -26,9 +26,10 @@ from roco_search.library.ingest.reading import Outcome, settle
 from roco_search.library.ingest.run import IndexRun
 from roco_search.library.reports import IndexReport
 from roco_search.library.shared import pull
+from roco_search.library.truth.embeddings import recorded
 from roco_search.library.truth.files import KnownFile
 from roco_search.library.truth.store import Store
-from roco_search.models.encoder import EncoderIdentity, RecordedEncoder, image_arithmetic
+from roco_search.models.encoder import EncoderIdentity, image_arithmetic
 from roco_search.system.progress import Progress
 
 if TYPE_CHECKING:
@@ -208,9 +209,7 @@ class OtherLibrary(Embedded):
             )
         self._store = store
         self._active = active
-        self.encoder = RecordedEncoder(
-            active.model, active.dim, active.image_size, active.logit_scale, active.fingerprint, active.arithmetic
-        )
+        self.encoder = recorded(active)
         self.salt = store.settings["salt"]
         self.choices = {root.path: root.frames for root in store.files.roots()}
         numbers = {root.id: root.path for root in store.files.roots()}

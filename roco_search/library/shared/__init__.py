@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from roco_search.errors import InputError
 from roco_search.library.directory import is_shared
 
 if TYPE_CHECKING:
@@ -87,3 +88,22 @@ def shared_status(folder: Path) -> "SharedStatus | None":
     from roco_search.library.shared.origin import Origin
 
     return Origin.read(folder).status()
+
+
+def refuse_taken(folder: Path) -> None:
+    """Refuse a shared library that is there already, where a new one is to be made.
+
+    Raises
+    ------
+    InputError
+    LibraryUnreachable, LibraryError
+    """
+    from roco_search.library.shared.origin import Origin
+    from roco_search.library.shared.table import Table
+
+    address = Origin.read(folder).address
+    if Table(address).identity() is not None:
+        raise InputError(
+            f"{address} holds a library already; `roco library merge DIR --library {address}` brings it up to date; or "
+            "choose a new address."
+        )

@@ -26,8 +26,9 @@ Row = dict[str, Any]
 KINDS: tuple[Kind, ...] = ("root", "file", "text")
 """In the order in which they are stored: a file belongs to a root, and a text to a file."""
 _FILE = ("root", "size", "mtime_ns", "content_hash", "choice", "status", "reason", "case_key")
-_TAGS = tuple({"series_uid": "series", "study_uid": "study"}.get(tag.name, tag.name) for tag in fields(Tags))
-_FRAME = ("number", "count", *_TAGS)
+_GROUPS = {"series_uid": "series", "study_uid": "study"}  # what is stored of them: a keyed hash
+_TAGS = {tag.name: _GROUPS.get(tag.name, tag.name) for tag in fields(Tags)}
+_FRAME = ("number", "count", *_TAGS.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +142,7 @@ def _put_file(store: Store, active: EmbeddingSet, document: Document, roots: dic
     store.files.set_cases([(about["case_key"], file_id)])
     for row in document.rows:
         if row.get("vector") is not None:
-            tags = Tags(*(row[name] for name in _TAGS))
+            tags = Tags(**{tag: row[name] for tag, name in _TAGS.items()})
             frame_id = store.files.add_frame(file_id, row["number"], row["count"], tags, keyed=True)
             store.embeddings.add(active, frame_id, row["vector"])
 
