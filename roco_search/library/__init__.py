@@ -9,17 +9,10 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 import numpy.typing as npt
 
-from roco_search.errors import InputError, LibraryEmpty
-from roco_search.library.directory import (
-    default_library_path,
-    discard_caches,
-    is_shared,
-    located,
-    prepare,
-    writer_lock,
-)
+from roco_search.errors import LibraryEmpty
+from roco_search.library.directory import default_library_path, discard_caches, located, prepare, writer_lock
 from roco_search.library.faults import explain, no_image_yet
-from roco_search.library.shared import differing, publishing, pull
+from roco_search.library.shared import publishing, pull
 from roco_search.library.truth.captions import Captions
 from roco_search.library.truth.embeddings import EmbeddingSet
 from roco_search.library.truth.files import Skipped
@@ -69,9 +62,7 @@ class Library:
 
     @classmethod
     def create_or_open(cls, directory: PathLike) -> Self:
-        """Open the library in `directory`, making it, private to its owner, if there is none.
-
-        `directory` may be the address of a shared library: see `roco_search.library.shared`.
+        """Open the library in `directory`, a folder or an address, making it, private to its owner, if there is none.
 
         Raises
         ------
@@ -88,14 +79,13 @@ class Library:
 
     @classmethod
     def open(cls, directory: PathLike) -> Self:
-        """Open an existing library; of a shared one this user's copy, which is brought up to date first.
+        """Open an existing library, in a folder or at an address.
 
         Raises
         ------
         LibraryNotFound, LibraryTooNew, LibraryCorrupt, LibraryUnreachable, LibraryError
         """
-        folder = located(directory)
-        pull(folder)
+        pull(folder := located(directory))
         return cls(Store.open(folder))
 
     def close(self) -> None:
@@ -288,11 +278,6 @@ class Library:
         from roco_search.library.ingest.run import IndexRun
         from roco_search.library.ingest.sources import ImageFiles
 
-        if reembed and is_shared(self.directory):
-            raise InputError(
-                "A shared library keeps its model and precision; index the images into another library, with another "
-                "`directory`."
-            )
         with self.writing(encoder) as store:
             again = ReembedRun(store, encoder, progress=progress, batch_size=batch_size) if reembed else None
             run = IndexRun(store, ImageFiles(encoder, batch_size), progress=progress)
@@ -335,16 +320,11 @@ class Library:
             return vacuum(store)
 
     def verify(self) -> "LibraryHealth":
-        """Check every table, count and cache, reading everything; a damaged cache is removed.
-
-        The copy of a shared library is compared with it.
-        """
+        """Check every table, count and cache, reading everything; a damaged cache is removed."""
         from roco_search.library.upkeep import verify
 
         self._index = None
-        health = verify(self._store)
-        health.problems.extend([] if health.problems else differing(self._store))
-        return health
+        return verify(self._store)
 
     def recall(self, texts: Callable[[], Vectors] | None = None) -> "GraphRecall | None":
         """Return which share of the ten nearest the graph finds; None without one. See `upkeep.recall`."""
@@ -356,10 +336,7 @@ class Library:
     def writing(
         self, encoder: "EncoderIdentity | None" = None, key: str | None = None, *, clean: bool = False
     ) -> Iterator[Store]:
-        """Hold the writer's lock and give the store; what is changed in a copy goes to its shared library afterwards.
-
-        See `roco_search.library.shared.publishing` for the parameters.
-        """
+        """Hold the writer's lock and give the store; see `roco_search.library.shared.publishing`."""
         with writer_lock(self.directory), publishing(self._store, encoder, key, clean=clean):
             self._index = None
             yield self._store

@@ -21,7 +21,7 @@ from roco_search.library.directory import (
     writer_lock,
 )
 from roco_search.library.faults import storage_faults
-from roco_search.library.shared import differing, publishing, pull, refuse_taken, shared_status
+from roco_search.library.shared import publishing, pull, refuse_taken, shared_status
 from roco_search.library.truth.connection import copy_database, not_found
 from roco_search.library.truth.embeddings import recorded
 from roco_search.library.truth.store import Store
@@ -163,7 +163,7 @@ def _share(old: Path, new: Path) -> Moved:
         complete = shared.pulled is not None and not shared.pending
         with publishing(store, recorded(active)):
             pass
-        if problems := [*verify(store).problems, *differing(store)]:
+        if problems := verify(store).problems:
             raise LibraryError(f"The copy is not what was sent: {problems[0]}")
     return Moved(str(old), shared.address, copied=not complete)
 

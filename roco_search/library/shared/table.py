@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from roco_search.errors import InputError, LibraryTooNew
+from roco_search.errors import InputError, LibraryError, LibraryTooNew
 from roco_search.library.shared.documents import Document, Kind
 from roco_search.library.shared.faults import missing_table, shared_faults
 from roco_search.library.truth.connection import raw
@@ -124,15 +124,17 @@ class Table:
         }  # fmt: skip
         schema = arrow.schema(columns, metadata={"roco": json.dumps(noted)})
         head = self._rows(schema, [{"key": _HEAD, "kind": "head", "place": -1}])
-        with shared_faults(self.address, writing=True):
-            try:
+        try:
+            with shared_faults(self.address, writing=True):
                 self._database.create_table(NAME, data=head, schema=schema, on_bad_vectors="null")
-            except (ValueError, RuntimeError) as error:
-                if "already exists" not in str(error):
-                    raise
-        found = self.identity()
-        assert found is not None
-        return found
+        except LibraryError as error:
+            # LanceDB words it in several ways that somebody else was faster.
+            if (found := self.identity()) is None:
+                raise error from None
+            return found
+        made = self.identity()
+        assert made is not None
+        return made
 
     # Reading.
 
