@@ -77,8 +77,9 @@ def publishing(store: Store, encoder: EncoderIdentity | None, key: str | None, *
     origin = origin.note(pending=True, traces=clean)
     yield
     try:
-        table.refresh()
-        synchronise(store, origin, table, identity)
+        if (found := table.identity()) is None:
+            raise absent(origin.address, pulled=True)
+        synchronise(store, origin, table, found)
     except LibraryError as error:
         raise type(error)(
             f"{_first(error)}. What was done is kept in your copy; the next `roco index` sends it."

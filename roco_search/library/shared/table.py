@@ -5,20 +5,24 @@ LanceDB compares rows that both change, but would let both insert the same new r
 """
 
 import json
+import time
 import warnings
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from roco_search.errors import InputError, LibraryError, LibraryTooNew
+from roco_search.errors import InputError, LibraryTooNew
 from roco_search.library.shared.documents import Document, Kind
 from roco_search.library.shared.faults import missing_table, shared_faults
 from roco_search.library.truth.connection import raw
 from roco_search.models.encoder import RecordedEncoder
+from roco_search.system.files import locked
 from roco_search.system.folders import SHARED
 
 if TYPE_CHECKING:
@@ -30,6 +34,7 @@ ROWS_AT_ONCE = 4_096
 ROWS_IN_COMMIT = 20_000  # 30 MB of vectors of 384 dimensions
 NAMES_AT_ONCE = 1_000  # in one condition
 WHOLE = 0.2  # Of a table of which more has changed everything is read, which is faster than to look for it.
+SETTLED = 1.0  # seconds between two makers' looking for a table and making one, at most
 _HEAD = bytes(20)
 _TEXTS = (
     "kind", "choice", "status", "reason", "case_key", "asked", "modality", "body_part", "view", "laterality",
@@ -109,7 +114,11 @@ class Table:
         return Identity(noted["table"], noted["salt"], RecordedEncoder(**noted["encoder"]))
 
     def create(self, identity: Identity) -> Identity:
-        """Make the table; return its identity, which is another's if somebody made it at the same time."""
+        """Make the table; return its identity, which is another's if somebody made it at the same time.
+
+        Of two tables made at one moment LanceDB keeps the later one, and says nothing. In a folder a lock prevents
+        that; elsewhere the earlier maker looks again after a moment, and once more before it sends anything.
+        """
         import pyarrow as arrow
 
         key = arrow.field("key", arrow.binary(), nullable=False)
@@ -124,15 +133,16 @@ class Table:
         }  # fmt: skip
         schema = arrow.schema(columns, metadata={"roco": json.dumps(noted)})
         head = self._rows(schema, [{"key": _HEAD, "kind": "head", "place": -1}])
-        try:
-            with shared_faults(self.address, writing=True):
-                self._database.create_table(NAME, data=head, schema=schema, on_bad_vectors="null")
-        except LibraryError as error:
-            # LanceDB words it in several ways that somebody else was faster.
-            if (found := self.identity()) is None:
-                raise error from None
-            return found
-        made = self.identity()
+        with ExitStack() as alone, shared_faults(self.address, writing=True):
+            if self.local:
+                Path(self.uri).mkdir(exist_ok=True)
+                alone.enter_context(locked(Path(self.uri) / f"{NAME}.lock", wait=None))
+            if (made := self.identity()) is not None:
+                return made
+            self._database.create_table(NAME, data=head, schema=schema, on_bad_vectors="null")
+            if not self.local:
+                time.sleep(SETTLED)
+            made = self.identity()
         assert made is not None
         return made
 
