@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import redirect_stdout
+from contextlib import closing, redirect_stdout
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from roco_search.cli import answer
+from roco_search.daemon import warm
 from roco_search.errors import (
     InputError,
     LibraryError,
@@ -312,10 +313,13 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Any]]:
 
 def asked(library: object) -> list[Any]:
     """What `roco query --json` prints for each of the queries; ids are a library's own."""
-    found = []
-    for query in QUERIES:
-        with redirect_stdout(StringIO()) as printed:
-            assert answer(["query", query, "--library", str(library), "--json", "--top", "5"]) == 0
-        hits = json.loads(printed.getvalue())
-        found.append([{key: value for key, value in hit.items() if key != "id"} for hit in hits])
-    return found
+    kept = warm.Kept()  # the model is loaded once for all
+    with pytest.MonkeyPatch.context() as process, closing(kept):
+        process.setattr(warm, "_kept", kept)
+        return [printed_hits(query, library) for query in QUERIES]
+
+
+def printed_hits(query: str, library: object) -> list[Any]:
+    with redirect_stdout(StringIO()) as printed:
+        assert answer(["query", query, "--library", str(library), "--json", "--top", "5"]) == 0
+    return [{key: value for key, value in hit.items() if key != "id"} for hit in json.loads(printed.getvalue())]
