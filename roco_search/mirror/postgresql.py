@@ -102,6 +102,7 @@ def _reason(error: Exception) -> str:
 class PostgreSQL:
     """See `Engine`."""
 
+    whole = False
     efforts: Sequence[int] = (100, 200, 400, 800, 1000)  # hnsw.ef_search, of which pgvector allows up to 1000
 
     def __init__(self, connection: Any, table: str, place: str) -> None:

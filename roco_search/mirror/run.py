@@ -46,11 +46,12 @@ def mirror(
     library
         The library.
     address
-        ``postgresql://USER@HOST/DATABASE`` (pgvector), without a password.
+        ``postgresql://USER@HOST/DATABASE`` (pgvector), ``milvus://HOST:PORT``, ``milvus+https://HOST:PORT``, or
+        ``milvus:///FOLDER/FILE.db`` for milvus-lite, without a password.
     texts
         Returns embeddings of texts by the library's model, float32 ``(n, dim)`` of unit norm.
     table
-        The table: lower-case letters, digits and ``_``. It is made if there is none.
+        The table or collection: lower-case letters, digits and ``_``. It is made if there is none.
     redact_paths, under
         As in `roco_search.curation.export.export`. The mirror is of these pictures and no others.
 
@@ -73,7 +74,14 @@ def mirror(
         identity = Identity(known, source.model["model"], active.fingerprint, active.arithmetic, active.dim)
         counted = Changes()
         with engine.writing(identity):
-            engine.write(differences(encoded(source.rows(), engine), engine.digests(), counted))
+            steps = differences(encoded(source.rows(), engine), engine.digests(), counted)
+            if engine.whole:
+                for _ in steps:
+                    pass
+                if counted.written or counted.removed:
+                    engine.write(encoded(source.rows(), engine))
+            else:
+                engine.write(steps)
             wrong = Changes()
             for _ in differences(encoded(source.rows(), engine), engine.digests(), wrong):
                 pass
@@ -116,7 +124,11 @@ def connected(address: str, table: str) -> AbstractContextManager[Engine]:
         from roco_search.mirror.postgresql import connect
 
         return connect(address, table)
-    raise InputError("The address names no engine that roco writes to; begin it with postgresql://.")
+    if scheme in ("milvus", "milvus+https"):
+        from roco_search.mirror import milvus
+
+        return milvus.connect(address, table)
+    raise InputError("The address names no engine that roco writes to; begin it with postgresql:// or milvus://.")
 
 
 def _is_name(text: str) -> bool:

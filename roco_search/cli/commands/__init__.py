@@ -57,7 +57,7 @@ COMMANDS: dict[str, Command] = {
     "export": Command(
         "curation.export",
         "export",
-        "Write rows and vectors as Parquet, NumPy or JSON Lines, or into PostgreSQL.",
+        "Write rows and vectors as Parquet, NumPy or JSON Lines, or into PostgreSQL or Milvus.",
     ),
     "status": Command(
         "status",
