@@ -4,6 +4,7 @@ import logging
 import os
 import secrets
 import shutil
+import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -17,7 +18,8 @@ from roco_search.library.ingest.manifest import Shard
 from roco_search.models.encoder import Device, Engine
 from roco_search.system.progress import Progress
 
-LOCAL = "local"
+LOCAL, AUTO = "local", "auto"
+PATIENCE = 10.0  # seconds for an answer from the head node; Ray itself tries for minutes
 CORES = 4  # of an actor, or all of the smallest node: more are used less well by one process
 STARTS = 3  # Ray gives its own processes 30 s to start, which a busy machine may not keep.
 STORE = 80 * 2**20  # Bytes of Ray's object store, nearly its least: nothing but a shard's number passes through it.
@@ -111,6 +113,8 @@ def connected(address: str) -> Iterator[Any]:
         raise InputError(
             "Ray is not installed; run `pip install 'roco-search[cluster]'` on all nodes, or run each `shard` yourself."
         ) from None
+    if address not in (LOCAL, AUTO):
+        refuse_silence(address)
     place = tempfile.mkdtemp(prefix="roco-ray-") if local else None
     own: dict[str, Any] = {"_node_ip_address": "127.0.0.1", "_temp_dir": place, "include_dashboard": False,
            "object_store_memory": STORE}  # fmt: skip
@@ -131,6 +135,18 @@ def connected(address: str) -> Iterator[Any]:
         ray.shutdown()
         if place is not None:
             shutil.rmtree(place, ignore_errors=True)
+
+
+def refuse_silence(address: str) -> None:
+    """Raise InputError where nothing listens at ``HOST:PORT``."""
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), PATIENCE).close()
+    except (OSError, ValueError, OverflowError):
+        raise InputError(
+            f"There is no Ray cluster at {address}; check the address (HOST:PORT, as `ray start --head` printed it), "
+            "and that the head node runs."
+        ) from None
 
 
 def _has_token() -> bool:

@@ -48,6 +48,11 @@ class Kept:
             self._encoder = (key, fresh)
         return self._encoder[1]
 
+    def share(self, encoder: Encoder) -> None:
+        """Use this in place of the model that was loaded: the same one, made fit for several threads."""
+        if self._encoder is not None:
+            self._encoder = (self._encoder[0], encoder)
+
     def close(self) -> None:
         """Close the library."""
         if self._library is not None:
@@ -87,10 +92,10 @@ def library(place: Path) -> Iterator[Library]:
         yield opened
 
 
-def encoder(name: str, device: Device) -> Encoder:
-    """Return a model for queries."""
+def encoder(name: str, device: Device, *, once: bool = False) -> Encoder:
+    """Return a model for queries; for a single one with `once`, unless this process keeps it."""
     if _kept is not None:
         return _kept.encoder(name, device)
     from roco_search.models import load_encoder
 
-    return load_encoder(name, device, "fast")
+    return load_encoder(name, device, "fast", once=once)

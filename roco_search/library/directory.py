@@ -21,8 +21,8 @@ FACTS = "vectors.facts"
 FACTS_SEAL = "vectors.facts.json"
 GRAPH = "vectors.graph"
 GRAPH_MANIFEST = "vectors.graph.json"
-PROBES, COHORTS, SESSIONS = "probes", "cohorts", "sessions"
-FOLDERS = (PROBES, COHORTS, SESSIONS)
+PROBES, SPACES, COHORTS, SESSIONS = "probes", "spaces", "cohorts", "sessions"
+FOLDERS = (PROBES, SPACES, COHORTS, SESSIONS)
 """Folders of files that a person made, each written whole or not at all: they go where the library goes."""
 
 BASE = "origin.base"
@@ -125,12 +125,3 @@ def discard_caches(directory: Path, names: Iterable[str] = CACHES) -> None:
     for name in names:
         with suppress(OSError):
             (directory / name).unlink(missing_ok=True)
-
-
-def names_in(folder: Path, ending: str) -> list[str]:
-    """Return the names, without their ending, of what people have kept in a folder of a library, ascending."""
-    try:
-        found = os.listdir(folder)  # noqa: PTH208 - names alone are wanted
-    except OSError:
-        return []
-    return sorted(name.removesuffix(ending) for name in found if name.endswith(ending) and not name.startswith("."))

@@ -1,7 +1,7 @@
 """What a mirror asks of an engine, and the difference between what an engine holds and what it should hold."""
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -119,7 +119,7 @@ class Engine(Protocol):
     def writing(self, identity: Identity) -> AbstractContextManager[None]:
         """Hold the table, which is made if there is none; all that is written inside appears at the end, or none."""
 
-    def digests(self) -> Iterator[tuple[int, bytes]]:
+    def digests(self) -> Generator[tuple[int, bytes]]:
         """Yield id and digest of each row that is there, ascending by id."""
 
     def write(self, changes: Iterable[Row | int]) -> None:

@@ -140,6 +140,7 @@ class Milvus:
         live = self._live()
         if live is not None:
             identity.check(None if live == self._table else self._noted(live), self._table)
+            self._client.load_collection(live)  # milvus-lite forgets that when it is started again
         staged = next(name for name in (f"{self._table}_0", f"{self._table}_1") if name != live)
         if self._client.has_collection(staged):  # of a run that was broken off
             identity.check(self._noted(staged), staged)
@@ -161,7 +162,7 @@ class Milvus:
             self._client.drop_collection(live)
         self._staged = None
 
-    def digests(self) -> Iterator[tuple[int, bytes]]:
+    def digests(self) -> Generator[tuple[int, bytes]]:
         """See `Engine`."""
         place = self._staged or self._live()
         if place is None:
@@ -177,10 +178,9 @@ class Milvus:
 
     def write(self, changes: Iterable[Row | int]) -> None:
         """See `Engine`: these are all rows."""
-        self._client.create_collection(self._free, schema=self._schema(), consistency_level="Strong")
+        note = {NOTE: json.dumps(asdict(self._identity))}  # from the first moment: a broken-off run leaves it behind
+        self._client.create_collection(self._free, schema=self._schema(), consistency_level="Strong", properties=note)
         self._staged = self._free
-        note = json.dumps(asdict(self._identity))
-        self._client.alter_collection_properties(self._staged, {NOTE: note})
         count, rows = 0, (row for row in changes if isinstance(row, Row))
         while batch := list(islice(rows, AT_ONCE)):
             self._client.insert(self._staged, [self._document(row) for row in batch])

@@ -218,7 +218,7 @@ class PostgreSQL:
         for name in INDEXED:
             self._connection.execute(f'CREATE INDEX IF NOT EXISTS "{self._table}_{name}" ON "{self._table}" ("{name}")')
 
-    def digests(self) -> Iterator[tuple[int, bytes]]:
+    def digests(self) -> Generator[tuple[int, bytes]]:
         """See `Engine`."""
         absent, between = (f"E'\\x{ord(mark):02x}'" for mark in (NOTHING, SEPARATOR))
         values = ", ".join(f'coalesce("{name}"::text, {absent})' for name in COLUMNS)

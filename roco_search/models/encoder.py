@@ -76,6 +76,13 @@ def announce_images(encoder: Encoder, count: int) -> None:
         expect(count)
 
 
+def texts_are_done(encoder: Encoder) -> None:
+    """Call the encoder's ``texts_are_done``, if it has one: it can then free its text tower."""
+    done = getattr(encoder, "texts_are_done", None)
+    if done is not None:
+        done()
+
+
 def image_arithmetic(encoder: EncoderIdentity) -> str:
     """Return how an encoder embeds images: "fp32", or the name of a form of lower precision."""
     return str(getattr(encoder, "image_arithmetic", "fp32"))

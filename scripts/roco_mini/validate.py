@@ -284,6 +284,10 @@ def compare_runs(args: argparse.Namespace) -> None:
     folds = sorted(
         set.intersection(*({p.parent.name for p in (args.output / n).glob("*/found.json")} for n in args.names))
     )
+    if not folds:
+        raise SystemExit(
+            f"No fold was run for all of {', '.join(args.names)} in {args.output}; run `validate.py run` first."
+        )
     runs = {
         name: [json.loads((args.output / name / f / "found.json").read_text()) for f in folds] for name in args.names
     }

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from roco_search.cluster.actors import connected
+from roco_search.cluster.actors import connected, refuse_silence
 from roco_search.cluster.shares import Lost, run_shards, shards_of
 from roco_search.errors import InputError, RocoError
 from roco_search.library.ingest.manifest import Shard
@@ -112,3 +112,6 @@ def test_a_cluster_is_not_joined_without_a_token_and_nothing_is_joined_without_r
         with pytest.raises(InputError, match=r"^Ray is not installed; run `pip install"), connected(address):
             pass
     assert os.environ["RAY_USAGE_STATS_ENABLED"] == "0"
+    for address in ("127.0.0.1:1", "127.0.0.1", "ray://127.0.0.1:99999999"):
+        with pytest.raises(InputError, match=r"^There is no Ray cluster at .*; check the address .*runs\.$"):
+            refuse_silence(address)

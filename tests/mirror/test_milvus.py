@@ -52,11 +52,18 @@ def test_a_mirror_follows_the_library_and_appears_whole(
     def broken(self: module.Milvus, row: Any) -> Any:
         raise KeyboardInterrupt
 
+    def killed(client: Any, name: str) -> None:
+        """A process that is killed removes nothing behind itself."""
+
     with monkeypatch.context() as patched:
         patched.setattr(module.Milvus, "_document", broken)
         with pytest.raises(KeyboardInterrupt):
             mirror(few.library, address, texts)
-    assert ask("list_collections") == [first] and ask("get", "roco", ids=[int(ids[200])])
+        assert ask("list_collections") == [first] and ask("get", "roco", ids=[int(ids[200])])
+        patched.setattr(MilvusClient, "drop_collection", killed)
+        with pytest.raises(KeyboardInterrupt):
+            mirror(few.library, address, texts)
+    assert len(ask("list_collections")) == 2 and ask("get", "roco", ids=[int(ids[200])])
 
     done = mirror(few.library, address, texts)
     assert (done.written, done.removed, done.unchanged) == (1, 1, FEW - 1)
