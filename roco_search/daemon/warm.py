@@ -27,12 +27,15 @@ class Kept:
         """Return the library, opened anew if its database is another file than before."""
         from roco_search.library import Library
         from roco_search.library.directory import DATABASE
+        from roco_search.library.shared import pull
 
         key = self._identity(place / DATABASE)
         if self._library is None or key is None or self._library[0] != key:
             self.close()
             opened = Library.open(place)
             self._library = (self._identity(place / DATABASE) or ("", 0, 0), opened)
+        else:
+            pull(place)
         return self._library[1]
 
     def encoder(self, name: str, device: Device) -> Encoder:
