@@ -21,8 +21,8 @@ FACTS = "vectors.facts"
 FACTS_SEAL = "vectors.facts.json"
 GRAPH = "vectors.graph"
 GRAPH_MANIFEST = "vectors.graph.json"
-PROBES, SPACES, COHORTS, SESSIONS = "probes", "spaces", "cohorts", "sessions"
-FOLDERS = (PROBES, SPACES, COHORTS, SESSIONS)
+PROBES, COHORTS, SESSIONS = "probes", "cohorts", "sessions"
+FOLDERS = (PROBES, COHORTS, SESSIONS)
 """Folders of files that a person made, each written whole or not at all: they go where the library goes."""
 
 BASE = "origin.base"
