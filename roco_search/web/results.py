@@ -47,9 +47,10 @@ def results(desk: Desk, query: Query, conditions: Conditions, *, n: int = PAGE, 
         If a filter names something that the library does not have, or the picture to compare with is gone.
     """
     ask = desk.find if query.asks else desk.browse
-    found = ask(query, conditions, n=n, offset=offset)
+    with desk.precedence.search():
+        found = ask(query, conditions, n=n, offset=offset)
+        cards = markup.cards(desk, found, _headings(desk, query, found))
     shown = offset + len(found.hits)
-    cards = markup.cards(desk, found, _headings(desk, query, found))
     return Results(found, cards, shown, _sentence(desk, query, found, shown), write_address(query, conditions, shown))
 
 

@@ -19,6 +19,7 @@ from roco_search.web.backend import Desk
 from roco_search.web.brought import Region
 from roco_search.web.chips import chips_of
 from roco_search.web.http.uploads import read_upload
+from roco_search.web.marks import kept_marks
 from roco_search.web.results import results
 from roco_search.web.tabs import Changes, html, report_errors
 
@@ -53,10 +54,12 @@ class SearchTab:
         All tabs: this one comes to the front when "More like this" is pressed in another.
     uploads
         The folder of uploaded files.
+    kept
+        Offer the searches whose marks were kept.
     """
 
-    def __init__(self, desk: Desk, tabs: gr.Tabs, uploads: Path) -> None:
-        self._desk, self._tabs, self._uploads = desk, tabs, uploads
+    def __init__(self, desk: Desk, tabs: gr.Tabs, uploads: Path, *, kept: bool = False) -> None:
+        self._desk, self._tabs, self._uploads, self._kept = desk, tabs, uploads, kept
         self.session = gr.State(Session(), time_to_live=3600)
         with gr.Row(elem_id="roco-ask"):
             self.text = gr.Textbox(
@@ -203,8 +206,11 @@ class SearchTab:
             self.gallery: answer.gallery,
             self.session: Session(query, conditions),
             self.chips: markup.understood(chips_of(understood) if understood else []),
-            self.start: "" if query.asks else markup.start(self._desk.suggestions(), query.order, ORDERS),
+            self.start: "" if query.asks else self._start(query),
         }
+
+    def _start(self, query: Query) -> str:
+        return markup.start(self._desk.suggestions(), query.order, ORDERS, kept_marks(self._desk) if self._kept else [])
 
 
 def _conditions(choices: tuple[Any, ...]) -> Conditions:
