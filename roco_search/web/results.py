@@ -58,7 +58,7 @@ def _sentence(desk: Desk, query: Query, found: Found, shown: int) -> str:
     if not shown:
         return "No image matches all of these filters; remove one."
     if not query.asks:
-        order = {"newest": "those that were indexed last first", "folder": "by folder"}
+        order = {"newest": "the last indexed first", "folder": "by folder"}
         return f"{shown} of {found.total:,} images, {order.get(query.order, 'by modality and body part')}."
     what = "images, the best first"
     if found.hits and all(hit.match in {"weak", "none"} for _, hit in found.hits):

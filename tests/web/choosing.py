@@ -10,7 +10,7 @@ from tests.web.page import Page, wait
 
 
 def count(page: Page, number: int) -> None:
-    wait(page, f"document.querySelector('.roco-tray [data-part=count]').textContent === '{number} chosen'")
+    wait(page, f"document.querySelector('.roco-tray [data-part=count]')?.textContent === '{number} chosen'")
 
 
 def images_are_chosen_by_mouse_and_keys_and_go_on_together(page: Page, demo: Site, tmp_path: Path) -> None:

@@ -20,8 +20,8 @@ def the_map_is_drawn_and_opens_images(page: Page, demo: Site) -> None:
     rounds.advance(100)
     wait(page, "document.querySelector('[data-part=about]').textContent === 'Drawing the map: 20 %…'")
     rounds.stop()
-    page.page.unroute("**/map.json*")
     held[0].continue_()
+    page.page.unroute("**/map.json*")
     wait(page, "document.querySelectorAll('.roco-legend button').length > 1")
     wait(page, "document.querySelectorAll('.roco-charts svg').length === 2")
     inked = """(() => { const c = document.querySelector('.roco-map canvas'); if (!c.width) return 0;

@@ -74,6 +74,8 @@ class Page:
 
     @property
     def status(self) -> str:
+        """What is said above the hits; those that are shown now are known by it as the ones before, see `answered`."""
+        self.page.evaluate("document.querySelectorAll('.roco-found').forEach(found => { found.dataset.seen = '' })")
         return str(self.page.locator("#roco-status").inner_text())
 
     def search(self, text: str) -> list[int]:
@@ -87,7 +89,10 @@ class Page:
         from playwright import sync_api
 
         with suppress(sync_api.TimeoutError):  # two answers of equal length and equal time are one sentence
-            script = "before => document.querySelector('#roco-status').innerText !== before"
+            script = (
+                "before => document.querySelector('#roco-status').innerText !== before"
+                " || document.querySelector('.roco-found:not([data-seen])') !== null"
+            )
             self.page.wait_for_function(script, arg=before, timeout=8_000)
         self.page.wait_for_function(
             """() => {
