@@ -17,6 +17,7 @@
     │   ├── LibraryTooNew           written by a newer roco
     │   ├── LibraryCorrupt          SQLite finds the store damaged
     │   └── ModelMismatch           its vectors come from another model
+    ├── MirrorError             a mirror in another engine cannot be written, or is not what it should be
     └── TrainingError           training data or settings that cannot work
 
 The message of each is one sentence, followed by what the user can do about it. Messages name paths and
@@ -106,6 +107,10 @@ class LibraryCorrupt(LibraryError):
 
 class ModelMismatch(LibraryError):
     """The library's vectors were made by another model."""
+
+
+class MirrorError(RocoError):
+    """A mirror in another engine cannot be written, is of something else, or does not answer as it should."""
 
 
 class TrainingError(RocoError):

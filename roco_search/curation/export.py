@@ -6,7 +6,7 @@ Written a row at a time into a temporary file beside the target, which takes its
 import json
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
@@ -15,13 +15,12 @@ import numpy as np
 from roco_search import __version__
 from roco_search.errors import InputError
 from roco_search.imaging.walk import is_below
-from roco_search.library import EmbeddingSet, Library
+from roco_search.library import Library
 from roco_search.library.directory import real_path
+from roco_search.library.outgoing import Outgoing, Record, Rows
 from roco_search.system.files import replacing, sync, write_errors
 
 Format = Literal["parquet", "npy", "jsonl"]
-Record = dict[str, Any]
-Rows = Iterator[tuple[Record, bytes]]
 
 EXTENSIONS: dict[str, Format] = {".parquet": "parquet", ".npy": "npy", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 ROWS_AT_ONCE = 4096  # Of a Parquet row group: 8 MiB of vectors with 512 dimensions.
@@ -81,7 +80,7 @@ def export(
     LibraryEmpty, StorageFull, LibraryError
         Nothing half-written is left behind.
     """
-    active = library.active()
+    library.active()
     path = Path(target)
     chosen = form or _format(path)
     if chosen == "npy" and not vectors:
@@ -89,11 +88,9 @@ def export(
     files = [path] if chosen != "npy" else [path.with_suffix(".jsonl"), path]
     for file in files:
         _refuse(library, file, force)
-    model = Path(active.model).name if redact_paths and Path(active.model).is_absolute() else active.model
-    source = _Source(library, active, model, redact_paths, None if under is None else real_path(under))
     with library.snapshot():
-        if under is not None and next(source.rows(), None) is None:
-            raise InputError(f"The library has no image under {under}; `roco status` lists the folders that it knows.")
+        source = Outgoing(library, redact_paths=redact_paths, under=under)
+        source.refuse_nothing()
         with write_errors(path):
             if chosen == "npy":
                 with replacing(path) as vectors_file, replacing(files[0]) as rows_file:
@@ -103,33 +100,7 @@ def export(
                 write = _write_parquet if chosen == "parquet" else _write_jsonl
                 with replacing(path) as file:
                     write(source, file, vectors)
-    return Exported([os.fspath(file) for file in files], chosen, source.count, active.dim, model, active.fingerprint)
-
-
-class _Source:
-    """The rows to write, counted."""
-
-    def __init__(self, library: Library, active: EmbeddingSet, model: str, redact: bool, under: str | None) -> None:
-        self._library = library
-        self._active = active
-        self._redact = redact
-        self._under = under
-        self.model = {"model": model, "fingerprint": active.fingerprint}
-        self.dim = active.dim
-        self.count = 0
-
-    def rows(self) -> Rows:
-        self.count = 0
-        for frame, vector in self._library.frames.rows(self._active, self._under):
-            row = asdict(frame)
-            row["path"] = self._library.path_hash(frame.path) if self._redact else _text(frame.path)
-            self.count += 1
-            yield row, vector
-
-
-def _text(path: str) -> str:
-    """Return a path as text that any reader takes; a byte that is no UTF-8 is written as ``\\xff``."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
+    return Exported([os.fspath(file) for file in files], chosen, source.count, source.dim, **source.model)
 
 
 def _format(path: Path) -> Format:
@@ -168,7 +139,7 @@ def _refuse(library: Library, file: Path, force: bool) -> None:
         raise InputError(f"{file} exists already; use `force=True` to overwrite it.")
 
 
-def _write_jsonl(source: _Source, target: Path, vectors: bool) -> None:
+def _write_jsonl(source: Outgoing, target: Path, vectors: bool) -> None:
     with target.open("w", encoding="utf-8", newline="\n") as file:
         for row, vector in source.rows():
             if vectors:
@@ -177,7 +148,7 @@ def _write_jsonl(source: _Source, target: Path, vectors: bool) -> None:
             file.write(json.dumps(row | source.model, ensure_ascii=False) + "\n")
 
 
-def _write_pair(source: _Source, rows_file: Path, vectors_file: Path) -> None:
+def _write_pair(source: Outgoing, rows_file: Path, vectors_file: Path) -> None:
     with rows_file.open("w", encoding="utf-8", newline="\n") as rows, vectors_file.open("wb") as vectors:
         _write_header(vectors, 0, source.dim)
         for row, vector in source.rows():
@@ -193,7 +164,7 @@ def _write_header(file: Any, count: int, dim: int) -> None:
     np.lib.format.write_array_header_1_0(file, described)
 
 
-def _write_parquet(source: _Source, target: Path, vectors: bool) -> None:
+def _write_parquet(source: Outgoing, target: Path, vectors: bool) -> None:
     arrow, parquet = _pyarrow()
     numbers = {"frame": arrow.int32(), "frames": arrow.int32(), "rows": arrow.int32(), "columns": arrow.int32()}
     numbers |= {"id": arrow.int64(), "series_number": arrow.int64(), "instance_number": arrow.int64()}

@@ -139,6 +139,24 @@ def recall(index: VectorIndex, texts: Callable[[], npt.NDArray[np.float32]] | No
     return measured
 
 
+def typical_texts(active: EmbeddingSet) -> npt.NDArray[np.float32]:
+    """Return embeddings of `SAMPLE` texts such as people ask for, float32 ``(n, dim)`` of unit norm.
+
+    Raises
+    ------
+    ModelError, ModelMismatch
+        If the library's model cannot be had.
+    """
+    from roco_search.models import load_encoder
+    from roco_search.vocabulary.concepts import typical_queries
+
+    queries = typical_queries()
+    chosen = np.random.default_rng(0).permutation(len(queries))[:SAMPLE]
+    encoder = load_encoder(active.model, "cpu")
+    active.check_model(encoder)
+    return encoder.encode_texts([queries[number] for number in sorted(chosen)])
+
+
 def vacuum(store: Store) -> Vacuumed:
     """Write the database anew without its gaps, and remove caches that no longer fit.
 

@@ -11,7 +11,16 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 
-from roco_search.vocabulary.concepts import Concept, english_words, everyday_words, fold, lexicon, word_lists
+from roco_search.vocabulary.concepts import (
+    LANGUAGES,
+    Concept,
+    caption_words,
+    english_words,
+    everyday_words,
+    fold,
+    lexicon,
+    word_lists,
+)
 
 LEAST = 5  # Letters from which a word is corrected; nearly every shorter one is one letter from another.
 SHORT = 4  # Letters up to which an English word may be an abbreviation, which is written out for the model.
@@ -173,7 +182,8 @@ class _Reading:
             for written in (phrase, phrase.removesuffix("s")):
                 found = phrases.get(written)
                 if found is not None and (length > 1 or self._speaks(written, found[1])):
-                    return length, found[0]
+                    other = lexicon().elsewhere.get((written, self.language))
+                    return length, found[0] if other is None or self.language in found[1] else other
         return 0, ()
 
     def _speaks(self, word: str, languages: frozenset[str]) -> bool:
@@ -220,6 +230,8 @@ class _Reading:
         """Return what a word is a misspelling of; None if it is known, too short, or like nothing."""
         if not self.correct or len(word) < LEAST or not word.isalpha() or word in english_words():
             return None
+        if _is_right(word):
+            return None
         known = self.known() if callable(self.known) else self.known
         return None if word in known else _corrected(word, known)
 
@@ -230,7 +242,7 @@ def _corrected(word: str, known: Collection[str]) -> str | None:
 
     most = 2 if len(word) >= SURE else 1
     best: tuple[int, int, str] | None = None
-    for rank, choices in enumerate((_correctable(), tuple(known))):
+    for rank, choices in enumerate((_correctable(), tuple(caption_words()), tuple(known))):
         for found, distance, _ in process.extract(word, choices, scorer=OSA.distance, score_cutoff=most, limit=8):
             # The first letter is seldom wrong, unless the first two have changed places.
             if found[0] == word[0] or sorted(found[:2]) == sorted(word[:2]):
@@ -238,11 +250,24 @@ def _corrected(word: str, known: Collection[str]) -> str | None:
     return best[2] if best else None
 
 
+def _is_right(word: str) -> bool:
+    """Whether a word is part of a phrase, such as "circumference", or a known word with a prefix: "avascular"."""
+    if word in _known_words():
+        return True
+    stems = (word.removeprefix(prefix) for prefix in word_lists()["prefix"] if word.startswith(prefix))
+    return any(len(stem) >= LEAST - 1 and (stem in _known_words() or stem in english_words()) for stem in stems)
+
+
+@cache
+def _known_words() -> frozenset[str]:
+    """Return every word of the vocabulary, of phrases too."""
+    return frozenset(word for phrase in lexicon().phrases for word in phrase.split())
+
+
 @cache
 def _correctable() -> tuple[str, ...]:
-    """Return the words and phrases that a misspelt word can be meant as."""
-    words = {word for phrase in lexicon().phrases for word in phrase.split() if len(word) >= LEAST - 1}
-    return tuple(sorted(words))
+    """Return the words that a misspelt one can be meant as."""
+    return tuple(sorted(word for word in _known_words() if len(word) >= LEAST - 1))
 
 
 def _compound(word: str) -> tuple[Concept, ...]:
@@ -266,9 +291,11 @@ def _language(words: Sequence[str]) -> str:
     phrases = lexicon().phrases
     for size in (1, 2, 3):
         for place in range(len(words) - size + 1):
-            found = phrases.get(" ".join(words[place : place + size]))
-            for language in found[1] if found else ():
-                votes[language] = votes.get(language, 0) + 1 / (1 + len(found[1] if found else ()))
+            phrase = " ".join(words[place : place + size])
+            found = phrases.get(phrase)
+            spoken = [one for one in LANGUAGES if found and (one in found[1] or (phrase, one) in lexicon().elsewhere)]
+            for language in spoken:
+                votes[language] = votes.get(language, 0) + 1 / (1 + len(spoken))
     best = max(votes, key=lambda language: votes[language], default="en")
     return best if votes.get(best, 0) > votes.get("en", 0) else "en"
 

@@ -63,12 +63,16 @@ class Lexicon:
         By (kind, key).
     phrases
         Folded phrases, each with (the concepts that it names, the languages in which it does).
+    elsewhere
+        The other concepts that a phrase names in another language, by (phrase, language): "PE" is an embolism, and
+        "pé" a foot in Portuguese.
     longest
         The number of words of the longest phrase.
     """
 
     concepts: Mapping[tuple[str, str], Concept]
     phrases: Mapping[str, tuple[tuple[Concept, ...], frozenset[str]]]
+    elsewhere: Mapping[tuple[str, str], tuple[Concept, ...]]
     longest: int
 
     def concept(self, kind: str, key: str) -> Concept:
@@ -89,7 +93,7 @@ def fold(text: str) -> str:
 
 @cache
 def lexicon() -> Lexicon:
-    """Return the lexicon; where two concepts share a phrase, the one that is read first has it."""
+    """Return the lexicon; a phrase that two concepts share has its English meaning, or else the one read first."""
     entries = [(name, key, entry) for name in _FILES for key, entry in _read(name).items()]
     concepts = {}
     for name, key, entry in entries:
@@ -97,6 +101,7 @@ def lexicon() -> Lexicon:
             found = _concept(name, key, entry)
             concepts[found.kind, found.key] = found
     phrases: dict[str, tuple[tuple[Concept, ...], frozenset[str]]] = {}
+    other: dict[tuple[str, str], tuple[Concept, ...]] = {}
     longest = 1
     # The accents of all phrases are taken off in one pass.
     meanings = [_meant(name, key, entry, concepts) for name, key, entry in entries]
@@ -118,7 +123,12 @@ def lexicon() -> Lexicon:
                 longest = max(longest, phrase.count(" ") + 1)
             elif had[0] == meant:
                 phrases[phrase] = (meant, had[1] | {language})
-    return Lexicon(concepts, phrases, longest)
+            elif language == "en" and "en" not in had[1]:
+                phrases[phrase] = (meant, frozenset((language,)))
+                other |= {(phrase, one): had[0] for one in had[1]}
+            else:
+                other[phrase, language] = meant
+    return Lexicon(concepts, phrases, other, longest)
 
 
 @cache
@@ -161,7 +171,13 @@ def everyday_words() -> frozenset[str]:
 @cache
 def english_words() -> frozenset[str]:
     """Return the English words that are taken for right without being a phrase: general ones and those of captions."""
-    return everyday_words() | _word_file("captions.txt")
+    return everyday_words() | caption_words()
+
+
+@cache
+def caption_words() -> frozenset[str]:
+    """Return the English words of radiology that name no concept."""
+    return _word_file("captions.txt")
 
 
 def _word_file(name: str) -> frozenset[str]:

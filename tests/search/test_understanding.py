@@ -107,9 +107,35 @@ def test_a_word_of_the_captions_is_known_and_others_are_corrected_to_it() -> Non
     assert understand("brain MRI", lambda: pytest.fail("captions are read for an unknown word alone")).corrected == ()
 
 
-@given(some.lists(some.sampled_from(sorted(english_words() | set(lexicon().phrases))), min_size=1, max_size=4))
+PHRASES = frozenset(lexicon().phrases)
+WORDS = frozenset(word for phrase in PHRASES for word in phrase.split())
+
+
+@given(some.lists(some.sampled_from(sorted(english_words() | PHRASES | WORDS)), min_size=1, max_size=4))
 def test_a_known_word_is_never_corrected(words: list[str]) -> None:
     assert understand(" ".join(words)).corrected == ()
+
+
+def test_a_word_that_has_a_meaning_only_in_a_phrase_is_left_as_it_is() -> None:
+    """It was corrected to itself, for ever."""
+    assert understand("fetal head circumference").rest == ("circumference",)
+    assert understand("fetal head circumferense").corrected == (("circumferense", "circumference"),)
+
+
+@pytest.mark.parametrize("word", ["avascular", "hypotension", "intravertebral", "perigastric", "infrahepatic"])
+def test_a_known_word_with_a_prefix_is_another_word(word: str) -> None:
+    assert understand(word).corrected == ()
+
+
+@pytest.mark.parametrize("word", ["neuroblastoma", "gastrostomy", "fecal", "branchial", "arteritis", "sinogram"])
+def test_a_rare_word_of_radiology_is_not_taken_for_a_frequent_one(word: str) -> None:
+    assert understand(word).corrected == () and understand(word).wanted == ()
+
+
+def test_a_phrase_means_what_it_does_in_the_language_of_the_query() -> None:
+    assert named(understand("CT for PE")) == {"modality": ["CT"], "finding": ["pulmonary embolism"]}
+    assert named(understand("RM do pé")) == {"modality": ["MR"], "body_part": ["foot"]}
+    assert named(understand("cavity lung")) == {"body_part": ["lung"]}
 
 
 @given(some.text(max_size=60))

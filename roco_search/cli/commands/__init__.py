@@ -54,7 +54,11 @@ COMMANDS: dict[str, Command] = {
         "embedding_map",
         "Draw a map of the library: every image is a point, and similar images are close together.",
     ),
-    "export": Command("curation.export", "export", "Write rows and vectors as Parquet, NumPy or JSON Lines."),
+    "export": Command(
+        "curation.export",
+        "export",
+        "Write rows and vectors as Parquet, NumPy or JSON Lines, or into PostgreSQL.",
+    ),
     "status": Command(
         "status",
         "status",

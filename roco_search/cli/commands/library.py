@@ -17,9 +17,6 @@ from roco_search.cli.terminal import Waiting
 from roco_search.system.text import size
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
     from roco_search.library import Library
     from roco_search.library.upkeep import GraphRecall
 
@@ -149,21 +146,10 @@ def verify(library: LibraryOption = None, json: JsonOption = False) -> None:
 def measured_recall(opened: Library) -> GraphRecall | None:
     """Measure a graph by images and by texts; by images alone where the library's model cannot be had."""
     from roco_search.errors import RocoError
-    from roco_search.library.upkeep import SAMPLE
-    from roco_search.models import load_encoder
-    from roco_search.vocabulary.concepts import typical_queries
-
-    def texts() -> npt.NDArray[np.float32]:
-        import numpy as np
-
-        queries = typical_queries()
-        chosen = np.random.default_rng(0).permutation(len(queries))[:SAMPLE]
-        encoder = load_encoder(opened.active().model, "cpu")
-        opened.active().check_model(encoder)
-        return encoder.encode_texts([queries[number] for number in sorted(chosen)])
+    from roco_search.library.upkeep import typical_texts
 
     try:
-        return opened.recall(texts)
+        return opened.recall(lambda: typical_texts(opened.active()))
     except RocoError as error:
         say(f"Note: the graph was measured with images only. {with_flags(str(error))}")
         return opened.recall()

@@ -37,7 +37,7 @@ OPTIONS = {
     "accumulation": ("exact|naive", "naive averages over micro-batches, so that each image has fewer candidates."),
     "objective": ("LOSS", "auto, info-nce or sigmoid; auto is the loss the model was trained with."),
     "precision": ("auto|fp32|bf16|fp16", "The arithmetic; weights stay fp32."),
-    "image_tower": ("PART", "What learns in the image tower: all, last:4, last:30%, projection, locked or lora:8."),
+    "image_tower": ("PART", "What is trained in the image tower: all, last:4, last:30%, projection, locked or lora:8."),
     "text_tower": ("PART", "The same for the text tower."),
     "learning_rate": ("RATE", "Peak learning rate."),
     "image_factor": ("X", "Factor on the learning rate of the image tower."),
@@ -78,7 +78,7 @@ PANELS = {
     ),
     "Which pairs": ("licence", "where", "caption_column", "cases_apart"),
     "Batch and memory": ("batch_size", "micro_batch", "accumulation", "precision", "image_size"),
-    "What learns": ("image_tower", "text_tower", "logit_scale", "averaging", "augment", "objective"),
+    "What is trained": ("image_tower", "text_tower", "logit_scale", "averaging", "augment", "objective"),
     "Learning rate": (
         *("learning_rate", "image_factor", "text_factor", "projection_factor", "layer_decay"),
         *("weight_decay", "warmup", "clip_norm"),
