@@ -22,6 +22,7 @@ class Page:
     def __init__(self, browser: Any, site: Site, screens: Path, **context: Any) -> None:
         self.screens = Path(os.environ.get("ROCO_SCREENS", screens))
         self.page = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **context}).new_page()
+        self.page.set_default_timeout(120_000)  # a busy machine takes its time
         self.errors: list[str] = []
         self.requests: list[str] = []
         self.sizes: dict[str, float] = {}

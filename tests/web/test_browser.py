@@ -312,8 +312,9 @@ def a_phone_and_the_dark(phone: Page) -> None:
     phone.shot("9-phone-open")
     body = "document.querySelector('.roco-viewer-body')"
     touch = phone.page.context.new_cdp_session(phone.page)
-    swipe = {"x": 195, "y": 400, "yDistance": -300, "gestureSourceType": "touch"}
-    touch.send("Input.synthesizeScrollGesture", swipe)
+    for kind, y in (("touchStart", 400), *(("touchMove", y) for y in range(380, 100, -20))):
+        touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [{"x": 195, "y": y}]})
+    touch.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
     wait(phone, f"{body}.scrollTop > 100")
     phone.page.evaluate(f"{body}.scrollTo(0, 0)")
     pinch = {"x": 195, "y": 300, "scaleFactor": 2, "gestureSourceType": "touch"}
