@@ -13,10 +13,10 @@
     return Boolean(said) && said.content.split(" ").includes(what);
   };
   // What the tab keeps: ids alone, as a file's name can name a patient.
-  const KEPT = `roco-tray-${(document.querySelector('meta[name="roco-library"]') || {}).content}`;
+  const place = () => `roco-tray-${(document.querySelector('meta[name="roco-library"]') || {}).content}`;
   function keep() {
     try {
-      chosen.size ? sessionStorage.setItem(KEPT, JSON.stringify([...chosen.keys()])) : sessionStorage.removeItem(KEPT);
+      chosen.size ? sessionStorage.setItem(place(), JSON.stringify([...chosen.keys()])) : sessionStorage.removeItem(place());
     } catch {
       // A browser that keeps nothing begins with an empty tray.
     }
@@ -24,7 +24,7 @@
   async function restore() {
     let ids = [];
     try {
-      ids = JSON.parse(sessionStorage.getItem(KEPT)) || [];
+      ids = JSON.parse(sessionStorage.getItem(place())) || [];
     } catch {
       return;
     }
@@ -193,7 +193,9 @@
     }, true);
   }
 
-  addEventListener("load", restore);
+  // Gradio may load this after the page itself is there.
+  if (document.readyState === "loading") addEventListener("DOMContentLoaded", restore);
+  else restore();
   let waiting = false;
   new MutationObserver(() => {
     if (waiting) return;
