@@ -17,6 +17,9 @@ def _code() -> int:
 
         if (code := ask(sys.argv[1:])) is not None:
             return code
+        from roco_search.system.process import collect_rarely
+
+        collect_rarely()
     from roco_search.cli import answer
 
     return answer(sys.argv[1:])

@@ -15,6 +15,7 @@
     │   ├── LibraryNotFound         no library at this place
     │   ├── LibraryEmpty            a library without a single image
     │   ├── LibraryTooNew           written by a newer roco
+    │   ├── LibraryUnreachable      no network, server or share for a shared one
     │   ├── LibraryCorrupt          SQLite finds the store damaged
     │   └── ModelMismatch           its vectors come from another model
     ├── MirrorError             a mirror in another engine cannot be written, or is not what it should be
@@ -99,6 +100,10 @@ class LibraryEmpty(LibraryError):
 
 class LibraryTooNew(LibraryError):
     """The library was written by a newer roco."""
+
+
+class LibraryUnreachable(LibraryError):
+    """A shared library cannot be reached now: the network, the share, or its server is missing."""
 
 
 class LibraryCorrupt(LibraryError):

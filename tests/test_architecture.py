@@ -45,7 +45,7 @@ def test_hub_is_the_one_door_to_the_network() -> None:
 
 def test_mirror_alone_speaks_to_other_databases() -> None:
     """It connects only to an address that the user has named."""
-    clients = ("psycopg",)
+    clients = ("psycopg", "pymilvus")
     rooms = {
         file.relative_to(PACKAGE).parts[0]
         for file in FILES

@@ -15,10 +15,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from roco_search.agents.kept import Answer, Kept, check_page
 from roco_search.classify import Classifier, Picture, Prediction, split_labels
 from roco_search.classify.reading import ImageFile, read_pictures
-from roco_search.curation.cohorts import shelf
-from roco_search.curation.cohorts.cohort import Listed, members_of
 from roco_search.curation.similar import find_similar
 from roco_search.errors import ImageError, InputError, RocoError
 from roco_search.imaging import Tags
@@ -32,11 +31,8 @@ from roco_search.system.text import printable
 if TYPE_CHECKING:
     from roco_search.web.backend import Desk
 
-Answer = dict[str, Any]
 Grouping = Literal["series", "study", "file", "none"]
 
-MOST = 100
-"""The greatest number of hits in one answer: a program reads all of them, and a model pays for each."""
 LONGEST_TEXT = 1000
 SIDE = 512  # pixels of the longer side of a picture
 
@@ -48,7 +44,7 @@ OUTSIDE = (
 )
 
 
-class Functions:
+class Functions(Kept):
     """The questions that a program may ask.
 
     Parameters
@@ -62,8 +58,7 @@ class Functions:
     """
 
     def __init__(self, desk: Desk, *, redact_paths: bool = False, allow_images: bool = False) -> None:
-        self._desk = desk
-        self.redact_paths = redact_paths
+        super().__init__(desk, redact_paths=redact_paths)
         self.allow_images = allow_images
 
     def search(
@@ -101,7 +96,7 @@ class Functions:
             raise InputError('The text is empty; write what to look for, such as "pleural effusion".')
         if len(words) > LONGEST_TEXT:
             raise InputError(f"The text has {len(words):,} characters; use {LONGEST_TEXT:,} at most.")
-        _check_page(n, offset)
+        check_page(n, offset)
         filters = Filters(modality=tuple(modality), body_part=tuple(body_part), view=tuple(view))
 
         # Not by the words of captions, as `search.read` does: a misspelt name would come back as the right one.
@@ -136,7 +131,7 @@ class Functions:
         other_series
             Leave out the series of the image, whose neighbouring slices are nearest.
         """
-        _check_page(n, 0)
+        check_page(n, 0)
 
         def question(library: Library) -> Answer:
             frame = _frame(library, image_id)
@@ -204,52 +199,6 @@ class Functions:
             ]
         return answer
 
-    def cohorts(self) -> Answer:
-        """List the cohorts of the library: named sets of images that a person saved."""
-        found = self._desk.ask(lambda library: [shelf.load(library, name) for name in shelf.names(library)])
-        return {
-            "cohorts": [
-                {
-                    "name": cohort.name,
-                    "images": len(cohort.members),
-                    "query": cohort.definition.query,
-                    "refreshed": cohort.refreshed,
-                }
-                for cohort in found
-            ]
-        }
-
-    def cohort(self, name: str, n: int = 10, offset: int = 0) -> Answer:
-        """Show a cohort: the number of its images, and some of them.
-
-        Parameters
-        ----------
-        name
-            Its name, as list_cohorts has it.
-        n, offset
-            How many images to return (at most 100), after how many others.
-        """
-        _check_page(n, offset)
-
-        def question(library: Library) -> Answer:
-            found = shelf.load(library, name)
-            listed = members_of(library, found)
-            return {
-                "name": name,
-                "images": len(found.members),
-                "in_library": len(listed),
-                "query": found.definition.query,
-                "refreshed": found.refreshed,
-                "members": [self._member(entry) for entry in listed[offset : offset + n]],
-            }
-
-        return self._desk.ask(question)
-
-    def _member(self, entry: Listed) -> Answer:
-        kept: Answer = {"id": entry.frame.id, "score": entry.member.score, "match": entry.member.match}
-        kept |= {name: getattr(entry.frame, name) for name in FRAME_FIELDS}
-        return kept if self.redact_paths else kept | {"path": printable(entry.frame.path)}
-
     def picture(self, image_id: int) -> bytes:
         """Return an image of the library as a PNG of at most 512 pixels, without metadata."""
         from PIL import Image
@@ -314,9 +263,6 @@ HIT_FIELDS = (
 """What an answer says of a hit. `Hit.evidence` is not among it: it may quote a caption."""
 
 
-FRAME_FIELDS = ("modality", "body_part", "view", "frame", "frames", "rows", "columns", "series", "study")
-
-
 def _frame(library: Library, image_id: int) -> StoredFrame:
     frame = library.frames.get([image_id]).get(image_id) if 0 <= image_id < 1 << 63 else None
     if frame is None:
@@ -335,10 +281,3 @@ def _inside(library: Library, path: str) -> str:
     if not known and not os.path.isfile(real):  # noqa: PTH113
         raise InputError("There is no such file in the indexed folders; check the path.")
     return real
-
-
-def _check_page(n: int, offset: int) -> None:
-    if not 1 <= n <= MOST:
-        raise InputError(f"The number of hits must be 1 to {MOST}; choose another n.")
-    if not 0 <= offset <= 1_000_000:
-        raise InputError("The number of hits to skip must be 0 to 1,000,000; choose another offset.")

@@ -31,12 +31,12 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
     from starlette.types import ASGIApp, Scope
 
+    from roco_search.daemon import warm
+
 HOST = "127.0.0.1"
 _OPEN = ("/", "/openapi.json")
 """What the description of the interface is at; it says nothing of the library, and needs no token."""
-_READ = re.compile(
-    r"/|/openapi\.json|/v1/(status|cohorts|cohorts/[A-Za-z0-9][A-Za-z0-9._-]{0,63}|images/\d{1,18}\.png)"
-)
+_READ = re.compile(r"/|/openapi\.json|/v1/(status|(cohorts|probes)(/\w[\w.+-]{0,79})?|images/\d{1,18}\.png)")
 _ASK = re.compile(r"/v1/(search|similar|classify)")
 
 
@@ -125,6 +125,8 @@ def make_api(functions: Functions) -> FastAPI:
     api.get("/v1/status", summary=_first_line(functions.status))(functions.status)
     api.get("/v1/cohorts", summary=_first_line(functions.cohorts))(functions.cohorts)
     api.get("/v1/cohorts/{name}", summary=_first_line(functions.cohort))(functions.cohort)
+    api.get("/v1/probes", summary=_first_line(functions.probes))(functions.probes)
+    api.get("/v1/probes/{name}", summary=_first_line(functions.probe))(functions.probe)
     if functions.allow_images:
 
         @api.get("/v1/images/{image_id}.png", summary=_first_line(functions.picture), response_model=None)
@@ -178,7 +180,14 @@ class Door:
 
 
 @contextmanager
-def http_door(library: Path, port: int, *, redact_paths: bool = False, allow_images: bool = False) -> Iterator[Door]:
+def http_door(
+    library: Path,
+    port: int,
+    *,
+    redact_paths: bool = False,
+    allow_images: bool = False,
+    kept: warm.Kept | None = None,
+) -> Iterator[Door]:
     """Answer over HTTP on this machine, from a thread, until the block ends.
 
     Parameters
@@ -189,6 +198,8 @@ def http_door(library: Path, port: int, *, redact_paths: bool = False, allow_ima
         The port; 0 for any free one.
     redact_paths, allow_images
         See `Functions`.
+    kept
+        What this process keeps for queries: its model is used for both, by one thread at a time.
 
     Raises
     ------
@@ -208,11 +219,14 @@ def http_door(library: Path, port: int, *, redact_paths: bool = False, allow_ima
     with Library.open(library) as opened:
         model = opened.active().model
     place = Path(socket_of(os.path.realpath(library))).with_suffix(".token")
+    encoder = load_encoder(model, "auto", "fast") if kept is None else kept.encoder(model, "auto")
     with (
-        Desk(library, load_encoder(model, "auto", "fast"), redact_paths=redact_paths) as desk,
+        Desk(library, encoder, redact_paths=redact_paths) as desk,
         socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listening,
         _token(place) as token,
     ):
+        if kept is not None:
+            kept.share(desk.encoder)
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listening.bind((HOST, port))

@@ -61,6 +61,8 @@ def make_server(functions: Functions) -> MCPServer:
     add("library_status", functions.status)
     add("list_cohorts", functions.cohorts)
     add("show_cohort", functions.cohort)
+    add("list_probes", functions.probes)
+    add("apply_probe", functions.probe)
     if functions.allow_images:
 
         @wraps(functions.picture)

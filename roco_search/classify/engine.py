@@ -175,14 +175,9 @@ class Classifier:
         for row, said, (path, frame) in zip(np.asarray(vectors, np.float64), tags, places, strict=True):
             name, guessed = self.choose(row, said)
             scores, probabilities = self._probabilities(row, name)
-            found = [
-                LabelScore(label.name, probability, score, self._shares(row, name, index) if shares else ())
-                for index, (label, probability, score) in enumerate(
-                    zip(self.labels, probabilities.tolist(), scores.tolist(), strict=True)
-                )
-            ]
-            found.sort(key=lambda entry: -entry.probability)
-            predictions.append(Prediction(self.mode, tuple(found), name, guessed, path, frame))
+            explained = [self._shares(row, name, index) for index in range(len(self.labels))] if shares else ()
+            found = ranked(self.labels, probabilities.tolist(), scores.tolist(), explained)
+            predictions.append(Prediction(self.mode, found, name, guessed, path, frame))
         return predictions
 
     def contrast(self, label: str, prompt_set: str) -> Vector:
@@ -233,6 +228,18 @@ class Classifier:
 
     def _guess(self, attribute: Guessable, vector: Vector) -> str:
         return self._guesses.guess(attribute, np.asarray(vector, np.float32)[None])[0]
+
+
+def ranked(
+    labels: Sequence[Label],
+    probabilities: Sequence[float],
+    scores: Sequence[float],
+    shares: Sequence[tuple[Share, ...]] = (),
+) -> tuple[LabelScore, ...]:
+    """Return the labels of one image, the most probable first."""
+    entries = zip(labels, probabilities, scores, shares or [()] * len(labels), strict=True)
+    found = [LabelScore(label.name, probability, score, why) for label, probability, score, why in entries]
+    return tuple(sorted(found, key=lambda entry: -entry.probability))
 
 
 def softmax(logits: Vector) -> Vector:

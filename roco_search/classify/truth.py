@@ -10,6 +10,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Container, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -94,9 +95,7 @@ class Truth:
         has = f"it has {', '.join(columns)}"
         if wanted is not None:
             if wanted not in columns:
-                raise InputError(
-                    f"The truth {self.path} has no column {wanted!r}; {has}. Name one with --truth-column."
-                )
+                raise InputError(f"The truth {self.path} has no column {wanted!r}; {has}. Name one as `column`.")
             return wanted, []
         for name in LABEL_COLUMNS:
             if name in columns:
@@ -113,13 +112,11 @@ class Truth:
                     "that label out."
                 )
             return None, [name for name in own if name is not None]
-        raise InputError(f"The truth {self.path} has no column 'label'; {has}. Name one of them with --truth-column.")
+        raise InputError(f"The truth {self.path} has no column 'label'; {has}. Name one of them as `column`.")
 
     def files(self) -> list[str]:
         """Return the files of the table as paths; those that do not exist are relative to the table."""
-        return [
-            next((path for path in self.places(row) if Path(path).exists()), self.places(row)[0]) for row in self.rows
-        ]
+        return [next((path for path in self.places(row) if _exists(path)), self.places(row)[0]) for row in self.rows]
 
     def match(
         self,
@@ -154,7 +151,7 @@ class Truth:
         refused: Counter[str] = Counter()
         for row in self.rows:
             image = next((path for path in self.places(row, folders) if path in wanted), None)
-            if image is None or not Path(image).exists():
+            if image is None or not _exists(image):
                 result.missing.append(row.path)
             if image is None:
                 continue
@@ -173,7 +170,7 @@ class Truth:
         if not allow_missing and len(result.missing) > _MISSING * len(self.rows):
             raise InputError(
                 f"{self.say_missing(result)}; correct the paths, name the folder with the images, or measure without "
-                "them by --allow-missing."
+                "them by `allow_missing`."
             )
         return result
 
@@ -209,17 +206,16 @@ class Truth:
         if refused and not ignore_other:
             raise InputError(
                 f"The truth {self.path} has {named_counts(refused)}, none of which is among the labels; add them to "
-                "the labels, or leave such images out with --ignore-other-truth."
+                "the labels, or leave such images out with `ignore_other`."
             )
         if self._mode == "multi-label" and result.other and not any((v == 1).any() for v in result.values.values()):
             raise InputError(
                 f"The truth {self.path} has {named_counts(result.other)}, none of which is among the labels; write the "
-                "labels as it does, or choose another column with --truth-column."
+                "labels as it does, or choose another `column`."
             )
         if not result.values:
             raise InputError(
-                f"The truth {self.path} has none of the labels for any of these images; check the labels and "
-                "--truth-column."
+                f"The truth {self.path} has none of the labels for any of these images; check the labels and `column`."
             )
 
     def places(self, row: Annotation, folders: Sequence[Path] = ()) -> list[str]:
@@ -239,7 +235,7 @@ class Truth:
         if len(known) > 1 and self._mode == "exclusive":
             names = " and ".join(repr(self._labels[i].name) for i in sorted(known))
             raise InputError(
-                f"{self.path}, line {row.line}: {names} both, but labels exclude each other here; use --multi-label."
+                f"{self.path}, line {row.line}: {names} both, but labels exclude each other here; use `multi_label`."
             )
         value = np.zeros(len(self._labels))
         value[list(known)] = 1
@@ -249,6 +245,17 @@ class Truth:
         if (value := zero_or_one(row.cells.get(column))) is not None:
             return value
         raise InputError(f"{self.path}, line {row.line}: column {column!r} is neither 0 nor 1 nor empty; write one.")
+
+
+def _can_be_a_path(text: str) -> bool:
+    """Whether a file can have this name at all: JSON can write NUL, and halves of characters."""
+    with suppress(ValueError):
+        return b"\0" not in os.fsencode(text)
+    return False
+
+
+def _exists(path: str) -> bool:
+    return os.path.exists(path)  # noqa: PTH110 - the one of pathlib raises where a name is too long
 
 
 def possible_places(text: str, bases: Sequence[Path]) -> list[str]:
@@ -295,7 +302,7 @@ def _read(path: Path) -> tuple[list[Annotation], list[str]]:
     rows = []
     for line, cells in table.rows:
         file = str(cells.get(name) or "").strip()
-        if not file or "\0" in file:
+        if not file or not _can_be_a_path(file):
             raise InputError(f"{path}, line {line}: no file in column {name!r}; name one or remove the line.")
         rows.append(Annotation(line, file, cells))
     return rows, columns

@@ -11,7 +11,7 @@ import typer
 
 from roco_search import __version__
 from roco_search.cli.commands import COMMANDS, add_commands, add_summaries, named
-from roco_search.cli.output import FAILED, USAGE, say_error
+from roco_search.cli.output import FAILED, USAGE, call_flags, say_error
 from roco_search.cli.usage import Misuse, ParserError, sentence
 from roco_search.errors import RocoError
 from roco_search.system.process import unwritable
@@ -81,6 +81,7 @@ def main() -> None:
 
 def answer(arguments: list[str]) -> int:
     """Run ``roco`` with arguments; return its exit code. Every error ends in one sentence, never in a traceback."""
+    call_flags()
     try:
         return int(chosen(arguments)(arguments, prog_name="roco", standalone_mode=False) or 0)
     except SystemExit as stop:

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from roco_search.library import Library
     from roco_search.models.encoder import Encoder
+    from roco_search.probe.feedback.sessions import Session
     from roco_search.probe.ranking import Find
-    from roco_search.probe.sessions import Session
     from roco_search.search import Hit
 
 HELP = "Mark: '1 3 -2' is yes to 1 and 3, no to 2; Enter shows more, u takes back the last round, q ends."
@@ -49,7 +49,7 @@ def mark_hits(
     text, verbatim, cosine
         How the words are read, as for ``roco query``.
     """
-    from roco_search.probe import sessions
+    from roco_search.probe.feedback import sessions
     from roco_search.probe.ranking import ranked_by_marks
     from roco_search.search import read, read_query
 
@@ -77,7 +77,7 @@ def mark_hits(
         else:
             _mark(library, session, hits, answer)
             skipped = 0
-        sessions.keep(library, session)
+        sessions.SHELF.keep(library, session, overwrite=True)
     yes, no = session.ids(library)
     if yes or no:
         say(
@@ -87,16 +87,15 @@ def mark_hits(
 
 
 def _session(library: Library, words: Sequence[str], name: str | None) -> Session:
-    from roco_search.probe import sessions
-    from roco_search.probe.probe import check_name
+    from roco_search.probe.feedback import sessions
 
     if name is None:
         return sessions.Session(sessions.fresh_name(library, words), list(words))
-    if name not in sessions.names(library):
+    if name not in sessions.SHELF.names(library):
         if not words:
-            sessions.read(library, name)
-        return sessions.Session(check_name(name), list(words))
-    found = sessions.read(library, name)
+            sessions.SHELF.read(library, name)
+        return sessions.Session(sessions.SHELF.check_name(name), list(words))
+    found = sessions.SHELF.read(library, name)
     if words and list(words) != found.query:
         refuse(f"The session {name!r} is of the query {' '.join(found.query)!r}; choose another name for this one.")
     return found

@@ -6,6 +6,7 @@ What the shell offers is imported when it asks, and nothing heavy then.
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from functools import wraps
@@ -16,6 +17,7 @@ import typer
 
 from roco_search.cli.usage import refuse
 from roco_search.models import Device
+from roco_search.system.folders import library_place
 
 if TYPE_CHECKING:
     from roco_search.imaging import FrameChoice
@@ -80,14 +82,21 @@ def _starting(incomplete: str, offers: Offer) -> Offer:
     return [(incomplete + value[len(incomplete) :], about) for value, about in fitting]
 
 
+def _located(library: Path | None) -> Path | None:
+    """Return the folder of what was named: of a shared library, that of this user's copy."""
+    return None if library is None else Path(library_place(os.fspath(library)))
+
+
 LibraryOption = Annotated[
     Path | None,
     typer.Option(
         "--library",
         envvar="ROCO_LIBRARY",
-        metavar="DIR",
-        help="The library's folder [default: the one in your data directory].",
+        metavar="DIR|ADDRESS",
+        help="The library's folder, or a shared one's address, lance+file:///… or lance+s3://… [default: the one in "
+        "your data directory].",
         show_default=False,
+        callback=_located,
     ),
 ]
 DeviceOption = Annotated[str, typer.Option(metavar="auto|cpu|cuda|mps", help="The device that the model runs on.")]

@@ -33,7 +33,20 @@ FLAGS = {
     "resume": "--resume auto",
 }
 """Parameters whose flag is not their own name with hyphens."""
+_CALLED: dict[str, str] = {}
 _PARAMETER = re.compile(r"`([a-z]+(?:_[a-z]+)*)(?:=([^`]+))?`")
+
+
+def call_flags(**flags: str) -> None:
+    """Name the flags of parameters that the command which runs now calls otherwise than all others do.
+
+    >>> call_flags(column="--truth-column")
+    >>> with_flags("Name one as `column`.")
+    'Name one as --truth-column.'
+    >>> call_flags()
+    """
+    _CALLED.clear()
+    _CALLED.update(flags)
 
 
 def out() -> Console:
@@ -90,7 +103,7 @@ def with_flags(message: str) -> str:
 
 def _as_flag(parameter: re.Match[str]) -> str:
     name, value = parameter.groups()
-    flag = FLAGS.get(name, f"--{name.replace('_', '-')}")
+    flag = (FLAGS | _CALLED).get(name, f"--{name.replace('_', '-')}")
     if value in (None, "True"):
         return flag
     if value == "False":

@@ -1,7 +1,10 @@
 """Images like one that the library holds: found by its stored vector, without a model and without opening the file."""
 
+from __future__ import annotations
+
 import os
 import shlex
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -10,9 +13,18 @@ from roco_search.library import Library, StoredFrame
 from roco_search.library.directory import real_path
 from roco_search.search.hits import Hit
 
+if TYPE_CHECKING:
+    from roco_search.probe.space import Space
+
 
 def find_similar(
-    library: Library, path: str | os.PathLike[str], *, n: int = 10, frame: int | None = None, other_series: bool = False
+    library: Library,
+    path: str | os.PathLike[str],
+    *,
+    n: int = 10,
+    frame: int | None = None,
+    other_series: bool = False,
+    space: Space | None = None,
 ) -> list[Hit]:
     """Find the pictures nearest to one of the library.
 
@@ -28,6 +40,8 @@ def find_similar(
         Which frame of the file, from 0; None for the stored one that is nearest the middle.
     other_series
         Leave out its series too: there, the slices beside it are nearest.
+    space
+        Compare in a space that was taught, in place of the model's own; the score is the cosine similarity there.
 
     Returns
     -------
@@ -38,6 +52,8 @@ def find_similar(
     ------
     InputError
         If the library does not hold the file, or not that frame.
+    ModelMismatch
+        If the space is of another model.
     LibraryEmpty, LibraryError
     """
     with library.snapshot():
@@ -48,8 +64,12 @@ def find_similar(
         if other_series:
             own = np.union1d(own, library.frames.members([chosen.id], "series").get(chosen.id, own))
         query = library.embeddings(np.array([chosen.id], np.int64))
-        ids, scores = library.search(query, n + len(own))
-        found = [(i, score) for i, score in zip(ids[0].tolist(), scores[0].tolist(), strict=True) if i not in own][:n]
+        if space is None:
+            ids, scores = library.search(query, n + len(own))
+            near = list(zip(ids[0].tolist(), scores[0].tolist(), strict=True))
+        else:
+            near = space.nearest(library, query[0], n + len(own))
+        found = [(i, score) for i, score in near if i not in own][:n]
         frames = library.frames.get(frame_id for frame_id, _ in found)
     return [
         Hit(

@@ -14,7 +14,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from roco_search import __version__
-from roco_search.system.folders import cache_folder, library_folder
+from roco_search.errors import RocoError
+from roco_search.system.folders import cache_folder, library_folder, library_place
 
 ACCEPT_SECONDS = 0.25  # A process that is busy for longer is not waited for: a cold query takes hardly more.
 ACCEPTED, DECLINED = b"A", b"D"
@@ -32,7 +33,7 @@ def ask(arguments: Sequence[str]) -> int | None:
     """
     if not arguments or arguments[0] != "query" or os.environ.get("ROCO_SERVE") == "off":
         return None
-    with suppress(OSError, ValueError):
+    with suppress(OSError, ValueError, RocoError):
         library = os.path.realpath(_library(arguments))
         path = socket_of(library)
         if is_private(path):
@@ -69,9 +70,9 @@ def _library(arguments: Sequence[str]) -> str:
     """Return the library that these arguments mean, as `roco query` will."""
     for number, argument in enumerate(arguments):
         if argument == "--library" and number + 1 < len(arguments):
-            return arguments[number + 1]
+            return library_place(arguments[number + 1])
         if argument.startswith("--library="):
-            return argument.removeprefix("--library=")
+            return library_place(argument.removeprefix("--library="))
     return library_folder()
 
 

@@ -38,6 +38,7 @@ def serve(
     declines: Declines = lambda _: False,
     ready: Callable[[], None] = lambda: None,
     used: Callable[[], float] = lambda: -math.inf,
+    kept: warm.Kept | None = None,
 ) -> int:
     """Answer queries for `library`; return how many were answered.
 
@@ -55,6 +56,8 @@ def serve(
         Called when queries can come.
     used
         When something else was last asked of this process (monotonic): then it is not idle, either.
+    kept
+        What this process keeps already; None to begin with nothing.
 
     Raises
     ------
@@ -63,7 +66,7 @@ def serve(
     LibraryError
         If the socket cannot be made.
     """
-    kept = warm.keep()
+    kept = kept or warm.keep()
     opened = kept.library(library)
     if opened.model is not None and opened.model.count:
         kept.encoder(opened.model.model, "auto").encode_texts(["chest"])

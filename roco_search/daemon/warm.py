@@ -27,12 +27,15 @@ class Kept:
         """Return the library, opened anew if its database is another file than before."""
         from roco_search.library import Library
         from roco_search.library.directory import DATABASE
+        from roco_search.library.shared import pull
 
         key = self._identity(place / DATABASE)
         if self._library is None or key is None or self._library[0] != key:
             self.close()
             opened = Library.open(place)
             self._library = (self._identity(place / DATABASE) or ("", 0, 0), opened)
+        else:
+            pull(place)
         return self._library[1]
 
     def encoder(self, name: str, device: Device) -> Encoder:
@@ -44,6 +47,11 @@ class Kept:
         if self._encoder is None or self._encoder[0] != key:
             self._encoder = (key, fresh)
         return self._encoder[1]
+
+    def share(self, encoder: Encoder) -> None:
+        """Use this in place of the model that was loaded: the same one, made fit for several threads."""
+        if self._encoder is not None:
+            self._encoder = (self._encoder[0], encoder)
 
     def close(self) -> None:
         """Close the library."""
@@ -84,10 +92,10 @@ def library(place: Path) -> Iterator[Library]:
         yield opened
 
 
-def encoder(name: str, device: Device) -> Encoder:
-    """Return a model for queries."""
+def encoder(name: str, device: Device, *, once: bool = False) -> Encoder:
+    """Return a model for queries; for a single one with `once`, unless this process keeps it."""
     if _kept is not None:
         return _kept.encoder(name, device)
     from roco_search.models import load_encoder
 
-    return load_encoder(name, device, "fast")
+    return load_encoder(name, device, "fast", once=once)

@@ -157,8 +157,8 @@ def apply_window(values: Values, window: Window, function: VoiFunction = "LINEAR
         (LINEAR_EXACT).
     """
     number = values.dtype.type
-    center, width = number(window.center), number(max(window.width, 1e-30))
     with np.errstate(all="ignore"):
+        center, width = number(window.center), number(max(window.width, 1e-30))
         if function == "SIGMOID":
             shown = 1 / (1 + np.exp(-4 * (values - center) / width))
         elif function == "LINEAR_EXACT" or width < 1:

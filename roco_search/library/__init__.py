@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from roco_search.errors import LibraryEmpty
-from roco_search.library.directory import default_library_path, discard_caches, prepare, writer_lock
+from roco_search.library.directory import default_library_path, discard_caches, located, prepare, writer_lock
 from roco_search.library.faults import explain, no_image_yet
+from roco_search.library.shared import publishing, pull
 from roco_search.library.truth.captions import Captions
 from roco_search.library.truth.embeddings import EmbeddingSet
 from roco_search.library.truth.files import Skipped
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from roco_search.library.reports import IndexReport, LibraryHealth, LibraryStatus
     from roco_search.library.upkeep import GraphRecall, Vacuumed
     from roco_search.library.vectors.facts import Facts, Judge
-    from roco_search.models.encoder import Encoder
+    from roco_search.models.encoder import Encoder, EncoderIdentity
     from roco_search.system.progress import Progress
 
 __all__ = [
@@ -61,15 +62,16 @@ class Library:
 
     @classmethod
     def create_or_open(cls, directory: PathLike) -> Self:
-        """Open the library in `directory`, making it, private to its owner, if there is none.
+        """Open the library in `directory`, a folder or an address, making it, private to its owner, if there is none.
 
         Raises
         ------
         InputError
             If `directory` is a file, or holds other things than a library.
-        Busy, LibraryTooNew, LibraryCorrupt, StorageFull, LibraryError
+        Busy, LibraryTooNew, LibraryCorrupt, LibraryUnreachable, StorageFull, LibraryError
         """
-        folder = Path(directory).absolute()
+        folder = located(directory)
+        pull(folder, writing=True)
         prepare(folder)
         with writer_lock(folder):
             sweep(folder)
@@ -77,13 +79,14 @@ class Library:
 
     @classmethod
     def open(cls, directory: PathLike) -> Self:
-        """Open an existing library.
+        """Open an existing library, in a folder or at an address.
 
         Raises
         ------
-        LibraryNotFound, LibraryTooNew, LibraryCorrupt, LibraryError
+        LibraryNotFound, LibraryTooNew, LibraryCorrupt, LibraryUnreachable, LibraryError
         """
-        return cls(Store.open(Path(directory).absolute()))
+        pull(folder := located(directory))
+        return cls(Store.open(folder))
 
     def close(self) -> None:
         """Close the library."""
@@ -275,7 +278,7 @@ class Library:
         from roco_search.library.ingest.run import IndexRun
         from roco_search.library.ingest.sources import ImageFiles
 
-        with self._writing() as store:
+        with self.writing(encoder) as store:
             again = ReembedRun(store, encoder, progress=progress, batch_size=batch_size) if reembed else None
             run = IndexRun(store, ImageFiles(encoder, batch_size), progress=progress)
             report = run.run(
@@ -297,7 +300,7 @@ class Library:
         """
         from roco_search.library.upkeep import remove
 
-        with self._writing() as store:
+        with self.writing() as store:
             count = remove(store, path)
         self._refresh()
         return count
@@ -306,14 +309,14 @@ class Library:
         """Note that images have moved from one folder to another; see `roco_search.library.moving.relocate`."""
         from roco_search.library.moving import relocate
 
-        with self._writing() as store:
+        with self.writing() as store:
             return relocate(store, old, new)
 
     def vacuum(self) -> "Vacuumed":
         """Give back the disk space that is no longer needed; see `roco_search.library.upkeep.vacuum`."""
         from roco_search.library.upkeep import vacuum
 
-        with self._writing() as store:
+        with self.writing(clean=True) as store:
             return vacuum(store)
 
     def verify(self) -> "LibraryHealth":
@@ -330,8 +333,11 @@ class Library:
         return recall(self.vectors(), texts) if self.model and self.model.count else None
 
     @contextmanager
-    def _writing(self) -> Iterator[Store]:
-        with writer_lock(self.directory):
+    def writing(
+        self, encoder: "EncoderIdentity | None" = None, key: str | None = None, *, clean: bool = False
+    ) -> Iterator[Store]:
+        """Hold the writer's lock and give the store; see `roco_search.library.shared.publishing`."""
+        with writer_lock(self.directory), publishing(self._store, encoder, key, clean=clean):
             self._index = None
             yield self._store
 

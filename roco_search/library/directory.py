@@ -8,7 +8,7 @@ from pathlib import Path
 from roco_search.errors import InputError
 from roco_search.library.faults import storage_faults
 from roco_search.system.files import locked, set_mode
-from roco_search.system.folders import library_folder, user_folder
+from roco_search.system.folders import ORIGIN, SHARED, library_folder, library_place, user_folder
 
 DATABASE = "library.db"
 LOCK = "writer.lock"
@@ -21,11 +21,14 @@ FACTS = "vectors.facts"
 FACTS_SEAL = "vectors.facts.json"
 GRAPH = "vectors.graph"
 GRAPH_MANIFEST = "vectors.graph.json"
-PROBES, COHORTS, SESSIONS = "probes", "cohorts", "sessions"
-FOLDERS = (PROBES, COHORTS, SESSIONS)
+PROBES, SPACES, COHORTS, SESSIONS = "probes", "spaces", "cohorts", "sessions"
+FOLDERS = (PROBES, SPACES, COHORTS, SESSIONS)
 """Folders of files that a person made, each written whole or not at all: they go where the library goes."""
 
-_BEGINNINGS = frozenset({DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm", f"{DATABASE}-journal", LOCK})
+BASE = "origin.base"
+"""What a copy of a shared library and that library had in common when they were last compared."""
+
+_BEGINNINGS = frozenset({DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm", f"{DATABASE}-journal", LOCK, ORIGIN, BASE})
 MATRICES = (MATRIX, IDS, MATRIX_MANIFEST, PREFILTER, PREFILTER_SEAL)
 GRAPHS = (GRAPH, GRAPH_MANIFEST)
 CACHES = (*MATRICES, FACTS, FACTS_SEAL, *GRAPHS)
@@ -35,6 +38,22 @@ OWN_NAMES = _BEGINNINGS | {*CACHES, *FOLDERS}
 def default_library_path() -> Path:
     """Return the path of the library where none is named: ``ROCO_LIBRARY``, or one in the user's data folder."""
     return Path(library_folder())
+
+
+def located(path: str | os.PathLike[str]) -> Path:
+    """Return the folder of a library that a person named by its path, or by the address of a shared library.
+
+    Raises
+    ------
+    InputError
+        If it begins as an address does, and is none.
+    """
+    return Path(library_place(os.fspath(path))).absolute()
+
+
+def is_shared(folder: Path) -> bool:
+    """Whether a folder is a copy of a shared library."""
+    return (folder / ORIGIN).exists()
 
 
 def real_path(path: str | os.PathLike[str]) -> str:
@@ -48,13 +67,15 @@ def real_path(path: str | os.PathLike[str]) -> str:
     text = os.fspath(path)
     if not text:
         raise InputError("The path is empty; write `.` for this folder.")
+    if text.startswith(SHARED):
+        text = library_place(text)
     return os.path.realpath(os.path.expanduser(text))  # noqa: PTH111
 
 
 def known_libraries() -> list[Path]:
     """Return the libraries that exist where roco puts them: the default one first, then those in the data folder."""
     home = Path(user_folder("data"))
-    beside = sorted(path.parent for path in home.glob(f"*/{DATABASE}"))
+    beside = sorted(path.parent for pattern in ("*", "shared/*") for path in home.glob(f"{pattern}/{DATABASE}"))
     places = [default_library_path().absolute(), home / "library", *beside]
     return list(dict.fromkeys(path for path in places if (path / DATABASE).exists()))
 
@@ -104,12 +125,3 @@ def discard_caches(directory: Path, names: Iterable[str] = CACHES) -> None:
     for name in names:
         with suppress(OSError):
             (directory / name).unlink(missing_ok=True)
-
-
-def names_in(folder: Path, ending: str) -> list[str]:
-    """Return the names, without their ending, of what people have kept in a folder of a library, ascending."""
-    try:
-        found = os.listdir(folder)  # noqa: PTH208 - names alone are wanted
-    except OSError:
-        return []
-    return sorted(name.removesuffix(ending) for name in found if name.endswith(ending) and not name.startswith("."))

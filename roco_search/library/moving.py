@@ -9,9 +9,21 @@ from pathlib import Path
 
 from roco_search.errors import InputError, LibraryError
 from roco_search.imaging.walk import is_below
-from roco_search.library.directory import DATABASE, FOLDERS, LOCK, OWN_NAMES, real_path, writer_lock
+from roco_search.library.directory import (
+    BASE,
+    DATABASE,
+    FOLDERS,
+    LOCK,
+    OWN_NAMES,
+    is_shared,
+    prepare,
+    real_path,
+    writer_lock,
+)
 from roco_search.library.faults import storage_faults
+from roco_search.library.shared import publishing, pull, refuse_taken, shared_status
 from roco_search.library.truth.connection import copy_database, not_found
+from roco_search.library.truth.embeddings import recorded
 from roco_search.library.truth.store import Store
 from roco_search.library.upkeep import verify
 from roco_search.system.files import (
@@ -26,6 +38,7 @@ from roco_search.system.files import (
     temporary_folder,
     temporary_name,
 )
+from roco_search.system.folders import ORIGIN
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +76,8 @@ def move_library(
         Nothing has changed at the source then.
     """
     old, new = Path(real_path(source)), Path(real_path(target))
+    if is_shared(old) or is_shared(new):
+        raise InputError("A shared library is not moved but copied: use `roco library copy SRC DST`.")
     sweep(old.parent, old.name)  # of a move that was broken off when the copy was complete
     Store.open(old).close()
     if not (copied := _is_copied(old, new)):
@@ -91,6 +106,7 @@ def copy_library(source: str | os.PathLike[str], target: str | os.PathLike[str])
     """Copy a library: the copy is verified, and appears whole or not at all.
 
     A copy that was broken off is made by the same call again; one that is there already is verified and left as it is.
+    Either can be the address of a shared library. What is sent to one appears step by step; the same call goes on.
 
     Raises
     ------
@@ -100,7 +116,10 @@ def copy_library(source: str | os.PathLike[str], target: str | os.PathLike[str])
         Nothing is at the target then.
     """
     old, new = Path(real_path(source)), Path(real_path(target))
+    pull(old)
     Store.open(old).close()
+    if is_shared(new):
+        return _share(old, new)
     if _is_copied(old, new):
         return Moved(str(old), str(new), copied=False)
     if (new / DATABASE).is_file():
@@ -118,6 +137,35 @@ def copy_library(source: str | os.PathLike[str], target: str | os.PathLike[str])
             _copy(old, new)
         set_mode(new, 0o700)
     return Moved(str(old), str(new), copied=True)
+
+
+def _share(old: Path, new: Path) -> Moved:
+    """Make the library `old` a shared one, of which the folder `new` becomes a copy."""
+    with closing(Store.open(old)) as original:
+        shared, active, summary = shared_status(new), original.embeddings.active(), original.summary()
+    assert shared is not None
+    if active is None or active.arithmetic is None:
+        raise InputError(f"{old} holds nothing that can be shared; run `roco index --reembed` on it first.")
+    if not (new / DATABASE).exists():
+        refuse_taken(new)
+        prepare(new)
+        with storage_faults(new), writer_lock(new), temporary_folder(new / DATABASE) as temporary:
+            create_file(temporary / DATABASE)
+            copy_database(old / DATABASE, temporary / DATABASE)
+            sync(temporary / DATABASE)
+            (temporary / DATABASE).replace(new / DATABASE)
+    with writer_lock(new), closing(Store.create_or_open(new)) as store:
+        if store.summary() != summary:
+            raise InputError(
+                f"{shared.address} holds a library already; `roco library merge {old} --library {shared.address}` "
+                "brings it up to date; or choose a new address."
+            )
+        complete = shared.pulled is not None and not shared.pending
+        with publishing(store, recorded(active)):
+            pass
+        if problems := verify(store).problems:
+            raise LibraryError(f"The copy is not what was sent: {problems[0]}")
+    return Moved(str(old), shared.address, copied=not complete)
 
 
 def relocate(store: Store, old: str | os.PathLike[str], new: str | os.PathLike[str]) -> int:
@@ -187,7 +235,7 @@ def _copy(old: Path, new: Path) -> None:
     """Put a verified copy of `old` at `new`, whole or not at all."""
     with temporary_folder(new) as temporary:
         for path in sorted(old.iterdir()):
-            if path.name.startswith(DATABASE) or path.name == LOCK:
+            if path.name.startswith(DATABASE) or path.name in {LOCK, ORIGIN, BASE}:
                 continue
             if path.name in FOLDERS:
                 (temporary / path.name).mkdir(mode=0o700)

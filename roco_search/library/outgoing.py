@@ -1,7 +1,7 @@
 """The rows that leave a library for other tools: one record a picture, the same for every file and every engine."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from roco_search.library import EmbeddingSet, Library
 from roco_search.library.directory import real_path
 
 Record = dict[str, Any]
-Rows = Iterator[tuple[Record, bytes]]
+Rows = Generator[tuple[Record, bytes]]
 
 
 class Outgoing:

@@ -62,10 +62,25 @@ class RootStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class SharedStatus:
+    """Of which shared library this is a copy.
+
+    `version` is the newest commit that is in the copy, None if it is not known; `pulled` is when the copy was last
+    known to be equal, ISO 8601 in UTC; with `pending` changes, something of the copy has not been sent.
+    """
+
+    address: str
+    version: int | None
+    pulled: str | None
+    pending: bool
+
+
+@dataclass(frozen=True, slots=True)
 class LibraryStatus:
     """What a library holds. Sizes are in bytes. `captions` counts texts, reports included.
 
     `matrix` and `graph` are "current", "stale" or "absent"; the graph can also be "behind", lacking what came since.
+    `shared` is None for a library that is no copy of a shared one.
     """
 
     library: str
@@ -84,6 +99,7 @@ class LibraryStatus:
     cache_bytes: int
     matrix: str
     graph: str
+    shared: SharedStatus | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from roco_search.library.directory import (
     real_path,
 )
 from roco_search.library.reports import LibraryHealth, LibraryStatus, RootStatus
+from roco_search.library.shared import differing, shared_status
 from roco_search.library.truth.embeddings import EmbeddingSet
 from roco_search.library.truth.frames import Attribute
 from roco_search.library.truth.store import Store
@@ -63,11 +64,12 @@ def status(store: Store) -> LibraryStatus:
             cache_bytes=_size(store, *CACHES),
             matrix=matrix_state(store, active) if active else "absent",
             graph=graph_state(store.directory / GRAPH, asdict(Generation.of(store, active))) if active else "absent",
+            shared=shared_status(store.directory),
         )
 
 
 def verify(store: Store) -> LibraryHealth:
-    """Check the database, its counts and the caches; remove a damaged cache."""
+    """Check the database, its counts, the caches, and of a copy the shared library; remove a damaged cache."""
     problems = [] if store.is_intact() else [_damaged(store)]
     with store.snapshot():
         active = store.embeddings.active()
@@ -83,6 +85,7 @@ def verify(store: Store) -> LibraryHealth:
             path = store.directory / names[0]
             discard_caches(store.directory, names)
             problems.append(f"{path} was damaged; it is built again from the database when it is next needed.")
+    problems += [] if problems else differing(store)
     return LibraryHealth(str(store.directory), problems, files, frames, vectors, matrix, graph)
 
 

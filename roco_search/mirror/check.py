@@ -8,14 +8,13 @@ import numpy.typing as npt
 
 from roco_search.library import Library, Selection
 from roco_search.library.truth.frames import Attribute
-from roco_search.mirror.engine import Engine, Vectors, Where
+from roco_search.mirror.engine import NARROW, Engine, Vectors, Where
 
 NEIGHBOURS = 10
 GOOD = 0.95  # recall@10 below which a mirror is not called good
 ENOUGH = 0.99  # recall@10 above which no more effort is tried
 SAMPLE = 100  # queries of each kind
 FILTERED = 20  # of them, those that are asked under each filter
-NARROW = 200  # one row in this many: the filter under which graphs find too few
 TIE = 1e-4  # What 16-bit values round in a cosine; a row that near to the tenth counts as found.
 ATTRIBUTES: tuple[Attribute, ...] = ("modality", "body_part", "view")
 
@@ -136,7 +135,7 @@ def filters(library: Library, known: Ids) -> list[tuple[Where, Ids]]:
             term = min(terms, key=lambda name: (abs(terms[name] - len(known) / NARROW), name))
             chosen = library.embedded(library.frames.select(_having(attribute, term)))
             found.append((Where(attribute, term), chosen[np.isin(chosen, known)]))
-    every = min(NARROW, max(1, len(known) // NEIGHBOURS))
+    every = max(n for n in range(1, NARROW + 1) if NARROW % n == 0 and n <= max(1, len(known) // NEIGHBOURS))
     if every > 1:
         rest = int(known[len(known) // 2]) % every
         found.append((Where("id", rest, every), known[known % every == rest]))

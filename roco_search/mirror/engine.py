@@ -1,7 +1,7 @@
 """What a mirror asks of an engine, and the difference between what an engine holds and what it should hold."""
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -13,6 +13,7 @@ from roco_search.errors import MirrorError
 from roco_search.library.outgoing import Record, Rows
 
 Vectors = npt.NDArray[np.float32]
+NARROW = 200  # one row in this many: the filter under which graphs find too few
 SEPARATOR, NOTHING = "\x1f", "\x1e"  # between the values of a row that are digested, and for one that is absent
 
 
@@ -94,15 +95,23 @@ class Changes:
 
 
 class Engine(Protocol):
-    """A table of pictures in another program. Every method raises `MirrorError` and `Busy` alone.
+    """A table of pictures in another program. It raises `MirrorError` and `Busy` alone.
 
     Attributes
     ----------
     efforts
         How much a search may look at, ascending; what that counts is the engine's own.
+    whole
+        Whether `write` takes all rows where any differs: an engine without transactions.
     """
 
-    efforts: Sequence[int]
+    @property
+    def efforts(self) -> Sequence[int]:
+        """See above."""
+
+    @property
+    def whole(self) -> bool:
+        """See above."""
 
     def encode(self, vector: bytes) -> bytes:
         """Return a vector, float32 little-endian, in the bytes that the engine stores."""
@@ -110,7 +119,7 @@ class Engine(Protocol):
     def writing(self, identity: Identity) -> AbstractContextManager[None]:
         """Hold the table, which is made if there is none; all that is written inside appears at the end, or none."""
 
-    def digests(self) -> Iterator[tuple[int, bytes]]:
+    def digests(self) -> Generator[tuple[int, bytes]]:
         """Yield id and digest of each row that is there, ascending by id."""
 
     def write(self, changes: Iterable[Row | int]) -> None:

@@ -102,6 +102,7 @@ def _reason(error: Exception) -> str:
 class PostgreSQL:
     """See `Engine`."""
 
+    whole = False
     efforts: Sequence[int] = (100, 200, 400, 800, 1000)  # hnsw.ef_search, of which pgvector allows up to 1000
 
     def __init__(self, connection: Any, table: str, place: str) -> None:
@@ -217,7 +218,7 @@ class PostgreSQL:
         for name in INDEXED:
             self._connection.execute(f'CREATE INDEX IF NOT EXISTS "{self._table}_{name}" ON "{self._table}" ("{name}")')
 
-    def digests(self) -> Iterator[tuple[int, bytes]]:
+    def digests(self) -> Generator[tuple[int, bytes]]:
         """See `Engine`."""
         absent, between = (f"E'\\x{ord(mark):02x}'" for mark in (NOTHING, SEPARATOR))
         values = ", ".join(f'coalesce("{name}"::text, {absent})' for name in COLUMNS)

@@ -1,15 +1,15 @@
 """Bring a mirror up to date with a library, and see whether it is good."""
 
 import os
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import asdict, dataclass
 
 from roco_search.errors import InputError, MirrorError
 from roco_search.library import Library
 from roco_search.library.outgoing import Outgoing
 from roco_search.mirror.check import GOOD, Check, check
-from roco_search.mirror.engine import Changes, Engine, Identity, Vectors, differences, encoded
+from roco_search.mirror.engine import Changes, Engine, Identity, Row, Vectors, differences, encoded
 
 TABLE = "roco"
 
@@ -46,11 +46,12 @@ def mirror(
     library
         The library.
     address
-        ``postgresql://USER@HOST/DATABASE`` (pgvector), without a password.
+        ``postgresql://USER@HOST/DATABASE`` (pgvector), ``milvus://HOST:PORT``, ``milvus+https://HOST:PORT``, or
+        ``milvus:///FOLDER/FILE.db`` for milvus-lite, without a password.
     texts
         Returns embeddings of texts by the library's model, float32 ``(n, dim)`` of unit norm.
     table
-        The table: lower-case letters, digits and ``_``. It is made if there is none.
+        The table or collection: lower-case letters, digits and ``_``. It is made if there is none.
     redact_paths, under
         As in `roco_search.curation.export.export`. The mirror is of these pictures and no others.
 
@@ -73,10 +74,17 @@ def mirror(
         identity = Identity(known, source.model["model"], active.fingerprint, active.arithmetic, active.dim)
         counted = Changes()
         with engine.writing(identity):
-            engine.write(differences(encoded(source.rows(), engine), engine.digests(), counted))
+            with _steps(source, engine, counted) as steps:
+                if engine.whole:
+                    _exhaust(steps)
+                else:
+                    engine.write(steps)
+            if engine.whole and (counted.written or counted.removed):
+                with closing(source.rows()) as rows:
+                    engine.write(encoded(rows, engine))
             wrong = Changes()
-            for _ in differences(encoded(source.rows(), engine), engine.digests(), wrong):
-                pass
+            with _steps(source, engine, wrong) as steps:
+                _exhaust(steps)
             if wrong.written or wrong.removed:
                 raise MirrorError(
                     f"{wrong.written + wrong.removed:,} rows of {table} are not what was written, so nothing was "
@@ -91,6 +99,18 @@ def mirror(
             address, table, source.count, source.dim, source.model["model"], active.fingerprint,
             counted.written, counted.removed, counted.unchanged, found,
         )  # fmt: skip
+
+
+@contextmanager
+def _steps(source: Outgoing, engine: Engine, counted: Changes) -> Iterator[Iterator[Row | int]]:
+    """Compare, and close what was being read, whatever happens: later, the library and the engine are closed."""
+    with closing(source.rows()) as rows, closing(engine.digests()) as there:
+        yield differences(encoded(rows, engine), there, counted)
+
+
+def _exhaust(steps: Iterator[Row | int]) -> None:
+    for _ in steps:
+        pass
 
 
 def _verdict(found: Check, table: str, engine: Engine) -> str:
@@ -116,7 +136,11 @@ def connected(address: str, table: str) -> AbstractContextManager[Engine]:
         from roco_search.mirror.postgresql import connect
 
         return connect(address, table)
-    raise InputError("The address names no engine that roco writes to; begin it with postgresql://.")
+    if scheme in ("milvus", "milvus+https"):
+        from roco_search.mirror import milvus
+
+        return milvus.connect(address, table)
+    raise InputError("The address names no engine that roco writes to; begin it with postgresql:// or milvus://.")
 
 
 def _is_name(text: str) -> bool:

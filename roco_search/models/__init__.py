@@ -16,6 +16,7 @@ def load_encoder(
     *,
     images: str = "fp32",
     engine: Engine = "auto",
+    once: bool = False,
 ) -> Encoder:
     """Find a model on this disk and return its encoder, without reading its weights yet.
 
@@ -38,6 +39,8 @@ def load_encoder(
     engine
         What computes the image tower on a processor: ``onnxruntime``, ``openvino``, ``torch``, or ``auto`` for the
         fastest of those that are installed. In fp32 their embeddings are equal within 1e-5.
+    once
+        Whether it serves a single query, and may free the text tower as soon as the texts of that are embedded.
 
     Raises
     ------
@@ -49,7 +52,7 @@ def load_encoder(
 
     checkpoint = registry.find(name_or_path or registry.default())
     if device in ("auto", "cpu") and precision in ("auto", "fast", "fp32") and runnable(checkpoint):
-        return OnnxEncoder(checkpoint, device, fast=precision == "fast", images=images, engine=engine)
+        return OnnxEncoder(checkpoint, device, fast=precision == "fast", images=images, engine=engine, once=once)
     from roco_search.models.torch_encoder import TorchEncoder
     from roco_search.system.process import wait_passively
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 from roco_search.errors import InputError, UnsupportedModel
@@ -75,9 +76,40 @@ def announce_images(encoder: Encoder, count: int) -> None:
         expect(count)
 
 
+def texts_are_done(encoder: Encoder) -> None:
+    """Call the encoder's ``texts_are_done``, if it has one: it can then free its text tower."""
+    done = getattr(encoder, "texts_are_done", None)
+    if done is not None:
+        done()
+
+
 def image_arithmetic(encoder: EncoderIdentity) -> str:
     """Return how an encoder embeds images: "fp32", or the name of a form of lower precision."""
     return str(getattr(encoder, "image_arithmetic", "fp32"))
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedEncoder:
+    """The encoder that made vectors that are kept, apart from a library: an `EncoderIdentity`."""
+
+    name: str
+    dim: int
+    image_size: int
+    logit_scale: float
+    fingerprint: str
+    image_arithmetic: str
+
+    @classmethod
+    def of(cls, encoder: EncoderIdentity) -> RecordedEncoder:
+        """Return what is recorded of an encoder."""
+        return cls(
+            encoder.name,
+            encoder.dim,
+            encoder.image_size,
+            float(encoder.logit_scale),
+            encoder.fingerprint,
+            image_arithmetic(encoder),
+        )
 
 
 def ct_windows(encoder: Encoder) -> CtWindows | None:

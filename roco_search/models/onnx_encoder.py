@@ -81,6 +81,8 @@ class OnnxEncoder(CheckpointEncoder):
         What runs the image tower on a processor. All of them equal fp32 within 1e-5 (`autotune.EQUAL`), so it makes no
         difference to an embedding which one does; "auto" is onnxruntime for a few images, and for at least `MANY` that
         were announced the engine that `Autotune` found fastest.
+    once
+        Whether it serves a single query: see `texts_are_done`.
     """
 
     def __init__(
@@ -91,12 +93,14 @@ class OnnxEncoder(CheckpointEncoder):
         fast: bool = False,
         images: str = "fp32",
         engine: Engine = "auto",
+        once: bool = False,
     ) -> None:
         super().__init__(checkpoint)
         self._device = device
         self._fast = fast
         self._images = images
         self._engine = engine
+        self._once = once
         self._opening: Future[ImageTower | None] | None = None
 
     def encode_texts(self, texts: Sequence[str]) -> np.ndarray:
@@ -148,6 +152,11 @@ class OnnxEncoder(CheckpointEncoder):
         wanted = count >= MANY or self._images != "fp32" or self._engine != "auto"
         if wanted and self._opening is None and not self._on_accelerator:
             self._opening = in_background(self._open_tower, "roco-load")
+
+    def texts_are_done(self) -> None:
+        """Announce that no more texts come: the text tower need not be in memory beside the vectors."""
+        if self._once:
+            self.__dict__.pop("_text", None)
 
     def exact(self, pixels: np.ndarray) -> np.ndarray:
         """Embed prepared images, float32 ``(n, 3, height, width)``, in fp32 by onnxruntime."""

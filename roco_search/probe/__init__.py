@@ -1,6 +1,6 @@
-"""What a library's owner teaches it: few-shot classifiers and feedback, on the vectors that are stored already.
+"""What a library's owner teaches it: few-shot classifiers, spaces and feedback, on the vectors that are stored already.
 
-The rooms inside: `examples` (what is said of which pictures) and `cases`; `head` and `fitting` (the arithmetic);
-`zero_shot` (where a head starts), `controls` and `teaching` (what it may claim); `probe` and `shelf` (how it is kept);
-`applying` (what it says of a library, or of new files in `classifying`).
+`examples` (what is said of which pictures) and `cases`; `teaching/` (how heads and spaces are fitted, where they start,
+and what they may claim); `probe`, `space`, `binding` and `shelf` (what they are, and how they are kept); `applying`
+(what a probe says of a library), `classifying` (of new files) and `ranking` (of a search); `feedback/` (marks).
 """

@@ -144,17 +144,17 @@ def where(library: Library, conditions: Iterable[str]) -> Ids:
 def find(library: Library, text: str) -> tuple[Probe, int]:
     """Return a probe and the number of one of its labels, named as ``NAME`` or ``NAME:LABEL``; raises `InputError`."""
     name, _, label = text.partition(":")
-    probe = shelf.read(library, name)
+    probe = shelf.read_probe(library, name)
     return probe, probe.place(label or None)
 
 
 def _label(library: Library, probe: str | None, label: str) -> tuple[Probe, int]:
     if probe is not None:
         return find(library, f"{probe.strip()}:{label}")
-    known = shelf.names(library)
-    if label in known and len(shelf.read(library, label).labels) == 1:
-        return find(library, label)
-    having = [found for found in (shelf.read(library, name) for name in known) if label in found.labels]
+    known = shelf.probes(library)
+    if alone := next((found for found in known if found.name == label and len(found.labels) == 1), None):
+        return alone, 0
+    having = [found for found in known if label in found.labels]
     if not having:
         raise InputError(f"No probe of this library has the label {label!r}; `roco probe list` shows those there are.")
     if len(having) > 1:

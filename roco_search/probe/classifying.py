@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from roco_search.classify import Label, LabelScore, Mode, Prediction
+from roco_search.classify import Label, Mode, Prediction
+from roco_search.classify.engine import ranked
 from roco_search.imaging import Tags
 from roco_search.models.encoder import Encoder
 from roco_search.probe.probe import Probe
@@ -55,14 +56,9 @@ class ProbeClassifier:
     ) -> list[Prediction]:
         """Classify embedded images, float32 ``(n, dim)``; `LabelScore.score` is the head's logit."""
         places = places if places is not None else [(None, 0)] * len(vectors)
-        logits = vectors @ self.probe.weights.T + self.probe.bias
-        probabilities = self.probe.probabilities(vectors)
-        found = []
-        for row, (path, frame) in enumerate(places):
-            scores = [
-                LabelScore(name, float(probabilities[row, column]), float(logits[row, column]))
-                for column, name in enumerate(self.probe.labels)
-            ]
-            scores.sort(key=lambda entry: -entry.probability)
-            found.append(Prediction(self.mode, tuple(scores), PROMPT_SET, False, path, frame))
-        return found
+        logits = (vectors @ self.probe.weights.T + self.probe.bias).tolist()
+        probabilities = self.probe.probabilities(vectors).tolist()
+        return [
+            Prediction(self.mode, ranked(self.labels, said, scores), PROMPT_SET, False, path, frame)
+            for (path, frame), said, scores in zip(places, probabilities, logits, strict=True)
+        ]

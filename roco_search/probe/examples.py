@@ -223,7 +223,7 @@ def _names_in(source: Path, labels: Sequence[str], column: str | None) -> tuple[
     if not named:
         raise InputError(
             f"{source} has no column 'label' or 'labels' and no columns of 0 and 1; it has "
-            f"{', '.join(table.columns)}. Name the one with the labels as `label_column`."
+            f"{', '.join(table.columns)}. Name the one with the labels as `column`."
         )
     return named, None
 
@@ -232,7 +232,7 @@ def _refuse_unknown(source: Path, labels: Sequence[str], known: Sequence[str]) -
     folded = {fold(name) for name in known}
     if unknown := next((name for name in labels if fold(name) not in folded), None):
         shown = ", ".join(known[:_NAMED]) + (f" and {len(known) - _NAMED:,} more" if len(known) > _NAMED else "")
-        raise InputError(f"{source} has no label {unknown!r}; it has {shown or 'none'}. Name one of these as `label`.")
+        raise InputError(f"{source} has no label {unknown!r}; it has {shown or 'none'}. Name one of these as `labels`.")
 
 
 def _is_zero_or_one(cells: Sequence[Any]) -> bool:
@@ -316,5 +316,5 @@ def _checked(
         listed = "; ".join(left_out[:5])
         raise InputError(f"Too little is known to learn from ({listed}); label more images, of several cases.")
     if len(kept) > MOST_LABELS:
-        raise InputError(f"There are {len(kept)} labels with enough images; name at most {MOST_LABELS} as `label`.")
+        raise InputError(f"There are {len(kept)} labels with enough images; name at most {MOST_LABELS} as `labels`.")
     return Examples(tuple(names[c] for c in kept), ids, truth[:, kept], cases, missing, tuple(left_out))

@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-import json
-import re
-from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from roco_search.errors import InputError, ModelMismatch
-from roco_search.probe.head import sigmoid
-
-if TYPE_CHECKING:
-    from roco_search.library import EmbeddingSet
-    from roco_search.models.encoder import Encoder
+from roco_search.errors import InputError
+from roco_search.probe.binding import BoundToModel, pack, read_learned, unpack
+from roco_search.statistics.binary import sigmoid
 
 Vectors = npt.NDArray[np.float32]
 Interval = tuple[float, float, float]
 """A figure and its 95 % interval."""
 
 FORMAT = 1
-LARGEST = 8 * 2**20  # Bytes of a file that can be a probe: fifty labels of 4,096 dimensions take 0.8 MB.
-_NAME = re.compile(r"[\w][\w .+-]{0,79}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +93,7 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Probe:
+class Probe(BoundToModel):
     """Heads for the labels of one probe.
 
     Attributes
@@ -136,26 +129,9 @@ class Probe:
         """Return the probability of each label, float32 ``(n, dim)`` to ``(n, labels)``."""
         return np.asarray(sigmoid(vectors @ self.weights.T + self.bias), np.float32)
 
-    def check_fingerprint(self, fingerprint: str, model: str) -> None:
-        """Refuse embeddings of another model.
-
-        Raises
-        ------
-        ModelMismatch
-        """
-        if fingerprint != self.fingerprint:
-            raise ModelMismatch(
-                f"The probe {self.name} was taught on embeddings of {self.model} ({self.fingerprint[:12]}), and these "
-                f"are of {model} ({fingerprint[:12]}); teach it again with `roco probe fit`."
-            )
-
-    def check_library(self, active: EmbeddingSet) -> None:
-        """Refuse a library of another model; raises `ModelMismatch`."""
-        self.check_fingerprint(active.fingerprint, active.model)
-
-    def check_encoder(self, encoder: Encoder) -> None:
-        """Refuse another model; raises `ModelMismatch`."""
-        self.check_fingerprint(encoder.fingerprint, encoder.name)
+    def shared(self) -> Probe:
+        """Return it as it is passed on: without the pictures that it was taught with."""
+        return replace(self, learned=np.empty(0, np.int64))
 
     def place(self, label: str | None) -> int:
         """Return the number of a label; of the only one where None is given.
@@ -174,22 +150,8 @@ class Probe:
         return found
 
 
-def check_name(name: str) -> str:
-    """Return a name that can be a file's.
-
-    Raises
-    ------
-    InputError
-    """
-    if not _NAME.fullmatch(name) or name != name.strip():
-        raise InputError(f"{name!r} is no name; write letters, digits, blanks, and . _ + - after the first.")
-    return name
-
-
-def dump(probe: Probe, *, with_learned: bool) -> bytes:
-    """Return a probe as safetensors with a card, a few kilobytes; without the ids of what it learned from to share."""
-    from safetensors.numpy import save
-
+def dump(probe: Probe) -> bytes:
+    """Return a probe as safetensors with a card, a few kilobytes."""
     card = {
         "format": FORMAT,
         "name": probe.name,
@@ -201,34 +163,15 @@ def dump(probe: Probe, *, with_learned: bool) -> bytes:
         "claims": [asdict(claim) for claim in probe.claims],
     }
     tensors: dict[str, Any] = {"weights": np.ascontiguousarray(probe.weights), "bias": probe.bias}
-    if with_learned and len(probe.learned):
-        tensors["learned"] = probe.learned
-    found: bytes = save(tensors, metadata={"roco": json.dumps(card)})
-    return found
+    return pack(card, tensors | ({"learned": probe.learned} if len(probe.learned) else {}))
 
 
-def load(content: bytes, source: str) -> Probe:
-    """Return a probe from what `dump` wrote; nothing of it is trusted.
+def load(content: bytes, name: str | None = None) -> Probe:
+    """Return a probe from what `dump` wrote, under its own name or another; raises nearly anything for other content.
 
-    Raises
-    ------
-    InputError
-        If it is anything else.
+    Nothing of it is trusted; `library.shelf` makes a sentence of what is raised.
     """
-    try:
-        return _load(content)
-    except Exception:
-        raise InputError(f"{source} holds no probe of roco; copy or export it again.") from None
-
-
-def _load(content: bytes) -> Probe:
-    from safetensors.numpy import load as load_tensors
-
-    if len(content) > LARGEST:
-        raise ValueError("too large")
-    length = int.from_bytes(content[:8], "little")
-    card: dict[str, Any] = json.loads(json.loads(content[8 : 8 + length])["__metadata__"]["roco"])
-    tensors: dict[str, Any] = load_tensors(content)
+    card, tensors = unpack(content)
     labels = tuple(str(label) for label in card["labels"])
     weights, bias = tensors["weights"], tensors["bias"]
     if card["format"] != FORMAT or not labels or len(set(labels)) != len(labels):
@@ -237,26 +180,23 @@ def _load(content: bytes) -> Probe:
         raise ValueError("other types")
     if weights.shape[0] != len(labels) or bias.shape != (len(labels),):
         raise ValueError("other shapes")
-    if not (np.isfinite(weights).all() and np.isfinite(bias).all()):
-        raise ValueError("not finite")
     limits = tuple(Limits(**{name: float(value) for name, value in entry.items()}) for entry in card["limits"])
     claims = tuple(_claim(entry) for entry in card["claims"])
     if not len(limits) == len(claims) == len(labels):
         raise ValueError("other counts")
-    learned: npt.NDArray[np.int64] = tensors.get("learned", np.empty(0, np.int64))
-    if learned.dtype != np.int64 or learned.ndim != 1:
-        raise ValueError("other types")
-    name, model, fingerprint, made = (str(card[key]) for key in ("name", "model", "fingerprint", "made"))
-    return Probe(check_name(name), labels, weights, bias, limits, claims, model, fingerprint, made, learned)
+    own, model, fingerprint, made = (str(card[key]) for key in ("name", "model", "fingerprint", "made"))
+    return Probe(name or own, labels, weights, bias, limits, claims, model, fingerprint, made, read_learned(tensors))
+
+
+def interval(values: Any) -> Interval | None:
+    """Return a figure and its interval from three numbers of a card; None for none."""
+    if values is None:
+        return None
+    value, low, high = map(float, values)
+    return value, low, high
 
 
 def _claim(entry: dict[str, Any]) -> Claim:
-    def interval(values: Any) -> Interval | None:
-        if values is None:
-            return None
-        value, low, high = map(float, values)
-        return value, low, high
-
     def intervals(table: dict[str, Any]) -> dict[str, Interval]:
         return {str(name): found for name, values in table.items() if (found := interval(values)) is not None}
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from roco_search.library import Library
 from roco_search.models.encoder import Encoder
 from roco_search.probe.applying import apply, find
-from roco_search.probe.feedback import learned
+from roco_search.probe.feedback.direction import learned
 from roco_search.search import Hit, Term, Understood
 from roco_search.search.terms import embed
 from roco_search.search.weighing import weigh

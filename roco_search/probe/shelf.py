@@ -1,86 +1,57 @@
-"""The probes of a library: files in its folder ``probes``, each written whole or not at all, for its owner alone."""
+"""What a library was taught, in its folder ``probes``: probes and spaces, and how they are passed on."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
 from roco_search.errors import InputError
 from roco_search.library import Library
-from roco_search.library.directory import PROBES, names_in
-from roco_search.probe.probe import LARGEST, Probe, check_name, dump, load
-from roco_search.system.files import set_mode, write_errors, write_file
+from roco_search.library.directory import PROBES
+from roco_search.library.shelf import Shelf
+from roco_search.probe import probe, space
+from roco_search.probe.binding import LARGEST
+from roco_search.probe.probe import Probe
+from roco_search.probe.space import Space
+from roco_search.system.files import write_errors, write_file
 
-ENDING = ".safetensors"
-
-
-def _place(library: Library, name: str) -> Path:
-    return library.directory / PROBES / f"{check_name(name)}{ENDING}"
-
-
-def names(library: Library) -> list[str]:
-    """Return the names of a library's probes, ascending."""
-    return names_in(library.directory / PROBES, ENDING)
+Taught = Probe | Space
 
 
-def read(library: Library, name: str) -> Probe:
-    """Return a probe of a library.
-
-    Raises
-    ------
-    InputError
-        If there is none of this name, or it is damaged.
-    """
-    place = _place(library, name)
-    if not place.exists():
-        there = ", ".join(names(library)) or "none"
-        raise InputError(f"There is no probe {name!r} (there is {there}); teach one with `roco probe fit {name}`.")
-    return replace(_read(place), name=name)
+def _dump(taught: Taught) -> bytes:
+    return space.dump(taught) if isinstance(taught, Space) else probe.dump(taught)
 
 
-def _read(place: Path) -> Probe:
-    try:
-        with place.open("rb") as file:
-            content = file.read(LARGEST + 1)
-    except OSError as error:
-        raise InputError(f"{place} cannot be read ({error.strerror}); check the path.") from None
-    return load(content, str(place))
+def _load(content: bytes, name: str) -> Taught:
+    return space.load(content, name) if space.is_space(content) else probe.load(content, name)
 
 
-def keep(library: Library, probe: Probe, *, overwrite: bool = False) -> Path:
-    """Write a probe into a library, and return its path.
-
-    Raises
-    ------
-    InputError
-        If there is one of this name and it is not to be replaced, or it cannot be written.
-    StorageFull
-    """
-    place = _place(library, probe.name)
-    if place.exists() and not overwrite:
-        raise InputError(
-            f"There is a probe {probe.name!r} already; use `overwrite=True` to replace it, or choose another name."
-        )
-    with write_errors(place):
-        place.parent.mkdir(mode=0o700, exist_ok=True)
-        set_mode(place.parent, 0o700)
-        write_file(place, dump(probe, with_learned=True))
-    return place
+SHELF: Shelf[Taught] = Shelf("probe", PROBES, ".safetensors", "teach one with `roco probe fit`", _dump, _load, LARGEST)
 
 
-def remove(library: Library, name: str) -> None:
-    """Remove a probe. Raises `InputError` if there is none of this name."""
-    read_place = _place(library, name)
-    if not read_place.exists():
-        read(library, name)
-    with write_errors(read_place):
-        read_place.unlink(missing_ok=True)
+def read_probe(library: Library, name: str) -> Probe:
+    """Return a probe of a library. Raises `InputError` if there is none of this name, or it is damaged, or a space."""
+    found = SHELF.read(library, name)
+    if isinstance(found, Space):
+        raise InputError(f"{name!r} is a space, which tells no label; use it with `roco similar`, as `space`.")
+    return found
+
+
+def read_space(library: Library, name: str) -> Space:
+    """Return a space of a library. Raises `InputError` if there is none of this name, or it is damaged, or a probe."""
+    found = SHELF.read(library, name)
+    if isinstance(found, Probe):
+        raise InputError(f"{name!r} is a probe and no space; make one of its labels with `roco probe space`.")
+    return found
+
+
+def probes(library: Library) -> list[Probe]:
+    """Return the probes of a library, by name. Raises `InputError` if a file is damaged."""
+    return [taught for taught in SHELF.read_all(library) if isinstance(taught, Probe)]
 
 
 def export(library: Library, name: str, target: Path, *, overwrite: bool = False) -> None:
-    """Write a probe to be passed on: without the ids of the pictures that it was taught with.
+    """Write a probe or a space to be passed on: without the ids of the pictures that it was taught with.
 
     Raises
     ------
@@ -88,13 +59,13 @@ def export(library: Library, name: str, target: Path, *, overwrite: bool = False
     """
     if target.exists() and not overwrite:
         raise InputError(f"{target} exists, and is kept; choose another name, or use `overwrite=True`.")
-    probe = read(library, name)
+    content = _dump(SHELF.read(library, name).shared())
     with write_errors(target):
-        write_file(target, dump(replace(probe, learned=np.empty(0, np.int64)), with_learned=False), mode=None)
+        write_file(target, content, mode=None)
 
 
-def receive(library: Library, source: Path, name: str | None = None, *, overwrite: bool = False) -> Probe:
-    """Take a probe that somebody exported into a library of the same model, and return it.
+def receive(library: Library, source: Path, name: str | None = None, *, overwrite: bool = False) -> Taught:
+    """Take a probe or a space that somebody exported into a library of the same model, and return it.
 
     Raises
     ------
@@ -102,9 +73,10 @@ def receive(library: Library, source: Path, name: str | None = None, *, overwrit
         If it was taught on embeddings of another model.
     InputError, StorageFull, LibraryEmpty
     """
-    probe = replace(_read(source), learned=np.empty(0, np.int64))
+    content = SHELF.read_file(source)
+    found = SHELF.parse(content, "", f"{source} holds no probe of roco; copy or export it again.").shared()
     if name is not None:
-        probe = replace(probe, name=check_name(name))
-    probe.check_library(library.active())
-    keep(library, probe, overwrite=overwrite)
-    return probe
+        found = replace(found, name=name)
+    found.check_library(library.active())
+    SHELF.keep(library, found, overwrite=overwrite)
+    return found

@@ -160,7 +160,8 @@ def search(
         evidence = None
         if vector is None and not cosine and (said := understood or read(library, asked)) is not None:
             captions = None if pictures_only else said_by_captions(library, said)
-            evidence = weigh(library, encoder, said, () if captions is None else (captions,))
+            known = {said.text: query} if [term.content for term in asked] == [said.text] else {}
+            evidence = weigh(library, encoder, said, () if captions is None else (captions,), known)
         passing = None if filters is None else resolve(library, filters, guesses)
         if passing is not None:
             among = passing if among is None else np.intersect1d(among, passing)

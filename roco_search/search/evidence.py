@@ -233,8 +233,14 @@ _PROBABILITY = np.exp(_LOGS)
 _DENIED = np.log1p(-np.minimum(_PROBABILITY, np.float32(_SURE)))
 
 
-def gather(understood: Understood, encoder: Encoder, weights: Weights, extras: Sequence[Extra] = ()) -> Evidence:
-    """Embed what a query asks for; return what is to be weighed."""
+def gather(
+    understood: Understood,
+    encoder: Encoder,
+    weights: Weights,
+    extras: Sequence[Extra] = (),
+    known: Mapping[str, Vector] | None = None,
+) -> Evidence:
+    """Embed what a query asks for, but for the texts that are known; return what is to be weighed."""
     texts: Phrasings = phrasings(understood)
     # What counts for nothing is not embedded: a text is a millisecond or more of every query.
     if not weights.of("finding"):
@@ -243,7 +249,8 @@ def gather(understood: Understood, encoder: Encoder, weights: Weights, extras: S
         texts = texts._replace(excluded=(), excluded_absent=())
     flat = list(dict.fromkeys(text for group in (*texts.sides, texts.text, (understood.text,)) for text in group))
     # One at a time: a single short text needs no tokenizer to be loaded.
-    vectors = {text: np.asarray(encoder.encode_texts([text]), np.float32)[0] for text in flat}
+    vectors = dict(known or {})
+    vectors |= {t: np.asarray(encoder.encode_texts([t]), np.float32)[0] for t in flat if t not in vectors}
 
     def mean(group: Sequence[str]) -> Vector:
         return np.asarray(np.mean([vectors[text] for text in group], axis=0), np.float32)

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from roco_search.errors import LibraryEmpty
 from roco_search.library import Library
 from roco_search.library.vectors.facts import Facts, Header
-from roco_search.models.encoder import Encoder
+from roco_search.models.encoder import Encoder, texts_are_done
 from roco_search.search.evidence import LINEAR, SENSED, Evidence, Extra, gather
 from roco_search.search.hits import Hit, Piece
 from roco_search.search.senses import Senses, spoken
@@ -27,7 +27,13 @@ Ids = npt.NDArray[np.int64]
 MATCHES = ("strong", "fair", "weak")
 
 
-def weigh(library: Library, encoder: Encoder, understood: Understood, extras: Sequence[Extra] = ()) -> Weighing:
+def weigh(
+    library: Library,
+    encoder: Encoder,
+    understood: Understood,
+    extras: Sequence[Extra] = (),
+    known: Mapping[str, Vector] | None = None,
+) -> Weighing:
     """Return what speaks for and against the pictures of a library; the caller holds a snapshot of it.
 
     Parameters
@@ -38,8 +44,12 @@ def weigh(library: Library, encoder: Encoder, understood: Understood, extras: Se
         What is asked for.
     extras
         More evidence for some pictures, such as that of captions.
+    known
+        Embeddings of texts that need not be made again, by the text.
     """
-    return Weighing(library, gather(understood, encoder, load(encoder), extras), library.facts(Senses(encoder)))
+    evidence = gather(understood, encoder, load(encoder), extras, known)
+    texts_are_done(encoder)  # what is known of the pictures is beside their vectors, which are mapped from here on
+    return Weighing(library, evidence, library.facts(Senses(encoder)))
 
 
 def make_facts(library: Library, encoder: Encoder) -> None:

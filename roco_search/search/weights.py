@@ -90,8 +90,8 @@ DEFAULT = Weights(
 )
 """For a model that none were fitted to.
 
-With roco-mini's embeddings, without the heads and weights that were fitted to them, no kind of query of
-``scripts/bench relevance`` is answered worse by this than by the cosine of the words as typed.
+With roco-mini's embeddings, without the heads and weights that were fitted to them, this answers every kind of query of
+``scripts/bench relevance`` better than the cosine of the words as typed does, but for plain ones (0.976 against 0.982).
 """
 
 

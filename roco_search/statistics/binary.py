@@ -13,8 +13,14 @@ from roco_search.statistics.classification import Threshold, ratio, weighted_auc
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 
+_LARGEST = 30.0  # Logits beyond which a probability is 0 or 1 in all but name.
 _BLOCK = 2_000_000  # weights held at once
 FIGURES = ("auc", "average_precision", "accuracy", "brier")
+
+
+def sigmoid(logits: npt.NDArray[np.floating]) -> Floats:
+    """Return logits as probabilities, without overflow."""
+    return np.asarray(1 / (1 + np.exp(-np.clip(logits, -_LARGEST, _LARGEST))))
 
 
 def measure(

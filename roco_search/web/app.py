@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 PORT = 7860
 UPLOADS = "uploads"
 QUEUE = 64  # events that may wait; later ones are refused with a message
-PAGES = 200  # of which Gradio keeps the state, the latest used; 0.12 MiB each, and it keeps those that were closed too
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,7 +159,6 @@ def make_blocks(desk: Desk, folder: Path, *, kept: bool = False) -> gr.Blocks:
                 ClassifyTab(desk, folder / UPLOADS)
             with gr.Tab("Library", id="library") as library:
                 LibraryTab(desk, library)
-    blocks.state_session_capacity = PAGES
     queued: gr.Blocks = blocks.queue(max_size=QUEUE, default_concurrency_limit=2)
     return queued
 
@@ -186,6 +184,7 @@ def make_app(desk: Desk, folder: Path, rules: Rules, root_path: str | None = Non
 
     from roco_search.web.http.handover import Handover
     from roco_search.web.http.routes import add_routes
+    from roco_search.web.pages import remember_little
     from roco_search.web.theme import theme
 
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
@@ -210,6 +209,7 @@ def make_app(desk: Desk, folder: Path, rules: Rules, root_path: str | None = Non
             desk.ask(lambda library: library.path_hash("tray"))[:16], handover.hands(redact_paths=desk.redact_paths)
         ),
     )
+    remember_little(blocks)
     # Only ``launch`` sets this, and without it Gradio does not check which files a message names. The gate checks too.
     blocks.has_launched = True
     app.add_middleware(Gate, rules=rules, uploads=folder / UPLOADS)

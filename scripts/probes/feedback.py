@@ -23,7 +23,7 @@ from judging import KINDS, answers, half, queries
 
 from roco_search.library import Library
 from roco_search.models import load_encoder
-from roco_search.probe.feedback import learned
+from roco_search.probe.feedback.direction import learned
 from roco_search.probe.ranking import base_vector
 from roco_search.search import read, search
 from roco_search.search.terms import Term

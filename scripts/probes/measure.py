@@ -31,9 +31,9 @@ import numpy.typing as npt
 from roco_search.library import Library
 from roco_search.models import load_encoder
 from roco_search.probe.examples import Examples, from_labels
-from roco_search.probe.fitting import learning_curve
-from roco_search.probe.teaching import Space
-from roco_search.probe.zero_shot import start_from_text
+from roco_search.probe.teaching.fitting import learning_curve
+from roco_search.probe.teaching.teach import Coordinates
+from roco_search.probe.teaching.zero_shot import start_from_text
 from roco_search.statistics.binary import cluster_weights
 from roco_search.statistics.classification import weighted_auc
 
@@ -109,7 +109,7 @@ class Measured:
     vectors: npt.NDArray[np.float32]
     dev: npt.NDArray[np.bool_]
     zero_shot: Floats
-    space: Space
+    space: Coordinates
 
 
 def read(library: Library, encoder: Any, pairs: Path, task: Task) -> Measured:
@@ -123,7 +123,7 @@ def read(library: Library, encoder: Any, pairs: Path, task: Task) -> Measured:
     start = start_from_text(encoder, examples.names, frames, vectors, exclusive=examples.exclusive)
     in_dev = (pairs / "dev").resolve()
     dev = np.array([Path(frame.path).is_relative_to(in_dev) for frame in frames])
-    return Measured(examples, vectors, dev, start.probabilities, Space.of(library, start))
+    return Measured(examples, vectors, dev, start.probabilities, Coordinates.of(library, start))
 
 
 def interval(runs: Sequence[Floats], positive: npt.NDArray[np.bool_], cases: npt.NDArray[np.int64]) -> Floats:

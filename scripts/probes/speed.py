@@ -22,10 +22,10 @@ from made import write_library
 
 from roco_search.library import Library
 from roco_search.models import load_encoder
-from roco_search.probe import shelf
 from roco_search.probe.applying import apply, worth_labelling, write
 from roco_search.probe.examples import Examples
-from roco_search.probe.teaching import teach
+from roco_search.probe.shelf import SHELF
+from roco_search.probe.teaching.teach import teach
 
 LABELLED = 2000
 ALONE = """
@@ -56,7 +56,7 @@ def main() -> None:
         probe = timed(f"fit on {LABELLED:,} rows", lambda: teach(library, encoder, "speed", examples)).probe
         said = timed(f"apply to {options.rows:,} rows", lambda: apply(library, probe))
         timed("next", lambda: worth_labelling(library, probe, 0))
-        shelf.keep(library, probe, overwrite=True)
+        SHELF.keep(library, probe, overwrite=True)
         for ending in (".npz", ".csv"):
             timed(f"write {ending}", lambda: write(library, probe, said, options.scratch / f"p{ending}"))  # noqa: B023
     command = [sys.executable, "-c", ALONE, "probe", "apply", "speed", "--library", str(place), "--json"]

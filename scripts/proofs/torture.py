@@ -317,12 +317,13 @@ KINDS = {
 
 def prove(proof: Proof) -> None:
     """Torture every command in turn."""
+    from kept import kept_works
     from worlds import Pictures, library_works, model_works, shared_works
 
     chance = random.Random(proof.seed)
     shim = Shim()
     pictures = Pictures(proof.folder / "pictures", proof.sizes.get("pictures", 40))
-    works = list(library_works(pictures))
+    works = [*library_works(pictures), *kept_works(pictures)]
     # To prepare a command takes as long as five faults of it.
     works = (
         [*works, *shared_works(pictures), *model_works(proof.folder)] if proof.count >= 100 else chance.sample(works, 4)

@@ -29,6 +29,7 @@ from examples import without_shown
 from frozen import cheapen
 from mirror import with_mirrored
 from noise import add_noise
+from projections import relearn
 from towers import write_towers
 
 from roco_search.datasets import TrainingData, open_training
@@ -102,6 +103,7 @@ def main() -> None:
         write_towers(end)
     for name, settings in (BROADER if args.start else STAGES).items():
         end = train(end, data, settings, args.output / name)
+    end = relearn(end, pairs, args.output / "projections")
     finish(end, args.output / "roco-mini")
 
 

@@ -2,6 +2,7 @@
 
     python scripts/roco_mini/validate.py run DATA NAME --output runs/folds [--recipe FOLDER] [--start NAME]
     python scripts/roco_mini/validate.py blend DATA NAME OTHER --share 0.5 --output runs/folds
+    python scripts/roco_mini/validate.py projections DATA NAME --output runs/folds
     python scripts/roco_mini/validate.py compare NAME OTHER --output runs/folds
     python scripts/roco_mini/validate.py look DATA MODEL
 
@@ -10,8 +11,9 @@ one, on four of them in short form (``--steps`` at ``--size`` pixels) for each f
 does on the fifth: the ranks of the written captions, precision at 10 of the plain query of each class, and drawings
 among the hits. ``--start NAME`` begins each fold at the end of that run's same fold; ``--recipe`` at another revision's
 folder compares with a recipe of the past; ``--without SOURCE`` leaves a source out of training and judges on it alone.
-``blend`` judges a mean of the weights of two runs. ``compare`` prints all and the ratio of each to the last, with a
-paired bootstrap over cases. ``look`` judges a finished model on the development rows, which is done once, for its card.
+``blend`` judges a mean of the weights of two runs, ``projections`` a run whose projections were learned anew.
+``compare`` prints all and the ratio of each to the last, with a paired bootstrap over cases. ``look`` judges a finished
+model on the development rows, which is done once, for its card.
 """
 
 from __future__ import annotations
@@ -30,6 +32,7 @@ import torch
 from drawn import KINDS, drawn_pairs
 from examples import without_shown
 from names import plain_query, with_wider
+from projections import relearn
 from towers import mean, write_towers
 
 from roco_search.datasets import TrainingData, open_pairs, open_training
@@ -90,7 +93,11 @@ def main() -> None:
     blend.add_argument("data", type=Path)
     blend.add_argument("names", nargs=2)
     blend.add_argument("--share", type=float, default=0.5, help="of the first run's weights")
-    for command in (run, compare, blend):
+    anew = commands.add_parser("projections")
+    anew.set_defaults(do=learn_projections)
+    anew.add_argument("data", type=Path)
+    anew.add_argument("name")
+    for command in (run, compare, blend, anew):
         command.add_argument("--output", type=Path, required=True)
     args = parser.parse_args()
     args.do(args)
@@ -154,6 +161,25 @@ def blend_runs(args: argparse.Namespace) -> None:
         encoder = TorchEncoder(Checkpoint.open(end.name, end), "cpu", "fp32")
         judged = [pair for pair, out in zip(pairs, in_fold(pairs, fold), strict=True) if out]
         (where / "found.json").write_text(json.dumps(judge(encoder, judged, sorted(KINDS)[fold::FOLDS])))
+
+
+def learn_projections(args: argparse.Namespace) -> None:
+    """Learn the projections of a run anew on every fold that it has, and judge that under the name NAME-projections."""
+    import train as recipe
+
+    process.prepare()
+    pairs = without_shown(open_training(args.data).train.pairs)
+    for found in sorted((args.output / args.name).glob("*/found.json")):
+        fold = int(found.parent.name)
+        where = args.output / f"{args.name}-projections" / str(fold)
+        held = in_fold(pairs, fold)
+        unseen = sorted(KINDS)[fold::FOLDS]
+        learnt = [pair for pair, out in zip(pairs, held, strict=True) if not out]
+        learnt = recipe.prepared(learnt, drawn_pairs(recipe.DRAWN, sorted(set(KINDS) - set(unseen))))
+        end = relearn(found.parent / "run-end", learnt, where)
+        encoder = TorchEncoder(Checkpoint.open(end.name, end), "cpu", "fp32")
+        judged = [pair for pair, out in zip(pairs, held, strict=True) if out]
+        (where / "found.json").write_text(json.dumps(judge(encoder, judged, unseen)))
 
 
 def look_once(args: argparse.Namespace) -> None:
@@ -258,6 +284,10 @@ def compare_runs(args: argparse.Namespace) -> None:
     folds = sorted(
         set.intersection(*({p.parent.name for p in (args.output / n).glob("*/found.json")} for n in args.names))
     )
+    if not folds:
+        raise SystemExit(
+            f"No fold was run for all of {', '.join(args.names)} in {args.output}; run `validate.py run` first."
+        )
     runs = {
         name: [json.loads((args.output / name / f / "found.json").read_text()) for f in folds] for name in args.names
     }

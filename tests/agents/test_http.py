@@ -23,6 +23,7 @@ from roco_search.errors import Busy
 from roco_search.library import Library
 from roco_search.models import load_encoder
 from roco_search.web.backend import Desk
+from roco_search.web.sharing import SharedEncoder
 from tests.imaging.drawing import shipped
 
 pytestmark = pytest.mark.skipif(find_spec("gradio") is None, reason="the packages of the demo are not installed")
@@ -76,7 +77,9 @@ def test_it_answers_what_the_functions_answer(site: Site) -> None:
         labels = {"labels": ["CT", "MRI"], "image_id": number}
         assert site.ask("/v1/classify", labels)[1]["labels"][0]["label"] == "CT"
         assert site.ask("/v1/status")[1] == json.loads(json.dumps(functions.status()))
-    assert site.ask("/v1/cohorts")[1] == {"cohorts": []}
+    assert site.ask("/v1/cohorts")[1] == {"cohorts": []} and site.ask("/v1/probes")[1] == {"probes": []}
+    status, refused, _ = site.ask("/v1/probes/nosuch?n=3")
+    assert status == 422 and "no probe 'nosuch'" in refused["error"]
     assert site.ask(f"/v1/images/{number}.png")[1].startswith(b"\x89PNG")
     assert headers["cache-control"] == "no-store" and headers["x-content-type-options"] == "nosniff"
 
@@ -86,6 +89,7 @@ def test_what_it_offers_is_described(site: Site) -> None:
     assert status == 200
     assert set(described["paths"]) == {
         "/v1/search", "/v1/similar", "/v1/classify", "/v1/status", "/v1/cohorts", "/v1/cohorts/{name}",
+        "/v1/probes", "/v1/probes/{name}",
         "/v1/images/{image_id}.png",
     }  # fmt: skip
     assert "pleural effusion" in described["paths"]["/v1/search"]["post"]["description"]
@@ -116,6 +120,8 @@ def test_the_warm_process_opens_it_and_is_not_idle_while_it_is_used(
     said = capsys.readouterr().err
     assert "http://127.0.0.1:" in said and "0 queries" in said
     assert answer(["serve", "--allow-images", *place]) == 2 and "--http" in capsys.readouterr().err
+    shared = warm._kept and warm._kept._encoder
+    assert shared and isinstance(shared[1], SharedEncoder), "the model is loaded once, for queries and programs"
     asked = iter([math.inf, math.inf, -math.inf])
     serve(tmp_path / "library", 0.01, lambda _: 0, used=lambda: min(next(asked), monotonic()))
     assert next(asked, None) is None, "it asked when it was last used until that was long ago"

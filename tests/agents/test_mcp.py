@@ -12,14 +12,18 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from roco_search.agents.functions import HIT_FIELDS, Functions
-from roco_search.curation.cohorts import shelf
 from roco_search.curation.cohorts.cohort import Definition, gather
+from roco_search.curation.cohorts.shelf import SHELF
 from roco_search.library import Library
 from roco_search.models import load_encoder
+from roco_search.probe.applying import apply
+from roco_search.probe.probe import Claim, Limits, Probe
+from roco_search.probe.shelf import SHELF as PROBES
 from roco_search.search import read
 from roco_search.web.backend import Desk
 from tests.imaging.drawing import shipped
@@ -28,6 +32,7 @@ from tests.planted import canaries
 pytestmark = pytest.mark.skipif(find_spec("mcp") is None, reason="the package mcp is not installed")
 
 TOOLS = {"search_images", "similar_images", "classify_image", "library_status", "list_cohorts", "show_cohort"}
+TOOLS |= {"list_probes", "apply_probe"}
 ROOT = Path(__file__).parents[2]
 
 
@@ -46,7 +51,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (scans / "link.png").symlink_to(folder / "outside.png")
     with Library.create_or_open(folder / "library") as library:
         library.index([scans], load_encoder("roco-mini"), captions=True)
-        shelf.keep(library, gather(library, "mine", Definition(under=(str(scans),))))
+        SHELF.keep(library, gather(library, "mine", Definition(under=(str(scans),))))
+        PROBES.keep(library, drawn(library))
         library.remove(folder / "outside.png")  # the link is still in the folder, and leads out of it
     return folder
 
@@ -69,6 +75,18 @@ def asked(functions: Functions, *calls: tuple[str, dict[str, Any]]) -> tuple[lis
             return tools, [await client.call_tool(name, arguments) for name, arguments in calls]
 
     return asyncio.run(ask())
+
+
+def drawn(library: Library) -> Probe:
+    """A probe with two labels, whose figures nobody measured."""
+    model = library.active()
+    weights = np.random.default_rng(0).normal(size=(2, model.dim)).astype(np.float32)
+    claim = Claim(9, 4, 5, {"auc": (0.9, 0.8, 0.95)}, {"auc": (0.6, 0.5, 0.7)})
+    limits = Limits(0.5, 0.6, 0.4, 0.95, 0.95)
+    return Probe(
+        "told", ("one", "two"), weights, np.zeros(2, np.float32), (limits, limits), (claim, claim),
+        model.model, model.fingerprint, "2026-01-01T00:00:00+00:00",
+    )  # fmt: skip
 
 
 def read_with_captions(desk: Desk) -> str:
@@ -159,6 +177,8 @@ def test_paths_pixels_and_patients_stay_where_they_are_not_allowed(place: Path, 
         ("list_cohorts", {}),
         ("show_cohort", {"name": "mine"}),
         ("classify_image", {"labels": ["CT", "MRI"], "path": str(place / "scans" / "ramp.png")}),
+        ("list_probes", {}),
+        ("apply_probe", {"name": "told", "label": "two", "n": 2}),
         ("classify_image", {"labels": ["CT", "MRI"], "path": str(place / "outside.png")}),
         ("classify_image", {"labels": ["CT", "MRI"], "path": str(place / "scans" / "captions.csv")}),
     ]
@@ -169,7 +189,7 @@ def test_paths_pixels_and_patients_stay_where_they_are_not_allowed(place: Path, 
     _, plain = asked(Functions(desk), *calls)
     written = "".join(answer.model_dump_json() for answer in redacted)
     assert str(place) not in written and "ramp" not in written and "scans" not in written
-    assert not any(answer.is_error for answer in redacted[:6]), "what is asked is answered"
+    assert not any(answer.is_error for answer in redacted[:8]), "what is asked is answered"
     _, [listed, mine, none] = asked(
         Functions(desk),
         ("list_cohorts", {}),
@@ -181,6 +201,15 @@ def test_paths_pixels_and_patients_stay_where_they_are_not_allowed(place: Path, 
     assert mine.structured_content["in_library"] == 3 and len(mine.structured_content["members"]) == 2
     assert mine.structured_content["members"][0]["path"].startswith(str(place / "scans"))
     assert "cannot be the name" in refusal(none)
+    probes, applied = (answer.structured_content for answer in plain[6:8])
+    assert probes["probes"][0]["usable"] and probes["probes"][0]["labels"][1]["auc"] == [0.9, 0.8, 0.95]
+    shares = [hit["probability"] for hit in applied["hits"]]
+    assert shares == sorted(shares, reverse=True) and applied["images"] == 3 and len(shares) == 2
+    found = desk.ask(lambda library: apply(library, drawn(library)).probabilities[:, 1])
+    assert shares == pytest.approx(sorted(found.tolist(), reverse=True)[:2])
+    assert applied["given"] == int((found >= 0.5).sum())
+    _, [several] = asked(Functions(desk), ("apply_probe", {"name": "told"}))
+    assert "name one as NAME:LABEL" in refusal(several)
     assert "wolkenbruch" not in written.lower().replace("wolkenbruchh", ""), "nor is a name spelt right"
     everything = written + "".join(answer.model_dump_json() for answer in plain)
     assert canaries().MARK.lower() not in everything.lower(), "nothing of a header or a caption"

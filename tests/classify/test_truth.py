@@ -61,7 +61,7 @@ def test_several_labels_of_an_image(tmp_path: Path, images: dict[str, str]) -> N
     text = "path,label\nimages/a.png,normal\nimages/b.png,pneumonia;effusion\nimages/c.png,pneumonia | normal\n"
     expected = {"a.png": [1, 0], "b.png": [0, 1], "c.png": [1, 1]}
     assert truth_of(write(tmp_path / "t.csv", text), images, "multi-label") == expected
-    with pytest.raises(InputError, match=r"line 4: 'normal' and 'pneumonia' both.*--multi-label"):
+    with pytest.raises(InputError, match=r"line 4: 'normal' and 'pneumonia' both.*`multi_label`"):
         truth_of(tmp_path / "t.csv", images)
     text = "path,No Finding,pneumonia\nimages/a.png,1,0\nimages/b.png,0.0,\nimages/c.png,-1,true\n"
     found = truth_of(write(tmp_path / "t.csv", text), images, "multi-label")
@@ -85,6 +85,8 @@ def test_several_labels_of_an_image(tmp_path: Path, images: dict[str, str]) -> N
         ("path,label\nimages/a.png,normal\nimages/a.png,pneumonia\n", "exclusive", None, "line 3: images/a.png was in"),
         ("path,normal,pneumonia\nimages/a.png,1,maybe\n", "multi-label", None, "line 2: column 'pneumonia' is neither"),
         ('{"path": "images/a.png"\n', "exclusive", None, "line 1: not a JSON object"),
+        ('{"path": "a\\u0000.png", "label": "normal"}\n', "exclusive", None, "line 1: no file"),
+        ('{"path": "\\ud800.png", "label": "normal"}\n', "exclusive", None, "line 1: no file"),
     ],
 )  # fmt: skip
 def test_a_table_that_cannot_be_used_is_named(
@@ -93,6 +95,11 @@ def test_a_table_that_cannot_be_used_is_named(
     with pytest.raises(InputError) as refused:
         truth_of(write(tmp_path / "t.csv", text), images, mode, column=column)
     assert says in str(refused.value)
+
+
+def test_a_name_too_long_for_any_file_is_that_of_none(tmp_path: Path) -> None:
+    table = write(tmp_path / "t.csv", f"path,label\n{'x' * 5000}.png,normal\n")
+    assert Truth(table, NORMAL_OR_PNEUMONIA, "exclusive").files() == [str(tmp_path / f"{'x' * 5000}.png")]
 
 
 def test_other_truth_can_be_left_out(tmp_path: Path, images: dict[str, str]) -> None:

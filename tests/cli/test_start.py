@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import subprocess
@@ -9,6 +10,7 @@ import sys
 
 import pytest
 
+from roco_search.__main__ import _code
 from roco_search.cli.commands import COMMANDS, named
 from tests.cli.conftest import Roco
 
@@ -38,6 +40,16 @@ def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
     }
     other = {command.module for command in COMMANDS.values()} - set(arguments)
     assert not ours & other, "no other command is imported"
+
+
+def test_the_collector_does_not_walk_through_what_a_query_imports(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = gc.get_threshold()
+    monkeypatch.setattr(sys, "argv", ["roco", "query", "--help"])
+    try:
+        assert _code() == 0
+        assert gc.get_threshold()[0] >= 50_000
+    finally:
+        gc.set_threshold(*before)
 
 
 def test_completion_imports_nothing_heavy() -> None:

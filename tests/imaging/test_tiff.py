@@ -10,7 +10,7 @@ import tifffile
 
 from roco_search.errors import UnreadableImage
 from roco_search.imaging import Window, open_image
-from tests.imaging.drawing import grey, only
+from tests.imaging.drawing import draw_dicom, grey, only, ramp
 
 RAMP = np.linspace(0, 1, 64 * 48).reshape(48, 64)
 
@@ -180,6 +180,22 @@ def test_nothing_is_said_on_the_error_stream(tmp_path: Path, capfd: pytest.Captu
                 list(open_image(path, frames="all"))
             except UnreadableImage as error:
                 assert "; " in str(error)
+    assert capfd.readouterr().err == "" and not warned
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_numbers_beyond_all_range_become_a_picture_without_a_warning(
+    tmp_path: Path, dtype: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    most = np.finfo(dtype).max
+    values = np.resize(np.array([np.nan, np.inf, -np.inf, most, -most, 0, 1], dtype), (48, 64))
+    tiff = write(tmp_path / "a.tif", values)
+    rescaled = draw_dicom(tmp_path / "a.dcm", ramp(), RescaleSlope="1e38", RescaleIntercept="-1e38")
+    windowed = draw_dicom(tmp_path / "b.dcm", ramp(), WindowCenter="1e300", WindowWidth="1e308")
+    with warnings.catch_warnings(record=True) as warned:
+        for path in (tiff, rescaled, windowed):
+            for window in (None, Window(0, 1), Window(-1e38, 1e-30), Window(1e300, 1e308)):
+                assert only(path, window=window).pixels.dtype == np.uint8
     assert capfd.readouterr().err == "" and not warned
 
 

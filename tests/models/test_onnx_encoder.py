@@ -19,6 +19,7 @@ from roco_search.errors import InputError
 from roco_search.models import load_encoder
 from roco_search.models.catalogue.registry import EMBEDDED, find
 from roco_search.models.compiling.engines import ImageTower
+from roco_search.models.encoder import texts_are_done
 from roco_search.models.onnx_encoder import OnnxEncoder, encode_texts_once
 from roco_search.models.torch_encoder import TorchEncoder
 from tests.concepts import ConceptEncoder
@@ -64,6 +65,15 @@ def test_a_text_needs_neither_torch_nor_the_image_tower() -> None:
         "assert '_image' not in vars(encoder)"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_what_serves_one_query_frees_its_text_tower_and_opens_it_again_for_another_text() -> None:
+    once, kept = (load_encoder("roco-mini", "cpu", "fast", once=once) for once in (True, False))
+    for encoder in (once, kept):
+        before = encoder.encode_texts(["chest"])
+        texts_are_done(encoder)
+        assert ("_text" in vars(encoder)) is (encoder is kept)
+        np.testing.assert_array_equal(encoder.encode_texts(["chest"]), before)
 
 
 def test_the_graphs_hold_no_weights_and_no_place() -> None:

@@ -16,7 +16,7 @@ from roco_search.probe.applying import apply, find, where, worth_labelling
 from roco_search.probe.classifying import ProbeClassifier
 from roco_search.probe.examples import from_labels
 from roco_search.probe.probe import Probe, dump, load
-from roco_search.probe.teaching import teach
+from roco_search.probe.teaching.teach import teach
 from tests.library.toy import Opened, ToyEncoder, draw
 from tests.probe.conftest import Taught
 
@@ -26,7 +26,7 @@ def probe(taught: Taught) -> Probe:
     examples = from_labels(taught.opened.library, taught.table)
     half = replace(examples, ids=examples.ids[:40], truth=examples.truth[:40], cases=examples.cases[:40])
     found = teach(taught.opened.library, taught.opened.encoder, "toy", half, controls=False).probe
-    shelf.keep(taught.opened.library, found)
+    shelf.SHELF.keep(taught.opened.library, found)
     return found
 
 
@@ -58,10 +58,10 @@ def test_conditions_are_met_by_exactly_those_pictures(taught: Taught, probe: Pro
     ):
         with pytest.raises(InputError, match=words):
             where(library, [wrong])
-    shelf.keep(library, replace(probe, name="other"))
+    shelf.SHELF.keep(library, replace(probe, name="other"))
     with pytest.raises(InputError, match="other:middle, toy:middle"):
         where(library, ["middle>0.5"])
-    shelf.remove(library, "other")
+    shelf.SHELF.remove(library, "other")
     with pytest.raises(InputError, match="name one as NAME:LABEL"):
         find(library, "toy")
 
@@ -79,29 +79,29 @@ def test_what_is_worth_labelling_is_unsure_unlike_and_new(taught: Taught, probe:
 
 def test_a_probe_is_the_same_after_the_shelf_and_small(taught: Taught, probe: Probe, tmp_path: Path) -> None:
     library = taught.opened.library
-    read = shelf.read(library, "toy")
+    read = shelf.read_probe(library, "toy")
     assert np.array_equal(read.weights, probe.weights) and read.claims == probe.claims and read.limits == probe.limits
     assert np.array_equal(read.learned, probe.learned)
     shelf.export(library, "toy", tmp_path / "toy.safetensors")
     content = (tmp_path / "toy.safetensors").read_bytes()
     assert len(content) < 20_000 and str(taught.table.parent).encode() not in content
-    assert not len(load(content, "it").learned), "whose pictures it learned from stays here"
+    assert not len(load(content).learned), "whose pictures it learned from stays here"
     with pytest.raises(InputError, match="already"):
         shelf.receive(library, tmp_path / "toy.safetensors")
     assert shelf.receive(library, tmp_path / "toy.safetensors", "theirs").name == "theirs"
-    assert shelf.names(library) == ["theirs", "toy"] and shelf.read(library, "theirs").name == "theirs"
-    shelf.remove(library, "theirs")
+    assert shelf.SHELF.names(library) == ["theirs", "toy"] and shelf.read_probe(library, "theirs").name == "theirs"
+    shelf.SHELF.remove(library, "theirs")
     for name in ("../x", "", "a/b", " a", "x" * 90):
-        with pytest.raises(InputError, match="is no name"):
-            shelf.read(library, name)
+        with pytest.raises(InputError, match="cannot be the name"):
+            shelf.read_probe(library, name)
 
 
 def test_another_model_is_refused_everywhere(probe: Probe, tmp_path: Path) -> None:
     other = ToyEncoder(seed=9)
     with Opened(tmp_path / "library", other) as opened:
         opened.index(draw(tmp_path / "scans" / "0.png", 0))
-        (tmp_path / "p.safetensors").write_bytes(dump(probe, with_learned=False))
-        shelf.keep(opened.library, probe)
+        (tmp_path / "p.safetensors").write_bytes(dump(probe.shared()))
+        shelf.SHELF.keep(opened.library, probe)
         for refused in (
             lambda: shelf.receive(opened.library, tmp_path / "p.safetensors", "new"),
             lambda: apply(opened.library, probe),
@@ -115,14 +115,14 @@ def test_another_model_is_refused_everywhere(probe: Probe, tmp_path: Path) -> No
 @settings(max_examples=40, deadline=None)
 @given(place=st.integers(0, 4000), value=st.integers(0, 255), end=st.integers(0, 4000))
 def test_a_damaged_probe_is_refused_or_read_whole(probe: Probe, place: int, value: int, end: int) -> None:
-    content = bytearray(dump(probe, with_learned=True))
+    content = bytearray(dump(probe))
     content[place % len(content)] = value
     for damaged in (bytes(content), bytes(content[: end % len(content)])):
         try:
-            found = load(damaged, "it")
+            found = shelf.SHELF.parse(damaged, "x", "It holds no probe.")
         except InputError as error:
             assert "holds no probe" in str(error)
         else:
-            assert (
+            assert isinstance(found, Probe) and (
                 found.weights.shape == (len(found.labels), probe.weights.shape[1]) and np.isfinite(found.weights).all()
             )

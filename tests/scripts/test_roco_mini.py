@@ -210,6 +210,49 @@ def test_a_recipe_against_itself_is_a_ratio_of_one(tmp_path: Path, capsys: pytes
     assert "new / old  mean of the three: 1.000 (1.000 to 1.000)" in said
 
 
+def test_what_looks_alike_is_left_out_and_a_written_caption_never(tmp_path: Path) -> None:
+    projections = recipe("projections")
+    alike = [labelled(tmp_path, "knee_oa", "XR", "knee", "KL1") for _ in range(100)]
+    written = [medpix(tmp_path, f"caption {n}") for n in range(100)]
+    other = labelled(tmp_path, "knee_oa", "XR", "knee", "KL2")
+    assert projections.few_alike([*alike, *written, other]) == [*alike[: projections.ALIKE], *written, other]
+
+
+def test_projections_learn_what_the_stored_features_tell_apart(tmp_path: Path) -> None:
+    """Of eight labels, whose features are noise around a mean of their own, each image finds its own afterwards."""
+    projections, random = recipe("projections"), np.random.default_rng(0)
+    pairs = [labelled(tmp_path, "s", "XR", "knee", f"label {n % 8}") for n in range(160)]
+    pairs = [replace(pair, image=str(n), captions={pair.caption: 1.0}) for n, pair in enumerate(pairs)]
+    captions = [pair.caption for pair in pairs[:8]]
+    means = random.normal(size=(8, 24))
+    images = (means[np.arange(160) % 8] + 0.5 * random.normal(size=(160, 24))).astype(np.float16)
+    texts = random.normal(size=(8, 12)).astype(np.float32)
+    once = np.ones(160, np.int64)
+    features = projections.Features(
+        images, np.arange(160), once, texts, {text: row for row, text in enumerate(captions)}
+    )
+    model = torch.nn.Module()
+    model.visual_projection = torch.nn.Linear(24, 6, bias=False)
+    model.text_projection = torch.nn.Linear(12, 6, bias=False)
+    model.logit_scale = torch.nn.Parameter(torch.tensor(2.0))
+    before = {name: one.clone() for name, one in model.state_dict().items()}
+
+    def right(state: dict[str, torch.Tensor]) -> float:
+        sides = (
+            images.astype(np.float32) @ state[projections.VISUAL].numpy().T,
+            texts @ state[projections.TEXTUAL].numpy().T,
+        )
+        seen, said = (side / np.linalg.norm(side, axis=1, keepdims=True) for side in sides)
+        return float(((seen @ said.T).argmax(axis=1) == np.arange(160) % 8).mean())
+
+    quick = {"steps": 80, "batch_size": 32, "image_rate": 0.03, "text_rate": 0.03, "dropout": 0.1, "averaging": 0.9}
+    learned = projections.fit(model, pairs, features, {**projections.SETTINGS, **quick})
+    assert right(before) < 0.5
+    assert right(learned) > 0.95
+    assert learned.keys() == before.keys()
+    assert all(torch.equal(before[name], one) for name, one in model.state_dict().items()), "the model stays as it is"
+
+
 def labelled(folder: Path, source: str, modality: str, part: str, *labels: str) -> Pair:
     columns = {"source": source, "labels": list(labels), "modality": modality, "text_kind": "label"}
     return pair(folder / "a.png", f"{part} {' '.join(labels)}", part, **columns)

@@ -1,4 +1,4 @@
-"""A short form of ``scripts/torture``; the script disturbs eighteen commands hundreds of times."""
+"""A short form of ``scripts/torture``; the script disturbs some twenty commands hundreds of times."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from roco_search.errors import LibraryEmpty
+from roco_search.library import Library
 from roco_search.models import load_encoder
 from roco_search.search import Filters, read, search
 from roco_search.search.evidence import SENSED, gather
@@ -37,6 +38,31 @@ def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Opened]:
     with Opened(root / "library", ToyEncoder(dim=24)) as made:
         fill(made, root / "files")
         yield made
+
+
+def test_a_query_embeds_each_text_once_and_is_done_with_texts_before_it_reads_vectors(
+    opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    search(opened.library, opened.encoder, ["head CT"])
+    done, vectors = "no more texts", "the vectors"
+    events: list[str] = []
+    embed, facts = ToyEncoder.encode_texts, Library.facts
+
+    def embedding(self: ToyEncoder, texts: Sequence[str]) -> Any:
+        events.extend(texts)
+        return embed(self, texts)
+
+    def reading(self: Library, *given: Any) -> Any:
+        events.append(vectors)
+        return facts(self, *given)
+
+    monkeypatch.setattr(ToyEncoder, "encode_texts", embedding)
+    monkeypatch.setattr(ToyEncoder, "texts_are_done", lambda self: events.append(done), raising=False)
+    monkeypatch.setattr(Library, "facts", reading)
+    search(opened.library, opened.encoder, ["head CT"])
+    *texts, last, first = events
+    assert (last, first) == (done, vectors)
+    assert "head CT" in texts and len(texts) == len(set(texts)) > 1
 
 
 def sums(opened: Opened, text: str) -> dict[tuple[str, int], float]:

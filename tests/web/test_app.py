@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from roco_search.web.app import PAGES, server
+from roco_search.web.app import server
+from roco_search.web.pages import PAGES
 from roco_search.web.run import scratch_folder
 from tests.web.conftest import Site
 
@@ -32,6 +33,9 @@ def test_pages_that_were_opened_long_ago_leave_nothing(site: Site) -> None:
     for number in range(PAGES + 30):
         holder[f"page {number}"]
     site.search("brain MRI")  # a page whose state is gone begins anew
+    assert not [part for state in holder.session_data.values() for part in state.components], (
+        "its parts and their values"
+    )
     assert len(holder.session_data) == len(holder.time_last_used) == PAGES
 
 

@@ -57,7 +57,7 @@ COMMANDS: dict[str, Command] = {
     "export": Command(
         "curation.export",
         "export",
-        "Write rows and vectors as Parquet, NumPy or JSON Lines, or into PostgreSQL.",
+        "Write rows and vectors as Parquet, NumPy or JSON Lines, or into PostgreSQL or Milvus.",
     ),
     "status": Command(
         "status",
@@ -81,7 +81,7 @@ COMMANDS: dict[str, Command] = {
         "curation.cohort", "app", "Keep named sets of images: save, refresh, compare, export.", is_group=True
     ),
     "probe": Command(
-        "probe", "app", "Teach the library labels of your own: fit, apply, next, list, show.", is_group=True
+        "probe", "app", "Teach the library labels of your own: fit, apply, next, space, list.", is_group=True
     ),
     "session": Command(
         "probe.session", "app", "Manage the marks of 'roco query --mark': list, show, rename, remove.", is_group=True

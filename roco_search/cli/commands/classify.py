@@ -20,7 +20,7 @@ from roco_search.cli.options import (
     in_panels,
     one_format,
 )
-from roco_search.cli.output import PARTIAL, say, short_path
+from roco_search.cli.output import PARTIAL, call_flags, say, short_path
 from roco_search.cli.progress import ProgressBar
 from roco_search.cli.render.classification import Format, Results, show_evaluation, tell_choices
 from roco_search.cli.terminal import Waiting
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from roco_search.classify import Classifier, Label, Mode
     from roco_search.classify.truth import Matched, Truth
     from roco_search.imaging import FrameChoice
-    from roco_search.models import Device
+    from roco_search.probe.probe import Probe
 
 
 PANELS = {
@@ -142,17 +142,24 @@ def classify(
     checked = checked_device(device)
     choice = frame_choice(frames) or "middle"
     shape = cast("Format", one_format(json=json, jsonl=jsonl, csv=csv))
+    call_flags(column="--truth-column")
     if probe is not None:
         refuse_beside_probe(
-            labels=labels, labels_file=labels_file, truth=truth, template=template, explain=explain, model=model
-        )
-        by_probe(probe, library, images or [], choice, shape, checked, quiet)
-        return
-    check_usage(images, truth, labels, labels_file, explain, save_thresholds, thresholds, mode, choice)
+            labels=labels, labels_file=labels_file, template=template, explain=explain, model=model,
+            thresholds=thresholds, save_thresholds=save_thresholds,
+        )  # fmt: skip
+        mode = "multi-label"
+    elif not labels and not labels_file:
+        refuse('No label is given; name some, such as --labels "normal,pneumonia", or use --labels-file FILE.')
+    check_usage(images, truth, explain, save_thresholds, thresholds, mode, choice)
     with Waiting("Reading labels and looking for images", quiet=quiet) as waiting:
-        given = chosen_labels(labels or [], labels_file, images or [], mode)
-
+        taught = None if probe is None else read_taught(probe, library)
+        from roco_search.classify import Label
         from roco_search.classify.truth import Truth
+
+        given = (
+            list(map(Label, taught.labels)) if taught else chosen_labels(labels or [], labels_file, images or [], mode)
+        )
 
         process.prepare()
         table = Truth(truth, given, mode, truth_column) if truth else None
@@ -165,11 +172,19 @@ def classify(
         from roco_search.models import load_encoder
 
         waiting.now("Loading the model")
-        classifier = Classifier(load_encoder(model, checked), given, mode, template or ())
-        limits = load_thresholds(thresholds, classifier) if thresholds else None
+        encoder = load_encoder(taught.model if taught else model, checked)
+        limits: Mapping[str, float] | None
+        if taught is not None:
+            from roco_search.probe.classifying import ProbeClassifier
+
+            by_probe = ProbeClassifier(taught, encoder)
+            classifier, limits = cast("Classifier", by_probe), by_probe.thresholds
+        else:
+            classifier = Classifier(encoder, given, mode, template or ())
+            limits = load_thresholds(thresholds, classifier) if thresholds else None
         results = Results(classifier, shape, limits, explain_dir if explain else None, printed=matched is None)
         run(classifier, paths, choice, results, quiet)
-    if not quiet:
+    if not quiet and taught is None:
         tell_choices(classifier, results.predictions)
     if not results.predictions:
         nothing_to_show(results, images or [])
@@ -184,39 +199,21 @@ def classify(
 def refuse_beside_probe(**given: object) -> None:
     """Refuse what a probe, which has its own labels and no prompts, has no use for."""
     if names := [f"--{name.replace('_', '-')}" for name, value in given.items() if value]:
-        refuse(f"--probe brings its own labels and uses no prompt; leave out {names[0]}.")
+        refuse(f"--probe brings its own labels and thresholds, and uses no prompt; leave out {names[0]}.")
 
 
-def by_probe(
-    name: str, library: Path | None, images: list[Path], frames: FrameChoice, shape: Format, device: Device, quiet: bool
-) -> None:
-    """Classify files by a probe of a library, with the model that it was taught on."""
-    if not images:
-        refuse("No image is given; name some, such as: roco classify ./scans --probe NAME.")
-    with Waiting("Loading the model", quiet=quiet):
-        from roco_search.library import Library, default_library_path
-        from roco_search.models import load_encoder
-        from roco_search.probe import shelf
-        from roco_search.probe.classifying import ProbeClassifier
+def read_taught(name: str, library: Path | None) -> Probe:
+    """Return a probe of a library."""
+    from roco_search.library import Library, default_library_path
+    from roco_search.probe.shelf import read_probe
 
-        process.prepare()
-        with Library.open(library or default_library_path()) as opened:
-            read = shelf.read(opened, name)
-        taught = ProbeClassifier(read, load_encoder(read.model, device))
-        results = Results(classifier := cast("Classifier", taught), shape, taught.thresholds, None, printed=True)
-        run(classifier, list(images), frames, results, quiet)
-    if not results.predictions:
-        nothing_to_show(results, images)
-    results.finish()
-    if results.unreadable:
-        raise typer.Exit(PARTIAL)
+    with Library.open(library or default_library_path()) as opened:
+        return read_probe(opened, name)
 
 
 def check_usage(
     images: list[Path] | None,
     truth: Path | None,
-    labels: list[str] | None,
-    labels_file: Path | None,
     explain: bool,
     save_thresholds: Path | None,
     thresholds: Path | None,
@@ -226,8 +223,6 @@ def check_usage(
     """Refuse options that do not go together."""
     if not images and not truth:
         refuse('No image is given; name some, such as: roco classify ./scans --labels "CT,MRI".')
-    if not labels and not labels_file:
-        refuse('No label is given; name some, such as --labels "normal,pneumonia", or use --labels-file FILE.')
     if save_thresholds and not truth:
         refuse("--save-thresholds needs --truth FILE, a table of what the images really show.")
     if truth and explain:

@@ -150,9 +150,12 @@ def check_library(directory: Path) -> Check:
     try:
         with Library.open(directory) as opened:
             health: Any = opened.verify()
+            shared = opened.status().shared
     except LibraryNotFound:
         return Check("library", f"none yet at {directory}")
     except RocoError as error:
         return Check("library", f"{directory} cannot be used", with_flags(str(error)))
     found = f"{directory}: {health.frames:,} images, matrix {health.matrix}, graph {health.graph}"
+    if shared is not None:
+        found += f", copy of {shared.address}, pulled {shared.pulled}"
     return Check("library", found, " ".join(health.problems) or None)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn, cast, get_args
+from typing import TYPE_CHECKING, Annotated, NoReturn, cast, get_args
 
 import typer
 
+from roco_search.cli.commands.sharing import Asked, embed_on, embed_share, image_arithmetic, refuse_with_shard
 from roco_search.cli.options import (
     DeviceOption,
     JsonOption,
@@ -23,7 +24,7 @@ from roco_search.cli.progress import ProgressBar
 from roco_search.cli.terminal import Waiting
 from roco_search.cli.usage import refuse
 from roco_search.errors import LibraryNotFound, RocoError
-from roco_search.models.encoder import Device, Engine
+from roco_search.models.encoder import Engine
 from roco_search.system import process
 
 if TYPE_CHECKING:
@@ -136,6 +137,14 @@ def index(
             metavar="DIR", help="Where shards are written, for 'roco library merge', not a library.", show_default=False
         ),
     ] = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Embed on a Ray cluster (HOST:PORT, auto or local) through --parts, then merge into the library.",
+            show_default=False,
+        ),
+    ] = None,
     library: LibraryOption = None,
     json: JsonOption = False,
     quiet: QuietOption = False,
@@ -154,13 +163,12 @@ def index(
     one_of("--engine", engine, get_args(Engine))
     one_of("--precision", precision or "exact", ("exact", "fast"))
     choice, sliced = frame_choice(frames), slice_choice(slices, planes)
-    if shard is not None or parts is not None:
+    if shard is not None or parts is not None or ray is not None:
         chosen = {"frames": choice, "slices": sliced, "prune_missing": prune_missing, "retry_failed": retry_failed}
         refuse_with_shard(reembed=reembed, texts=captions or reports)
-        report = embed_share(
-            paths, shard, parts, model, precision, checked, cast("Engine", engine), quiet, {**chosen, "rehash": rehash}
-        )
-        finish(report, json, quiet)
+        asked = Asked(paths, parts, model, precision, checked, cast("Engine", engine), {**chosen, "rehash": rehash})
+        finish(embed_share(asked, shard, quiet) if ray is None else embed_on(asked, ray, shard, library, quiet),
+               json, quiet)  # fmt: skip
         return
     with Waiting("Loading the model", quiet=quiet) as waiting:
         from roco_search.library import Library, default_library_path
@@ -212,58 +220,6 @@ def finish(report: IndexReport, json: bool, quiet: bool) -> None:
         show(report)
     if report.skipped:
         raise typer.Exit(PARTIAL)
-
-
-def embed_share(
-    paths: list[Path] | None,
-    shard: str | None,
-    parts: Path | None,
-    model: str | None,
-    precision: str | None,
-    device: Device,
-    engine: Engine,
-    quiet: bool,
-    chosen: dict[str, Any],
-) -> IndexReport:
-    """Embed a share of the images, and write it as parts: what ``--shard`` and ``--parts`` ask for."""
-    if shard is None or parts is None:
-        refuse("--shard and --parts belong together, such as --shard 0/8 --parts ./parts.")
-    if not paths:
-        refuse("Name the folders whose share is to be embedded, such as ./scans.")
-    with Waiting("Loading the model", quiet=quiet) as waiting:
-        from roco_search.library.ingest.manifest import manifests
-        from roco_search.library.ingest.sharding import parse_shard, write_shard
-        from roco_search.models import load_encoder
-        from roco_search.models.catalogue.registry import default, find
-        from roco_search.models.compiling.compiler import prepare
-
-        process.prepare()
-        share = parse_shard(shard)
-        known = manifests(parts)[:1] if parts.is_dir() else []
-        name = model or (known[0].encoder.name if known else default())
-        prepare(find(name), say)
-        images = image_arithmetic(precision, known[0].encoder.image_arithmetic if known else None, reembed=False)
-        encoder = load_encoder(name, device, "fast", images=images, engine=engine)
-        progress = ProgressBar(f"Embedding shard {share}", quiet)
-        waiting.now("Looking for images")
-        return write_shard(paths, encoder, parts, share, progress=progress, **chosen)
-
-
-def refuse_with_shard(*, reembed: bool, texts: bool | None) -> None:
-    """Refuse what a share of the images cannot be indexed with."""
-    if reembed:
-        refuse("--reembed is for a library; to embed with another model, name another folder with --parts.")
-    if texts:
-        refuse("Captions and reports are read by 'roco index' when the parts are merged; leave them out with --shard.")
-
-
-def image_arithmetic(precision: str | None, recorded: str | None, *, reembed: bool) -> str:
-    """Return what ``--precision`` means: without it, a library goes on as it was embedded, and a new one is exact."""
-    if precision is None:
-        return recorded or "fp32"
-    if precision == "exact":
-        return "fp32"
-    return recorded if recorded not in (None, "fp32") and not reembed else "fast"
 
 
 def require_library(place: Path) -> None:

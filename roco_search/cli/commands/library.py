@@ -247,11 +247,15 @@ def move(
 
 @app.command()
 def copy(
-    source: Annotated[Path, typer.Argument(metavar="SRC", help="The library.", show_default=False)],
-    target: Annotated[Path, typer.Argument(metavar="DST", help="A new or empty folder.", show_default=False)],
+    source: Annotated[
+        Path, typer.Argument(metavar="SRC", help="The library, or a shared one's address.", show_default=False)
+    ],
+    target: Annotated[
+        Path, typer.Argument(metavar="DST", help="A new or empty folder, or a new address.", show_default=False)
+    ],
     json: JsonOption = False,
 ) -> None:
-    """Copy a library, also to another disk, and verify the copy.
+    """Copy a library, also to another disk, to or from a shared one, and verify the copy.
 
     Run it again if it was broken off. A copy that is there already is verified.
 

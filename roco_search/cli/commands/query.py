@@ -225,7 +225,8 @@ def query(
         text_match=text_match,
     )
     with Waiting("Searching"), warm.library(library or default_library_path()) as opened:
-        encoder = warm.encoder(opened.model.model if opened.model else default(), checked)
+        once = queries is None and not mark and not guess
+        encoder = warm.encoder(opened.model.model if opened.model else default(), checked, once=once)
         find: Find = partial(
             search,
             opened,

@@ -46,6 +46,7 @@ def serve(
     """
     from roco_search.cli import answer
     from roco_search.cli.commands import needs_own_process
+    from roco_search.daemon import warm
     from roco_search.daemon.server import serve as answer_queries
     from roco_search.library import default_library_path
 
@@ -65,11 +66,16 @@ def serve(
 
     with Waiting("Loading the model") as waiting, ExitStack() as stack:
         try:
+            kept = warm.keep()
             if http is not None:
                 from roco_search.agents.http_server import http_door
 
-                door = stack.enter_context(http_door(place, http, redact_paths=redact_paths, allow_images=allow_images))
-            count = answer_queries(place, 60 * idle, answer, declines=needs_own_process, ready=ready, used=used)
+                door = stack.enter_context(
+                    http_door(place, http, redact_paths=redact_paths, allow_images=allow_images, kept=kept)
+                )
+            count = answer_queries(
+                place, 60 * idle, answer, declines=needs_own_process, ready=ready, used=used, kept=kept
+            )
         except KeyboardInterrupt:
             return
     say(f"Ended after {idle:g} minutes without a query; {count:,} queries were answered.")

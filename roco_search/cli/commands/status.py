@@ -31,6 +31,11 @@ def status(library: LibraryOption = None, json: JsonOption = False) -> None:
 def show(found: LibraryStatus) -> None:
     """Print the status for a person."""
     facts: list[tuple[str, Cell]] = [("library", path_cell(found.library))]
+    if found.shared:
+        version = "" if found.shared.version is None else f", version {found.shared.version}"
+        unsent = "; something has not been sent yet" if found.shared.pending else ""
+        facts.append(("copy of", path_cell(found.shared.address)))
+        facts.append(("pulled", f"{found.shared.pulled or 'never'}{version}{unsent}"))
     if found.model:
         facts.append(("model", f"{found.model.model} ({found.model.dim} dimensions)"))
     if found.pending:

@@ -21,6 +21,12 @@ def given(cohort: Cohort) -> dict[str, object]:
     return {name: value for name, value in asdict(cohort.definition).items() if value not in (None, (), False)}
 
 
+def given_words(cohort: Cohort) -> str:
+    """Return the conditions of a cohort without a query, in one line: "modality MR, where effusion>0.8"."""
+    said = {name: value for name, value in given(cohort).items() if (name, value) != ("group_by", "none")}
+    return ", ".join(f"{name.replace('_', ' ')} {as_text(value)}" for name, value in said.items())
+
+
 def facts_of(cohort: Cohort) -> dict[str, object]:
     """Return a cohort as JSON, with the number of its images in place of these."""
     facts = {name: value for name, value in asdict(cohort).items() if name != "members"}

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from roco_search.cli.tables import Cell
     from roco_search.probe.probe import Claim, Interval, Probe
+    from roco_search.probe.space import Space
 
 NAMES = {"auc": "AUC", "average_precision": "average precision", "accuracy": "accuracy", "brier": "Brier score"}
 
@@ -21,10 +22,22 @@ def interval(figure: Interval | None) -> str:
     return "–" if figure is None else f"{figure[0]:.3f} ({figure[1]:.3f}–{figure[2]:.3f})"
 
 
-def plain(probe: Probe) -> dict[str, Any]:
-    """Return a probe as JSON has it: its card, without weights."""
+def plain(taught: Probe | Space) -> dict[str, Any]:
+    """Return a probe or a space as JSON has it: its card, without weights."""
+    return _plain_space(taught) if taught.kind == "space" else _plain_probe(taught)  # type: ignore[arg-type]
+
+
+def _plain_space(space: Space) -> dict[str, Any]:
+    said = {"kind": space.kind, "name": space.name, "model": space.model, "fingerprint": space.fingerprint}
+    figures = {f"precision_at_10_{name}": getattr(space.claim, name) for name in ("before", "after", "gain")}
+    rest = {name: getattr(space.claim, name) for name in ("images", "cases", "shrinkage", "boost")}
+    return {**said, "made": space.made, "labels": list(space.labels), **figures, **rest}
+
+
+def _plain_probe(probe: Probe) -> dict[str, Any]:
     entries = zip(probe.labels, probe.claims, probe.limits, strict=True)
     return {
+        "kind": probe.kind,
         "name": probe.name,
         "model": probe.model,
         "fingerprint": probe.fingerprint,
@@ -121,33 +134,83 @@ def warnings(probe: Probe) -> Iterator[str]:
             yield f"{label!r}: shuffled labels give more than 0.5; one case may be in several folds. See --case."
 
 
-def show_list(probes: Sequence[Probe], fingerprint: str | None) -> None:
-    """Print the probes of a library."""
-    rows: list[list[Cell]] = [
-        [
-            probe.name,
-            label,
-            f"{claim.positives:,} of {claim.images:,}",
-            interval(claim.head["auc"]),
-            interval(claim.zero_shot.get("auc")),
-            _remark(probe, claim, fingerprint),
+def show_list(kept: Sequence[Probe | Space], fingerprint: str | None) -> None:
+    """Print the probes and spaces of a library."""
+    probes: list[Probe] = [taught for taught in kept if taught.kind == "probe"]  # type: ignore[misc]
+    spaces: list[Space] = [taught for taught in kept if taught.kind == "space"]  # type: ignore[misc]
+    if probes:
+        rows: list[list[Cell]] = [
+            [
+                probe.name,
+                label,
+                f"{claim.positives:,} of {claim.images:,}",
+                _figure(claim.head["auc"]),
+                _figure(claim.zero_shot.get("auc")),
+                _remark(probe, claim, fingerprint),
+            ]
+            for probe in probes
+            for label, claim in zip(probe.labels, probe.claims, strict=True)
         ]
-        for probe in probes
-        for label, claim in zip(probe.labels, probe.claims, strict=True)
-    ]
-    print_rows(("probe", "label", "taught with", "AUC", "zero-shot", "remark"), rows, right=("AUC", "zero-shot"))
+        print_rows(("probe", "label", "positive", "AUC", "zero-shot", "remark"), rows, right=("AUC", "zero-shot"))
+    if probes and spaces:
+        print_line()
+    if spaces:
+        rows = [
+            [
+                space.name,
+                ", ".join(space.labels),
+                f"{space.claim.images:,}",
+                _figure(space.claim.after),
+                _figure(space.claim.before),
+                _of_another(space, fingerprint),
+            ]
+            for space in spaces
+        ]
+        columns = ("space", "labels", "images", "P@10", "before", "remark")
+        print_rows(columns, rows, right=("images", "P@10", "before"))
+
+
+def _figure(figure: Interval | None) -> str:
+    return "–" if figure is None else f"{figure[0]:.3f}"
+
+
+def _of_another(taught: Probe | Space, fingerprint: str | None) -> str:
+    return "" if fingerprint in {None, taught.fingerprint} else f"of another model ({taught.model})"
 
 
 def _remark(probe: Probe, claim: Claim, fingerprint: str | None) -> str:
-    if fingerprint is not None and probe.fingerprint != fingerprint:
-        return f"of another model ({probe.model})"
+    if other := _of_another(probe, fingerprint):
+        return other
     if claim.worse:
         return "worse than zero-shot"
     return "shortcut suspected" if claim.suspect else ""
 
 
-def show_card(probe: Probe) -> None:
-    """Print a probe's card, and what it may claim."""
-    print_facts([("model", f"{probe.model} ({probe.fingerprint[:12]})"), ("made", probe.made)])
+def show_card(taught: Probe | Space) -> None:
+    """Print a card, and what it may claim."""
+    print_facts([("model", f"{taught.model} ({taught.fingerprint[:12]})"), ("made", taught.made)])
     print_line()
-    show_claims(probe)
+    if taught.kind == "space":
+        show_space(taught)  # type: ignore[arg-type]
+    else:
+        show_claims(taught)  # type: ignore[arg-type]
+
+
+def show_space(space: Space) -> None:
+    """Print what a space may claim."""
+    claim = space.claim
+    print_line(
+        f"{space.name}: of the ten nearest labelled images of other cases, the share with the same label; measured on "
+        f"{claim.images:,} images of {claim.cases:,} cases, always among cases that the space had not seen; 95 % "
+        "intervals by case."
+    )
+    print_line()
+    gain = f"{claim.gain[0]:+.3f} ({claim.gain[1]:+.3f} to {claim.gain[2]:+.3f})"
+    print_facts(
+        [
+            ("labels", ", ".join(space.labels)),
+            ("the model's own space", interval(claim.before)),
+            ("this space", interval(claim.after)),
+            ("gain", gain),
+        ]
+    )

@@ -6,20 +6,23 @@ once, and of a file that the library forgets nothing remains that could be read.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+
+import numpy as np
+import numpy.typing as npt
 
 from roco_search import __version__
 from roco_search.errors import InputError
 from roco_search.library import Library, StoredFrame
 from roco_search.models.encoder import Encoder
+from roco_search.probe.applying import where
+from roco_search.probe.feedback.sessions import SHELF as SESSIONS
 from roco_search.search import Filters, GroupBy, read, search
 from roco_search.search.filters import resolve
 
 MATCHES = ("none", "weak", "fair", "strong")
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _AT_ONCE = 1024
 
 
@@ -33,6 +36,10 @@ class Definition:
         A text; None for all that pass the filters.
     modality, body_part, view, under, path, text_match
         As for `Filters`; `under` holds real paths.
+    where
+        Conditions on the probabilities of the library's probes, such as "effusion>0.8".
+    session
+        Only what was marked yes in a session of marks.
     guess
         Let the model supply modality and body part where a header says nothing.
     match
@@ -52,6 +59,8 @@ class Definition:
     under: tuple[str, ...] = ()
     path: tuple[str, ...] = ()
     text_match: str | None = None
+    where: tuple[str, ...] = ()
+    session: str | None = None
     guess: bool = False
     match: str | None = None
     min_score: float | None = None
@@ -145,15 +154,6 @@ class Changes:
     stayed: int = 0
 
 
-def check_name(name: str) -> str:
-    """Return a name that can be a file's. Raises `InputError` for any other."""
-    if _NAME.fullmatch(name) is None:
-        raise InputError(
-            f"{name!r} cannot be the name of a cohort; use up to 64 letters, digits, dots, hyphens and underscores."
-        )
-    return name
-
-
 def gather(library: Library, name: str, definition: Definition, encoder: Encoder | None = None) -> Cohort:
     """Return the cohort that a definition makes of a library now.
 
@@ -174,7 +174,6 @@ def gather(library: Library, name: str, definition: Definition, encoder: Encoder
         If the definition says nothing or contradicts itself, or no picture meets it.
     LibraryEmpty, ModelMismatch, LibraryError
     """
-    check_name(name)
     definition = _checked(definition)
     with library.snapshot():
         active = library.active()
@@ -237,7 +236,7 @@ def _checked(definition: Definition) -> Definition:
     query = None if definition.query is None else " ".join(definition.query.split())
     if query == "":
         raise InputError('The text is empty; write what to look for, such as "pleural effusion".')
-    if query is None and definition.filters() == Filters():
+    if query is None and definition.filters() == Filters() and not definition.where and definition.session is None:
         raise InputError("A cohort needs a query or a filter; give a text, or a `modality`.")
     if query is None and (definition.match is not None or definition.min_score is not None):
         raise InputError("Without a query nothing has a score; give a text, or leave `match` and `min_score` out.")
@@ -246,6 +245,7 @@ def _checked(definition: Definition) -> Definition:
     if definition.limit is not None and definition.limit < 1:
         raise InputError("The number of images must be at least 1; choose another `limit`.")
     endless = definition.match is None and definition.min_score is None and definition.limit is None
+    endless &= definition.session is None
     match = "fair" if query is not None and endless else definition.match
     return replace(definition, query=query, match=match)
 
@@ -262,6 +262,7 @@ def _select(
             [definition.query],
             n=definition.limit or library.active().count,
             filters=definition.filters(),
+            among=_taught(library, definition),
             guess=definition.guess,
             group_by=definition.group_by,
             fold=False,
@@ -283,7 +284,9 @@ def _filtered(library: Library, definition: Definition, encoder: Encoder | None)
     from roco_search.search.hits import group_key
 
     among = resolve(library, definition.filters(), Guesses(encoder) if definition.guess and encoder else None)
-    ids: Sequence[int] = library.embedded(among).tolist()
+    there = library.embedded(among)
+    taught = _taught(library, definition)
+    ids: Sequence[int] = (there if taught is None else np.intersect1d(there, taught)).tolist()
     seen = set()
     for start in range(0, len(ids), _AT_ONCE):
         for frame in library.frames.get(ids[start : start + _AT_ONCE]).values():
@@ -292,6 +295,16 @@ def _filtered(library: Library, definition: Definition, encoder: Encoder | None)
                 yield frame
                 if len(seen) == definition.limit:
                     return
+
+
+def _taught(library: Library, definition: Definition) -> npt.NDArray[np.int64] | None:
+    """Return the ids of the frames that meet the conditions on probabilities and were marked; None for all."""
+    found = where(library, definition.where) if definition.where else None
+    if definition.session is not None:
+        yes, _ = SESSIONS.read(library, definition.session).ids(library)
+        marked = library.embedded(np.array(sorted(yes), np.int64))
+        found = marked if found is None else np.intersect1d(found, marked)
+    return found
 
 
 def _key(library: Library, digest: bytes | None, path: str, number: int) -> str:

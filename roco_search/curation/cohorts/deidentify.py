@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from pydicom.dataelem import DataElement
     from pydicom.dataset import Dataset
 
+    from roco_search.curation.cohorts.masking import Rewritten
+
 EDITION = "2026c"
 METHOD = f"PS3.15 {EDITION} Basic Profile, free text removed; roco {__version__}"
 
@@ -86,8 +88,8 @@ class Deidentifier:
         self._uids: dict[str, str] = {}
         self._patients: dict[str, str] = {}
 
-    def copy(self, source: Path | Member, target: Path) -> Tags:
-        """Write a copy that names nobody; return what its header still says.
+    def copy(self, source: Path | Member, target: Path, pixels: Rewritten | None = None) -> Tags:
+        """Write a copy that names nobody, with its own pixels or others; return what its header still says.
 
         Raises
         ------
@@ -105,6 +107,8 @@ class Deidentifier:
             with source.open("rb") as file:
                 dataset = dcmread(file, force=True)
                 tags = self._rid(dataset)
+                if pixels is not None:
+                    pixels.put_into(dataset)
                 written = DicomBytesIO()
                 dataset.save_as(written, enforce_file_format=True)
             content = written.getvalue()

@@ -16,11 +16,15 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
+import numpy as np
+import numpy.typing as npt
+
 from roco_search import __version__
 from roco_search.curation.cohorts.burned_in import why_text_is_likely
 from roco_search.curation.cohorts.cohort import Cohort, Listed, members_of
 from roco_search.curation.cohorts.deidentify import METHOD, Deidentifier
 from roco_search.curation.cohorts.layouts import IMAGES, Layout, Row, checked_layout, write_tables
+from roco_search.curation.cohorts.masking import TextFinder, find_in_dicom, masked, rewrite
 from roco_search.datasets.splits import divide_cases
 from roco_search.errors import ImageError, InputError
 from roco_search.imaging import Frame, Tags, open_image, sniff
@@ -57,6 +61,10 @@ class Options:
         The shares of the splits; whole cases only.
     seed
         Which cases these are.
+    find_text
+        Look into the pixels for text, and list what is found.
+    mask_text
+        Also mask it, in PNGs and in de-identified copies.
     label
         What every image is labelled; None for the cohort's name.
     """
@@ -67,12 +75,17 @@ class Options:
     validation: float = 0.1
     test: float = 0.1
     seed: int = 0
+    find_text: bool = False
+    mask_text: bool = False
     label: str | None = None
 
 
 @dataclass(slots=True)
 class Exported:
-    """What was written: the folder, how many images by split, and those that may carry text in their pixels."""
+    """What was written: the folder, how many images by split, and those that may carry text in their pixels.
+
+    `text_found` counts the images in which a detector saw text; None where it was not asked.
+    """
 
     folder: str
     layout: Layout
@@ -81,6 +94,7 @@ class Exported:
     cases: int
     burned_in: dict[str, str] = field(default_factory=dict)
     gone: int = 0
+    text_found: int | None = None
 
 
 def export_cohort(
@@ -135,6 +149,7 @@ def export_cohort(
             cases=len({row.columns["case"] for row in writer.rows}),
             burned_in=writer.burned_in,
             gone=len(cohort.members) - len(listed),
+            text_found=None if writer.finder is None else writer.text_found,
         )
         write_file(made / MANIFEST, json.dumps(_manifest(cohort, chosen, done, made), indent=1) + "\n", mode=None)
         try:
@@ -155,6 +170,8 @@ class _Writer:
         self._done: set[str] = set()
         self.rows: list[Row] = []
         self.burned_in: dict[str, str] = {}
+        self.finder = TextFinder() if options.find_text or options.mask_text else None
+        self.text_found = 0
 
     def add(self, entry: Listed, case: str, split: str, captions: list[str], label: str) -> None:
         """Write one image; of a file that is copied whole, only once."""
@@ -172,9 +189,9 @@ class _Writer:
         home.mkdir(parents=True, exist_ok=True)
         ending = (".dcm" if kind == "dicom" else _ending(frame.path)) if copied else ".png"
         target = home / f"{number:06}{ending}"
-        tags = self._write(entry, target, kind, copied=copied)
+        tags, places = self._write(entry, target, kind, copied=copied)
         name = target.relative_to(self._folder).as_posix()
-        if (why := why_text_is_likely(tags)) is not None:
+        if (why := self._why(tags, places)) is not None:
             self.burned_in[name] = why
         said = {"modality": frame.modality, "body_part": frame.body_part, "view": frame.view}
         said |= {"laterality": frame.laterality}
@@ -182,18 +199,33 @@ class _Writer:
         columns |= {"score": entry.member.score, "match": entry.member.match}
         self.rows.append(Row(name, split, captions[0] if captions else _described(said), columns))
 
-    def _write(self, entry: Listed, target: Path, kind: str | None, *, copied: bool) -> Tags | None:
+    def _why(self, tags: Tags | None, places: int) -> str | None:
+        """Return why an image may have text in its pixels, by its header and by what was found in it."""
+        likely = why_text_is_likely(tags)
+        if self.finder is None:
+            return likely
+        if places:
+            self.text_found += 1
+            done = " and masked" if self._options.mask_text else ""
+            return f"text was found{done} in {places:,} places; there may be more"
+        return None if likely is None else f"{likely}; no text was found in it, which proves nothing"
+
+    def _write(self, entry: Listed, target: Path, kind: str | None, *, copied: bool) -> tuple[Tags | None, int]:
+        """Write an image; return what its header says, and the number of places with text in its pixels."""
         frame, refusal = entry.frame, ""
         try:
             if copied and kind == "dicom" and self._identity is not None:
-                return self._identity.copy(locate(frame.path), target)
+                source, boxes = locate(frame.path), find_in_dicom(frame.path, self.finder) if self.finder else ()
+                pixels = rewrite(source, boxes) if boxes and self._options.mask_text else None
+                return self._identity.copy(source, target, pixels), len(boxes)
             picture: Frame = next(open_image(frame.path, frames=(frame.frame,)))
+            found = self.finder.boxes(picture.pixels) if self.finder else []
             if copied:
                 with locate(frame.path).open("rb") as file, target.open("wb") as copy:
                     shutil.copyfileobj(file, copy)
             else:
-                _save(picture, target)
-            return picture.tags if kind == "dicom" else None
+                _save(masked(picture.pixels, found if self._options.mask_text else (), 0), target)
+            return picture.tags if kind == "dicom" else None, len(found)
         except ImageError as error:
             refusal = str(error)
         raise InputError(
@@ -237,6 +269,8 @@ def _check(library: Library, folder: Path, options: Options) -> None:
         )
     if options.layout == "datasets" and options.form == "files":
         raise InputError("A saved data set holds pictures; leave out `form`, or choose another `layout`.")
+    if options.mask_text and options.form == "files":
+        raise InputError('Files as they are keep their pixels; leave out `mask_text`, or choose `form="png"`.')
     if options.deidentify and options.form == "files":
         raise InputError('Files as they are name patients; choose one of `deidentify` and `form="files"`.')
 
@@ -252,11 +286,10 @@ def _divided(listed: list[Listed], options: Options) -> tuple[list[str], list[st
     return [numbers[key] for key in keys], divide_cases(keys, options.validation, options.test, options.seed)
 
 
-def _save(frame: Frame, target: Path) -> None:
+def _save(pixels: npt.NDArray[np.uint8], target: Path) -> None:
     """Write a picture as a PNG without metadata; one without colour has a single channel."""
     from PIL import Image
 
-    pixels = frame.pixels
     grey = bool((pixels[..., :1] == pixels).all())
     Image.fromarray(pixels[..., 0] if grey else pixels).save(target, "PNG")
 
@@ -294,6 +327,7 @@ def _manifest(cohort: Cohort, options: Options, done: Exported, folder: Path) ->
         "splits": done.splits,
         "no_longer_in_the_library": done.gone,
         "licence": NOTE,
+        "images_with_text_found": done.text_found,
         "may_carry_text_in_its_pixels": done.burned_in,
         "files": {name: {"sha256": digest} for name, digest in _digests(folder)},
     }

@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from roco_search.errors import InputError
-from roco_search.models.encoder import EncoderIdentity, image_arithmetic
+from roco_search.models.encoder import RecordedEncoder
 from roco_search.system.files import replacing, write_errors, write_file
 
 FORMAT = 1
@@ -39,30 +39,6 @@ class Shard:
     def stem(self) -> str:
         """What the names of its files begin with."""
         return f"shard-{self.number:05}-of-{self.of:05}"
-
-
-@dataclass(frozen=True, slots=True)
-class RecordedEncoder:
-    """The encoder that made the vectors of parts: an `EncoderIdentity`."""
-
-    name: str
-    dim: int
-    image_size: int
-    logit_scale: float
-    fingerprint: str
-    image_arithmetic: str
-
-    @classmethod
-    def of(cls, encoder: EncoderIdentity) -> "RecordedEncoder":
-        """Return what is recorded of an encoder."""
-        return cls(
-            encoder.name,
-            encoder.dim,
-            encoder.image_size,
-            float(encoder.logit_scale),
-            encoder.fingerprint,
-            image_arithmetic(encoder),
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

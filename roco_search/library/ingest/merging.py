@@ -9,25 +9,31 @@ from contextlib import closing
 from dataclasses import fields
 from hashlib import sha256
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from roco_search.errors import InputError
 from roco_search.imaging import Tags
 from roco_search.imaging.walk import FoundFile, Walk, is_below
-from roco_search.library.directory import DATABASE, real_path, writer_lock
+from roco_search.library.directory import DATABASE, real_path
 from roco_search.library.faults import no_image_yet
-from roco_search.library.ingest.manifest import Manifest, RecordedEncoder, common_key, manifests, part_names
+from roco_search.library.ingest.manifest import Manifest, common_key, manifests, part_names
 from roco_search.library.ingest.parts import PartReader, Place, absolute
 from roco_search.library.ingest.pipeline import FinishedFile, FrameRecord
 from roco_search.library.ingest.plan import Candidate
 from roco_search.library.ingest.reading import Outcome, settle
 from roco_search.library.ingest.run import IndexRun
 from roco_search.library.reports import IndexReport
+from roco_search.library.shared import pull
+from roco_search.library.truth.embeddings import recorded
 from roco_search.library.truth.files import KnownFile
 from roco_search.library.truth.store import Store
 from roco_search.models.encoder import EncoderIdentity, image_arithmetic
 from roco_search.system.progress import Progress
+
+if TYPE_CHECKING:
+    from roco_search.library import Library
 
 AT_ONCE = 256  # files in one transaction
 _TAGS = tuple(tag.name for tag in fields(Tags))
@@ -203,9 +209,7 @@ class OtherLibrary(Embedded):
             )
         self._store = store
         self._active = active
-        self.encoder = RecordedEncoder(
-            active.model, active.dim, active.image_size, active.logit_scale, active.fingerprint, active.arithmetic
-        )
+        self.encoder = recorded(active)
         self.salt = store.settings["salt"]
         self.choices = {root.path: root.frames for root in store.files.roots()}
         numbers = {root.id: root.path for root in store.files.roots()}
@@ -277,6 +281,7 @@ def merge(
     for place in places:
         if place == target:
             raise InputError(f"{place} is the library itself; name what is to be merged into it.")
+        pull(place)
         if not (place / DATABASE).is_file() and not (place.is_dir() and manifests(place)):
             raise InputError(
                 f"There are neither parts nor a library in {place}; `roco index --shard 0/8 --parts DIR PATH` writes "
@@ -285,31 +290,31 @@ def merge(
     Library.create_or_open(target).close()
     total = IndexReport(os.fspath(target), "")
     for place in places:
-        with writer_lock(target), closing(Store.create_or_open(target)) as store:
+        with Library.open(target) as library:
             if (place / DATABASE).is_file():
                 with closing(Store.open(place)) as other, other.snapshot():
-                    report = _merge(store, OtherLibrary(other), place, progress)
+                    report = _merge(library, OtherLibrary(other), place, progress)
             else:
                 given = None if images is None else [os.fspath(path) for path in images]
-                report = _merge(store, Parts(place, given, partial), place, progress)
+                report = _merge(library, Parts(place, given, partial), place, progress)
         total = report if len(places) == 1 else _sum(total, report)
     with Library.open(target) as library:
         library.vectors()
     return total
 
 
-def _merge(store: Store, source: Parts | OtherLibrary, place: Path, progress: Progress | None) -> IndexReport:
-    active = store.embeddings.active()
+def _merge(library: "Library", source: Parts | OtherLibrary, place: Path, progress: Progress | None) -> IndexReport:
+    active = library.model
     if active is not None and not active.is_of(source.encoder):
         raise InputError(
             f"{place} was embedded by {source.encoder.name} in {image_arithmetic(source.encoder)}, and the library "
-            f"{store.directory} by {active.model} in {active.arithmetic or 'mixed precision'}; merge it into another "
+            f"{library.directory} by {active.model} in {active.arithmetic or 'mixed precision'}; merge it into another "
             f"library with `library`, or embed the images with that model."
         )
-    store.take_key(source.salt)
-    source.keyed = store.settings["salt"] == source.salt
-    run = IndexRun(store, source, progress=progress)
-    return run.run(list(source.choices), None, prune_missing=True, retry_failed=False, stated=source.choices)
+    with library.writing(source.encoder, source.salt) as store:
+        source.keyed = store.settings["salt"] == source.salt
+        run = IndexRun(store, source, progress=progress)
+        return run.run(list(source.choices), None, prune_missing=True, retry_failed=False, stated=source.choices)
 
 
 def _sum(one: IndexReport, other: IndexReport) -> IndexReport:

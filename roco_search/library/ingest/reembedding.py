@@ -17,7 +17,9 @@ import time
 from contextlib import closing
 from typing import TYPE_CHECKING
 
+from roco_search.errors import InputError
 from roco_search.imaging.walk import is_below
+from roco_search.library.directory import is_shared
 from roco_search.library.faults import no_image_yet
 from roco_search.library.ingest.pipeline import BATCH_SIZE, FinishedFile, embed_files
 from roco_search.library.ingest.plan import Candidate
@@ -59,6 +61,11 @@ class ReembedRun:
             self.store.embeddings.abandon_pending(keep=None)
             self.report.complete = True
             return self.report
+        if is_shared(self.store.directory):
+            raise InputError(
+                "A shared library keeps its model and precision; index the images into another library, with another "
+                "`directory`."
+            )
         self.store.embeddings.abandon_pending(keep=self.encoder)
         pending = self.store.embeddings.pending() or self.store.embeddings.begin(self.encoder, "pending")
         self._embed(pending)

@@ -18,7 +18,7 @@ from roco_search.errors import InputError
 from roco_search.imaging.frame import FrameChoice, Slices
 from roco_search.imaging.walk import Walk, is_below
 from roco_search.library.directory import real_path
-from roco_search.library.ingest.manifest import Manifest, RecordedEncoder, Shard, common_key, manifests, part_names
+from roco_search.library.ingest.manifest import Manifest, Shard, common_key, manifests, part_names
 from roco_search.library.ingest.parts import PartReader, PartWriter, Place, absolute, relative
 from roco_search.library.ingest.pipeline import BATCH_SIZE, FinishedFile
 from roco_search.library.ingest.plan import DEFAULT_FRAMES, Candidate, Roots, make_plan, real_roots
@@ -28,6 +28,7 @@ from roco_search.library.ingest.sources import ImageFiles
 from roco_search.library.ingest.writing import STATUS, Writer
 from roco_search.library.reports import IndexReport
 from roco_search.library.truth.files import KnownFile, Root, Skipped
+from roco_search.models.encoder import RecordedEncoder
 from roco_search.system.files import locked, set_mode, write_errors
 from roco_search.system.progress import Pace, Progress, following
 

@@ -7,8 +7,8 @@ runs inside the caller's `Store.transaction`.
 import json
 import re
 import sqlite3
-from collections.abc import Iterable, Mapping
-from typing import Literal, NamedTuple
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -175,6 +175,18 @@ class Captions:
         """Return what was read from a text file, by id."""
         sql = "SELECT id, file_id, study, named, text, affirmed FROM captions WHERE text_file_id = ?"
         return {row[0]: Text(*row[1:]) for row in self._connection.read(sql, [text_file_id])}
+
+    def everything(self) -> Iterator[tuple[Any, ...]]:
+        """Yield path, size and mtime_ns of a text file, and the path of the file, study, name and both texts of a text.
+
+        The texts of a text file follow one another, in the order in which they were read.
+        """
+        sql = """
+            SELECT text_files.path, text_files.size, text_files.mtime_ns, files.path, study, named, text, affirmed
+            FROM captions JOIN text_files ON text_files.id = text_file_id LEFT JOIN files ON files.id = file_id
+            ORDER BY text_files.id, captions.id
+        """
+        return self._connection.stream(sql)
 
     # Writing.
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from roco_search.errors import ModelMismatch
 from roco_search.library.faults import corrupt
 from roco_search.library.truth.connection import Connection, raw
-from roco_search.models.encoder import image_arithmetic
+from roco_search.models.encoder import RecordedEncoder, image_arithmetic
 
 if TYPE_CHECKING:
     from roco_search.models.encoder import EncoderIdentity
@@ -207,3 +207,10 @@ class Embeddings:
         """Return the number of vectors of a set whose length is not that of its dimension."""
         sql = "SELECT COUNT(*) FROM vectors WHERE set_id = ? AND LENGTH(vector) != ?"
         return int(self._connection.read(sql, [chosen.id, 4 * chosen.dim])[0][0])
+
+
+def recorded(chosen: EmbeddingSet) -> RecordedEncoder:
+    """Return the encoder that made the vectors of a set, which is of one arithmetic."""
+    assert chosen.arithmetic is not None
+    about = (chosen.model, chosen.dim, chosen.image_size, chosen.logit_scale)
+    return RecordedEncoder(*about, chosen.fingerprint, chosen.arithmetic)

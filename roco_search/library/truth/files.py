@@ -173,6 +173,18 @@ class Files:
         """
         return self._connection.read(sql, parameters)
 
+    def everything(self) -> Iterator[tuple[Any, ...]]:
+        """Yield id, path, path of the root, size, mtime_ns, content hash, choice of frames, status, reason and case."""
+        sql = """
+            SELECT files.id, files.path, roots.path, size, mtime_ns, content_hash, files.frames, status, reason,
+            case_key FROM files LEFT JOIN roots ON roots.id = root_id ORDER BY files.id
+        """
+        return self._connection.stream(sql)
+
+    def pictures(self) -> Iterator[tuple[Any, ...]]:
+        """Yield of each frame its file's id and what `content` returns but for the vector, ascending by file."""
+        return self._connection.stream(f"SELECT file_id, {_FRAME} FROM frames ORDER BY file_id, number")
+
     # Writing files.
 
     def set_cases(self, cases: Iterable[tuple[str | None, int]]) -> None:

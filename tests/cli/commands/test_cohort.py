@@ -48,7 +48,7 @@ def test_what_cannot_be_is_refused_with_a_flag(roco: Roco, scans: Path, tmp_path
         refused = roco("cohort", *arguments)
         assert refused.code in {1, 2} and flag in refused.err
     assert roco("cohort", "save", "all", "--path", "*").code == 0
-    assert "--force" in roco("cohort", "save", "all", "--path", "*").err
+    assert "--overwrite" in roco("cohort", "save", "all", "--path", "*").err
     for options, flag in (
         (["--layout", "pickles"], "imagefolder"),
         (["--format", "bmp"], "png or files"),

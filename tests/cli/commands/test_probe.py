@@ -80,9 +80,26 @@ def test_a_probe_from_its_labels_to_its_use(roco: Roco, films: Path) -> None:
     assert [entry["labels"][0]["above_threshold"] for entry in seen] == [True, False]
     assert seen[0]["labels"][0]["probability"] == pytest.approx(shown["0.png"], abs=2e-3)
     assert roco("classify", "films", "--probe", "signs", "--labels", "a,b").code == 2
+    (measured,) = roco("classify", "films", "--probe", "signs", "--truth", "labels.csv", "--json").json["labels"]
+    assert (measured["label"], measured["images"], measured["positives"]) == ("sign", 16, 8)
+    assert measured["auc"]["value"] == 1, "the probe's own threshold decides, and its figures are printed as others'"
+    told = roco("classify", "films", "--probe", "signs", "--truth", "labels.csv", "--json").json
+    assert (told["mode"], told["decided_by"], told["accuracy"]["value"]) == ("multi-label", "the given thresholds", 1)
+    unknown = roco("classify", "--probe", "signs", "--truth", "labels.csv", "--truth-column", "x")
+    assert unknown.code == 1 and "as --truth-column" in unknown.err
+    unknown = roco("probe", "fit", "x", "--labels", "labels.csv", "--label-column", "x")
+    assert unknown.code == 1 and "no column 'x'" in unknown.err and "truth" not in unknown.err
+    few = roco("probe", "space", "x", "--labels", "labels.csv")
+    assert few.code == 1 and "label 40 or more" in few.err
+
+    # A cohort of what the probe gives, which follows the probe.
+    saved = roco("cohort", "save", "signed", "--where", f"sign>{limit}", "--json").json
+    assert saved["images"] == 4 and saved["definition"]["where"] == [f"sign>{limit}"]
+    assert roco("cohort", "diff", "signed", "--json").json["stayed"] == 4
 
     assert roco("probe", "export", "signs", "s.safetensors").code == 0
     assert roco("probe", "import", "s.safetensors", "--name", "theirs").code == 0
+    assert roco("probe", "rename", "theirs", "signs").code == 1
     assert roco("probe", "remove", "signs").code == 0 and roco("probe", "remove", "signs").code == 1
     assert [card["name"] for card in roco("probe", "list", "--json").json] == ["theirs"]
 
@@ -111,6 +128,10 @@ def test_marks_rank_the_next_page_and_become_a_probe(roco: Roco, films: Path, mo
     assert "yes" in roco("session", "show", "signs").out
     taught = roco("probe", "fit", "sign", "--from-marks", "signs", "--no-pictures", "--json")
     assert taught.code == 0 and taught.json["labels"][0]["images"] == 12, taught.err
+    liked = roco("cohort", "save", "liked", "--session", "signs", "--json").json
+    assert liked["images"] == 8 and liked["definition"]["session"] == "signs"
+    members = roco("cohort", "show", "liked", "--json").json["members"]
+    assert {int(Path(member["path"]).stem) % 2 for member in members} == {0}
     assert roco("session", "rename", "signs", "those").code == 0 and roco("session", "show", "signs").code == 1
     assert roco("session", "remove", "those").code == 0 and roco("session", "list", "--json").json == []
     assert roco("query", "film", "--session", "x").code == 2 and roco("query", "film", "--mark", "--json").code == 2

@@ -16,6 +16,8 @@ STATEMENT = re.compile(
     r"PRAGMA\s+\w|VACUUM\b|(CREATE|ALTER|DROP)\s+(TABLE|INDEX|TRIGGER|UNIQUE)|BEGIN\b|(AND|WHERE)\s+\w+\s*=\s*\?)",
     re.DOTALL,
 )
+NO_SQL = {"library/shared/table.py": "change.execute(self._rows("}
+"""Calls of a library that has a method of that name, and no SQL: LanceDB's `merge_insert(…).execute(rows)`."""
 CALLS = {"execute", "executemany", "executescript", "backup"}
 
 
@@ -23,6 +25,8 @@ def test_no_file_outside_truth_holds_sql() -> None:
     files = [path for path in sorted(PACKAGE.rglob("*.py")) if TRUTH not in path.parents]
     assert len(files) > 150
     found = {str(path.relative_to(PACKAGE)): list(sql_in(ast.parse(path.read_text("utf-8")))) for path in files}
+    for name, call in NO_SQL.items():
+        assert [statement for statement in found[name] if statement.startswith(call)] == found.pop(name)
     assert {name: statements for name, statements in found.items() if statements} == {}
 
 

@@ -21,7 +21,7 @@ from roco_search.cli.options import (
 )
 from roco_search.cli.output import print_facts, print_json, print_rows, say, short_path
 from roco_search.cli.progress import ProgressBar
-from roco_search.cli.render.cohorts import as_text, entry_of, facts_of, given, show_changes, table
+from roco_search.cli.render.cohorts import as_text, entry_of, facts_of, given, given_words, show_changes, table
 from roco_search.cli.terminal import Waiting
 from roco_search.system import process
 
@@ -62,6 +62,18 @@ def save(
         str | None,
         typer.Option(metavar="WORDS", help="Only images with these words in their caption.", show_default=False),
     ] = None,
+    where: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="LABEL>X",
+            help="Only images to which a probe gives such a probability: 'effusion>0.8'. Repeatable.",
+            show_default=False,
+        ),
+    ] = None,
+    session: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Only what was marked yes with 'query --mark'.", show_default=False),
+    ] = None,
     guess: GuessOption = False,
     match: Annotated[
         str | None,
@@ -80,23 +92,23 @@ def save(
     group_by: Annotated[
         str, typer.Option(metavar="series|study|file|none", help="One image of each; none for every image.")
     ] = "none",
-    force: Annotated[bool, typer.Option("--force", help="Replace a cohort of this name.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", "--force", help="Replace a cohort of this name.")] = False,
     device: DeviceOption = "auto",
     library: LibraryOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Save what a text and filters find as a cohort.
+    """Save what a text, filters, probes and marks find as a cohort.
 
     Example: `roco cohort save head "head CT" --modality CT --limit 100`
     """
-    from roco_search.curation.cohorts import shelf
-    from roco_search.curation.cohorts.cohort import Definition, check_name, gather
+    from roco_search.curation.cohorts.cohort import Definition, gather
+    from roco_search.curation.cohorts.shelf import SHELF
     from roco_search.library import Library, default_library_path
     from roco_search.library.directory import real_path
     from roco_search.search import GroupBy
 
     one_of("--group-by", group_by, get_args(GroupBy))
-    check_name(name)
+    SHELF.check_name(name)
     definition = Definition(
         query=" ".join(text) if text else None,
         modality=tuple(modality or ()),
@@ -105,6 +117,8 @@ def save(
         under=tuple(map(real_path, under or ())),
         path=tuple(path or ()),
         text_match=text_match,
+        where=tuple(where or ()),
+        session=session,
         guess=guess,
         match=match,
         min_score=min_score,
@@ -113,7 +127,7 @@ def save(
     )
     with Waiting("Searching"), Library.open(library or default_library_path()) as opened:
         made = gather(opened, name, definition, _encoder(opened, definition.needs_model, device))
-        shelf.keep(opened, made, overwrite=force)
+        SHELF.keep(opened, made, overwrite=overwrite)
     if json:
         print_json(facts_of(made))
     else:
@@ -126,14 +140,14 @@ def refresh(name: Name, device: DeviceOption = "auto", library: LibraryOption = 
 
     Example: `roco cohort refresh head`
     """
-    from roco_search.curation.cohorts import shelf
     from roco_search.curation.cohorts.cohort import gather_again
+    from roco_search.curation.cohorts.shelf import SHELF
     from roco_search.library import Library, default_library_path
 
     with Waiting("Searching"), Library.open(library or default_library_path()) as opened:
-        before = shelf.load(opened, name)
+        before = SHELF.read(opened, name)
         now, changes = gather_again(opened, before, _encoder(opened, before.definition.needs_model, device))
-        shelf.keep(opened, now, overwrite=True)
+        SHELF.keep(opened, now, overwrite=True)
     if before.fingerprint != now.fingerprint:
         say("Note: the library has another model than when the cohort was saved; scores do not compare.")
     show_changes(changes, json=json, came="came", went="went")
@@ -154,14 +168,14 @@ def diff(
 
     Example: `roco cohort diff head`
     """
-    from roco_search.curation.cohorts import shelf
     from roco_search.curation.cohorts.cohort import compare, gather_again
+    from roco_search.curation.cohorts.shelf import SHELF
     from roco_search.library import Library, default_library_path
 
     with Waiting("Comparing"), Library.open(library or default_library_path()) as opened:
-        one = shelf.load(opened, name)
+        one = SHELF.read(opened, name)
         if other is not None:
-            changes = compare(opened, one, shelf.load(opened, other))
+            changes = compare(opened, one, SHELF.read(opened, other))
         else:
             _, changes = gather_again(opened, one, _encoder(opened, one.definition.needs_model, device))
     second = other or "now"
@@ -174,12 +188,12 @@ def show(name: Name, library: LibraryOption = None, json: JsonOption = False) ->
 
     Example: `roco cohort show head`
     """
-    from roco_search.curation.cohorts import shelf
     from roco_search.curation.cohorts.cohort import members_of
+    from roco_search.curation.cohorts.shelf import SHELF
     from roco_search.library import Library, default_library_path
 
     with Library.open(library or default_library_path()) as opened:
-        found = shelf.load(opened, name)
+        found = SHELF.read(opened, name)
         listed = members_of(opened, found)
     if json:
         print_json({**facts_of(found), "members": [entry_of(entry) for entry in listed]})
@@ -201,16 +215,21 @@ def list_(library: LibraryOption = None, json: JsonOption = False) -> None:
 
     Example: `roco cohort list`
     """
-    from roco_search.curation.cohorts import shelf
+    from roco_search.curation.cohorts.shelf import SHELF
     from roco_search.library import Library, default_library_path
 
     with Library.open(library or default_library_path()) as opened:
-        found = [shelf.load(opened, name) for name in shelf.names(opened)]
+        found = SHELF.read_all(opened)
     if json:
         print_json([facts_of(cohort) for cohort in found])
     elif found:
         rows = [
-            (cohort.name, f"{len(cohort.members):,}", cohort.refreshed[:10], cohort.definition.query or "(filters)")
+            (
+                cohort.name,
+                f"{len(cohort.members):,}",
+                cohort.refreshed[:10],
+                cohort.definition.query or given_words(cohort),
+            )
             for cohort in found
         ]
         print_rows(("cohort", "images", "as of", "query"), rows, right=("images",))
@@ -224,11 +243,11 @@ def remove(name: Name, library: LibraryOption = None) -> None:
 
     Example: `roco cohort remove head`
     """
-    from roco_search.curation.cohorts import shelf
+    from roco_search.curation.cohorts.shelf import SHELF
     from roco_search.library import Library, default_library_path
 
     with Library.open(library or default_library_path()) as opened:
-        shelf.remove(opened, name)
+        SHELF.remove(opened, name)
     say(f"The cohort {name} is forgotten; its images are still in the library.")
 
 
@@ -248,6 +267,12 @@ def export(
     deidentify: Annotated[
         bool, typer.Option("--deidentify", help="DICOM copies that name nobody, in place of PNGs; no captions.")
     ] = False,
+    find_text: Annotated[
+        bool, typer.Option("--find-text", help="Look for text in the pixels, and list what is found (extra ocr).")
+    ] = False,
+    mask_text: Annotated[
+        bool, typer.Option("--mask-text", help="Also mask that text, in PNGs and in de-identified copies.")
+    ] = False,
     label: Annotated[
         str | None,
         typer.Option(metavar="TEXT", help="The label of every image [default: the cohort's name].", show_default=False),
@@ -263,9 +288,9 @@ def export(
 
     Example: `roco cohort export head ./head-cohort --layout csv`
     """
-    from roco_search.curation.cohorts import shelf
     from roco_search.curation.cohorts.export import Options, checked_form, export_cohort
     from roco_search.curation.cohorts.layouts import checked_layout
+    from roco_search.curation.cohorts.shelf import SHELF
     from roco_search.library import Library, default_library_path
 
     options = Options(
@@ -275,13 +300,20 @@ def export(
         validation=validation,
         test=test,
         seed=seed,
+        find_text=find_text,
+        mask_text=mask_text,
         label=label,
     )
     with Library.open(library or default_library_path()) as opened:
-        found = shelf.load(opened, name)
+        found = SHELF.read(opened, name)
         done = export_cohort(opened, found, folder, options, ProgressBar("Exporting", quiet))
     if done.gone:
         say(f"Note: {done.gone:,} images are no longer in the library and were left out.")
+    if done.text_found is not None:
+        masked = " and masked" if mask_text else ""
+        say(
+            f"Text was found{masked} in {done.text_found:,} images; the detector overlooks some, so have somebody look."
+        )
     if done.burned_in:
         say(
             f"Note: {len(done.burned_in):,} images may carry text in their pixels, which can name a patient; "

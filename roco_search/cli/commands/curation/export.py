@@ -23,13 +23,14 @@ def export(
         typer.Option(
             "--to",
             metavar="ADDRESS",
-            help="An engine to mirror the library in, instead of a file: postgresql://USER@HOST/DATABASE (pgvector).",
+            help="An engine to mirror the library in, instead of a file: postgresql://USER@HOST/DATABASE (pgvector) or "
+            "milvus://HOST:PORT.",
             show_default=False,
         ),
     ] = None,
     table: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="With --to, the table [default: roco].", show_default=False),
+        typer.Option(metavar="NAME", help="With --to, the table or collection [default: roco].", show_default=False),
     ] = None,
     form: Annotated[
         str | None,
@@ -49,14 +50,14 @@ def export(
     library: LibraryOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Write rows and vectors as Parquet, NumPy or JSON Lines, or into PostgreSQL.
+    """Write rows and vectors as Parquet, NumPy or JSON Lines, or into PostgreSQL or Milvus.
 
     Each image is one row: id, path, frame, the stored attributes, keyed hashes of series and study, the vector, and the
     model that made it. For .npy, the rows are written to a .jsonl file beside it. Only you can read the files.
 
     With --to, what is new or changed is written to the engine, what went is removed there, and the answers of the
     engine are compared with the exact ones; the exit code is 1 if it is not a good mirror. Passwords come from
-    PGPASSWORD or ~/.pgpass. Roco itself never searches there.
+    PGPASSWORD or ~/.pgpass, or from MILVUS_TOKEN. Roco itself never searches there.
 
     Example: `roco export embeddings.npy`
     """

@@ -34,6 +34,10 @@ def similar(
     other_series: Annotated[
         bool, typer.Option("--other-series", help="Leave out the image's own series, whose slices are all similar.")
     ] = False,
+    space: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Compare in a space of your labels (roco probe space).", show_default=False),
+    ] = None,
     library: LibraryOption = None,
     json: JsonOption = False,
     jsonl: JsonlOption = False,
@@ -53,7 +57,13 @@ def similar(
 
     shape = one_format(json=json, jsonl=jsonl, csv=csv, paths=paths, print0=print0)
     with Library.open(library or default_library_path()) as opened:
-        hits = find_similar(opened, image, n=top, frame=None if frame is None else frame - 1, other_series=other_series)
+        taught = None
+        if space is not None:
+            from roco_search.probe.shelf import read_space
+
+            taught = read_space(opened, space)
+        number = None if frame is None else frame - 1
+        hits = find_similar(opened, image, n=top, frame=number, other_series=other_series, space=taught)
     if hits:
         show(hits, shape)
     else:

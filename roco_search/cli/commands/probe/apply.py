@@ -69,7 +69,7 @@ def apply(
         if output.exists() and not overwrite:
             refuse(f"{output} exists, and is kept; choose another name, or use --overwrite.")
     with Waiting("Applying the probe"), Library.open(library or default_library_path()) as opened:
-        probe = shelf.read(opened, name)
+        probe = shelf.read_probe(opened, name)
         with opened.snapshot():
             said = applying.apply(opened, probe, _under(opened, under))
             if output is not None:

@@ -1,4 +1,4 @@
-"""``roco probe list``, ``show``, ``remove``, ``export`` and ``import``: the probes of a library."""
+"""``roco probe list``, ``show``, ``rename``, ``remove``, ``export``, ``import``: what a library was taught."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ import typer
 from roco_search.cli.options import JsonOption, LibraryOption
 from roco_search.cli.output import print_json, say, short_path
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="The probe.", show_default=False)]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The probe, or the space.", show_default=False)]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
 
 
 def list_(library: LibraryOption = None, json: JsonOption = False) -> None:
-    """List the probes of the library, with what they may claim.
+    """List the probes and spaces of the library, with what they may claim.
 
     Example: `roco probe list`
     """
     from roco_search.cli.render.probes import plain, show_list
     from roco_search.library import Library, default_library_path
-    from roco_search.probe import shelf
+    from roco_search.probe.shelf import SHELF
 
     with Library.open(library or default_library_path()) as opened:
-        probes = [shelf.read(opened, name) for name in shelf.names(opened)]
+        probes = SHELF.read_all(opened)
         fingerprint = opened.model.fingerprint if opened.model else None
     if json:
         print_json([plain(probe) for probe in probes])
@@ -35,33 +35,50 @@ def list_(library: LibraryOption = None, json: JsonOption = False) -> None:
 
 
 def show(name: Name, library: LibraryOption = None, json: JsonOption = False) -> None:
-    """Show what a probe may claim: figures, thresholds, controls, and the model that it belongs to.
+    """Show what a probe or a space may claim: figures, thresholds, controls, and the model that it belongs to.
 
     Example: `roco probe show sign`
     """
     from roco_search.cli.render.probes import plain, show_card
     from roco_search.library import Library, default_library_path
-    from roco_search.probe import shelf
+    from roco_search.probe.shelf import SHELF
 
     with Library.open(library or default_library_path()) as opened:
-        probe = shelf.read(opened, name)
+        probe = SHELF.read(opened, name)
     if json:
         print_json(plain(probe))
     else:
         show_card(probe)
 
 
+def rename(
+    name: Name,
+    new: Annotated[str, typer.Argument(metavar="NEW", help="Its new name.", show_default=False)],
+    library: LibraryOption = None,
+) -> None:
+    """Give a probe or a space another name.
+
+    Example: `roco probe rename sign mark`
+    """
+    from roco_search.library import Library, default_library_path
+    from roco_search.probe.shelf import SHELF
+
+    with Library.open(library or default_library_path()) as opened:
+        SHELF.rename(opened, name, new)
+    say(f"{name} is called {new} now.")
+
+
 def remove(name: Name, library: LibraryOption = None) -> None:
-    """Remove a probe from the library. Images and labels are not touched.
+    """Remove a probe or a space from the library. Images and labels are not touched.
 
     Example: `roco probe remove sign`
     """
     from roco_search.library import Library, default_library_path
-    from roco_search.probe import shelf
+    from roco_search.probe.shelf import SHELF
 
     with Library.open(library or default_library_path()) as opened:
-        shelf.remove(opened, name)
-    say(f"The probe {name} is removed.")
+        SHELF.remove(opened, name)
+    say(f"{name} is removed.")
 
 
 def export(
@@ -70,7 +87,7 @@ def export(
     overwrite: Overwrite = False,
     library: LibraryOption = None,
 ) -> None:
-    """Write a probe to a file of a few kilobytes, for a library of the same model.
+    """Write a probe or a space to a file of a few kilobytes, for a library of the same model.
 
     It holds weights, thresholds and figures; no path, no picture and no header value.
 
@@ -81,7 +98,7 @@ def export(
 
     with Library.open(library or default_library_path()) as opened:
         shelf.export(opened, name, file, overwrite=overwrite)
-    say(f"The probe {name} is written to {short_path(file)}.")
+    say(f"{name} is written to {short_path(file)}.")
 
 
 def import_(
@@ -93,7 +110,7 @@ def import_(
     overwrite: Overwrite = False,
     library: LibraryOption = None,
 ) -> None:
-    """Take an exported probe into the library. It is refused if it belongs to another model.
+    """Take an exported probe or space into the library. It is refused if it belongs to another model.
 
     Example: `roco probe import sign.safetensors --name theirs`
     """
@@ -102,4 +119,4 @@ def import_(
 
     with Library.open(library or default_library_path()) as opened:
         probe = shelf.receive(opened, file, name, overwrite=overwrite)
-    say(f"The probe {probe.name} is here, with {', '.join(probe.labels)}; its figures are those of its maker's images.")
+    say(f"{probe.name} is here, with {', '.join(probe.labels)}; its figures are those of its maker's images.")

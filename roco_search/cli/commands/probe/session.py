@@ -25,10 +25,10 @@ def list_(library: LibraryOption = None, json: JsonOption = False) -> None:
     Example: `roco session list`
     """
     from roco_search.library import Library, default_library_path
-    from roco_search.probe import sessions
+    from roco_search.probe.feedback import sessions
 
     with Library.open(library or default_library_path()) as opened:
-        found = [sessions.read(opened, name) for name in sessions.names(opened)]
+        found = sessions.SHELF.read_all(opened)
         counts = [session.ids(opened) for session in found]
     entries = [
         {"name": s.name, "query": s.query, "made": s.made, "yes": len(yes), "no": len(no)}
@@ -53,10 +53,10 @@ def show(name: Name, library: LibraryOption = None, json: JsonOption = False) ->
     Example: `roco session show bright`
     """
     from roco_search.library import Library, default_library_path
-    from roco_search.probe import sessions
+    from roco_search.probe.feedback import sessions
 
     with Library.open(library or default_library_path()) as opened:
-        session = sessions.read(opened, name)
+        session = sessions.SHELF.read(opened, name)
         marks = session.found(opened)
     if json:
         shown = [{"path": frame.path if frame else None, **asdict(mark)} for mark, frame in marks]
@@ -87,10 +87,10 @@ def rename(
     Example: `roco session rename bright dark`
     """
     from roco_search.library import Library, default_library_path
-    from roco_search.probe import sessions
+    from roco_search.probe.feedback import sessions
 
     with Library.open(library or default_library_path()) as opened:
-        sessions.rename(opened, name, new)
+        sessions.SHELF.rename(opened, name, new)
     say(f"The session {name} is called {new} now.")
 
 
@@ -101,8 +101,8 @@ def remove(name: Name, library: LibraryOption = None) -> None:
     Example: `roco session remove dark`
     """
     from roco_search.library import Library, default_library_path
-    from roco_search.probe import sessions
+    from roco_search.probe.feedback import sessions
 
     with Library.open(library or default_library_path()) as opened:
-        sessions.remove(opened, name)
+        sessions.SHELF.remove(opened, name)
     say(f"The session {name} is removed.")

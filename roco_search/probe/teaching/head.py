@@ -14,6 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from roco_search.statistics.binary import sigmoid
+
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 
@@ -24,7 +26,6 @@ PENALTIES = (10_000.0, 300.0, 100.0, 30.0, 10.0)
 TRUST_PENALTY = 2.0
 _STEPS = 25
 _TOLERANCE = 1e-6
-_LARGEST = 30.0  # Logits beyond which a probability is 0 or 1 in all but name.
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,11 +146,6 @@ def _solve(design: Floats, curvature: Floats, penalties: Floats, gradient: Float
 def _loss(design: Floats, target: Floats, penalties: Floats, centre: Floats, theta: Floats) -> float:
     logits = design @ theta
     return float((np.logaddexp(0, logits) - target * logits).sum() + (penalties * (theta - centre) ** 2).sum() / 2)
-
-
-def sigmoid(logits: npt.NDArray[np.floating]) -> Floats:
-    """Return probabilities without overflow."""
-    return np.asarray(1 / (1 + np.exp(-np.clip(logits, -_LARGEST, _LARGEST))))
 
 
 def log_losses(logits: Floats, positive: Bools) -> Floats:

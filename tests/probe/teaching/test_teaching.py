@@ -11,11 +11,11 @@ import pytest
 
 from roco_search.cli.render.probes import warnings
 from roco_search.errors import InputError, ModelMismatch
-from roco_search.probe.controls import shuffled
 from roco_search.probe.examples import from_labels, from_lists
-from roco_search.probe.fitting import held_out_logits
 from roco_search.probe.report import report
-from roco_search.probe.teaching import teach
+from roco_search.probe.teaching.controls import shuffled
+from roco_search.probe.teaching.fitting import held_out_logits
+from roco_search.probe.teaching.teach import teach
 from roco_search.statistics.classification import auc
 from tests.library.toy import ToyEncoder
 from tests.probe.conftest import Taught

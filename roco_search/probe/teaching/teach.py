@@ -11,12 +11,13 @@ import numpy as np
 import numpy.typing as npt
 
 from roco_search.library import Library, StoredFrame
-from roco_search.probe.controls import shortcut, shuffled
 from roco_search.probe.examples import Examples
-from roco_search.probe.fitting import fit_calibrated, held_out_logits, learning_curve, probabilities
-from roco_search.probe.head import PENALTIES, Basis
-from roco_search.probe.probe import Claim, Interval, Limits, Probe, check_name
-from roco_search.probe.zero_shot import ZeroShotStart, start_from_text
+from roco_search.probe.probe import Claim, Interval, Limits, Probe
+from roco_search.probe.shelf import SHELF
+from roco_search.probe.teaching.controls import shortcut, shuffled
+from roco_search.probe.teaching.fitting import fit_calibrated, held_out_logits, learning_curve, probabilities
+from roco_search.probe.teaching.head import PENALTIES, Basis
+from roco_search.probe.teaching.zero_shot import ZeroShotStart, start_from_text
 from roco_search.statistics.binary import measure, reliability, rule_in, rule_out
 from roco_search.statistics.bootstrap import Estimate
 from roco_search.statistics.classification import auc, youden
@@ -79,13 +80,13 @@ def teach(
     ------
     ModelMismatch, InputError, LibraryEmpty
     """
-    check_name(name)
+    SHELF.check_name(name)
     active = library.active()
     active.check_model(encoder)
     vectors = library.embeddings(examples.ids)
     frames = list(library.frames.get(examples.ids.tolist()).values())
     start = start_from_text(encoder, examples.names, frames, vectors, exclusive=examples.exclusive)
-    space = Space.of(library, start)
+    space = Coordinates.of(library, start)
     coordinates = space.basis.coordinates(vectors)
     weights, biases, limits, claims = [], [], [], []
     with following(progress, len(examples.names)) as bar:
@@ -134,7 +135,7 @@ def _notes(examples: Examples, start: ZeroShotStart) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True, slots=True)
-class Space:
+class Coordinates:
     """The coordinates that heads are fitted in, and the way back to embeddings."""
 
     basis: Basis
@@ -143,7 +144,7 @@ class Space:
     deviations: Floats
 
     @classmethod
-    def of(cls, library: Library, start: ZeroShotStart) -> Space:
+    def of(cls, library: Library, start: ZeroShotStart) -> Coordinates:
         """Return the coordinates of a library, for heads that start in these directions."""
         matrix = library.embeddings()
         basis = Basis.of(matrix)

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from roco_search.errors import ImageError
 from roco_search.imaging import open_image
 from roco_search.library import StoredFrame
-from roco_search.probe.fitting import held_out_logits, probabilities
+from roco_search.probe.teaching.fitting import held_out_logits, probabilities
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]

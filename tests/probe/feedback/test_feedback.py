@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from roco_search.errors import InputError
-from roco_search.probe import sessions
 from roco_search.probe.examples import from_marks
-from roco_search.probe.feedback import HEAD_FROM, learned, refine
+from roco_search.probe.feedback import sessions
+from roco_search.probe.feedback.direction import HEAD_FROM, learned, refine
 from roco_search.probe.ranking import ranked_by_marks
 from roco_search.search import search
 from roco_search.search.terms import Term
@@ -88,10 +88,10 @@ def test_a_session_is_kept_undone_renamed_and_survives_indexing_again(own: Opene
         for name in names:
             frames = library.frames.of_file(str(tmp_path / "scans" / f"{name}.png"))
             session.mark(library, frames, yes=name in "024", round_=round_)
-    sessions.keep(library, session)
-    assert sessions.read(library, "mine") == session and session.ids(library) == ([1, 3, 5], [2, 4])
+    sessions.SHELF.keep(library, session)
+    assert sessions.SHELF.read(library, "mine") == session and session.ids(library) == ([1, 3, 5], [2, 4])
     assert session.undo() == 3 and session.ids(library) == ([1], [2]) and session.undo() == 2 and session.undo() == 0
-    session = sessions.read(library, "mine")
+    session = sessions.SHELF.read(library, "mine")
     assert str(tmp_path) not in (own.directory / "sessions" / "mine.json").read_text(), "no path is kept"
     (tmp_path / "scans" / "0.png").rename(tmp_path / "scans" / "moved.png")
     own.index(tmp_path / "scans")
@@ -99,18 +99,21 @@ def test_a_session_is_kept_undone_renamed_and_survives_indexing_again(own: Opene
     liked = {Path(frame.path).name for frame in library.frames.get(yes).values()}
     assert liked == {"2.png", "4.png", "moved.png"}
     assert no == [2, 4]
-    sessions.rename(library, "mine", "yours")
-    assert sessions.names(library) == ["yours"] and sessions.read(library, "yours").query == ["effusion", "left"]
-    sessions.keep(library, sessions.Session("other", []))
+    sessions.SHELF.rename(library, "mine", "yours")
+    assert sessions.SHELF.names(library) == ["yours"] and sessions.SHELF.read(library, "yours").query == [
+        "effusion",
+        "left",
+    ]
+    sessions.SHELF.keep(library, sessions.Session("other", []))
     with pytest.raises(InputError, match="already"):
-        sessions.rename(library, "other", "yours")
+        sessions.SHELF.rename(library, "other", "yours")
     assert sessions.fresh_name(library, ["yours"]) == "yours 2"
     examples = from_marks(library, "left", [1, 3, 5], [2, 4, 6])
     assert examples.names == ("left",) and examples.truth[:, 0].sum() == 3
 
 
 def test_a_damaged_session_is_refused(own: Opened) -> None:
-    sessions.keep(own.library, sessions.Session("x", ["a"]))
+    sessions.SHELF.keep(own.library, sessions.Session("x", ["a"]))
     place = own.directory / "sessions" / "x.json"
     assert place.stat().st_mode & 0o777 == 0o600
     whole = json.loads(place.read_text())
@@ -123,7 +126,7 @@ def test_a_damaged_session_is_refused(own: Opened) -> None:
         "[" * 99999,
     ):
         place.write_text(damaged)
-        with pytest.raises(InputError, match="cannot be read"):
-            sessions.read(own.library, "x")
+        with pytest.raises(InputError, match="is damaged"):
+            sessions.SHELF.read(own.library, "x")
     with pytest.raises(InputError, match="there is x"):
-        sessions.read(own.library, "y")
+        sessions.SHELF.read(own.library, "y")

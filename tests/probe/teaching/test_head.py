@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize
 
-from roco_search.probe.head import TRUST_PENALTY, Basis, calibrate, fit, sigmoid
+from roco_search.probe.teaching.head import TRUST_PENALTY, Basis, calibrate, fit
+from roco_search.statistics.binary import sigmoid
 
 
 def made(count: int, rank: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

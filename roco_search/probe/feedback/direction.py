@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from roco_search.library import Library
-from roco_search.probe.head import Basis, fit
+from roco_search.probe.teaching.head import Basis, fit
 
 Floats = npt.NDArray[np.float64]
 Vector = npt.NDArray[np.float32]

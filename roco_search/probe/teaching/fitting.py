@@ -9,14 +9,15 @@ measured on.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from roco_search.probe.cases import FOLDS, divide
-from roco_search.probe.head import PENALTIES, Fitted, calibrate, fit, log_losses, sigmoid
+from roco_search.probe.teaching.head import PENALTIES, Fitted, calibrate, fit, log_losses
+from roco_search.statistics.binary import sigmoid
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -34,6 +35,15 @@ class Calibrated:
     def logits(self, coordinates: Floats, prior: Floats) -> Floats:
         """Return calibrated logits, float64 ``(n,)``."""
         return self.slope * self.head.logits(coordinates, prior) + self.intercept
+
+
+def held_out_rows(positive: Bools, cases: Ids, folds: int = FOLDS, seed: int = 0) -> Iterator[Bools]:
+    """Yield what each fold holds out, bool ``(n,)``, wherever what is left to learn from has both classes."""
+    fold_of = divide(positive, cases, folds, seed)
+    for fold in range(int(fold_of.max()) + 1 if fold_of.any() else 0):
+        out = fold_of == fold
+        if positive[~out].any() and not positive[~out].all():
+            yield out
 
 
 def fit_calibrated(
@@ -57,13 +67,9 @@ def fit_calibrated(
     folds, penalties, seed
         The division, and the penalties that are tried, the strongest first.
     """
-    fold_of = divide(positive, cases, folds, seed)
     held_out = np.zeros((len(penalties), len(positive)))
     judged = np.zeros(len(positive), bool)
-    for fold in range(int(fold_of.max()) + 1 if fold_of.max() else 0):
-        out = fold_of == fold
-        if positive[~out].all() or not positive[~out].any():
-            continue
+    for out in held_out_rows(positive, cases, folds, seed):
         judged |= out
         start = None
         for row, penalty in enumerate(penalties):
@@ -104,12 +110,8 @@ def held_out_logits(
 
     The parameters are those of `fit_calibrated`.
     """
-    fold_of = divide(positive, cases, folds, seed)
     found = np.full(len(positive), np.nan)
-    for fold in range(int(fold_of.max()) + 1 if fold_of.max() else 0):
-        out = fold_of == fold
-        if positive[~out].all() or not positive[~out].any():
-            continue
+    for out in held_out_rows(positive, cases, folds, seed):
         fitted = fit_calibrated(
             coordinates[~out],
             prior[~out],

@@ -10,17 +10,14 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
-from roco_search.errors import InputError
 from roco_search.library import Library, StoredFrame
-from roco_search.library.directory import SESSIONS, names_in
-from roco_search.probe.probe import check_name
-from roco_search.system.files import set_mode, write_errors, write_file
+from roco_search.library.directory import SESSIONS
+from roco_search.library.shelf import Shelf
 
-ENDING = ".json"
 FORMAT = 1
+LARGEST = 64 << 20  # Bytes of a file: some 400,000 marks.
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,66 +82,29 @@ class Session:
         return [i for i, yes in said.items() if yes], [i for i, yes in said.items() if not yes]
 
 
-def _place(library: Library, name: str) -> Path:
-    return library.directory / SESSIONS / f"{check_name(name)}{ENDING}"
-
-
-def names(library: Library) -> list[str]:
-    """Return the names of a library's sessions, ascending."""
-    return names_in(library.directory / SESSIONS, ENDING)
-
-
-def read(library: Library, name: str) -> Session:
-    """Return a session. Raises `InputError` if there is none of this name, or it is damaged."""
-    place = _place(library, name)
-    if not place.exists():
-        there = ", ".join(names(library)) or "none"
-        raise InputError(f"There is no session {name!r} (there is {there}); begin one with `roco query … --mark`.")
-    try:
-        content: dict[str, Any] = json.loads(place.read_text("utf-8", "surrogateescape"))
-        if content["format"] != FORMAT:
-            raise ValueError("another format")
-        marks = [
-            Mark(bytes.fromhex(entry["content"]).hex(), int(entry["frame"]), bool(entry["yes"]), int(entry["round"]))
-            for entry in content["marks"]
-        ]
-        return Session(name, [str(word) for word in content["query"]], str(content["made"]), marks)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        raise InputError(f"The session {place} cannot be read; mend the file, or remove it.") from None
-
-
-def keep(library: Library, session: Session) -> None:
-    """Write a session, whole or not at all. Raises `InputError` and `StorageFull`."""
-    place = _place(library, session.name)
+def _dump(session: Session) -> bytes:
     marks = [{name: getattr(mark, name) for name in Mark.__slots__} for mark in session.marks]
     content = {"format": FORMAT, "query": session.query, "made": session.made, "marks": marks}
-    with write_errors(place):
-        place.parent.mkdir(mode=0o700, exist_ok=True)
-        set_mode(place.parent, 0o700)
-        write_file(place, json.dumps(content, indent=1).encode("utf-8", "surrogateescape"))
+    return json.dumps(content, indent=1).encode("utf-8", "surrogateescape")
 
 
-def rename(library: Library, old: str, new: str) -> None:
-    """Give a session another name. Raises `InputError` if there is none, or the new name is taken."""
-    session = read(library, old)
-    if new in names(library):
-        raise InputError(f"There is a session {new!r} already; choose another name.")
-    keep(library, Session(check_name(new), session.query, session.made, session.marks))
-    remove(library, old)
+def _load(content: bytes, name: str) -> Session:
+    found: dict[str, Any] = json.loads(content.decode("utf-8", "surrogateescape"))
+    if found["format"] != FORMAT:
+        raise ValueError("another format")
+    marks = [
+        Mark(bytes.fromhex(entry["content"]).hex(), int(entry["frame"]), bool(entry["yes"]), int(entry["round"]))
+        for entry in found["marks"]
+    ]
+    return Session(name, [str(word) for word in found["query"]], str(found["made"]), marks)
 
 
-def remove(library: Library, name: str) -> None:
-    """Remove a session. Raises `InputError` if there is none of this name."""
-    place = _place(library, name)
-    if not place.exists():
-        read(library, name)
-    with write_errors(place):
-        place.unlink(missing_ok=True)
+SHELF = Shelf("session", SESSIONS, ".json", "begin one with `roco query … --mark`", _dump, _load, LARGEST)
 
 
 def fresh_name(library: Library, query: Sequence[str]) -> str:
     """Return a name for a new session: the words of its query, with a number where that is taken."""
     words = "".join(char if char.isalnum() else " " for char in " ".join(query)).split()
     base = " ".join(words)[:60].strip() or "session"
-    known = set(names(library))
+    known = set(SHELF.names(library))
     return base if base not in known else next(n for i in range(2, 10**6) if (n := f"{base} {i}") not in known)

@@ -1,0 +1,1 @@
+"""Beyond one machine: shards of `roco index` shared out among the processes of a cluster."""

@@ -1,0 +1,1 @@
+"""How labels become heads and spaces: `head`, `fitting` and `zero_shot`; `controls` and `teach`; and `spaces`."""
