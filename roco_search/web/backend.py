@@ -25,7 +25,7 @@ from roco_search.errors import InputError
 from roco_search.library import Library, StoredFrame
 from roco_search.library.reports import LibraryStatus
 from roco_search.library.truth.frames import Attribute
-from roco_search.probe.feedback import learned
+from roco_search.probe.feedback.direction import learned
 from roco_search.probe.ranking import base_vector
 from roco_search.search import Filters, Hit, Understood, read, read_query, search
 from roco_search.search.browsing import Browsing

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from roco_search.errors import InputError
-from roco_search.probe import sessions
+from roco_search.probe.feedback.sessions import SHELF, Session, fresh_name
 from roco_search.search.terms import read_term
 from roco_search.system.text import printable
 from roco_search.web.asking import Conditions, Query, write_address
@@ -35,13 +35,13 @@ def keep_marks(desk: Desk, query: Query, name: str) -> str:
         words = [query.text.strip()] if query.text.strip() else [frame.path for frame in liked.values()]
         if not words:
             raise InputError("Marks are kept together with what was searched for; search for words.")
-        chosen = name or sessions.fresh_name(library, words if query.text.strip() else [])
-        if chosen in sessions.names(library) and sessions.read(library, chosen).query != words:
+        chosen = name or fresh_name(library, words if query.text.strip() else [])
+        if chosen in SHELF.names(library) and SHELF.read(library, chosen).query != words:
             raise InputError(f"The session {chosen!r} is of another query; choose another name.")
-        made = sessions.Session(chosen, words)
+        made = Session(SHELF.check_name(chosen), words)
         for ids, yes in ((query.plus, True), (query.minus, False)):
             made.mark(library, list(library.frames.get(ids).values()), yes=yes, round_=1)
-        sessions.keep(library, made)
+        SHELF.keep(library, made, overwrite=True)
         return chosen
 
     return desk.ask(keep)
@@ -52,9 +52,9 @@ def kept_marks(desk: Desk) -> list[tuple[str, str]]:
 
     def read(library: Library) -> list[tuple[str, str]]:
         found = []
-        for name in sessions.names(library):
+        for name in SHELF.names(library):
             try:
-                session = sessions.read(library, name)
+                session = SHELF.read(library, name)
                 query = _query(library, session)
             except InputError:  # `roco session list` says what is wrong with it
                 continue
@@ -65,7 +65,7 @@ def kept_marks(desk: Desk) -> list[tuple[str, str]]:
     return desk.ask(read)
 
 
-def _query(library: Library, session: sessions.Session) -> Query | None:
+def _query(library: Library, session: Session) -> Query | None:
     """Return the query of a session with its marks; None where it is of a file that the library does not have."""
     terms = [read_term(word) for word in session.query]
     texts, files = ([term for term in terms if isinstance(term, kind)] for kind in (str, Path))

@@ -13,7 +13,7 @@ import pytest
 
 from roco_search.errors import InputError
 from roco_search.models import load_encoder
-from roco_search.probe import sessions
+from roco_search.probe.feedback.sessions import SHELF
 from roco_search.web.backend import Desk
 from roco_search.web.http.chosen import Chosen
 from roco_search.web.marks import kept_marks
@@ -55,7 +55,7 @@ def test_marks_are_kept_as_a_session_that_can_be_gone_on_with(site: Site) -> Non
     address = f"q=head&plus={one}&plus={third}&minus={other}"
     said = send(site, "session", {"ids": [one], "name": "heads of mine", "address": address}).json["said"]
     assert "'heads of mine'" in said and "roco probe fit NAME --from-marks 'heads of mine'" in said
-    kept = site.desk.ask(lambda library: sessions.read(library, "heads of mine"))
+    kept = site.desk.ask(lambda library: SHELF.read(library, "heads of mine"))
     assert kept.query == ["head"] and site.desk.ask(kept.ids) == ([one, third], [other])
     assert ("heads of mine", f"?{address}") in kept_marks(site.desk)
     for wrong in ({"name": "heads of mine", "address": "q=knee&plus=1"}, {"name": "../x", "address": address}, {}):
@@ -65,7 +65,7 @@ def test_marks_are_kept_as_a_session_that_can_be_gone_on_with(site: Site) -> Non
     name = like.split("'")[1]
     assert dict(kept_marks(site.desk))[name] == f"?like={one}&minus={other}"
     for own in ("heads of mine", name):
-        site.desk.ask(partial(sessions.remove, name=own))
+        site.desk.ask(partial(SHELF.remove, name=own))
 
 
 def test_copies_go_to_a_folder_and_never_over_anything(site: Site, scans: Path, tmp_path: Path) -> None:
