@@ -36,11 +36,15 @@ def keep_marks(desk: Desk, query: Query, name: str) -> str:
         if not words:
             raise InputError("Marks are kept together with what was searched for; search for words.")
         chosen = name or fresh_name(library, words if query.text.strip() else [])
-        if chosen in SHELF.names(library) and SHELF.read(library, chosen).query != words:
+        there = chosen in SHELF.names(library)
+        made = SHELF.read(library, chosen) if there else Session(SHELF.check_name(chosen), words)
+        if made.query != words:
             raise InputError(f"The session {chosen!r} is of another query; choose another name.")
-        made = Session(SHELF.check_name(chosen), words)
+        following = made.rounds + 1  # what was kept before stays; a later mark of the same picture counts
+        known = {frame.id: mark.yes for mark, frame in made.found(library) if frame is not None}
         for ids, yes in ((query.plus, True), (query.minus, False)):
-            made.mark(library, list(library.frames.get(ids).values()), yes=yes, round_=1)
+            fresh = [number for number in ids if known.get(number) is not yes]
+            made.mark(library, list(library.frames.get(fresh).values()), yes=yes, round_=following)
         SHELF.keep(library, made, overwrite=True)
         return chosen
 

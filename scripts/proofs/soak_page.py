@@ -74,12 +74,13 @@ def soak_page(proof: Proof, process: Any, port: int, chance: random.Random) -> N
         browser.close()
     for name in seen[0]:
         early, late = (sorted(one[name] for one in part)[len(part) // 2] for part in (_second_tenth(seen), seen[-4:]))
-        shown_as = (
-            (lambda value: f"{value / 2**20:.1f} MiB") if name in {"heap", "server"} else (lambda value: f"{value:.0f}")
-        )
-        proof.notes.append(f"{name}: {shown_as(early)} to {shown_as(late)} ({late / early - 1:+.1%})")
+        proof.notes.append(f"{name}: {_shown(name, early)} to {_shown(name, late)} ({late / early - 1:+.1%})")
         if late > early * ALLOWED:
-            proof.fail(f"{name} grew from {shown_as(early)} to {shown_as(late)}")
+            proof.fail(f"{name} grew from {_shown(name, early)} to {_shown(name, late)}")
+
+
+def _shown(name: str, value: float) -> str:
+    return f"{value / 2**20:.1f} MiB" if name in {"heap", "server"} else f"{value:.0f}"
 
 
 def _second_tenth(seen: list[dict[str, float]]) -> list[dict[str, float]]:

@@ -58,6 +58,9 @@ def test_marks_are_kept_as_a_session_that_can_be_gone_on_with(site: Site) -> Non
     kept = site.desk.ask(lambda library: SHELF.read(library, "heads of mine"))
     assert kept.query == ["head"] and site.desk.ask(kept.ids) == ([one, third], [other])
     assert ("heads of mine", f"?{address}") in kept_marks(site.desk)
+    send(site, "session", {"ids": [one], "name": "heads of mine", "address": f"q=head&plus={other}"})
+    kept = site.desk.ask(lambda library: SHELF.read(library, "heads of mine"))
+    assert set(site.desk.ask(kept.ids)[0]) == {one, other, third}, "what was kept stays, a later mark counts"
     for wrong in ({"name": "heads of mine", "address": "q=knee&plus=1"}, {"name": "../x", "address": address}, {}):
         refused = send(site, "session", {"ids": [one], **wrong})
         assert refused.status == 422 and refused.json["detail"]
