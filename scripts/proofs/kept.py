@@ -10,14 +10,15 @@ from pathlib import Path
 import numpy as np
 from worlds import FIRST, OPTIONS, Pictures, Work, same_files, same_libraries
 
-from roco_search.curation.cohorts import shelf as cohorts
 from roco_search.curation.cohorts.cohort import Definition, gather
 from roco_search.curation.cohorts.export import export_cohort
+from roco_search.curation.cohorts.shelf import SHELF as COHORTS
 from roco_search.library import Library
-from roco_search.probe import sessions
-from roco_search.probe import shelf as probes
 from roco_search.probe.examples import from_lists
-from roco_search.probe.teaching import teach
+from roco_search.probe.feedback import sessions
+from roco_search.probe.shelf import SHELF as PROBES
+from roco_search.probe.shelf import read_probe
+from roco_search.probe.teaching.teach import teach
 from tests.library.toy import Opened
 
 
@@ -34,18 +35,18 @@ def kept_works(pictures: Pictures) -> Iterator[Work]:
         with Opened(world / "library", FIRST) as opened:
             examples = from_lists(opened.library, "toy", files[:6], files[6:])
             probe = teach(opened.library, FIRST, "toy", examples, controls=False, pictures=False).probe
-            probes.keep(opened.library, probe, overwrite=True)
+            PROBES.keep(opened.library, probe, overwrite=True)
 
     def marked(world: Path) -> None:
         with Library.open(world / "library") as library:
             session = sessions.Session("asked", ["chest"], made="2026-11-26T00:00:00+00:00")
             for round_, file in enumerate(files, start=1):
                 session.mark(library, library.frames.of_file(str(file)), yes=bool(round_ % 2), round_=round_)
-                sessions.keep(library, session)
+                sessions.SHELF.keep(library, session, overwrite=True)
 
     def gathered(world: Path) -> None:
         with Library.open(world / "library") as library:
-            cohorts.keep(library, gather(library, "some", Definition(under=(str(pictures.still),))), overwrite=True)
+            COHORTS.keep(library, gather(library, "some", Definition(under=(str(pictures.still),))), overwrite=True)
 
     def with_cohort(world: Path) -> None:
         indexed(world)
@@ -54,12 +55,12 @@ def kept_works(pictures: Pictures) -> Iterator[Work]:
 
     def passed_on(world: Path) -> None:
         with Library.open(world / "library") as library:
-            export_cohort(library, cohorts.load(library, "some"), world / "out" / "some")
+            export_cohort(library, COHORTS.read(library, "some"), world / "out" / "some")
 
     yield Work("probe fit", indexed, taught, partial(_same, read=_probe))
-    yield Work("mark", indexed, marked, partial(_same, read=lambda library: sessions.read(library, "asked")))
+    yield Work("mark", indexed, marked, partial(_same, read=lambda library: sessions.SHELF.read(library, "asked")))
     yield Work(
-        "cohort save", indexed, gathered, partial(_same, read=lambda library: cohorts.load(library, "some").members)
+        "cohort save", indexed, gathered, partial(_same, read=lambda library: COHORTS.read(library, "some").members)
     )
     yield Work("cohort export", with_cohort, passed_on, same_files)
 
@@ -69,7 +70,7 @@ def _digest(path: Path) -> bytes:
 
 
 def _probe(library: Library) -> object:
-    probe = probes.read(library, "toy")
+    probe = read_probe(library, "toy")
     return probe.labels, probe.fingerprint, np.round(probe.weights, 5).tolist(), np.round(probe.bias, 4).tolist()
 
 

@@ -62,7 +62,8 @@ class Connection:
                 raise not_found(directory)
             opened = cls(directory, _open_existing(path))
             try:
-                if opened.version() == 0:
+                # Settings come last: without them its making was broken off, and the next `roco index` completes it.
+                if opened.version() == 0 or not opened.read("SELECT 1 FROM settings UNION SELECT 1 FROM files LIMIT 1"):
                     raise not_found(directory)
             except BaseException:
                 opened.close()

@@ -14,8 +14,6 @@ import pytest
 from roco_search.library import Library
 from tests.library.toy import ToyEncoder
 
-pytest.importorskip("lancedb", reason="lancedb (180 MB) is not installed; pip install 'roco-search[cluster]'")
-
 KEYS = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_REGION": "us-east-1"}
 
 
@@ -66,6 +64,7 @@ class Place:
 
 @pytest.fixture(params=["file", "s3"])
 def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
+    pytest.importorskip("lancedb", reason="lancedb (180 MB) is not installed; pip install 'roco-search[cluster]'")
     if request.param == "file":
         (tmp_path / "share").mkdir()
         address = f"lance+file://{tmp_path}/share/scans"

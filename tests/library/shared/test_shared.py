@@ -303,6 +303,7 @@ def test_forty_queries_have_one_answer_wherever_the_library_is(place: Place, loc
 @pytest.fixture(scope="module")
 def local(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Any]]:
     """A library of real pictures by the embedded model, and what it answers."""
+    pytest.importorskip("lancedb")
     from roco_search.models import load_encoder
 
     folder = tmp_path_factory.mktemp("local") / "library"

@@ -1,5 +1,6 @@
 """The database: what it refuses, and in which words."""
 
+import errno
 import os
 import shutil
 import sqlite3
@@ -11,8 +12,17 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from sqlite_utils import Database, Migrations
 
-from roco_search.errors import InputError, LibraryCorrupt, LibraryEmpty, LibraryError, LibraryNotFound, LibraryTooNew
+from roco_search.errors import (
+    InputError,
+    LibraryCorrupt,
+    LibraryEmpty,
+    LibraryError,
+    LibraryNotFound,
+    LibraryTooNew,
+    StorageFull,
+)
 from roco_search.library import Library, default_library_path
 from roco_search.library.truth.connection import SCHEMA_VERSION
 from roco_search.library.truth.schema import migrations
@@ -246,6 +256,26 @@ def test_read_only_library_answers() -> None:
         assert answer == "(1, 3) 3"
         assert "No permission" in refusal and "another `directory`" in refusal
         assert names == "['library.db', 'writer.lock']"
+
+
+@pytest.mark.parametrize("last", ["m002_arithmetic", "m003_captions", None])
+def test_a_library_whose_making_was_broken_off_is_none_and_is_completed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, last: str | None
+) -> None:
+    def broken(self: Migrations, db: Database) -> None:
+        apply(self, db, stop_before=last)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    apply = Migrations.apply
+    with monkeypatch.context() as patched:
+        patched.setattr(Migrations, "apply", broken)
+        with pytest.raises((LibraryError, StorageFull)):
+            Library.create_or_open(tmp_path)
+    assert (tmp_path / "library.db").stat().st_size
+    with pytest.raises(LibraryNotFound):
+        Library.open(tmp_path)
+    with Library.create_or_open(tmp_path) as library:
+        assert library.verify().problems == []
 
 
 def test_default_place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
