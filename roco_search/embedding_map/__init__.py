@@ -1,6 +1,6 @@
 """The 2-D map of a library: every picture is a point, and pictures that the model finds alike are close together."""
 
-from roco_search.embedding_map.drawing import colours, figure, map_page, write_map
+from roco_search.embedding_map.drawing import colours, figure, map_page, small_pictures, write_map
 from roco_search.embedding_map.layout import (
     NOT_STATED,
     OTHERS,
@@ -28,5 +28,6 @@ __all__ = [
     "map_page",
     "project",
     "read_pictures",
+    "small_pictures",
     "write_map",
 ]

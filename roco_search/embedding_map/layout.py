@@ -16,6 +16,8 @@ from roco_search.embedding_map.projection import Method, Projection, project
 from roco_search.embedding_map.regions import Region, name_regions
 from roco_search.errors import InputError
 from roco_search.library import Library, StoredFrame
+from roco_search.system.progress import Progress
+from roco_search.vocabulary.concepts import spoken_term
 
 MOST_POINTS = 20_000
 """Points of a map; a larger library is sampled at random, because more points overlap into a solid area."""
@@ -72,7 +74,7 @@ class EmbeddingMap:
     guessed: bool
 
     def groups(self, color: Color) -> Groups:
-        """Return the groups of points that share a colour.
+        """Return the groups of points that share a colour; modalities and body parts are named as people say them.
 
         Raises
         ------
@@ -81,7 +83,8 @@ class EmbeddingMap:
         """
         if color not in get_args(Color):
             raise InputError(f"A map is coloured by {', '.join(get_args(Color))}, not by {color!r}.")
-        return group(self.values[color])
+        values = self.values[color]
+        return group(values if color == "folder" else [value and spoken_term(color, value) for value in values])
 
     def regions(self) -> list[Region]:
         """Return the parts of the map that have a name."""
@@ -114,12 +117,17 @@ def read_pictures(library: Library, most: int = MOST_POINTS) -> Pictures:
     return Pictures(ids, vectors, [stored[frame_id] for frame_id in ids.tolist()], total)
 
 
-def lay_out(pictures: Pictures, method: Method | None = None, guesses: Guesses | None = None) -> EmbeddingMap:
+def lay_out(
+    pictures: Pictures,
+    method: Method | None = None,
+    guesses: Guesses | None = None,
+    progress: Progress | None = None,
+) -> EmbeddingMap:
     """Lay out pictures that were read; for the parameters see `make_map`."""
     return EmbeddingMap(
         pictures.ids,
         pictures.frames,
-        project(pictures.vectors, method),
+        project(pictures.vectors, method, progress=progress),
         pictures.total,
         _values(pictures.frames, pictures.vectors, guesses),
         guesses is not None,
@@ -127,7 +135,12 @@ def lay_out(pictures: Pictures, method: Method | None = None, guesses: Guesses |
 
 
 def make_map(
-    library: Library, method: Method | None = None, *, guesses: Guesses | None = None, most: int = MOST_POINTS
+    library: Library,
+    method: Method | None = None,
+    *,
+    guesses: Guesses | None = None,
+    most: int = MOST_POINTS,
+    progress: Progress | None = None,
 ) -> EmbeddingMap:
     """Lay out the pictures of a library; no image file is read.
 
@@ -141,6 +154,8 @@ def make_map(
         Supplies modality and body part where a header does not state them; None leaves them unknown.
     most
         The largest number of points; more pictures than that are sampled at random.
+    progress
+        See `roco_search.embedding_map.projection.project`.
 
     Raises
     ------
@@ -148,7 +163,7 @@ def make_map(
         If the method is not installed.
     LibraryEmpty, LibraryError
     """
-    return lay_out(read_pictures(library, most), method, guesses)
+    return lay_out(read_pictures(library, most), method, guesses, progress)
 
 
 def _values(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from dataclasses import dataclass
 from importlib import import_module
@@ -12,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from roco_search.errors import InputError
+from roco_search.system.progress import Progress, Silent
 
 Method = Literal["umap", "pca"]
 ROWS_AT_ONCE = 65_536  # converted to float64 at a time
@@ -45,7 +47,9 @@ def available_methods() -> tuple[Method, ...]:
     return ("umap", "pca") if find_spec("umap") else ("pca",)
 
 
-def project(vectors: npt.NDArray[np.float32], method: Method | None = None) -> Projection:
+def project(
+    vectors: npt.NDArray[np.float32], method: Method | None = None, *, progress: Progress | None = None
+) -> Projection:
     """Lay vectors out in the plane; the same vectors always give the same points.
 
     Parameters
@@ -55,6 +59,8 @@ def project(vectors: npt.NDArray[np.float32], method: Method | None = None) -> P
     method
         "pca": the two directions of largest variance (Pearson 1901). "umap", by cosine distance: neighbourhoods are
         kept, and distances between far points mean little (McInnes et al. 2018). None for the default.
+    progress
+        Counts the rounds of UMAP, which begin when the neighbours of every picture are known; PCA has none.
 
     Raises
     ------
@@ -67,7 +73,7 @@ def project(vectors: npt.NDArray[np.float32], method: Method | None = None) -> P
     if method is None and len(vectors) < FEWEST:
         chosen = "pca"
     if chosen == "umap":
-        return Projection(_fitted(_spread(_umap(vectors))), "umap", None)
+        return Projection(_fitted(_spread(_umap(vectors, progress or Silent()))), "umap", None)
     points, explained = _pca(vectors)
     return Projection(_fitted(points), "pca", explained)
 
@@ -92,7 +98,26 @@ def _pca(vectors: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.float64], tup
     return np.concatenate(parts), (shares[0], shares[1])
 
 
-def _umap(vectors: npt.NDArray[np.float32]) -> Any:
+class _Rounds:
+    """The file into which tqdm, by which UMAP counts its rounds, writes how far it is."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress, self._done, self._started = progress, 0, False
+
+    def write(self, text: str) -> None:
+        """Report what was counted since the last time."""
+        for done, total in re.findall(r"(\d+)/(\d+)", text):
+            if not self._started:
+                self._progress.start(int(total))
+                self._started = True
+            self._progress.advance(int(done) - self._done)
+            self._done = int(done)
+
+    def flush(self) -> None:
+        """Do nothing."""
+
+
+def _umap(vectors: npt.NDArray[np.float32], progress: Progress) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter(
@@ -115,8 +140,12 @@ def _umap(vectors: npt.NDArray[np.float32]) -> Any:
             init="spectral" if len(vectors) > NEIGHBOURS else "random",
             random_state=SEED,
             n_jobs=1,
+            tqdm_kwds={"file": _Rounds(progress), "bar_format": "{n}/{total} ", "disable": False},
         )
-        return np.array(reducer.fit_transform(np.ascontiguousarray(vectors)), np.float64)
+        try:
+            return np.array(reducer.fit_transform(np.ascontiguousarray(vectors)), np.float64)
+        finally:
+            progress.stop()
 
 
 def _spread(points: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -4,7 +4,7 @@ A template is a file beside the module that uses it, and `render` takes its path
 ``figures/page.html``. jinja2 is imported when the first template is rendered: a query without a page never loads it.
 
 A page can be archived and printed, and requests nothing: its Content Security Policy forbids every request and every
-script, so that not even a mistake made here could send anything anywhere.
+script but the page's own, named by its hash, so that not even a mistake made here could send anything anywhere.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def _as_text(value: object) -> Markup:
     return Markup(text.replace("{", "&#123;").replace("$", "&#36;").replace("`", "&#96;"))
 
 
-def page(kind: str, title: str, body: Markup) -> str:
+def page(kind: str, title: str, body: Markup, script: str = "") -> str:
     """Return a whole page, in ASCII.
 
     Parameters
@@ -92,16 +92,27 @@ def page(kind: str, title: str, body: Markup) -> str:
         Plain text.
     body
         What `render` returned; a plain string would be shown as text.
+    script
+        A script of our own in ASCII, the only one that the page may run; none by default.
     """
     style = (PACKAGE / "figures" / "page.css").read_text("ascii")
     styles = [style, *re.findall(r"<style[^>]*>(.*?)</style>", body, re.DOTALL)]
-    hashes = [f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'" for text in styles]
-    policy = f"default-src 'none'; img-src data:; style-src {' '.join(dict.fromkeys(hashes))}; "
+    policy = f"default-src 'none'; img-src data:; style-src {' '.join(dict.fromkeys(map(_source, styles)))}; "
+    if script:
+        policy += f"script-src {_source(script)}; "
     if "<svg" in body:  # matplotlib styles each shape; under default-src 'none' a style cannot request anything
         policy += "style-src-attr 'unsafe-inline'; "
     policy += "base-uri 'none'; form-action 'none'"
-    text = render("figures/page.html", kind=kind, title=title, policy=policy, style=mark_safe(style), body=body)
+    text = render(
+        "figures/page.html", kind=kind, title=title, policy=policy, style=mark_safe(style), body=body,
+        script=mark_safe(script),
+    )  # fmt: skip
     return f"{text}\n".encode("ascii", "xmlcharrefreplace").decode("ascii")
+
+
+def _source(text: str) -> str:
+    """Return how a policy names an inline style or script (CSP 3, 8.3)."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
 def is_ours(path: Path, kind: str) -> bool:

@@ -136,8 +136,11 @@ def prepare_gradio(folder: Path) -> None:
     }
 
 
-def make_blocks(desk: Desk, folder: Path) -> gr.Blocks:
-    """Return the three tabs over a library. Call `prepare_gradio` with the same folder first."""
+def make_blocks(desk: Desk, folder: Path, *, kept: bool = False) -> gr.Blocks:
+    """Return the three tabs over a library. Call `prepare_gradio` with the same folder first.
+
+    `kept`: the searches whose marks were kept are offered.
+    """
     import gradio as gr
 
     from roco_search.web.tabs import OneLine, html
@@ -151,7 +154,7 @@ def make_blocks(desk: Desk, folder: Path) -> gr.Blocks:
         html(markup.header(), js_on_load="roco.theme(element)")
         with gr.Tabs(selected="search") as tabs:
             with gr.Tab("Search", id="search"):
-                SearchTab(desk, tabs, folder / UPLOADS)
+                SearchTab(desk, tabs, folder / UPLOADS, kept=kept)
             with gr.Tab("Classify", id="classify"):
                 ClassifyTab(desk, folder / UPLOADS)
             with gr.Tab("Library", id="library") as library:
@@ -187,7 +190,7 @@ def make_app(desk: Desk, folder: Path, rules: Rules, root_path: str | None = Non
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     handover = Handover.under(rules, viewer)
     add_routes(app, desk, folder, handover)
-    blocks = make_blocks(desk, folder)
+    blocks = make_blocks(desk, folder, kept=handover.local)
     gr.mount_gradio_app(
         app,
         blocks,
@@ -202,7 +205,9 @@ def make_app(desk: Desk, folder: Path, rules: Rules, root_path: str | None = Non
         pwa=False,
         mcp_server=False,
         theme=theme(),
-        head=markup.head(handover.hands(redact_paths=desk.redact_paths)),
+        head=markup.head(
+            desk.ask(lambda library: library.path_hash("tray"))[:16], handover.hands(redact_paths=desk.redact_paths)
+        ),
     )
     remember_little(blocks)
     # Only ``launch`` sets this, and without it Gradio does not check which files a message names. The gate checks too.

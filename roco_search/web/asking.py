@@ -43,7 +43,7 @@ class Conditions:
 class Query:
     """What to look for: a text, an upload, or both; or the id of a frame whose like is wanted.
 
-    The hits should be more like the frames in `plus`, and less like those in `minus`.
+    The frames in `plus` were marked as wanted, those in `minus` as unwanted; the hits are ranked with that.
 
     A `verbatim` text is taken as it was typed, without being read. Where nothing is asked, the library is shown in an
     `order`.
@@ -61,6 +61,12 @@ class Query:
     def asks(self) -> bool:
         """Whether anything is looked for."""
         return bool(self.text.strip() or self.plus) or self.upload is not None or self.like is not None
+
+    @property
+    def asks_more(self) -> bool:
+        """Whether marks say more than what is asked; without anything else, they are what is asked."""
+        begun = bool(self.text.strip()) or self.upload is not None or self.like is not None
+        return begun and bool(self.plus or self.minus)
 
 
 @dataclass(frozen=True, slots=True)

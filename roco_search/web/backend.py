@@ -12,7 +12,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from threading import Lock
 from time import perf_counter
 from types import TracebackType
 from typing import TYPE_CHECKING, TypeVar
@@ -26,7 +25,9 @@ from roco_search.errors import InputError
 from roco_search.library import Library, StoredFrame
 from roco_search.library.reports import LibraryStatus
 from roco_search.library.truth.frames import Attribute
-from roco_search.search import Filters, Hit, Understood, read, search
+from roco_search.probe.feedback.direction import learned
+from roco_search.probe.ranking import base_vector
+from roco_search.search import Filters, Hit, Understood, read, read_query, search
 from roco_search.search.browsing import Browsing
 from roco_search.search.suggestions import suggest
 from roco_search.search.terms import steer
@@ -34,10 +35,10 @@ from roco_search.system.text import printable
 from roco_search.vocabulary.concepts import spoken_term
 from roco_search.web.asking import PAGE, Conditions, Found, Query, Values
 from roco_search.web.brought import Brought
-from roco_search.web.sharing import SharedEncoder
+from roco_search.web.mapping import Maps
+from roco_search.web.sharing import Precedence, SharedEncoder
 
 if TYPE_CHECKING:
-    from roco_search.embedding_map import EmbeddingMap, Method
     from roco_search.models import Encoder
 
 Answer = TypeVar("Answer")
@@ -105,6 +106,7 @@ class Desk:
         self.redact_paths = redact_paths
         self.guesses = Guesses(self.encoder)
         self.brought = Brought()
+        self.precedence = Precedence()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="roco-library")
         try:
             self._library = self._thread.submit(Library.open, directory).result()
@@ -112,8 +114,7 @@ class Desk:
         except BaseException:
             self._thread.shutdown()
             raise
-        self._maps: dict[tuple[str, bool, object], EmbeddingMap] = {}
-        self._mapping = Lock()
+        self.maps = Maps(self.ask, self.guesses)
         self._folders: dict[str, str] = {}
         self._browsed: dict[object, Browsing] = {}
         self._suggested: tuple[object, list[str]] | None = None
@@ -147,9 +148,10 @@ class Desk:
         vector, text = self._vector(query), query.text.strip()
         if not query.asks:
             raise InputError('Write what to look for, such as "brain MRI", or add an image.')
-        if vector is not None or query.plus or query.minus:
-            base = [*([] if vector is None else [vector]), *(self.encoder.encode_texts([text]) if text else [])]
-            vector = steer(base, self._embeddings(query.plus), self._embeddings(query.minus))
+        if vector is not None:
+            vector = steer([vector, *(self.encoder.encode_texts([text]) if text else [])], [], [])
+        elif not text:
+            vector = steer([], self._embeddings(query.plus), self._embeddings(query.minus))
         question = partial(self._search, query=query, vector=vector, conditions=conditions, n=n + 1, offset=offset)
         hits, understood, total = self.ask(question)
         return Found(hits[:n], len(hits) > n, perf_counter() - start, total, understood)
@@ -216,15 +218,24 @@ class Desk:
         if query.upload is None and query.like is not None:
             for frame in library.frames.get([query.like]).values():
                 own = np.array([found.id for found in library.frames.of_file(frame.path)], np.int64)
-        own = np.union1d(own, np.array(query.minus, np.int64))
+        own = np.union1d(own, np.array([*query.plus, *query.minus], np.int64))
         terms = [query.text.strip()] if vector is None else []
         understood = read(library, terms, verbatim=query.verbatim) if terms else None
+        toward = None
+        if query.asks_more:  # what was marked is not shown again, as in `roco query --mark`
+            base = (
+                base_vector(library, self.encoder, read_query(terms, text=True), understood)
+                if vector is None
+                else vector
+            )
+            toward = learned(library, base, query.plus, query.minus)
         hits = search(
             library,
             self.encoder,
             terms,
             vector=vector,
             understood=understood,
+            toward=toward,
             without=own,
             n=n,
             offset=offset,
@@ -321,24 +332,6 @@ class Desk:
         if not set(keys) <= self._folders.keys():
             raise InputError("The library no longer has that folder; reload the page.")
         return tuple(self._folders[key] for key in keys)
-
-    def map(self, method: Method | None, *, guess: bool) -> EmbeddingMap:
-        """Return the map of the library; it is made once for each state of the library.
-
-        Raises
-        ------
-        InputError
-            If the method is not installed.
-        """
-        from roco_search.embedding_map import lay_out, read_pictures
-
-        key = (method or "", guess, self.ask(lambda library: library.vectors().generation))
-        with self._mapping:
-            if key not in self._maps:
-                self._maps = {other: made for other, made in self._maps.items() if other[2] == key[2]}
-                guesses = self.guesses if guess else None
-                self._maps[key] = lay_out(self.ask(read_pictures), method, guesses)
-            return self._maps[key]
 
 
 def _count_folders(library: Library) -> dict[str, int]:

@@ -40,12 +40,13 @@ SCRIPTS = (
 )  # fmt: skip
 
 
-def head(hands: Sequence[str] = ()) -> Markup:
+def head(library: str, hands: Sequence[str] = ()) -> Markup:
     """Return what the page's head loads: our style sheet and scripts.
 
+    `library` is what the page knows the library by, so that it never takes what it kept of one for that of another.
     `hands` is what the server does with chosen images: "paths" shows their paths, "files" copies their files.
     """
-    return render("web/templates/head.html", scripts=SCRIPTS, hands=" ".join(hands))
+    return render("web/templates/head.html", scripts=SCRIPTS, library=library, hands=" ".join(hands))
 
 
 def header() -> Markup:
@@ -92,10 +93,15 @@ def gallery(items: Markup, label: str, address: str, *, more: bool) -> Markup:
     return render("web/templates/gallery.html", cards=items, label=label, address=address, more=more)
 
 
-def start(suggestions: Sequence[str], order: str, orders: Mapping[str, str]) -> Markup:
-    """Return what stands above the pictures before anything is asked: queries to try, and the order."""
+def start(
+    suggestions: Sequence[str], order: str, orders: Mapping[str, str], kept: Sequence[tuple[str, str]] = ()
+) -> Markup:
+    """Return what stands above the pictures before anything is asked: queries to try, and the order.
+
+    `kept` has the name and address of each search whose marks were kept.
+    """
     tried = [(text, f"?{urlencode({'q': text})}") for text in suggestions]
-    return render("web/templates/start.html", suggestions=tried, order=order, orders=orders)
+    return render("web/templates/start.html", suggestions=tried, order=order, orders=orders, kept=kept)
 
 
 def _card(desk: Desk, frame_id: int, hit: Hit) -> dict[str, object]:

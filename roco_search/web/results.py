@@ -47,9 +47,10 @@ def results(desk: Desk, query: Query, conditions: Conditions, *, n: int = PAGE, 
         If a filter names something that the library does not have, or the picture to compare with is gone.
     """
     ask = desk.find if query.asks else desk.browse
-    found = ask(query, conditions, n=n, offset=offset)
+    with desk.precedence.search():
+        found = ask(query, conditions, n=n, offset=offset)
+        cards = markup.cards(desk, found, _headings(desk, query, found))
     shown = offset + len(found.hits)
-    cards = markup.cards(desk, found, _headings(desk, query, found))
     return Results(found, cards, shown, _sentence(desk, query, found, shown), write_address(query, conditions, shown))
 
 
@@ -57,7 +58,7 @@ def _sentence(desk: Desk, query: Query, found: Found, shown: int) -> str:
     if not shown:
         return "No image matches all of these filters; remove one."
     if not query.asks:
-        order = {"newest": "those that were indexed last first", "folder": "by folder"}
+        order = {"newest": "the last indexed first", "folder": "by folder"}
         return f"{shown} of {found.total:,} images, {order.get(query.order, 'by modality and body part')}."
     what = "images, the best first"
     if found.hits and all(hit.match in {"weak", "none"} for _, hit in found.hits):

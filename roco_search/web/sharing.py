@@ -1,9 +1,10 @@
-"""The demo's model, as many threads use it at once."""
+"""What many threads of the demo share: its model, and the processor, of which a search comes first."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from threading import Lock
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from threading import Condition, Lock
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 Vector = npt.NDArray[np.float32]
 
+LONGEST_WAIT = 0.5  # seconds for which a picture lets searches go first
 MOST_TEXTS = 5_000  # embeddings of texts that are kept: 8 MB at 384 dimensions
 
 
@@ -43,3 +45,28 @@ class SharedEncoder:
         """Embed uint8 ``(height, width, 3)`` images as float32 ``(n, dim)`` of unit norm."""
         with self._images:
             return np.asarray(self._encoder.encode_images(images), np.float32)
+
+
+class Precedence:
+    """Who waits for whom: pictures that are yet to be drawn begin when no search is being answered."""
+
+    def __init__(self) -> None:
+        self._searches = 0
+        self._changed = Condition()
+
+    @contextmanager
+    def search(self) -> Iterator[None]:
+        """Hold back pictures for the time of a block."""
+        with self._changed:
+            self._searches += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._searches -= 1
+                self._changed.notify_all()
+
+    def give_way(self, longest: float = LONGEST_WAIT) -> None:
+        """Wait until no search is being answered, at most `longest` seconds."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._searches, longest)

@@ -3,8 +3,9 @@
     scripts/soak --count 5000 --searches 1000 --vectors 200000
 
 `roco serve` answers `--count` queries, and the demo `--searches` by fifty visitors at once, over a library of synthetic
-vectors, the last twentieth of which are added meanwhile. Memory is what a process holds of its own (RssAnon): the last
-tenth of the run is compared with the second.
+vectors, the last twentieth of which are added meanwhile. With `--asked` and `--opened`, a page in a browser searches
+and opens images too, over pictures made for it; see `soak_page`. Memory is what a process holds of its own (RssAnon):
+the last tenth of the run is compared with the second.
 """
 
 from __future__ import annotations
@@ -196,6 +197,21 @@ def soak_demo(proof: Proof, growth: Growth, chance: random.Random) -> None:
         proof.fail("the demo printed a traceback")
 
 
+def soak_browser(proof: Proof, chance: random.Random) -> None:
+    """Let one page search and open images."""
+    from soak_page import soak_page, write_images
+
+    from roco_search.library import Library
+    from roco_search.models import load_encoder
+
+    place = proof.folder / "small"
+    write_images(proof.folder / "pictures", 120, proof.seed)
+    with Library.create_or_open(place) as library:
+        library.index([proof.folder / "pictures"], load_encoder("roco-mini", "cpu"))
+    with running(["demo", "--port", "0", "--library", str(place)], r"http://[^:]+:(\d+)") as (process, address, _):
+        soak_page(proof, process, int(address[1]), chance)
+
+
 def prove(proof: Proof) -> None:
     """Make the library, and ask both."""
     os.environ |= {"ROCO_LIBRARY": str(proof.folder / "library"), "XDG_RUNTIME_DIR": str(proof.folder)}
@@ -203,6 +219,10 @@ def prove(proof: Proof) -> None:
     from roco_search.models import load_encoder
 
     chance = random.Random(proof.seed)
+    if proof.sizes["asked"]:
+        soak_browser(proof, chance)
+    if not proof.count and not proof.sizes["searches"]:
+        return
     count = proof.sizes["vectors"]
     growing = count // 20
     growth = Growth(proof.folder / "library", load_encoder("roco-mini", "cpu"), count - growing, growing // 2)
@@ -212,4 +232,6 @@ def prove(proof: Proof) -> None:
 
 
 if __name__ == "__main__":
-    counting.run("soak", __doc__, 5000, "queries to roco serve", prove, searches=1000, vectors=200_000)
+    counting.run(
+        "soak", __doc__, 5000, "queries to roco serve", prove, searches=1000, vectors=200_000, asked=0, opened=0
+    )

@@ -2,20 +2,35 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from roco_search.classify.guesses import Guesses
-from roco_search.embedding_map import NOT_STATED, OTHERS, available_methods, make_map, map_page, project, write_map
+from roco_search.embedding_map import (
+    NOT_STATED,
+    OTHERS,
+    available_methods,
+    make_map,
+    map_page,
+    project,
+    small_pictures,
+    write_map,
+)
 from roco_search.embedding_map.layout import folder_names, group
-from roco_search.embedding_map.projection import _spread
+from roco_search.embedding_map.projection import _Rounds, _spread
 from roco_search.embedding_map.regions import name_regions
 from roco_search.errors import InputError, LibraryEmpty
+from roco_search.figures import data_uri
+from roco_search.figures.contact_sheet import thumbnail
 from roco_search.library import Library
+from roco_search.system.progress import Silent
+from roco_search.vocabulary.concepts import spoken_term
 from tests.collection import fill
 from tests.library.toy import Opened, ToyEncoder
 
@@ -137,7 +152,7 @@ def test_each_point_is_the_picture_with_its_vector(filled: Opened) -> None:
     assert np.array_equal(found.projection.points, project(np.asarray(index.matrix), "pca").points)
     by_modality = found.groups("modality")
     for frame, number in zip(found.frames, by_modality.of, strict=True):
-        assert by_modality.names[number] == (frame.modality or NOT_STATED)
+        assert by_modality.names[number] == (spoken_term("modality", frame.modality or "") or NOT_STATED)
     part = make_map(filled.library, "pca", most=50)
     assert len(part.ids) == 50 and part.total == found.total
     assert np.array_equal(part.ids, make_map(filled.library, "pca", most=50).ids)
@@ -155,7 +170,7 @@ def test_an_empty_library_has_no_map(tmp_path: Path) -> None:
 def test_the_page_names_every_point_at_its_place(filled: Opened) -> None:
     found = make_map(filled.library, "pca")
     text = map_page(found, "modality", "Map <b>")
-    assert text.isascii() and "Map &lt;b&gt;" in text and "<script" not in text
+    assert text.isascii() and "Map &lt;b&gt;" in text and text.count("<script>") == 1 and 'id="pictures"' not in text
     titles = re.findall(r'<use [^>]*x="([\d.]+)" y="([\d.]+)"[^>]*><title>([^<]*)</title>', text)
     assert len(titles) == len(found.ids)
     groups = found.groups("modality")
@@ -171,6 +186,38 @@ def test_the_page_names_every_point_at_its_place(filled: Opened) -> None:
     assert not any(name in hidden for name in names)
 
 
+def test_a_page_holds_small_pictures_only_when_they_are_wanted(filled: Opened) -> None:
+    found = make_map(filled.library, "pca")
+    pictures = small_pictures(found)
+    text = map_page(found, "modality", "Map", pictures=pictures)
+    held = json.loads(text.partition('id="pictures">')[2].partition("</script>")[0])
+    assert len(held) == len(found.ids) and "protect it as you protect the scans" in text
+    # Group after group, as the script reads them; each is the picture that its file has.
+    order = np.argsort(found.groups("modality").of, kind="stable")
+    for place, (index, picture) in enumerate(zip(order, held, strict=True)):
+        shown = thumbnail(found.frames[index].path, found.frames[index].frame, 96)
+        assert (picture is None) == isinstance(shown, str)
+        if picture is not None and not isinstance(shown, str) and place < 5:
+            assert f"data:image/jpeg;base64,{picture}" == data_uri(shown)
+    assert len(text) < len(map_page(found, "modality", "Map")) + 8_000 * len(held)
+
+
+def test_the_rounds_of_umap_are_counted_as_tqdm_counts_them() -> None:
+    tqdm: Any = pytest.importorskip("tqdm").tqdm
+    told: list[int] = []
+
+    class Told(Silent):
+        def start(self, total: int, done: int = 0) -> None:
+            told.append(-total)
+
+        def advance(self, count: int, **figures: float) -> None:
+            told.append(count)
+
+    for _ in tqdm(range(40), file=_Rounds(Told()), bar_format="{n}/{total} ", mininterval=0):
+        pass
+    assert told[0] == -40 and sum(told[1:]) == 40 and min(told[1:]) >= 0
+
+
 def test_names_that_mean_harm_stay_text(tmp_path: Path) -> None:
     folder = tmp_path / "$x_1$<b>"
     folder.mkdir()
@@ -179,7 +226,7 @@ def test_names_that_mean_harm_stay_text(tmp_path: Path) -> None:
     opened = Opened(tmp_path / "library", ToyEncoder())
     opened.index(folder)
     text = map_page(make_map(opened.library, "pca"), "folder", "Map")
-    assert "<script" not in text and "a&lt;script&gt;.png" in text and "&lt;b&gt; (4)" in text
+    assert text.count("<script>") == 1 and "a&lt;script&gt;.png" in text and "&lt;b&gt; (4)" in text
 
 
 def test_a_map_is_written_as_its_name_says(filled: Opened, tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import io
 import re
 from html import unescape
@@ -54,6 +56,15 @@ def test_a_page_with_a_plot_requests_nothing_and_allows_its_own_styles_only() ->
     assert policy[1].count("sha256-") == len(styles) == 2
     assert "a &lt; b" in drawn, "text stays text"
     assert not re.search(r"(src|href)=\"(?!data:|#)", text.replace("http://www.w3.org", ""))
+
+
+def test_a_page_runs_the_script_that_it_was_given_and_no_other() -> None:
+    own = "document.title = '<1>';"
+    text = page("map", "T", mark_safe("<p>a</p>"), own)
+    policy = re.search(r'Content-Security-Policy" content="([^"]*)"', unescape(text))
+    hashed = base64.b64encode(hashlib.sha256(own.encode()).digest()).decode()
+    assert policy is not None and f"script-src 'sha256-{hashed}'; " in policy[1] and policy[1].count("script-src") == 1
+    assert text.count("<script") == 1 and f"<script>{own}</script>" in text
 
 
 def test_only_pages_of_the_same_kind_are_overwritten(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ def values(text: str) -> dict[str, dict[str, Any]]:
     return {
         "embedding_map/map.html": {
             "title": text, "shown": text, "total": text, "method": text, "guessed": True, "drawn": text,
-            "color": text, "groups": [(text, text)],
+            "color": text, "groups": [(text, text)], "pictures": mark_safe("[]"), "held": text,
         },
         "embedding_map/points.svg": {"points": [(mark_safe('x="1"'), text, mark_safe(""))]},
         "evaluation/report.html": {
@@ -42,7 +42,9 @@ def values(text: str) -> dict[str, dict[str, Any]]:
         "figures/contact_sheet.html": {
             "title": text, "said": text, "cards": [{**card, "first": text}, {**card, "first": text, "image": None}],
         },
-        "figures/page.html": {"policy": text, "kind": text, "title": text, "style": mark_safe(""), "body": text},
+        "figures/page.html": {
+            "policy": text, "kind": text, "title": text, "style": mark_safe(""), "body": text, "script": mark_safe(""),
+        },
         "agents/templates/api.html": {
             "api": {
                 "info": {"title": text, "version": text, "description": text}, "openapi": text,
@@ -74,7 +76,7 @@ def values(text: str) -> dict[str, dict[str, Any]]:
         },
         "web/templates/chips.html": {"chips": [{"label": text, "kind": "wanted", "without": text}]},
         "web/templates/gallery.html": {"cards": text, "label": text, "address": text, "more": True},
-        "web/templates/head.html": {"scripts": [text], "hands": text},
+        "web/templates/head.html": {"scripts": [text], "library": text, "hands": text},
         "web/templates/header.html": {},
         "web/templates/image.html": {"image": text, "maps": [(text, text), (text, text)], "name": text},
         "web/templates/library.html": {"facts": [(text, text)], "charts": [text]},
@@ -85,7 +87,9 @@ def values(text: str) -> dict[str, dict[str, Any]]:
         "web/templates/rows.html": {
             "rows": [{"image": text, "title": text, "labels": [{"label": text, "probability": 0.5}]}], "chosen": 0,
         },
-        "web/templates/start.html": {"suggestions": [(text, text)], "order": "newest", "orders": {"newest": text}},
+        "web/templates/start.html": {
+            "suggestions": [(text, text)], "order": "newest", "orders": {"newest": text}, "kept": [(text, text)],
+        },
         "web/templates/upload.html": {"name": text, "image": text, "region": [text] * 4, "cropped": True},
     }  # fmt: skip
 

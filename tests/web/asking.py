@@ -26,7 +26,7 @@ def the_page_begins_with_the_library(page: Page, demo: Site) -> None:
     assert 100_000 < own < 3_000_000, "the page itself and the first pictures, compressed"
     every = demo.desk.browse(Query(), Conditions(), n=9999)
     newest = [number for number, _ in every.hits]
-    assert page.ids() == newest[: len(page.ids())] and "indexed last" in page.status
+    assert page.ids() == newest[: len(page.ids())] and "last indexed" in page.status
     while len(page.ids()) < min(3 * PAGE, len(newest)):
         count = len(page.ids())
         page.page.mouse.wheel(0, 9000)

@@ -22,6 +22,7 @@ class Page:
     def __init__(self, browser: Any, site: Site, screens: Path, **context: Any) -> None:
         self.screens = Path(os.environ.get("ROCO_SCREENS", screens))
         self.page = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **context}).new_page()
+        self.page.set_default_timeout(120_000)  # a busy machine takes its time
         self.errors: list[str] = []
         self.requests: list[str] = []
         self.sizes: dict[str, float] = {}
@@ -74,6 +75,8 @@ class Page:
 
     @property
     def status(self) -> str:
+        """What is said above the hits; those that are shown now are known by it as the ones before, see `answered`."""
+        self.page.evaluate("document.querySelectorAll('.roco-found').forEach(found => { found.dataset.seen = '' })")
         return str(self.page.locator("#roco-status").inner_text())
 
     def search(self, text: str) -> list[int]:
@@ -87,7 +90,10 @@ class Page:
         from playwright import sync_api
 
         with suppress(sync_api.TimeoutError):  # two answers of equal length and equal time are one sentence
-            script = "before => document.querySelector('#roco-status').innerText !== before"
+            script = (
+                "before => document.querySelector('#roco-status').innerText !== before"
+                " || document.querySelector('.roco-found:not([data-seen])') !== null"
+            )
             self.page.wait_for_function(script, arg=before, timeout=8_000)
         self.page.wait_for_function(
             """() => {

@@ -20,7 +20,7 @@ from roco_search.models import load_encoder
 from roco_search.web.backend import Desk, Neighbours
 from roco_search.web.tabs.classify import SETS
 from tests.imaging.drawing import SHARED
-from tests.web import choosing, viewing
+from tests.web import choosing, mapping, viewing
 from tests.web.asking import (
     a_region_of_a_dropped_image_is_searched_for,
     back_undoes_it_and_a_bookmark_leads_there,
@@ -66,9 +66,11 @@ def test_a_person_finds_opens_compares_classifies_and_looks_at_the_map(
     the_page_begins_with_the_library(page, demo)
     a_search_shows_the_first_page(page, demo)
     choosing.an_image_is_wanted_and_another_is_not(page)
+    choosing.marks_are_kept_and_found_again(page, demo)
+    page.search("brain MRI")
     choosing.images_are_chosen_by_mouse_and_keys_and_go_on_together(page, demo, tmp_path)
     chips_say_what_was_understood_and_one_can_be_taken_away(page)
-    choosing.the_tray_outlives_a_search(page)
+    choosing.the_tray_outlives_a_search_and_a_reload(page)
     filters_leave_only_what_they_name(page, demo)
     the_keyboard_alone_opens_moves_and_closes(page, demo)
     a_window_changes_the_picture_and_neighbours_follow(page, demo)
@@ -83,7 +85,8 @@ def test_a_person_finds_opens_compares_classifies_and_looks_at_the_map(
     back_undoes_it_and_a_bookmark_leads_there(page, demo)
     a_region_of_a_dropped_image_is_searched_for(page, scans)
     dropped_files_are_classified_and_explained(page, scans)
-    the_map_is_drawn_and_opens_images(page)
+    mapping.the_map_is_drawn_and_opens_images(page, demo)
+    mapping.a_written_map_zooms_and_shows_pictures(page, demo, tmp_path)
     it_is_light_or_dark_as_chosen_and_axe_finds_nothing(page, demo)
     who_writes_before_the_page_is_ready_is_heard(page, demo)
     nobody_else_was_asked_and_nothing_went_wrong(page, demo)
@@ -259,30 +262,6 @@ def dropped_files_are_classified_and_explained(page: Page, scans: Path) -> None:
     assert page.page.locator("[data-layer]:visible .roco-scale").is_visible()
 
 
-def the_map_is_drawn_and_opens_images(page: Page) -> None:
-    page.tab("Library")
-    wait(page, "document.querySelectorAll('.roco-legend button').length > 1")
-    wait(page, "document.querySelectorAll('.roco-charts svg').length === 2")
-    inked = """(() => { const c = document.querySelector('.roco-map canvas'); if (!c.width) return 0;
-        const { data } = c.getContext('2d').getImageData(0, 0, c.width, c.height);
-        return data.filter((v, i) => i % 4 === 3 && v).length })()"""
-    wait(page, f"{inked} > 100")
-    canvas = page.page.locator(".roco-map canvas")
-    canvas.scroll_into_view_if_needed()
-    page.shot("7-map")
-    canvas.focus()
-    page.page.keyboard.press("ArrowRight")
-    assert page.page.locator(".roco-tip").is_visible()
-    page.page.keyboard.press("Enter")
-    wait(page, "document.querySelector('.roco-viewer').open")
-    page.page.keyboard.press("Escape")
-    page.page.get_by_text("body part", exact=True).last.click()
-    page.page.wait_for_timeout(300)
-    inked_before = page.page.evaluate(inked)
-    page.page.locator(".roco-legend button").first.click()
-    assert page.page.evaluate(inked) < inked_before, "a group is hidden"
-
-
 def who_writes_before_the_page_is_ready_is_heard(page: Page, demo: Site) -> None:
     """The page asks for the library as soon as it is opened; the answer must not take the place of a search."""
     asked: list[Any] = []
@@ -320,6 +299,7 @@ def nobody_else_was_asked_and_nothing_went_wrong(page: Page, demo: Site) -> None
 
 def a_phone_and_the_dark(phone: Page) -> None:
     wait(phone, "!document.querySelector('#roco-filters > button.open')")
+    assert phone.page.evaluate("document.documentElement.scrollWidth") <= 390, "before anything is asked, too"
     assert phone.search("head")
     assert phone.page.evaluate("document.documentElement.scrollWidth") <= 390
     assert phone.page.locator(".roco-card").nth(1).bounding_box()["y"] < 844, "results are in sight"
@@ -330,4 +310,15 @@ def a_phone_and_the_dark(phone: Page) -> None:
     wait(phone, "document.querySelector('.roco-viewer').open")
     assert phone.page.locator(".roco-viewer").bounding_box()["width"] == 390
     phone.shot("9-phone-open")
+    body = "document.querySelector('.roco-viewer-body')"
+    touch = phone.page.context.new_cdp_session(phone.page)
+    for kind, y in (("touchStart", 400), *(("touchMove", y) for y in range(380, 100, -20))):
+        touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [{"x": 195, "y": y}]})
+    touch.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    wait(phone, f"{body}.scrollTop > 100")
+    phone.page.evaluate(f"{body}.scrollTo(0, 0)")
+    pinch = {"x": 195, "y": 300, "scaleFactor": 2, "gestureSourceType": "touch"}
+    touch.send("Input.synthesizePinchGesture", pinch)
+    wait(phone, "document.querySelector('.roco-stage.roco-zoomed') !== null")
+    phone.shot("9-phone-pinched")
     assert phone.errors == []

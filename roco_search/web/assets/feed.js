@@ -1,4 +1,5 @@
-// Plus and minus: an image more, or less, like which the hits should be; it stands in the address like the words.
+// Plus and minus: marks of yes and no, with which the hits are ranked; they stand in the address like the words, and
+// can be kept as a session of `roco query --mark`.
 (() => {
   "use strict";
   const roco = (window.roco = window.roco || {});
@@ -25,7 +26,7 @@
 
   const button = (sign, id, name, text) => {
     const made = document.createElement("button");
-    Object.assign(made, { type: "button", className: "roco-feed", title: `${SIGNS[sign][1]} this` });
+    Object.assign(made, { type: "button", className: "roco-feed", title: `${sign === "plus" ? "Yes" : "No"}: ${SIGNS[sign][1].toLowerCase()} this` });
     Object.assign(made.dataset, { sign, of: id });
     made.setAttribute("aria-label", `${SIGNS[sign][1]} ${name}`);
     made.append(text);
@@ -48,6 +49,26 @@
       if (found.getAttribute("aria-pressed") !== pressed) found.setAttribute("aria-pressed", pressed);
     }
   };
+
+  // The name under which the marks are kept, where this demo keeps any.
+  function keeping() {
+    const hands = document.querySelector('meta[name="roco-hands"]');
+    if (!hands || !hands.content.split(" ").includes("marks")) return [];
+    const item = document.createElement("li");
+    item.innerHTML = `<form><label>Keep these marks as <input name="name" maxlength="60" placeholder="a name"></label>
+      <button class="roco-plain">Keep</button> <span class="roco-quiet" role="status"></span></form>`;
+    item.firstChild.addEventListener("submit", async (event) => {
+      event.preventDefault();
+      const form = event.target, now = asked();
+      const ids = Object.keys(SIGNS).flatMap((sign) => now.getAll(sign).map(Number));
+      const body = JSON.stringify({ ids, name: form.elements.name.value, address: now.toString() });
+      const headers = { "Content-Type": "application/json" };
+      const answer = await fetch("roco/chosen/session", { method: "POST", headers, body }).catch(() => null);
+      const told = answer && (await answer.json().catch(() => null));
+      form.querySelector("span").textContent = (told && (told.said || told.detail)) || "roco does not answer.";
+    });
+    return [item];
+  }
 
   // What was given, above the hits; a click takes it back.
   roco.fed = () => {
@@ -76,7 +97,8 @@
         made.title = made.ariaLabel = `Take back: ${SIGNS[sign][1].toLowerCase()} this image`;
         item.append(made);
         return item;
-      })
+      }),
+      ...keeping()
     );
   };
 

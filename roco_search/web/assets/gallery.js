@@ -129,10 +129,13 @@
 
   // On a phone the results come before the filters: these are folded until they are needed. Elsewhere one can type
   // at once. Gradio may draw this component before those, so it waits for them.
-  roco.settle = (tries = 100) => {
+  roco.settle = (tries = 200) => {
     const phone = window.matchMedia("(max-width: 767px)").matches;
     const part = document.querySelector(phone ? "#roco-filters > button.open" : "#roco-text input");
     if (part) phone ? part.click() : part.focus();
-    else if (tries > 0) requestAnimationFrame(() => roco.settle(tries - 1));
+    // A slow phone draws the filters late, and Gradio opens them again when their values come.
+    if ((phone ? !touched : !part) && tries > 0) setTimeout(() => roco.settle(tries - 1), 50);
   };
+  let touched = false;
+  for (const kind of ["pointerdown", "keydown"]) addEventListener(kind, () => (touched = true), true);
 })();

@@ -30,13 +30,18 @@
     let data, view, hidden = new Set(), focus = -1, loading = 0;
 
     // Black is seen on white only.
-    const ink = (colour) => (document.body.classList.contains("dark") && colour === "#000000" ? "#e6e6e6" : colour);
+    const dark = () => document.body.classList.contains("dark");
+    const ink = (colour) => (dark() && colour === "#000000" ? "#e6e6e6" : colour);
     document.addEventListener("roco:theme", () => data && recolour());
 
     async function load() {
       const mine = ++loading;
       part("about").textContent = "Drawing the map…";
-      const answer = await fetch(`roco/map.json?method=${wanted.method}&guess=${wanted.guess}`);
+      const far = setInterval(async () => {
+        const told = await fetch("roco/progress.json").then((said) => said.json()).catch(() => ({}));
+        if (mine === loading && told.total) part("about").textContent = `Drawing the map: ${Math.round((100 * told.done) / told.total)} %…`;
+      }, 500);
+      const answer = await fetch(`roco/map.json?method=${wanted.method}&guess=${wanted.guess}`).finally(() => clearInterval(far));
       if (mine !== loading) return;
       if (!answer.ok) {
         const said = await answer.json().catch(() => ({}));
@@ -108,9 +113,9 @@
         if (taken.some(([ox, oy, other]) => Math.abs(ox - px) < half + other && Math.abs(oy - py) < 20)) continue;
         taken.push([px, py, half]);
         context.lineWidth = 4;
-        context.strokeStyle = "#fffd";
+        context.strokeStyle = dark() ? "#1e2126dd" : "#fffd";
         context.strokeText(name, px, py);
-        context.fillStyle = "#16181c";
+        context.fillStyle = dark() ? "#f2f2f2" : "#16181c";
         context.fillText(name, px, py);
       }
     }

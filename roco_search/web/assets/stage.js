@@ -42,6 +42,10 @@
       show();
     }
 
+    // On a phone one finger scrolls the page beside the whole picture, which is the browser's to do; two fingers zoom,
+    // and then one moves it. Where the picture stands beside the rest, one finger goes through the slices.
+    const held = () => getComputedStyle(box).touchAction === "none";
+
     const middle = (event) => {
       const found = box.getBoundingClientRect();
       return [event.clientX - found.left - found.width / 2, event.clientY - found.top - found.height / 2];
@@ -63,7 +67,7 @@
     box.addEventListener("dblclick", (event) => (scale > 1 ? reset() : zoom(2.5, ...middle(event))));
     box.addEventListener("pointerdown", (event) => {
       if (event.pointerType === "mouse" && event.button !== 0) return;
-      box.setPointerCapture(event.pointerId);
+      if (event.pointerType !== "touch" || held()) box.setPointerCapture(event.pointerId);
       fingers.set(event.pointerId, [event.clientX, event.clientY]);
       if (fingers.size === 1) [moved, scrolled] = [0, 0];
     });
@@ -82,7 +86,7 @@
       } else if (scale > 1 && !event.shiftKey) {
         [x, y] = [x + dx, y + dy];
         show();
-      } else if (event.pointerType === "touch") scroll(-2 * dy);
+      } else if (event.pointerType === "touch") held() && scroll(-2 * dy);
       else does.drag(dx, dy);
     });
     for (const kind of ["pointerup", "pointercancel"]) box.addEventListener(kind, (event) => fingers.delete(event.pointerId));

@@ -1,4 +1,5 @@
-// The tray: images that were chosen from any search of this page, and what can be done with them together.
+// The tray: images that were chosen from any search of this page, and what can be done with them together. A reload
+// finds it again: the browser keeps the ids for as long as the page's tab is open, and the server says which are there.
 (() => {
   "use strict";
   const roco = (window.roco = window.roco || {});
@@ -11,6 +12,32 @@
     const said = document.querySelector('meta[name="roco-hands"]');
     return Boolean(said) && said.content.split(" ").includes(what);
   };
+  // What the tab keeps: ids alone, as a file's name can name a patient.
+  const place = () => `roco-tray-${(document.querySelector('meta[name="roco-library"]') || {}).content}`;
+  function keep() {
+    try {
+      chosen.size ? sessionStorage.setItem(place(), JSON.stringify([...chosen.keys()])) : sessionStorage.removeItem(place());
+    } catch {
+      // A browser that keeps nothing begins with an empty tray.
+    }
+  }
+  async function restore() {
+    let ids = [];
+    try {
+      ids = JSON.parse(sessionStorage.getItem(place())) || [];
+    } catch {
+      return;
+    }
+    if (!Array.isArray(ids) || !ids.length) return;
+    const headers = { "Content-Type": "application/json" };
+    const answer = await fetch("roco/chosen/names", { method: "POST", headers, body: JSON.stringify({ ids }) }).catch(() => null);
+    if (!answer || (!answer.ok && answer.status !== 422)) return; // what is kept stays for the next time
+    const { names } = answer.ok ? await answer.json() : { names: [] };
+    const since = [...chosen]; // what was chosen while the answer came
+    chosen.clear();
+    for (const [id, name] of [...names, ...since]) set(id, name, true);
+    show();
+  }
   const cards = () => [...document.querySelectorAll("#roco-gallery .roco-card")];
   const idOf = (card) => Number(card.dataset.id);
   const part = (name) => tray.querySelector(`[data-part="${name}"]`);
@@ -108,6 +135,7 @@
 
   function show() {
     if (!tray) build();
+    keep();
     tray.hidden = !chosen.size;
     document.body.classList.toggle("roco-with-tray", chosen.size > 0);
     if (!chosen.size) part("form").hidden = true;
@@ -165,6 +193,9 @@
     }, true);
   }
 
+  // Gradio may load this after the page itself is there.
+  if (document.readyState === "loading") addEventListener("DOMContentLoaded", restore);
+  else restore();
   let waiting = false;
   new MutationObserver(() => {
     if (waiting) return;

@@ -1,4 +1,4 @@
-"""What can be done with images that were chosen: open one here; paths, a table, a contact sheet, copies of a tray.
+"""What can be done with chosen images: open one here; paths, a table, a sheet, copies of a tray; marks that are kept.
 
 The page names images by id only. The one path that it may name is the folder that copies go to, and only where no
 other machine reaches the demo.
@@ -10,6 +10,7 @@ import csv
 import io
 import json
 import os
+import shlex
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,9 @@ from roco_search.errors import InputError, RocoError
 from roco_search.figures.contact_sheet import Card, contact_sheet
 from roco_search.imaging.walk import is_below
 from roco_search.system.text import printable
+from roco_search.web.asking import LONGEST, read_address
 from roco_search.web.http.handover import open_here
+from roco_search.web.marks import keep_marks
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -50,10 +53,12 @@ Work = Callable[..., Awaitable[Any]]
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """What a page sent: the ids of images, and the folder for copies, if it named one."""
+    """What a page sent: the ids of images; the folder for copies, or the name of a session, if it named one."""
 
     ids: list[int]
     folder: str = ""
+    name: str = ""
+    address: str = ""
 
     @classmethod
     def read(cls, body: bytes) -> Chosen:
@@ -66,15 +71,16 @@ class Chosen:
         """
         try:
             sent = json.loads(body)
-            ids, folder = sent["ids"], sent.get("folder", "")
+            ids = sent["ids"]
+            said = [sent.get(name, "") for name in ("folder", "name", "address")]
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-            ids, folder = None, ""
+            ids, said = None, []
         whole = isinstance(ids, list) and all(type(number) is int and 0 <= number < 10**18 for number in ids)
-        if not whole or not isinstance(folder, str):
+        if not whole or not all(isinstance(text, str) and len(text) <= LONGEST for text in said):
             raise InputError("That is no message of this page; reload it.")
         if not ids or len(ids) > MOST:
             raise InputError(f"Choose between 1 and {MOST:,} images.")
-        return cls(list(dict.fromkeys(ids)), folder)
+        return cls(list(dict.fromkeys(ids)), *said)
 
 
 def add_tray_routes(app: FastAPI, desk: Desk, handover: Handover, work: Work) -> None:
@@ -102,6 +108,10 @@ def add_tray_routes(app: FastAPI, desk: Desk, handover: Handover, work: Work) ->
             raise HTTPException(422, str(error)) from None
         return {"said": "It opens in this system's own viewer."}
 
+    @app.post("/roco/chosen/names")
+    async def names(request: Request) -> dict[str, Any]:
+        return {"names": json.loads(await answer(request, names_of))}
+
     @app.post("/roco/chosen/paths")
     async def paths(request: Request) -> dict[str, str]:
         if desk.redact_paths or handover.public:
@@ -122,6 +132,12 @@ def add_tray_routes(app: FastAPI, desk: Desk, handover: Handover, work: Work) ->
             raise HTTPException(403, "Only a demo that no other computer reaches copies files on this one.")
         return {"said": await answer(request, copies_of)}
 
+    @app.post("/roco/chosen/session")
+    async def session(request: Request) -> dict[str, str]:
+        if not handover.local or "x-forwarded-for" in request.headers:
+            raise HTTPException(403, "Only a demo that no other computer reaches keeps marks.")
+        return {"said": await answer(request, session_of)}
+
 
 def frames_of(desk: Desk, chosen: Chosen) -> list[StoredFrame]:
     """Return what is stored of the chosen images, in their order; those that are gone are left out.
@@ -135,6 +151,11 @@ def frames_of(desk: Desk, chosen: Chosen) -> list[StoredFrame]:
     if not found:
         raise InputError("None of these images is in the library any more; search again.")
     return [found[number] for number in chosen.ids if number in found]
+
+
+def names_of(desk: Desk, chosen: Chosen) -> str:
+    """Return, as JSON, the ids of the chosen images that the library still has, each with its name, in their order."""
+    return json.dumps([[frame.id, desk.name(frame.path)] for frame in frames_of(desk, chosen)])
 
 
 def paths_of(desk: Desk, chosen: Chosen) -> str:
@@ -163,6 +184,13 @@ def sheet_of(desk: Desk, chosen: Chosen, hidden: bool) -> str:
         shown = desk.name(frame.path) if hidden or desk.redact_paths else None
         cards.append(Card(frame.path, frame.frame, f"{number}.", " · ".join(fact for fact in known if fact), shown))
     return contact_sheet(cards, "Chosen images", f"{len(cards)} images, in the order in which they were chosen.")
+
+
+def session_of(desk: Desk, chosen: Chosen) -> str:
+    """Keep the marks of an address as a session, and say what can be done with it."""
+    name = keep_marks(desk, read_address(chosen.address, desk.brought)[0], chosen.name.strip())
+    command = f"roco probe fit NAME --from-marks {shlex.quote(name)}"
+    return f"Kept as the session {name!r}; `{command}` makes a probe of it."
 
 
 def copies_of(desk: Desk, chosen: Chosen) -> str:

@@ -41,11 +41,12 @@ _READ = re.compile(
     r"/|/favicon\.ico|/theme\.css|/manifest\.json|/config/?"
     r"|/(assets|static|svelte)/[\w./-]+"
     r"|/gradio_api/(queue/data|heartbeat/\w+|upload_progress|startup-events|theme\.css)"
-    r"|/roco/(image/\d{1,18}\.(jpg|png|json)|heat/\d{1,18}\.png|(map|hits)\.json|assets/[\w.-]+)",
+    r"|/roco/(image/\d{1,18}\.(jpg|png|json)|heat/\d{1,18}\.png|(map|progress|hits)\.json|assets/[\w.-]+)",
     re.ASCII,
 )
 _WRITE = re.compile(
-    r"/gradio_api/(queue/join|upload|cancel|reset)|/roco/(open/\d{1,18}|chosen/(paths|csv|sheet|copy))", re.ASCII
+    r"/gradio_api/(queue/join|upload|cancel|reset)|/roco/(open/\d{1,18}|chosen/(names|paths|csv|sheet|copy|session))",
+    re.ASCII,
 )
 UPLOAD, JOIN = "/gradio_api/upload", "/gradio_api/queue/join"
 

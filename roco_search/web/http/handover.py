@@ -54,9 +54,10 @@ class Handover:
         return cls(local=not elsewhere, public=rules.public, pattern=pattern)
 
     def hands(self, *, redact_paths: bool) -> list[str]:
-        """Return what may be done with chosen images: "paths" are shown, "files" copied."""
-        allowed = {"paths": not self.public, "files": self.local}
-        return [name for name, yes in allowed.items() if yes and not redact_paths]
+        """Return what may be done with chosen images: "paths" are shown, "files" copied, "marks" kept."""
+        shown = not redact_paths
+        allowed = {"paths": not self.public and shown, "files": self.local and shown, "marks": self.local}
+        return [name for name, yes in allowed.items() if yes]
 
     def link(self, frame: StoredFrame) -> str | None:
         """Return the address at which another viewer shows a frame; None if the file lacks what the pattern needs.

@@ -19,6 +19,8 @@ from roco_search.library.ingest.reading import rendering
 from roco_search.models.encoder import ct_windows, fit_image
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from PIL.Image import Image
 
     from roco_search.library import StoredFrame
@@ -40,10 +42,13 @@ class PictureCache:
         Where they are kept; it is created.
     most
         The limit of their total size in bytes.
+    give_way
+        Called before a picture is drawn that is not kept: lets what is more urgent go first.
     """
 
-    def __init__(self, folder: Path, most: int = MOST_BYTES) -> None:
+    def __init__(self, folder: Path, most: int = MOST_BYTES, give_way: Callable[[], None] | None = None) -> None:
         folder.mkdir(mode=0o700)
+        self._give_way = give_way or (lambda: None)
         self._folder, self._most = folder, most
         self._sizes: OrderedDict[str, int] = OrderedDict()
         self._bytes = 0
@@ -65,6 +70,7 @@ class PictureCache:
             name = f"{frame.id}-{size}-{state.st_size}-{state.st_mtime_ns}.jpg"
             if (kept := self._read(name)) is not None:
                 return kept
+            self._give_way()
             data = to_jpeg(rendered(frame.path, frame.frame, size))
             self._keep(name, data)
             return data

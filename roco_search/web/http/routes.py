@@ -71,7 +71,7 @@ def add_routes(app: FastAPI, desk: Desk, folder: Path, handover: Handover | None
     import anyio
     from fastapi import HTTPException, Query, Response
 
-    cache = PictureCache(folder / "pictures")
+    cache = PictureCache(folder / "pictures", give_way=desk.precedence.give_way)
     renderers = ThreadPoolExecutor(max(2, cores()), "roco-render", _give_way)
 
     async def work(task: Callable[..., Any], *arguments: Any) -> Any:
@@ -135,6 +135,10 @@ def add_routes(app: FastAPI, desk: Desk, folder: Path, handover: Handover | None
         if "gzip" not in request.headers.get("accept-encoding", ""):
             return Response(data, media_type="application/json")
         return Response(gzip.compress(data, 5), media_type="application/json", headers={"content-encoding": "gzip"})
+
+    @app.get("/roco/progress.json")
+    async def progress() -> dict[str, int]:
+        return {"done": desk.maps.rounds.done, "total": desk.maps.rounds.total}
 
     @app.get("/roco/assets/{name}")
     def asset(name: str) -> Response:
@@ -259,7 +263,7 @@ def map_points(desk: Desk, method: str, guess: bool) -> dict[str, Any]:
     from roco_search.embedding_map import colours
     from roco_search.embedding_map.drawing import METHODS, TITLES
 
-    found = desk.map(method, guess=guess)  # type: ignore[arg-type]
+    found = desk.maps.get(method, guess=guess)  # type: ignore[arg-type]
     colourings = {}
     for color, title in TITLES.items():
         groups = found.groups(color)

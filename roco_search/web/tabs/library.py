@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ import gradio as gr
 from roco_search.embedding_map import available_methods
 from roco_search.embedding_map.drawing import TITLES
 from roco_search.figures import PALETTE, style, svg
+from roco_search.vocabulary.concepts import spoken_term
 from roco_search.web import markup
 from roco_search.web.backend import Desk
 from roco_search.web.tabs import Changes, html, report_errors
@@ -58,13 +60,18 @@ class LibraryTab:
         """Show what the library holds now."""
         found = self._desk.status()
         charts = [
-            draw_counts("Images by modality", found.modalities, found.frames),
-            draw_counts("Images by body part", found.body_parts, found.frames),
+            draw_counts("Images by modality", _spoken("modality", found.modalities), found.frames),
+            draw_counts("Images by body part", _spoken("body_part", found.body_parts), found.frames),
         ]
         return {
             self.status: markup.library(found, charts),
             self.refused: markup.refused(self._desk, found.skipped, found.not_images),
         }
+
+
+def _spoken(attribute: str, counts: Mapping[str, int]) -> Counter[str]:
+    """Return the counts by what people call the terms; some have one name, such as CR and DX."""
+    return sum((Counter({spoken_term(attribute, term): count}) for term, count in counts.items()), Counter())
 
 
 def draw_counts(title: str, counts: Mapping[str, int], total: int) -> Markup:
@@ -82,7 +89,7 @@ def draw_counts(title: str, counts: Mapping[str, int], total: int) -> Markup:
     from matplotlib.ticker import MaxNLocator
 
     ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    bars = [(name.lower() if len(name) > 2 else name, count) for name, count in ranked[:MOST_BARS]]
+    bars = ranked[:MOST_BARS]
     if others := sum(count for _, count in ranked[MOST_BARS:]):
         bars.append(("others", others))
     if not_stated := total - sum(counts.values()):

@@ -6,6 +6,8 @@ answer names, and asks for what stands there when it is opened, reloaded or gone
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -13,12 +15,14 @@ from typing import Any
 import gradio as gr
 
 from roco_search.errors import InputError, RocoError
+from roco_search.vocabulary.concepts import spoken_term
 from roco_search.web import markup
 from roco_search.web.asking import LONGEST, MOST_LETTERS, PAGE, Conditions, Query, read_address
 from roco_search.web.backend import Desk
 from roco_search.web.brought import Region
 from roco_search.web.chips import chips_of
 from roco_search.web.http.uploads import read_upload
+from roco_search.web.marks import kept_marks
 from roco_search.web.results import results
 from roco_search.web.tabs import Changes, html, report_errors
 
@@ -53,10 +57,12 @@ class SearchTab:
         All tabs: this one comes to the front when "More like this" is pressed in another.
     uploads
         The folder of uploaded files.
+    kept
+        Offer the searches whose marks were kept.
     """
 
-    def __init__(self, desk: Desk, tabs: gr.Tabs, uploads: Path) -> None:
-        self._desk, self._tabs, self._uploads = desk, tabs, uploads
+    def __init__(self, desk: Desk, tabs: gr.Tabs, uploads: Path, *, kept: bool = False) -> None:
+        self._desk, self._tabs, self._uploads, self._kept = desk, tabs, uploads, kept
         self.session = gr.State(Session(), time_to_live=3600)
         with gr.Row(elem_id="roco-ask"):
             self.text = gr.Textbox(
@@ -203,8 +209,11 @@ class SearchTab:
             self.gallery: answer.gallery,
             self.session: Session(query, conditions),
             self.chips: markup.understood(chips_of(understood) if understood else []),
-            self.start: "" if query.asks else markup.start(self._desk.suggestions(), query.order, ORDERS),
+            self.start: "" if query.asks else self._start(query),
         }
+
+    def _start(self, query: Query) -> str:
+        return markup.start(self._desk.suggestions(), query.order, ORDERS, kept_marks(self._desk) if self._kept else [])
 
 
 def _conditions(choices: tuple[Any, ...]) -> Conditions:
@@ -213,10 +222,22 @@ def _conditions(choices: tuple[Any, ...]) -> Conditions:
     return Conditions(modality, body_part, view, folder, guess=bool(guess), per_series=bool(per_series))
 
 
+def _labelled(attribute: str, counts: Mapping[str, int]) -> list[tuple[str, str]]:
+    """Return a label for each term as people say it, with the term where two have one name, such as CR and DX."""
+    spoken = {term: spoken_term(attribute, term) for term in counts}
+    if attribute == "view":  # such as axial, and PA
+        spoken = {term: term.lower() if len(term) > 3 else term for term in counts}
+    several = Counter(spoken.values())
+    return [
+        (f"{spoken[term]}{f', {term}' if several[spoken[term]] > 1 else ''} ({count:,})", term)
+        for term, count in counts.items()
+    ]
+
+
 def _choices(desk: Desk) -> Choices:
     """Return the choices of each filter: a label with the number of pictures, and the value that is sent back."""
     found = desk.holdings()
     terms = {"modality": found.modality, "body-part": found.body_part, "view": found.view}
-    choices = {name: [(f"{term} ({n:,})", term) for term, n in values.items()] for name, values in terms.items()}
+    choices = {name: _labelled(name.replace("-", "_"), values) for name, values in terms.items()}
     choices["folder"] = [(f"{folder.name} ({folder.count:,})", folder.key) for folder in found.folders]
     return choices

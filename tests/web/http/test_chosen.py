@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,10 @@ import pytest
 
 from roco_search.errors import InputError
 from roco_search.models import load_encoder
+from roco_search.probe.feedback.sessions import SHELF
 from roco_search.web.backend import Desk
 from roco_search.web.http.chosen import Chosen
+from roco_search.web.marks import kept_marks
 from tests.web.conftest import Answer, Site, serve
 
 
@@ -38,6 +41,36 @@ def test_the_chosen_images_in_their_order(site: Site, scans: Path) -> None:
     assert sheet.count("data:image/jpeg") == 3 and sheet.index("MR_small") < sheet.index("CT_small")
 
 
+def test_a_tray_that_was_kept_learns_what_is_still_there(site: Site) -> None:
+    ids = numbers(site, "MR_small.dcm", "3.png")
+    assert send(site, "names", {"ids": [ids[1], 98765, ids[0]]}).json["names"] == [
+        [ids[1], "3.png"],
+        [ids[0], "MR_small.dcm"],
+    ]
+    assert send(site, "names", {"ids": [98765]}).status == 422
+
+
+def test_marks_are_kept_as_a_session_that_can_be_gone_on_with(site: Site) -> None:
+    one, other, third = numbers(site, "MR_small.dcm", "3.png", "CT_small.dcm")
+    address = f"q=head&plus={one}&plus={third}&minus={other}"
+    said = send(site, "session", {"ids": [one], "name": "heads of mine", "address": address}).json["said"]
+    assert "'heads of mine'" in said and "roco probe fit NAME --from-marks 'heads of mine'" in said
+    kept = site.desk.ask(lambda library: SHELF.read(library, "heads of mine"))
+    assert kept.query == ["head"] and site.desk.ask(kept.ids) == ([one, third], [other])
+    assert ("heads of mine", f"?{address}") in kept_marks(site.desk)
+    send(site, "session", {"ids": [one], "name": "heads of mine", "address": f"q=head&plus={other}"})
+    kept = site.desk.ask(lambda library: SHELF.read(library, "heads of mine"))
+    assert set(site.desk.ask(kept.ids)[0]) == {one, other, third}, "what was kept stays, a later mark counts"
+    for wrong in ({"name": "heads of mine", "address": "q=knee&plus=1"}, {"name": "../x", "address": address}, {}):
+        refused = send(site, "session", {"ids": [one], **wrong})
+        assert refused.status == 422 and refused.json["detail"]
+    like = send(site, "session", {"ids": [one], "address": f"like={one}&minus={other}"}).json["said"]
+    name = like.split("'")[1]
+    assert dict(kept_marks(site.desk))[name] == f"?like={one}&minus={other}"
+    for own in ("heads of mine", name):
+        site.desk.ask(partial(SHELF.remove, name=own))
+
+
 def test_copies_go_to_a_folder_and_never_over_anything(site: Site, scans: Path, tmp_path: Path) -> None:
     ids = numbers(site, "MR_small.dcm", "CT_small.dcm")
     folder = tmp_path / "taken"
@@ -57,17 +90,19 @@ def test_copies_go_to_a_folder_and_never_over_anything(site: Site, scans: Path, 
 def test_nobody_else_has_a_hand_in_it(site: Site, indexed: Path, tmp_path: Path) -> None:
     ids = numbers(site, "CT_small.dcm")
     body = {"ids": ids, "folder": str(tmp_path / "x")}
-    for what in ("paths", "csv", "sheet", "copy"):
+    for what in ("names", "paths", "csv", "sheet", "copy", "session"):
         assert send(site, what, body, Origin="https://elsewhere.example").status == 403
         assert site.ask(f"/roco/chosen/{what}").status == 404
-    assert send(site, "copy", body, X_Forwarded_For="10.0.0.1").status == 403
+    for what in ("copy", "session"):
+        assert send(site, what, body, X_Forwarded_For="10.0.0.1").status == 403
     (tmp_path / "run").mkdir()
     with (
         Desk(indexed, load_encoder("roco-mini", "cpu"), redact_paths=True) as desk,
         serve(desk, tmp_path / "run", site.scans) as hidden,
     ):
         assert send(hidden, "paths", body).status == send(hidden, "copy", body).status == 403
-        shown = send(hidden, "csv", body).body + send(hidden, "sheet", body).body + hidden.ask("/").body
+        shown = send(hidden, "csv", body).body + send(hidden, "sheet", body).body + send(hidden, "names", body).body
+        shown += hidden.ask("/").body
         assert b"CT_small" not in shown and str(site.scans).encode() not in shown
     assert not (tmp_path / "x").exists()
 

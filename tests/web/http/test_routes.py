@@ -8,7 +8,9 @@ import json
 import re
 import shutil
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -250,3 +252,19 @@ def test_names_can_be_hidden(indexed: Path, tmp_path: Path, scans: Path) -> None
         everything += [part.encode() for part in site.search("CT")]
         assert not [data for data in everything if b"CT_small" in data or b"drawn" in data]
         assert re.fullmatch(r"[0-9a-f]{12}", site.ask(f"/roco/image/{number}.json").json["name"])
+
+
+def test_a_picture_that_is_yet_to_be_drawn_waits_for_a_search(site: Site, tmp_path: Path) -> None:
+    frame = next(iter(site.desk.ask(lambda library: library.frames.get(range(1, 99))).values()))
+    cache = PictureCache(tmp_path / "pictures", give_way=partial(site.desk.precedence.give_way, 600))
+    with ThreadPoolExecutor(1) as thread:
+        with site.desk.precedence.search():
+            waiting = thread.submit(cache.picture, frame, 160)
+            with pytest.raises(TimeoutError):
+                waiting.result(0.3)
+            with site.desk.precedence.search():
+                pass
+            assert not waiting.done(), "another search is still being answered"
+        drawn = waiting.result(60)
+    with site.desk.precedence.search():
+        assert cache.picture(frame, 160) == drawn, "one that is kept comes at once"

@@ -46,10 +46,12 @@ def test_a_search_in_the_page_is_a_search_in_the_library(site: Site, indexed: Pa
 
 def test_filters_are_what_the_library_holds_and_they_filter(site: Site, indexed: Path) -> None:
     components = {c["props"].get("elem_id"): c["props"] for c in site.ask("/config").json["components"]}
-    labels = [label for label, _ in components["roco-modality"]["choices"]]
-    assert labels == [
-        f"{term} ({count})" for term, count in site.desk.ask(lambda x: x.frames.count_terms("modality")).items()
-    ]
+    choices = components["roco-modality"]["choices"]
+    counts = site.desk.ask(lambda library: library.frames.count_terms("modality"))
+    said = {"MR": "MRI", "CT": "CT", "US": "ultrasound"}
+    assert [term for _, term in choices] == list(counts)
+    assert all(label == f"{said[term]} ({counts[term]})" for label, term in choices if term in said)
+    assert len({label.partition(" (")[0] for label, _ in choices}) == len(choices), "CR and DX are both X-ray"
     assert str(site.scans) not in site.ask("/config").body.decode(), "folders are known by keys, not by paths"
     _, gallery = site.search("brain MRI", modality=["CT"], series=False)
     found = site.desk.ask(lambda library: library.frames.get(shown(gallery)))
@@ -117,7 +119,7 @@ def test_an_opened_page_shows_the_library_as_it_is_then_in_the_order_that_its_ad
     for number, frame in frames.items():
         series.setdefault(frame.series or frame.case or frame.path, number)
     status, gallery, *_, start = site.open("")[:5]
-    assert shown(gallery) == list(series.values())[:PAGE] and "indexed last" in status
+    assert shown(gallery) == list(series.values())[:PAGE] and "last indexed" in status
     assert "CT_small" in gallery and "not stated" not in gallery and "(both guesses)" in gallery, (
         "the model says the rest"
     )

@@ -1,0 +1,96 @@
+"""One page of the demo in a browser for a long time: its memory and the server's stay flat.
+
+    scripts/soak --searches 0 --count 0 --asked 1000 --opened 2000
+
+A person searches `--asked` times and opens `--opened` of the hits, in one tab of headless Chromium. The page's memory
+is its heap after a collection, with its elements and listeners; the server's is what the process holds of its own.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from pathlib import Path
+from typing import Any
+
+from counting import Proof
+
+ALLOWED = 1.10
+FIGURES = {"JSHeapUsedSize": "heap", "Nodes": "nodes", "JSEventListeners": "listeners"}
+WORDS = ("chest x-ray", "CT of the head", "brain MRI", "knee", "liver", "pleural effusion", "hand", "ultrasound")
+
+
+def write_images(folder: Path, count: int, seed: int) -> None:
+    """Write pictures of noise and shapes, so that each is another file."""
+    import numpy as np
+    from PIL import Image
+
+    chance = np.random.default_rng(seed)
+    folder.mkdir()
+    for number in range(count):
+        coarse = chance.integers(0, 256, (8, 8), dtype=np.uint8)
+        Image.fromarray(coarse).resize((256, 256), Image.Resampling.BICUBIC).save(folder / f"{number}.png")
+
+
+def soak_page(proof: Proof, process: Any, port: int, chance: random.Random) -> None:
+    """Search and open in one page of the demo that `process` serves at `port`."""
+    from playwright import sync_api
+
+    from tests.web.conftest import CHROMIUM, QUIET, Site
+    from tests.web.page import Page, wait
+
+    site = Site(None, proof.folder, port, proof.folder)  # type: ignore[arg-type]
+    asked, opened = proof.sizes["asked"], proof.sizes["opened"]
+    each = max(1, opened // max(1, asked))
+    seen: list[dict[str, float]] = []
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(QUIET))
+        page = Page(browser, site, proof.folder)
+        tab = page.page.context.new_cdp_session(page.page)
+        tab.send("Performance.enable")
+        for number in range(asked):
+            if proof.over:
+                break
+            if number % max(1, asked // 40) == 0:
+                seen.append(_memory(tab, process))
+            text = f"{chance.choice(WORDS)} {number}"
+            page.box.fill(text)
+            page.box.press("Enter")
+            wait(page, f"new URLSearchParams(location.search).get('q') === {text!r}")
+            page.settled()
+            proof.counts["searches in a page"] += 1
+            shown = page.ids()
+            for _ in range(each):
+                one = chance.choice(shown)
+                page.page.evaluate("id => roco.open(id, roco.shown())", one)
+                wait(page, "document.querySelector('.roco-viewer [data-part=image]').src.includes('size=1280')")
+                wait(page, "document.querySelector('.roco-viewer [data-part=image]').complete")
+                page.page.evaluate("document.querySelector('.roco-viewer').close()")
+                wait(page, "!location.search.includes('image=')")
+                proof.counts["images opened in a page"] += 1
+        seen.append(_memory(tab, process))
+        for error in page.errors[:5]:
+            proof.fail(f"the page met an error: {error}")
+        browser.close()
+    for name in seen[0]:
+        early, late = (sorted(one[name] for one in part)[len(part) // 2] for part in (_second_tenth(seen), seen[-4:]))
+        proof.notes.append(f"{name}: {_shown(name, early)} to {_shown(name, late)} ({late / early - 1:+.1%})")
+        if late > early * ALLOWED:
+            proof.fail(f"{name} grew from {_shown(name, early)} to {_shown(name, late)}")
+
+
+def _shown(name: str, value: float) -> str:
+    return f"{value / 2**20:.1f} MiB" if name in {"heap", "server"} else f"{value:.0f}"
+
+
+def _second_tenth(seen: list[dict[str, float]]) -> list[dict[str, float]]:
+    tenth = max(1, len(seen) // 10)
+    return seen[tenth : 2 * tenth] or seen[:1]
+
+
+def _memory(tab: Any, process: Any) -> dict[str, float]:
+    tab.send("HeapProfiler.collectGarbage")
+    metrics = {one["name"]: one["value"] for one in tab.send("Performance.getMetrics")["metrics"]}
+    status = Path(f"/proc/{process.pid}/status").read_text()
+    server = int(re.search(r"RssAnon:\s+(\d+)", status)[1]) * 1024  # type: ignore[index]
+    return {**{short: metrics[name] for name, short in FIGURES.items()}, "server": server}
