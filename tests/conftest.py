@@ -16,6 +16,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# A property says nothing of speed: a busy machine is no failure.
+settings.register_profile("roco", suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("roco")
 
 # A shell that starts the tests in the background has them ignore Ctrl-C, and so would every process that they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -193,7 +193,7 @@ def test_the_softmax_is_a_sigmoid_models_own_odds() -> None:
     assert found.labels[0].probability == pytest.approx(expected, abs=1e-6)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(names, min_size=2, max_size=5, unique=True), st.integers(0, 99))
 def test_probabilities_are_probabilities_whatever_the_order(labels: list[str], seed: int) -> None:
     encoder = ConceptEncoder(logit_scale=50)

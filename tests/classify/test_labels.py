@@ -71,7 +71,7 @@ def test_a_typo_in_yaml_is_named_with_its_line(tmp_path: Path, text: str, says: 
     assert "\n" not in str(refused.value)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.text(max_size=60))
 def test_any_text_is_labels_or_one_sentence(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
     path = tmp_path_factory.getbasetemp() / "any.yaml"

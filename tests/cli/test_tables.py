@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from roco_search.cli.tables import GAP, PathCell, Unbroken, draw_facts, draw_table
 from roco_search.cli.terminal import cells, fold, link, shorten, wrap
 
-patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # the machine may be busy
+patient = settings(suppress_health_check=[HealthCheck.too_slow])  # the machine may be busy
 LETTERS = string.ascii_letters + string.digits + "äß胸部é"
 WORDS = st.text(LETTERS, min_size=1, max_size=14)
 TEXTS = st.lists(WORDS, max_size=8).map(" ".join)

@@ -148,7 +148,7 @@ def columns_of(count: int, series: np.ndarray, instance: np.ndarray) -> Columns:
     return Columns(rows + 1, rows, rows, rows * 0, rows * 0 + 1, series, instance, files)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     seed=st.integers(0, 10**6), count=st.integers(1, 40), centres=st.integers(1, 6), within=st.booleans(),
     rows=st.integers(1, 9), columns=st.integers(1, 50),

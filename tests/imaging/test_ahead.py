@@ -84,7 +84,7 @@ def expected(scans: list[Scan]) -> list[tuple[int, object]]:
     return found
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     scans=st.lists(SCANS, max_size=25),
     ahead=st.integers(0, 6),
@@ -117,7 +117,7 @@ def test_the_results_are_those_of_reading_one_after_the_other(
     assert read.closed == read.begun and readers() == []
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(
     scans=st.lists(SCANS, min_size=1, max_size=25), leave_after=st.integers(1, 10), limit=st.sampled_from([1, 10**6])
 )
@@ -184,7 +184,7 @@ def test_a_failure_is_one_sentence_in_our_own_words(failure: Exception, says: st
     assert found.__traceback__ is None, "the frames of a decoder hold the header"
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(sizes=st.lists(st.integers(0, 10), max_size=60), most=st.integers(1, 5), limit=st.sampled_from([1, 20, 10**6]))
 def test_batches_hold_everything_in_order_within_their_bounds(sizes: list[int], most: int, limit: int) -> None:
     entries = [(number, np.zeros(size, np.uint8)) for number, size in enumerate(sizes)]

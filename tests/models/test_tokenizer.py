@@ -25,7 +25,7 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> tuple[WordPieces, TextToke
 WORDS = ["pleural", "effusion", "x-ray", "MRI,", "T2-weighted", "pneumonoultramicroscopic", "q" * 101, "don't", "3.5mm"]
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(
     parts=st.lists(
         st.one_of(st.sampled_from(WORDS), st.text(st.characters(max_codepoint=127), max_size=12)), max_size=90

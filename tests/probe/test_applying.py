@@ -112,7 +112,7 @@ def test_another_model_is_refused_everywhere(probe: Probe, tmp_path: Path) -> No
                 refused()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(place=st.integers(0, 4000), value=st.integers(0, 255), end=st.integers(0, 4000))
 def test_a_damaged_probe_is_refused_or_read_whole(probe: Probe, place: int, value: int, end: int) -> None:
     content = bytearray(dump(probe))

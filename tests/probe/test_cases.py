@@ -11,7 +11,7 @@ from tests.library.toy import Builder
 from tests.probe.conftest import Taught
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.data())
 def test_no_fold_divides_a_case_and_every_fold_can_be_measured(data: st.DataObject) -> None:
     count = data.draw(st.integers(4, 60))

@@ -39,7 +39,7 @@ def test_a_case_of_many_pictures_is_drawn_whole_and_widens_the_interval() -> Non
     assert copied.high - copied.low == pytest.approx(once.high - once.low, rel=0.05), "copies are no evidence"
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(count=st.integers(4, 80), seed=st.integers(0, 999), asked=st.sampled_from([0.5, 0.8, 0.9, 0.95, 1.0]))
 def test_thresholds_reach_what_is_asked_and_no_further_one_does(count: int, seed: int, asked: float) -> None:
     probabilities, positive = made(count, seed)

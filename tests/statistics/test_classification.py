@@ -36,7 +36,7 @@ def columns(pairs: list[tuple[int, bool]]) -> tuple[np.ndarray, np.ndarray]:
     return np.array([score / 6 for score, _ in pairs]), np.array([positive for _, positive in pairs])
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(tied_scores)
 def test_auc_is_that_of_scikit_learn_ties_included(pairs: list[tuple[int, bool]]) -> None:
     scores, positive = columns(pairs)
@@ -44,7 +44,7 @@ def test_auc_is_that_of_scikit_learn_ties_included(pairs: list[tuple[int, bool]]
     assert auc(-scores, positive) == pytest.approx(1 - auc(scores, positive))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(tied_scores)
 def test_youden_is_the_best_point_of_the_roc_curve(pairs: list[tuple[int, bool]]) -> None:
     scores, positive = columns(pairs)
@@ -74,7 +74,7 @@ def test_exclusive_by_hand() -> None:
     assert found.macro_auc.value == pytest.approx((0.75 + 0.875) / 2)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.integers(0, 9999), st.integers(3, 8))
 def test_exclusive_agrees_with_scikit_learn(seed: int, classes: int) -> None:
     random = np.random.default_rng(seed)

@@ -64,7 +64,7 @@ def test_a_pool_larger_than_a_block_is_one_pool() -> None:
     assert found["text-to-image", "any"].tolist() == ranks(texts, images, captions, "any").tolist()
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 9999), st.integers(12, 60))
 def test_recall_and_reciprocal_rank_agree_with_scikit_learn(seed: int, n: int) -> None:
     scores = scattered(seed, n)
@@ -114,7 +114,7 @@ def places(scores: np.ndarray, own: np.ndarray, same: np.ndarray) -> tuple[int, 
     return first_own, next(place for place, candidate in enumerate(order, 1) if own[candidate] or same[candidate])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, 99_999), st.integers(2, 12), st.integers(1, 5))
 def test_several_captions_of_an_image_against_lists_sorted_by_hand(seed: int, images: int, most: int) -> None:
     scores, owners, captions = several(seed, images, most)

@@ -82,7 +82,7 @@ def in_two_parts(path: Path, content: bytes) -> None:
                 file.write(part)
 
 
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(old=st.none() | st.binary(max_size=50), new=st.binary(min_size=1, max_size=50))
 def test_any_system_call_may_fail(old: bytes | None, new: bytes) -> None:
     number, failed = 0, True
@@ -104,7 +104,7 @@ def test_any_system_call_may_fail(old: bytes | None, new: bytes) -> None:
     assert number > 8, "each of these calls was made to fail once"
 
 
-@settings(deadline=None, max_examples=5)
+@settings(max_examples=5)
 @given(old=st.none() | st.binary(max_size=50), new=st.binary(min_size=2, max_size=50))
 def test_a_kill_at_any_point_leaves_the_old_or_the_new_and_the_next_writer_cleans_up(
     old: bytes | None, new: bytes
@@ -161,7 +161,7 @@ def test_a_temporary_name_fits_any_file_system_and_is_known_again(name: str) -> 
     assert not files.is_temporary(name) or name.startswith(".")
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(names=st.sets(NAMES, max_size=5), target=NAMES)
 def test_only_what_dead_processes_left_is_swept(names: set[str], target: str) -> None:
     with tempfile.TemporaryDirectory() as folder:

@@ -88,7 +88,7 @@ def test_a_tower_is_the_same_in_chunks_and_longer_with_padding() -> None:
     assert not torch.allclose(last(ids, torch.ones_like(ids), 6), whole)
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(probability=st.floats(0, 1), seed=st.integers(0, 2**31))
 def test_a_share_of_p_is_dropped_and_the_rest_scaled(probability: float, seed: int) -> None:
     kept = drawn(lambda rows: F.dropout(rows, probability), torch.ones(4, 30, 384), key=(seed, 5, 1))

@@ -40,7 +40,7 @@ def write(folder: Path, number: int, kind: str) -> Candidate:
     return Candidate(str(path), str(folder), "all", None, None)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(kinds=st.lists(KINDS, max_size=14), batch_size=st.integers(1, 6), limit=st.sampled_from([1, 5_000, 10**6]))
 def test_every_vector_is_that_of_its_own_frame(kinds: list[str], batch_size: int, limit: int) -> None:
     encoder = ToyEncoder()

@@ -33,7 +33,7 @@ def unit(matrix: np.ndarray) -> np.ndarray:
     return (matrix / np.linalg.norm(matrix, axis=1, keepdims=True)).astype(np.float32)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     seed=st.integers(0, 10**6), count=st.integers(1, 60), distinct=st.integers(1, 60), k=st.integers(1, 80),
     queries=st.integers(1, 12),

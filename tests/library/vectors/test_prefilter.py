@@ -47,7 +47,7 @@ def index_of(matrix: np.ndarray, directory: Path, prefilter: Prefilter | None) -
     )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     seed=st.integers(0, 10**6), count=st.integers(20, 3000), spread=st.sampled_from([0.0, 0.01, 0.3, 3.0]),
     k=st.integers(1, 40), later=st.floats(0, 0.05), share=st.sampled_from([None, 0.05, 0.5, 1.0]),
@@ -70,7 +70,7 @@ def test_answers_are_those_of_the_whole_matrix(
         np.testing.assert_array_equal(found, expected)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     seed=st.integers(0, 10**6), count=st.integers(2000, 6000), levels=st.sampled_from([1, 3, 40, 0]),
     scale=st.sampled_from([1e-6, 0.1, 8.0, 300.0]), length=st.sampled_from([0.05, 1.0, 12.0]), k=st.integers(1, 40),
@@ -95,7 +95,7 @@ def test_a_bias_for_each_row_is_added_before_anything_is_ruled_out(
     np.testing.assert_array_equal(scores[0], expected[best])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(seed=st.integers(0, 10**6), dim=st.integers(1, 400), k=st.integers(1, 20))
 def test_no_row_above_the_last_of_the_nearest_is_ruled_out(
     tmp_path_factory: pytest.TempPathFactory, seed: int, dim: int, k: int

@@ -142,7 +142,7 @@ def flipped(archive: Path, to: Path, position: int, mask: int) -> Path:
 
 
 @settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True
+    max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True
 )
 @given(data=st.data())
 def test_any_altered_byte_is_refused_or_changes_nothing(

@@ -20,7 +20,7 @@ def made(count: int, rank: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.n
     return coordinates, prior, positive
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(
     count=st.integers(4, 40), rank=st.integers(1, 30), seed=st.integers(0, 999), penalty=st.sampled_from([1.0, 30.0])
 )
