@@ -141,9 +141,7 @@ def flipped(archive: Path, to: Path, position: int, mask: int) -> Path:
     return to
 
 
-@settings(
-    max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True
-)
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True)
 @given(data=st.data())
 def test_any_altered_byte_is_refused_or_changes_nothing(
     archive: Path, models: Path, tmp_path: Path, clip_folder: Path, data: st.DataObject
