@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -52,20 +51,6 @@ def test_mirror_alone_speaks_to_other_databases() -> None:
         if any(name == client or name.startswith(f"{client}.") for name in imported(file) for client in clients)
     }
     assert rooms == {"mirror"}
-
-
-def test_sql_stands_in_one_place() -> None:
-    """In `library/truth`, and, as the one exception, in `mirror/postgresql.py`: that SQL is another database's."""
-    statement = re.compile(
-        r"\s*(SELECT\s.*\sFROM|INSERT (OR \w+ )?INTO|UPDATE \S+ SET|DELETE FROM|CREATE TABLE)\s", re.S
-    )
-    holding = {
-        file.relative_to(PACKAGE)
-        for file in FILES
-        for node in ast.walk(ast.parse(file.read_text("utf-8")))
-        if isinstance(node, ast.Constant) and isinstance(node.value, str) and statement.match(node.value)
-    }
-    assert {path for path in holding if path.parts[:2] != ("library", "truth")} == {Path("mirror/postgresql.py")}
 
 
 def test_a_shelf_can_be_taken_in_at_one_look() -> None:

@@ -145,7 +145,7 @@ def digest(record: Record, vector: bytes) -> bytes:
     """Return the SHA-256 of a row: of the bytes of its vector, and of its values as text.
 
     >>> digest({"id": 1, "path": "a", "localizer": True, "view": None}, b"").hex()[:8]
-    '87e12a22'
+    '59758b07'
     """
     values = (NOTHING if value is None else _text(value) for value in record.values())
     return hashlib.sha256(vector + SEPARATOR.join(values).encode()).digest()

@@ -149,7 +149,7 @@ def classify(
             thresholds=thresholds, save_thresholds=save_thresholds,
         )  # fmt: skip
         mode = "multi-label"
-    elif not labels and not labels_file:
+    elif (images or truth) and not labels and not labels_file:
         refuse('No label is given; name some, such as --labels "normal,pneumonia", or use --labels-file FILE.')
     check_usage(images, truth, explain, save_thresholds, thresholds, mode, choice)
     with Waiting("Reading labels and looking for images", quiet=quiet) as waiting:

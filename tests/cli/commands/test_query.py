@@ -69,7 +69,7 @@ def place(tmp_path_factory: pytest.TempPathFactory, encoder: Encoder) -> Path:
 @pytest.fixture
 def query(roco: Roco, place: Path, encoder: Encoder, monkeypatch: pytest.MonkeyPatch) -> Query:
     # Loaded once for this file; the runs in processes of their own load it as everybody's do.
-    monkeypatch.setattr("roco_search.models.load_encoder", lambda *_: encoder)
+    monkeypatch.setattr("roco_search.models.load_encoder", lambda *_, **__: encoder)
     monkeypatch.setenv("ROCO_LIBRARY", str(place / "library"))
     monkeypatch.chdir(place)
     return lambda *arguments: roco("query", *arguments)
@@ -198,17 +198,18 @@ def test_paths_are_raw_bytes_for_pipes_and_safe_for_people(place: Path) -> None:
 def test_many_queries_with_one_load(
     query: Query, place: Path, encoder: Encoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    loads: list[tuple[object, ...]] = []
+    loads: list[bool] = []
 
-    def load(*given: object) -> Encoder:
-        loads.append(given)
+    def load(*given: object, once: bool) -> Encoder:
+        loads.append(once)
         return encoder
 
     monkeypatch.setattr("roco_search.models.load_encoder", load)
     lines = ["brain MRI", "scans/ct/0.dcm", "brain MRI", "légende"]
     (place / "queries.txt").write_text("\ufeff" + "\n\n".join(lines) + "\r\n", "utf-8")
     answers = [json.loads(line) for line in query("--queries", "queries.txt", "-n", 2).out.splitlines()]
-    assert [answer["query"] for answer in answers] == lines and len(loads) == 1
+    assert [answer["query"] for answer in answers] == lines
+    assert loads == [False], "the text tower is needed for every line"
     assert all(list(answer) == ["query", "hits"] and len(answer["hits"]) == 2 for answer in answers)
     assert answers[0]["hits"] == query("brain MRI", "-n", 2, "--json").json
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"CT\n")))
