@@ -78,7 +78,10 @@ def run(name: str, about: str | None, count: int, what: str, prove: Callable[[Pr
     parser.add_argument("--seed", type=int, default=0, help="the seed of everything random (default: 0)")
     parser.add_argument("--minutes", type=float, default=19.0, help="begin nothing new after so many (default: 19)")
     for size, usual in sizes.items():
-        parser.add_argument(f"--{size}", type=int, default=usual, help=f"the number of {size} (default: {usual:,})")
+        words = size.replace("_", " ")
+        parser.add_argument(
+            f"--{words.replace(' ', '-')}", type=int, default=usual, help=f"the number of {words} (default: {usual:,})"
+        )
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix=f"roco-{name}-") as folder:
         proof = Proof(args.seed, args.count, Path(folder), args.minutes, {size: getattr(args, size) for size in sizes})

@@ -2,10 +2,10 @@
 
     scripts/soak --count 5000 --searches 1000 --vectors 200000
 
-`roco serve` answers `--count` queries, and the demo `--searches` by fifty visitors at once, over a library of synthetic
-vectors, the last twentieth of which are added meanwhile. With `--asked` and `--opened`, a page in a browser searches
-and opens images too, over pictures made for it; see `soak_page`. Memory is what a process holds of its own (RssAnon):
-the last tenth of the run is compared with the second.
+`roco serve` answers `--count` queries, and the demo answers `--searches` by fifty visitors at once, over a library of
+synthetic vectors, the last twentieth of which are added meanwhile. With `--page-searches` and `--page-images`, a page in
+a browser also searches and opens images that are made for it; see `soak_page`. Memory is what a process holds of its
+own (RssAnon): the last tenth of the run is compared with the second.
 """
 
 from __future__ import annotations
@@ -219,7 +219,7 @@ def prove(proof: Proof) -> None:
     from roco_search.models import load_encoder
 
     chance = random.Random(proof.seed)
-    if proof.sizes["asked"]:
+    if proof.sizes["page_searches"]:
         soak_browser(proof, chance)
     if not proof.count and not proof.sizes["searches"]:
         return
@@ -233,5 +233,13 @@ def prove(proof: Proof) -> None:
 
 if __name__ == "__main__":
     counting.run(
-        "soak", __doc__, 5000, "queries to roco serve", prove, searches=1000, vectors=200_000, asked=0, opened=0
+        "soak",
+        __doc__,
+        5000,
+        "queries to roco serve",
+        prove,
+        searches=1000,
+        vectors=200_000,
+        page_searches=0,
+        page_images=0,
     )

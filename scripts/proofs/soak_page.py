@@ -1,9 +1,10 @@
 """One page of the demo in a browser for a long time: its memory and the server's stay flat.
 
-    scripts/soak --searches 0 --count 0 --asked 1000 --opened 2000
+    scripts/soak --searches 0 --count 0 --page-searches 1000 --page-images 2000
 
-A person searches `--asked` times and opens `--opened` of the hits, in one tab of headless Chromium. The page's memory
-is its heap after a collection, with its elements and listeners; the server's is what the process holds of its own.
+A person searches `--page-searches` times and opens `--page-images` of the hits, in one tab of headless Chromium. The
+page's memory is its heap after a collection, with its elements and listeners; the server's is what the process holds
+of its own.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ def soak_page(proof: Proof, process: Any, port: int, chance: random.Random) -> N
     from tests.web.page import Page, wait
 
     site = Site(None, proof.folder, port, proof.folder)  # type: ignore[arg-type]
-    asked, opened = proof.sizes["asked"], proof.sizes["opened"]
+    asked, opened = proof.sizes["page_searches"], proof.sizes["page_images"]
     each = max(1, opened // max(1, asked))
     seen: list[dict[str, float]] = []
     with sync_api.sync_playwright() as playwright:
