@@ -3,8 +3,8 @@
     scripts/soak --count 5000 --searches 1000 --vectors 200000
 
 `roco serve` answers `--count` queries, and the demo answers `--searches` by fifty visitors at once, over a library of
-synthetic vectors, the last twentieth of which are added meanwhile. With `--page-searches` and `--page-images`, a page in
-a browser also searches and opens images that are made for it; see `soak_page`. Memory is what a process holds of its
+synthetic vectors, the last twentieth of which are added meanwhile. With `--page-searches` and `--page-images`, a page
+in a browser also searches and opens images that are made for it; see `soak_page`. Memory is what a process holds of its
 own (RssAnon): the last tenth of the run is compared with the second.
 """
 
