@@ -7,7 +7,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from roco_search.errors import InputError, LibraryError
+from roco_search.errors import InputError, LibraryEmpty, LibraryError
 from roco_search.imaging.walk import is_below
 from roco_search.library.directory import (
     BASE,
@@ -23,9 +23,10 @@ from roco_search.library.directory import (
 from roco_search.library.faults import storage_faults
 from roco_search.library.shared import publishing, pull, refuse_taken, shared_status
 from roco_search.library.truth.connection import copy_database, not_found
-from roco_search.library.truth.embeddings import recorded
+from roco_search.library.truth.embeddings import EmbeddingSet, recorded
 from roco_search.library.truth.store import Store
 from roco_search.library.upkeep import verify
+from roco_search.models.encoder import EncoderIdentity
 from roco_search.system.files import (
     check_space,
     copy_file,
@@ -200,6 +201,23 @@ def relocate(store: Store, old: str | os.PathLike[str], new: str | os.PathLike[s
         store.files.rename(before, after)
         store.captions.rename(before, after)
     return len(files)
+
+
+def relocate_model(store: Store, encoder: EncoderIdentity) -> EmbeddingSet:
+    """Note where the model of a library is now, if its folder was moved or renamed; return its embeddings.
+
+    Raises
+    ------
+    LibraryEmpty
+        If there are no embeddings.
+    ModelMismatch
+        If it is another model.
+    """
+    active = store.embeddings.active()
+    if active is None:
+        raise LibraryEmpty("The library holds no embeddings, so no model is recorded; run `roco index PATH`.")
+    active.check_model(encoder)
+    return store.embeddings.find_model_at(active, encoder)
 
 
 def _size(path: str) -> int | None:

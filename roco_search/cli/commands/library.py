@@ -14,6 +14,7 @@ from roco_search.cli.options import JsonOption, LibraryOption, QuietOption
 from roco_search.cli.output import FAILED, path_cell, print_json, print_rows, say, say_error, short_path, with_flags
 from roco_search.cli.tables import Cell, Unbroken
 from roco_search.cli.terminal import Waiting
+from roco_search.cli.usage import refuse
 from roco_search.system.text import size
 
 if TYPE_CHECKING:
@@ -275,19 +276,42 @@ def copy(
 
 @app.command()
 def relocate(
-    old: Annotated[str, typer.Argument(metavar="OLD", help="The folder as it was indexed.", show_default=False)],
-    new: Annotated[str, typer.Argument(metavar="NEW", help="The folder as it is now.", show_default=False)],
+    old: Annotated[
+        str | None, typer.Argument(metavar="OLD", help="The folder as it was indexed.", show_default=False)
+    ] = None,
+    new: Annotated[
+        str | None, typer.Argument(metavar="NEW", help="The folder as it is now.", show_default=False)
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="The model of the library, where it is now.", show_default=False),
+    ] = None,
     library: LibraryOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Record that a folder of images has moved, such as a disk with another mount point.
+    """Record that a folder of images has moved, such as a disk with another mount point, or the library's model.
 
-    Nothing is read again; every file must exist there with its old size.
+    Nothing is read again; every file must exist there with its old size. A model must have the fingerprint that the
+    library recorded.
 
     Example: `roco library relocate ./scans ./archive`
     """
     from roco_search.library import Library, default_library_path
 
+    if (model is None) == (old is None) or (old is None) != (new is None):
+        refuse("Give OLD and NEW, the folder as it was and as it is, or --model with the place of the library's model.")
+    if model is not None:
+        from roco_search.library.moving import relocate_model
+        from roco_search.models import load_encoder
+
+        with Library.open(library or default_library_path()) as opened, opened.writing() as store:
+            found = relocate_model(store, load_encoder(model, "cpu"))
+        if json:
+            print_json({"model": found.model, "fingerprint": found.fingerprint})
+        else:
+            say(f"The model of the library is now recorded as {found.model}.")
+        return
+    assert old is not None and new is not None
     with Library.open(library or default_library_path()) as opened, Waiting("Looking for the files"):
         count = opened.relocate(old, new)
     if json:

@@ -162,7 +162,7 @@ def find(name_or_path: str | Path) -> Checkpoint:
     if path.is_absolute():
         raise ModelNotFound(
             f"There is no model in {given}. If that folder was moved, name the new one: a library that was made with "
-            "the model goes on after `roco index --model FOLDER`."
+            "the model goes on after `roco library relocate --model FOLDER`."
         )
     raise ModelNotFound(
         f"There is no model {given!r}: not a folder, not a name of the catalogue ({', '.join(entries())}), "

@@ -130,6 +130,18 @@ def test_move_and_relocate(roco: Roco, place: Path) -> None:
     assert [(root["path"], root["present"], root["files"]) for root in roots] == [(str(place / "archive"), True, 3)]
 
 
+def test_a_model_that_was_moved_is_found_again(roco: Roco, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = {"/elsewhere/toy": ToyEncoder(name="/elsewhere/toy"), "other": ToyEncoder(seed=1, name="other")}
+    monkeypatch.setattr("roco_search.models.load_encoder", lambda name, *_: found[name])
+    wrong = roco("library", "relocate", "--model", "other")
+    assert wrong.code == 1 and "roco index --reembed --model other" in wrong.err
+    assert roco("library", "relocate", "--model", "/elsewhere/toy", "--json").json["model"] == "/elsewhere/toy"
+    assert roco("status", "--json").json["model"]["model"] == "/elsewhere/toy"
+    for arguments in ((), ("scans",), ("scans", "archive", "--model", "other")):
+        refused = roco("library", "relocate", *arguments)
+        assert refused.code == 2 and "OLD and NEW" in refused.err
+
+
 def test_shards_are_merged(roco: Roco, place: Path) -> None:
     """With the embedded model, in this process, one shard after the other."""
     shutil.rmtree(place / "library")

@@ -219,7 +219,7 @@ def test_the_names_that_people_type_are_known(models: Path, name: str, means: st
 
 
 def test_a_folder_that_was_moved_is_to_be_named_anew(tmp_path: Path) -> None:
-    with pytest.raises(ModelNotFound, match=r"There is no model in .*gone\. .* `roco index --model FOLDER`"):
+    with pytest.raises(ModelNotFound, match=r"There is no model in .*gone\. .* `roco library relocate --model FOLDER`"):
         registry.find(str(tmp_path / "gone"))
 
 
