@@ -19,7 +19,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 # A property says nothing of speed: a busy machine is no failure.
-settings.register_profile("roco", suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("roco", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("roco")
 
 # A shell that starts the tests in the background has them ignore Ctrl-C, and so would every process that they start.

@@ -6,7 +6,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from roco_search.errors import Busy, LibraryCorrupt, LibraryEmpty, LibraryError, RocoError, StorageFull
+from roco_search.errors import (
+    Busy,
+    LibraryCorrupt,
+    LibraryEmpty,
+    LibraryError,
+    LibraryNotFound,
+    RocoError,
+    StorageFull,
+)
 from roco_search.system.files import FULL, storage_full
 
 # SQLite reports ENOSPC as SQLITE_FULL, but a quota or a file-size limit only as a failed write, fsync or truncate,
@@ -49,6 +57,8 @@ def from_sqlite(error: sqlite3.Error, directory: Path) -> RocoError:
         return corrupt(directory)
     if primary in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
         return Busy(f"The library {directory} is in use by another program; try again when that has finished.")
+    if primary == sqlite3.SQLITE_CANTOPEN and not directory.is_dir():  # Another process has moved it meanwhile.
+        return not_found(directory)
     if primary in {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM}:
         return no_permission(directory)
     return LibraryError(f"The library {directory} could not be used ({error}); check the disk, then run `roco doctor`.")
@@ -60,6 +70,8 @@ def from_system(error: OSError, directory: Path) -> RocoError:
         return library_full(directory)
     if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
         return no_permission(directory)
+    if error.errno == errno.ENOENT and str(error.filename).startswith(str(directory)) and not directory.is_dir():
+        return not_found(directory)  # Another process has moved it meanwhile.
     return LibraryError(
         f"The library {directory} could not be used ({error.strerror or error}); check the disk, or choose another "
         f"`directory`."
@@ -96,6 +108,13 @@ def corrupt(directory: Path) -> LibraryCorrupt:
     return LibraryCorrupt(
         f"The library {directory} is damaged. Your images are untouched: delete that folder and run "
         f"`roco index` on them again."
+    )
+
+
+def not_found(directory: Path) -> LibraryNotFound:
+    """Return the refusal for a place without a library."""
+    return LibraryNotFound(
+        f"There is no library at {directory} yet; create one with `roco index PATH`, or choose another `directory`."
     )
 
 

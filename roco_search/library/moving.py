@@ -20,9 +20,9 @@ from roco_search.library.directory import (
     real_path,
     writer_lock,
 )
-from roco_search.library.faults import storage_faults
+from roco_search.library.faults import not_found, storage_faults
 from roco_search.library.shared import publishing, pull, refuse_taken, shared_status
-from roco_search.library.truth.connection import copy_database, not_found
+from roco_search.library.truth.connection import copy_database
 from roco_search.library.truth.embeddings import EmbeddingSet, recorded
 from roco_search.library.truth.store import Store
 from roco_search.library.upkeep import verify

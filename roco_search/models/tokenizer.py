@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import json
 import mmap
+import os
 import re
 import struct
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,6 +32,28 @@ _HEAD = struct.Struct("<8sIIIII")  # magic, words, [CLS], [SEP], [UNK], characte
 _MAGIC = b"ROCOWRD1"
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _PARTS = re.compile(r"[!-/:-@\[-`{-~]|[^\s!-/:-@\[-`{-~]+")  # A punctuation mark, or what stands between them.
+
+
+@contextmanager
+def refuse_panics(refusal: Exception) -> Iterator[None]:
+    """Raise `refusal` for whatever tokenizers raises at a damaged file, which must be used once to be known for sound.
+
+    Where its Rust code panics, pyo3 raises a BaseException of a class that cannot be imported, after a report on
+    standard error, which is kept off the console.
+    """
+    console = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    except BaseException as error:
+        if isinstance(error, Exception) or type(error).__name__ == "PanicException":
+            raise refusal from error
+        raise
+    finally:
+        os.dup2(console, 2)
+        os.close(console)
+        os.close(nowhere)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +75,12 @@ class TextTokenizer:
         """Read ``tokenizer.json``; its stored padding and truncation are replaced by what is given here."""
         from tokenizers import Tokenizer
 
-        try:
+        refusal = UnsupportedModel(
+            f"{file} cannot be read as a tokenizer; copy it again from where the model comes from."
+        )
+        with refuse_panics(refusal):
             tokenizer = Tokenizer.from_file(str(file))
-        except Exception as error:  # tokenizers raises bare Exception for whatever is wrong with a file
-            raise UnsupportedModel(
-                f"{file} cannot be read as a tokenizer; copy it again from where the model comes from."
-            ) from error
+            tokenizer.encode("a")
         tokenizer.no_padding()
         tokenizer.enable_truncation(max_length)
         return cls(tokenizer, max_length, pad_id, pad_to_max)

@@ -18,6 +18,7 @@ from roco_search.imaging.preprocess import Preprocessing
 from roco_search.models.checkpoint import VOCABULARY_FILES, Checkpoint, refuse_damage
 from roco_search.models.encoder import CheckpointEncoder, Device, Precision, checked_images, checked_texts
 from roco_search.models.families import FAMILIES, register, text_length
+from roco_search.models.tokenizer import refuse_panics
 from roco_search.system.process import cores
 
 if TYPE_CHECKING:
@@ -280,11 +281,9 @@ class _TransformersTokenizer:
         # Without a vocabulary transformers returns an empty tokenizer, and every text would embed alike.
         if not any((checkpoint.directory / name).is_file() for name in VOCABULARY_FILES):
             raise refusal
-        try:
-            with quiet():
-                self.tokenizer = AutoTokenizer.from_pretrained(checkpoint.directory, local_files_only=True)
-        except Exception as error:  # of transformers and tokenizers, at whatever the files hold
-            raise refusal from error
+        with refuse_panics(refusal), quiet():
+            self.tokenizer = AutoTokenizer.from_pretrained(checkpoint.directory, local_files_only=True)
+            self.tokenizer("a")
         with refuse_damage(checkpoint.name, "the length of its texts"):
             self.max_length = min(text_length(checkpoint.config), int(self.tokenizer.model_max_length))
         self.padding: str | bool = "max_length" if FAMILIES[checkpoint.family].pads_to_max else True

@@ -223,7 +223,7 @@ def locked(path: Path, held: str = "It is used", wait: float | None = 0) -> Iter
     Parameters
     ----------
     path
-        A file, which is made if need be and keeps the number of the process that holds the lock; or a folder.
+        A file, which is made if need be and keeps the number of the process that holds the lock.
     held
         How the error describes the process that holds it, such as "The library is being written to".
     wait
@@ -236,17 +236,28 @@ def locked(path: Path, held: str = "It is used", wait: float | None = 0) -> Iter
     OSError
         If the file cannot be made, or its file system has no locks.
     """
-    folder = path.is_dir()
-    if not folder:
-        create_file(path)
-    descriptor = os.open(path, (os.O_RDONLY if folder else os.O_RDWR) | os.O_CLOEXEC)
+    create_file(path)
+    descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     try:
         if not _lock(descriptor, wait):
             raise Busy(f"{held} by {_holder(descriptor)}; wait until that has finished, or stop it.")
-        if not folder:
-            with suppress(OSError):  # The number only serves the message above; a full disk must not matter here.
-                os.ftruncate(descriptor, 0)
-                os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+        with suppress(OSError):  # The number only serves the message above; a full disk must not matter here.
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def locked_folder(folder: Path) -> Iterator[None]:
+    """Hold the lock of a folder itself, waiting for as long as it takes.
+
+    Raises OSError if there is no such folder, such as one that another process has just moved; none is made.
+    """
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        _lock(descriptor, None)
         yield
     finally:
         os.close(descriptor)

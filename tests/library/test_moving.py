@@ -2,6 +2,7 @@
 
 import errno
 import os
+import sqlite3
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ import pytest
 from roco_search.errors import Busy, InputError, LibraryError, LibraryNotFound
 from roco_search.library import Library, moving
 from roco_search.library.directory import GRAPH, GRAPH_MANIFEST, LOCK, MATRIX, known_libraries, writer_lock
+from roco_search.library.faults import storage_faults
 from roco_search.library.ingest.merging import merge
 from roco_search.library.moving import copy_library, move_library
 from roco_search.library.truth.connection import copy_database
@@ -334,3 +336,18 @@ def test_known_libraries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert known_libraries() == [home / "roco" / "library", home / "roco" / "chest"]
     monkeypatch.setenv("ROCO_LIBRARY", str(tmp_path / "mine"))
     assert known_libraries() == [tmp_path / "mine", home / "roco" / "library", home / "roco" / "chest"]
+
+
+def test_whoever_reads_while_it_moves_makes_nothing_in_its_old_place(tmp_path: Path, scans: Path) -> None:
+    """A reader that wrote the matrix meanwhile locked the folder, and made a file of its name where it was gone."""
+    fill(tmp_path / "library", scans, 3)
+    with Library.open(tmp_path / "library") as reader:
+        assert reader.model is not None
+        for cache in (MATRIX, GRAPH, GRAPH_MANIFEST):
+            (tmp_path / "library" / cache).unlink()
+        (tmp_path / "library").rename(tmp_path / "moved")
+        ids, _ = reader.search(np.ones((1, reader.model.dim), np.float32), 3)
+        assert ids.shape == (1, 3)
+    assert not (tmp_path / "library").exists()
+    with pytest.raises(LibraryNotFound), storage_faults(tmp_path / "library"):
+        sqlite3.connect(f"file:{tmp_path}/library/library.db?mode=rw", uri=True)

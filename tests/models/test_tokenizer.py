@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from roco_search.errors import UnsupportedModel
 from roco_search.models.catalogue.registry import EMBEDDED
 from roco_search.models.tokenizer import TextTokenizer, WordPieces, write_table
 
@@ -68,3 +69,17 @@ def test_a_damaged_table_is_refused(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(ValueError, match="not a table"):
         WordPieces(path)
+
+
+def test_a_tokenizer_whose_library_panics_is_refused_in_a_sentence(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A post-processor that names a token without an id: the library reads the file, and panics at the first text."""
+    file = tmp_path / "tokenizer.json"
+    content = json.loads((EMBEDDED / "tokenizer.json").read_text("utf-8"))
+    template = {"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "[X]", "type_id": 0}}], "pair": []}
+    content["post_processor"] = {**template, "special_tokens": {}}
+    file.write_text(json.dumps(content), "utf-8")
+    with pytest.raises(UnsupportedModel, match="cannot be read as a tokenizer; copy it again"):
+        TextTokenizer.from_file(file, max_length=8)
+    assert capfd.readouterr().err == ""

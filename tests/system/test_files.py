@@ -23,6 +23,7 @@ from roco_search.errors import Busy, InputError, RocoError, StorageFull
 from roco_search.system import files
 from roco_search.system.files import (
     locked,
+    locked_folder,
     replacing,
     temporary_folder,
     temporary_name,
@@ -267,21 +268,27 @@ def _hold(path: Path, ready: Any) -> None:
         time.sleep(60)
 
 
-@pytest.mark.parametrize("folder", [False, True])
-def test_a_held_lock_is_refused_by_name_and_free_after_a_kill(tmp_path: Path, folder: bool) -> None:
-    path = tmp_path if folder else tmp_path / "lock"
+def test_a_folder_that_is_gone_is_not_made_to_be_locked(tmp_path: Path) -> None:
+    with locked_folder(tmp_path), pytest.raises(FileNotFoundError), locked_folder(tmp_path / "gone"):
+        pass
+    assert not listed(tmp_path)
+
+
+def test_a_held_lock_is_refused_by_name_and_free_after_a_kill(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
     context = multiprocessing.get_context("fork")
     ready = context.Event()
     worker = context.Process(target=_hold, args=(path, ready))
     worker.start()
     assert ready.wait(30)
-    who = "another process" if folder else f"process {worker.pid}"
-    with pytest.raises(Busy, match=f"^The shelf is in use by {who}; wait until that has finished, or stop it.$"):
+    with pytest.raises(
+        Busy, match=f"^The shelf is in use by process {worker.pid}; wait until that has finished, or stop it.$"
+    ):
         locked(path, "The shelf is in use").__enter__()
     worker.kill()
     worker.join()
     with locked(path, wait=5):
-        assert folder or path.read_text() == str(os.getpid())
+        assert path.read_text() == str(os.getpid())
 
 
 @given(code=st.sampled_from(sorted(errno.errorcode)), place=NAMES)

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from roco_search.errors import LibraryCorrupt, LibraryNotFound, LibraryTooNew
+from roco_search.errors import LibraryCorrupt, LibraryTooNew
 from roco_search.library.directory import DATABASE
-from roco_search.library.faults import from_sqlite, storage_faults
+from roco_search.library.faults import from_sqlite, not_found, storage_faults
 from roco_search.system.files import create_file, set_mode
 
 if TYPE_CHECKING:
@@ -216,13 +216,6 @@ def copy_database(source: Path, target: Path) -> None:
     """
     with closing(sqlite3.connect(f"{_uri(source)}?mode=rw", uri=True)) as old, closing(sqlite3.connect(target)) as new:
         old.backup(new, pages=PAGES_AT_ONCE)
-
-
-def not_found(directory: Path) -> LibraryNotFound:
-    """Return the refusal for a place without a library."""
-    return LibraryNotFound(
-        f"There is no library at {directory} yet; create one with `roco index PATH`, or choose another `directory`."
-    )
 
 
 def _uri(path: Path) -> str:

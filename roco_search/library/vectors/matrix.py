@@ -29,7 +29,7 @@ from roco_search.library.faults import corrupt
 from roco_search.library.truth.embeddings import EmbeddingSet
 from roco_search.library.truth.store import Store
 from roco_search.library.vectors.prefilter import Prefilter, prefilter_damaged, write_prefilter
-from roco_search.system.files import locked, replacing, sync
+from roco_search.system.files import locked_folder, replacing, sync
 from roco_search.system.seals import Seal, read_record, write_record
 
 MAGIC = b"ROCOVECT"
@@ -149,7 +149,7 @@ def write_matrix(store: Store, chosen: EmbeddingSet, generation: Generation) -> 
         If they could not be written whole; the manifest is then as it was.
     LibraryError
     """
-    with locked(store.directory, wait=None):  # one process at a time writes the cache
+    with locked_folder(store.directory):  # one process at a time writes the cache
         mapped = map_matrix(store.directory, generation)
         by_another = mapped is not None and ends_alike(store, chosen, mapped)
         if not by_another and not _append(store, chosen, generation):
@@ -274,7 +274,7 @@ def intact(directory: Path, generation: Generation) -> bool:
 
 def renewed_prefilter(directory: Path, mapped: Mapped) -> Prefilter | None:
     """Write the 8-bit copy of a matrix anew, and map it. Raises OSError."""
-    with locked(directory, wait=None):
+    with locked_folder(directory):
         write_prefilter(directory, mapped.matrix, mapped.parts)
     return Prefilter.open(directory, mapped.matrix, mapped.parts)
 
