@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from roco_search.errors import ImageError, InputError
 from roco_search.imaging.archives import Member, locate
-from roco_search.system.files import FULL, replacing, storage_full, write_errors
+from roco_search.system.files import FULL, replacing, storage_full, sweep, write_errors
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,6 +45,7 @@ def copy_files(files: Sequence[tuple[int, str]], folder: Path) -> int:
     targets: dict[str, Path] = {}
     for rank, path in files:
         targets.setdefault(path, folder / f"{rank:0{max(digits, 2)}}_{Path(path).name}")
+    sweep(folder)
     for target in targets.values():
         if target.exists() or target.is_symlink():
             raise InputError(f"{target} exists, and nothing is overwritten; choose another folder.")

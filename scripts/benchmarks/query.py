@@ -26,7 +26,7 @@ from roco_search.models.catalogue.registry import find
 from roco_search.models.compiling.compiler import prepare
 
 TEXT = "pleural effusion on a chest x-ray"
-ROCO = [sys.executable, "-m", "roco_search"]
+ROCO = [str(Path(sys.executable).with_name("roco"))]  # As a person starts it, and as rclip is started.
 
 
 def main() -> None:

@@ -33,7 +33,7 @@ from roco_search.imaging.walk import is_below
 from roco_search.library import Library
 from roco_search.library.directory import real_path
 from roco_search.search.hits import group_key
-from roco_search.system.files import sha256, sync_folder, temporary_folder, write_errors, write_file
+from roco_search.system.files import sha256, sweep, sync_folder, temporary_folder, write_errors, write_file
 from roco_search.system.progress import Pace, Progress, following
 
 Form = Literal["png", "files"]
@@ -256,6 +256,7 @@ def checked_form(text: str) -> Form:
 
 def _check(library: Library, folder: Path, options: Options) -> None:
     checked_layout(options.layout)
+    sweep(folder.parent, folder.name)  # Whatever a killed export left there: pictures.
     if folder.exists() or folder.is_symlink():
         raise _exists(folder)
     if not folder.parent.is_dir():

@@ -22,7 +22,7 @@ from roco_search.errors import InputError, RocoError, UnsupportedModel
 from roco_search.models.catalogue import installed, registry
 from roco_search.models.catalogue.overview import licence_of, origin_of
 from roco_search.models.checkpoint import Checkpoint
-from roco_search.system.files import check_space, replacing, sha256, sync, write_errors
+from roco_search.system.files import check_space, replacing, sha256, sweep, sync, write_errors
 
 CHUNK = 1 << 20
 LARGEST_MANIFEST = 1 << 20  # bytes
@@ -66,6 +66,7 @@ def export_model(name_or_path: str | Path, file: Path, *, force: bool = False) -
     checkpoint = registry.find(name_or_path)
     if file.is_dir():
         raise InputError(f"{file} is a folder; name a file, such as {file / 'model.zip'}.")
+    sweep(file.absolute().parent, file.name)
     if file.exists() and not force:
         raise InputError(f"{file} exists; name another file, or add --force to replace it.")
     manifest = _manifest_of(checkpoint)

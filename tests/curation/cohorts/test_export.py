@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
 from importlib.util import find_spec
@@ -191,6 +192,9 @@ def test_the_manifest_describes_what_is_there(planted: tuple[Opened, Any], cohor
 def test_it_is_written_whole_or_not_at_all(planted: tuple[Opened, Any], cohort: Cohort, tmp_path: Path) -> None:
     library = planted[0].library
     (tmp_path / "there").mkdir()
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    (tmp_path / f".there.tmp-00000000-{gone.pid}").mkdir()  # of an export that was killed while another one ended
     wrong: list[tuple[Path, Options]] = [
         (tmp_path / "there", Options()),
         (tmp_path / "no" / "such", Options()),
