@@ -12,6 +12,7 @@ import re
 import shutil
 import zipfile
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +71,8 @@ def save(output: Path, step: int, state: Mapping[str, Any]) -> Path:
         )
         raise storage_full(output, f"Step {step:,} was not saved.", f"Free some space and {then}.") from error
     for old in sorted(folder.glob("step-*.pt"))[:-KEPT]:
-        old.unlink(missing_ok=True)
+        with suppress(OSError):  # The run has what it needs; the next checkpoint tries again.
+            old.unlink()
     return path
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,20 @@ def test_the_newest_two_are_kept_and_the_newest_is_found(tmp_path: Path) -> None
     assert found is not None
     state = checkpoint.load(found)
     assert state["step"] == 30 and torch.equal(state["weights"]["w"], torch.full((3,), 30.0))
+
+
+def test_an_old_one_that_cannot_be_removed_is_no_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unlink(path: Path) -> None:
+        raise OSError(errno.EIO, "Input/output error", str(path))
+
+    monkeypatch.setattr(Path, "unlink", unlink)
+    for step in (1, 2, 3):
+        checkpoint.save(tmp_path, step, {})
+    monkeypatch.undo()
+    checkpoint.save(tmp_path, 4, {})
+    assert [path.name for path in sorted(checkpoint.checkpoint_folder(tmp_path).iterdir())] == [
+        "step-00000003.pt", "step-00000004.pt",
+    ]  # fmt: skip
 
 
 def test_a_full_disk_leaves_the_last_good_one(tmp_path: Path) -> None:
