@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import statistics
@@ -45,7 +46,8 @@ def test_ten_thousand_images_answer_at_once(
     assert min(times) < LIMIT, times
 
 
-LIMIT = 150  # milliseconds
+# Milliseconds: 150 alone (`pytest tests/web/test_speed.py`); beside another worker, which takes half of the machine, 300.
+LIMIT = 300 if "PYTEST_XDIST_WORKER" in os.environ else 150
 MEASURE = """async (text) => {
     const box = document.querySelector('#roco-text input');
     const first = () => (document.querySelector('.roco-card') || {}).outerHTML;
