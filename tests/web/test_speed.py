@@ -46,7 +46,7 @@ def test_ten_thousand_images_answer_at_once(
     assert min(times) < LIMIT, times
 
 
-# Milliseconds: 150 alone (`pytest tests/web/test_speed.py`); beside another worker, which takes half of the machine, 300.
+# Milliseconds: 150 alone (`pytest tests/web/test_speed.py`); 300 beside another worker, which takes half the machine.
 LIMIT = 300 if "PYTEST_XDIST_WORKER" in os.environ else 150
 MEASURE = """async (text) => {
     const box = document.querySelector('#roco-text input');
