@@ -43,12 +43,14 @@ _TEXTS = (
 _NUMBERS = ("place", "of_rows", "size", "mtime_ns", "number", "count", "rows", "columns", "instance_number")
 _BYTES = ("doc", "digest", "path", "root", "content_hash", "of", "named")
 _FLAGS = ("burned_in", "localizer")
-_OWN = frozenset({"key", "doc", "digest", "kind", "path", "place", "of_rows"})
 _OF_KIND = {
     "root": frozenset({"choice", "asked"}),
     "text": frozenset({"size", "mtime_ns", "of", "study", "named", "text", "affirmed"}),
 }
 _ABOUT_FILE = frozenset({"root", "size", "mtime_ns", "content_hash", "choice", "status", "reason", "case_key"})
+_OF_FRAME = frozenset({*_TEXTS, *_NUMBERS, *_BYTES, *_FLAGS, "series_number"}) - {
+    "doc", "digest", "kind", "path", "place", "of_rows", "asked", "of", "named", "text", "affirmed",
+}  # fmt: skip
 # Seconds and attempts after which a server counts as out of reach; LanceDB's own are minutes.
 _PATIENCE = {
     "connect_timeout": "5s", "timeout": "60s", "client_max_retries": "2", "client_retry_timeout": "10",
@@ -194,14 +196,15 @@ class Table:
 
     # Writing.
 
-    def commit(self, documents: Iterable[tuple[bytes, Document]], gone: Sequence[bytes] = ()) -> None:
+    def commit(self, documents: Iterable[tuple[bytes, bytes, Document]], gone: Sequence[bytes] = ()) -> None:
         """Store documents in the place of what is there of them, and delete the `gone`; all in one commit.
+
+        Each comes with what stands for it and with its digest.
 
         Every document of `documents` that is there already is also in `gone`.
         """
         rows: list[dict[str, Any]] = [{"key": _HEAD, "kind": "head", "place": -1}]
-        for name, document in documents:
-            digest = document.digest()
+        for name, digest, document in documents:
             for place, row in enumerate(document.rows):
                 key = name + place.to_bytes(4, "big")
                 own = {"key": key, "doc": name, "digest": digest, "place": place, "of_rows": len(document.rows)}
@@ -273,8 +276,7 @@ def _document(rows: list[dict[str, Any]]) -> Document:
         elif vector is None:
             kept.append({name: row[name] for name in _ABOUT_FILE})
         else:
-            told = {name for texts in _OF_KIND.values() for name in texts} - _ABOUT_FILE - {"study"}
-            kept.append({name: row[name] for name in row if name not in _OWN | told} | {"vector": vector})
+            kept.append({name: row[name] for name in _OF_FRAME} | {"vector": vector})
     return Document(kind, os.fsdecode(rows[0]["path"]), kept)
 
 
