@@ -118,8 +118,9 @@ class Table:
     def create(self, identity: Identity) -> Identity:
         """Make the table; return its identity, which is another's if somebody made it at the same time.
 
-        Of two tables made at one moment LanceDB keeps the later one, and says nothing. In a folder a lock prevents
-        that; elsewhere the earlier maker looks again after a moment, and once more before it sends anything.
+        LanceDB looks whether there is a table, then writes one over whatever has come there meanwhile. In a folder a
+        lock prevents that; elsewhere the later maker restores the earlier one's table, which was the version before
+        its own, and the earlier maker goes on after a moment.
         """
         import pyarrow as arrow
 
@@ -141,7 +142,15 @@ class Table:
                 alone.enter_context(locked(Path(self.uri) / f"{NAME}.lock", wait=None))
             if (made := self.identity()) is not None:
                 return made
-            self._database.create_table(NAME, data=head, schema=schema, on_bad_vectors="null")
+            try:
+                created = self._database.create_table(NAME, data=head, schema=schema, on_bad_vectors="null")
+                if created.version > 1:
+                    created.checkout(created.version - 1)
+                    created.restore()
+            except (ValueError, RuntimeError):
+                if (made := self.identity()) is None:
+                    raise
+                return made
             if not self.local:
                 time.sleep(SETTLED)
             made = self.identity()

@@ -68,7 +68,6 @@ def users(s3: Any) -> dict[str, tuple[str, str]]:
 @contextmanager
 def checked(s3: Any) -> Iterator[None]:
     """Let the server look at keys and signatures, which it otherwise takes as they come."""
-
     plain = {"Content-Type": "text/plain"}
 
     def after(requests: str) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, redirect_stdout
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -34,6 +36,7 @@ from roco_search.library.shared.table import Table
 from roco_search.library.truth.store import Store
 from roco_search.system import progress
 from roco_search.system.folders import library_place
+from roco_search.web.backend import Desk
 from tests.library.shared.conftest import Place, checked
 from tests.library.toy import ToyEncoder
 
@@ -111,6 +114,33 @@ class TestEverybody:
         with Library.open(place.address) as library:
             assert library.verify().problems == []
 
+    def test_keeps_the_table_of_whoever_made_it_first(
+        self, place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        place.index(draw(tmp_path / "scans", 3))
+        first = Table(place.address).identity()
+        assert first is not None
+        later = Table(place.address)
+        answers = iter([None])  # it looks, there is none; by the time that it writes, there is
+        monkeypatch.setattr(later, "identity", lambda: next(answers, Table.identity(later)))
+        monkeypatch.setattr(later, "_database", Overwriting(later._database))
+        assert later.create(replace(first, table="0" * 32)) == first
+        place.person("bert")
+        assert len(place.paths()) == 3
+
+
+class Overwriting:
+    """A database of LanceDB as it is when two make a table at one moment: the later one replaces the earlier."""
+
+    def __init__(self, database: Any) -> None:
+        self.database = database
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.database, name)
+
+    def create_table(self, *what: Any, **how: Any) -> Any:
+        return self.database.create_table(*what, **how, mode="overwrite")
+
 
 class TestPulling:
     def test_that_broke_off_takes_what_is_newer_and_what_is_gone_by_then(
@@ -159,6 +189,18 @@ class TestPulling:
             assert len(library.vectors().ids) == 4
             assert library.verify().problems == []
         assert matrix.stat().st_ino == before
+
+    def test_goes_on_while_a_demo_runs(self, place: Place, tmp_path: Path) -> None:
+        place.index(draw(tmp_path / "scans", 2))
+        place.person("bert")
+        with Desk(Path(library_place(place.address)), ToyEncoder(dim=24)) as desk:
+            desk._fresh._every = 0.0
+            place.person("anna")
+            place.index(draw(tmp_path / "scans", 1, first=2))
+            place.person("bert")
+            while desk.status().frames < 3:
+                desk._fresh.ask()
+                time.sleep(0.05)
 
 
 def broken_off(stored: list[str], store: Any, active: Any, documents: list[Any]) -> list[Any]:
