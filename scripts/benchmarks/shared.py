@@ -2,9 +2,9 @@
 
     python scripts/benchmarks/shared.py --rows 1000000 --scratch DIR [--index]
 
-Two people share a table in a folder: one makes it from rows whose vectors are those of `large.py`, and then adds 1,000;
-the other pulls both times. Every step is a process of its own, so that its peak of memory is its own. With `--index`, an
-IVF_PQ index is made in the table, and its recall@10 measured; roco itself makes none.
+Two people share a table in a folder: one makes it from rows whose vectors are those of `large.py`, and then adds
+1,000; the other pulls both times. Every step is a process of its own, so that its peak of memory is its own. With
+`--index`, an IVF_PQ index is made in the table, and its recall@10 measured; roco itself makes none.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
 from large import BLOCK, NEIGHBOURS, bases, between, timed
 
 MORE = 1_000
@@ -54,7 +53,7 @@ def add(store: Any, active: Any, start: int, vectors: np.ndarray) -> None:
             content_hash=content, frames=None, status="indexed", reason=None,
         )  # fmt: skip
         tags = Tags(
-            modality=("CT", "MR", "DX")[number % 3], body_part="CHEST", rows=512, columns=512, photometric="MONOCHROME2",
+            modality=("CT", "MR", "DX")[number % 3], body_part="CHEST", rows=512, columns=512,
             series_uid=f"1.2.3.{number // 4}", study_uid=f"1.2.3.{number // 16}", instance_number=number % 4,
         )  # fmt: skip
         store.embeddings.add(active, store.files.add_frame(store.files.add(record), 0, 1, tags), vector)
