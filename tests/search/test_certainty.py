@@ -60,6 +60,7 @@ def test_a_finding_that_no_head_makes_certain_is_doubted_and_what_is_no_finding_
     sure = facts([SURE] * 50)
     assert doubts("pneumothorax", sure) == ("pneumothorax",)
     assert doubts("appendicitis", sure) == ("appendicitis",)
+    assert doubts("chest x-ray with pneumomediastinum", sure) == ("pneumomediastinum",), "a word that nothing knows"
     assert doubts("pneumonia with pneumothorax", sure) == ("pneumothorax",)
     assert doubts("chest x-ray", sure) == doubts("chest x-ray without pneumothorax", sure) == ()
 
