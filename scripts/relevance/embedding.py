@@ -104,6 +104,8 @@ def findings(row: dict[str, Any]) -> frozenset[str]:
     found: set[str] = set()
     denied = False
     for text in (*row["labels"], row["text"]):
+        if "doubtful" in text.lower():  # KL1 of a knee is no osteoarthritis (Kellgren and Lawrence 1957)
+            continue
         read = understand(text, correct=False)
         found |= {detectable_key(concept) for concept in read.wanted if concept.kind in DETECTABLE}
         denied |= any(concept.kind == "finding" for concept in read.excluded)
