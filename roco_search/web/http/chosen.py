@@ -23,6 +23,7 @@ from roco_search.errors import InputError, RocoError
 from roco_search.figures.contact_sheet import Card, contact_sheet
 from roco_search.imaging.walk import is_below
 from roco_search.system.text import printable
+from roco_search.vocabulary.concepts import spoken_term
 from roco_search.web.asking import LONGEST, read_address
 from roco_search.web.http.handover import open_here
 from roco_search.web.marks import keep_marks
@@ -179,7 +180,8 @@ def sheet_of(desk: Desk, chosen: Chosen, hidden: bool) -> str:
     frames = frames_of(desk, chosen)
     cards = []
     for number, frame in enumerate(frames, 1):
-        known = [frame.modality, frame.body_part and frame.body_part.lower(), frame.view]
+        terms = (("modality", frame.modality), ("body_part", frame.body_part))
+        known = [*(spoken_term(kind, term) for kind, term in terms if term), frame.view]
         known += [f"frame {frame.frame + 1}/{frame.frames}"] if frame.frames > 1 else []
         shown = desk.name(frame.path) if hidden or desk.redact_paths else None
         cards.append(Card(frame.path, frame.frame, f"{number}.", " · ".join(fact for fact in known if fact), shown))
