@@ -18,7 +18,8 @@ SHOWN = 20  # images that a person is shown; --json has all
 
 def given(cohort: Cohort) -> dict[str, object]:
     """Return what a definition says, without what it leaves open."""
-    return {name: value for name, value in asdict(cohort.definition).items() if value not in (None, (), False)}
+    said = cohort.definition.plain().items()
+    return {name: value for name, value in said if value is not None and value is not False and value != ()}
 
 
 def given_words(cohort: Cohort) -> str:
@@ -30,7 +31,7 @@ def given_words(cohort: Cohort) -> str:
 def facts_of(cohort: Cohort) -> dict[str, object]:
     """Return a cohort as JSON, with the number of its images in place of these."""
     facts = {name: value for name, value in asdict(cohort).items() if name != "members"}
-    return {**facts, "images": len(cohort.members)}
+    return {**facts, "definition": cohort.definition.plain(), "images": len(cohort.members)}
 
 
 def entry_of(entry: Listed) -> dict[str, object]:

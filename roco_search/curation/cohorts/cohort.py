@@ -6,9 +6,11 @@ once, and of a file that the library forgets nothing remains that could be read.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
+from functools import reduce
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -40,6 +42,8 @@ class Definition:
         Conditions on the probabilities of the library's probes, such as "effusion>0.8".
     session
         Only what was marked yes in a session of marks.
+    picked
+        Only these pictures, each picked by hand: their keys, as `keys_of` returns them.
     guess
         Let the model supply modality and body part where a header says nothing.
     match
@@ -61,6 +65,7 @@ class Definition:
     text_match: str | None = None
     where: tuple[str, ...] = ()
     session: str | None = None
+    picked: tuple[str, ...] = ()
     guess: bool = False
     match: str | None = None
     min_score: float | None = None
@@ -71,6 +76,10 @@ class Definition:
     def needs_model(self) -> bool:
         """Whether the library's model is asked anything."""
         return self.query is not None or self.guess
+
+    def plain(self) -> dict[str, Any]:
+        """Return it for people to read: of pictures that were picked, their number."""
+        return asdict(self) | {"picked": len(self.picked) or None}
 
     def filters(self) -> Filters:
         """Return the filters of a search."""
@@ -197,6 +206,13 @@ def gather(library: Library, name: str, definition: Definition, encoder: Encoder
     )
 
 
+def keys_of(library: Library, ids: Iterable[int]) -> tuple[str, ...]:
+    """Return the keys of frames by id, for `Definition.picked`; ids that the library does not have are passed over."""
+    frames = library.frames.get(ids).values()
+    keys = (_key(library, library.frames.content_hash(frame.path), frame.path, frame.frame) for frame in frames)
+    return tuple(dict.fromkeys(keys))
+
+
 def gather_again(library: Library, cohort: Cohort, encoder: Encoder | None = None) -> tuple[Cohort, Changes]:
     """Return a cohort as its definition makes it of the library now, and what has changed. Raises as `gather`."""
     now = gather(library, cohort.name, cohort.definition, encoder)
@@ -221,22 +237,28 @@ def members_of(library: Library, cohort: Cohort) -> list[Listed]:
     """Return the members of a cohort that the library still has, in their order."""
     if not cohort.members:
         return []
-    wanted = {member.key for member in cohort.members}
     with library.snapshot():
-        ids: dict[str, int] = {}
-        for frame_id, digest, path, number in library.frames.contents():
-            if (key := _key(library, digest, path, number)) in wanted:
-                ids.setdefault(key, frame_id)
+        ids = _ids_of(library, {member.key for member in cohort.members})
         frames = library.frames.get(ids.values())
     known = [(frames.get(ids[member.key]), member) for member in cohort.members if member.key in ids]
     return [Listed(frame, member) for frame, member in known if frame is not None]
+
+
+def _ids_of(library: Library, keys: Collection[str]) -> dict[str, int]:
+    """Return the frame of each key that the library has, the first of equal copies."""
+    found: dict[str, int] = {}
+    for frame_id, digest, path, number in library.frames.contents():
+        if (key := _key(library, digest, path, number)) in keys:
+            found.setdefault(key, frame_id)
+    return found
 
 
 def _checked(definition: Definition) -> Definition:
     query = None if definition.query is None else " ".join(definition.query.split())
     if query == "":
         raise InputError('The text is empty; write what to look for, such as "pleural effusion".')
-    if query is None and definition.filters() == Filters() and not definition.where and definition.session is None:
+    chosen = definition.where or definition.picked or definition.session is not None
+    if query is None and definition.filters() == Filters() and not chosen:
         raise InputError("A cohort needs a query or a filter; give a text, or a `modality`.")
     if query is None and (definition.match is not None or definition.min_score is not None):
         raise InputError("Without a query nothing has a score; give a text, or leave `match` and `min_score` out.")
@@ -245,7 +267,7 @@ def _checked(definition: Definition) -> Definition:
     if definition.limit is not None and definition.limit < 1:
         raise InputError("The number of images must be at least 1; choose another `limit`.")
     endless = definition.match is None and definition.min_score is None and definition.limit is None
-    endless &= definition.session is None
+    endless &= definition.session is None and not definition.picked
     match = "fair" if query is not None and endless else definition.match
     return replace(definition, query=query, match=match)
 
@@ -262,7 +284,7 @@ def _select(
             [definition.query],
             n=definition.limit or library.active().count,
             filters=definition.filters(),
-            among=_taught(library, definition),
+            among=_only(library, definition),
             guess=definition.guess,
             group_by=definition.group_by,
             fold=False,
@@ -285,8 +307,8 @@ def _filtered(library: Library, definition: Definition, encoder: Encoder | None)
 
     among = resolve(library, definition.filters(), Guesses(encoder) if definition.guess and encoder else None)
     there = library.embedded(among)
-    taught = _taught(library, definition)
-    ids: Sequence[int] = (there if taught is None else np.intersect1d(there, taught)).tolist()
+    only = _only(library, definition)
+    ids: Sequence[int] = (there if only is None else np.intersect1d(there, only)).tolist()
     seen = set()
     for start in range(0, len(ids), _AT_ONCE):
         for frame in library.frames.get(ids[start : start + _AT_ONCE]).values():
@@ -297,14 +319,16 @@ def _filtered(library: Library, definition: Definition, encoder: Encoder | None)
                     return
 
 
-def _taught(library: Library, definition: Definition) -> npt.NDArray[np.int64] | None:
-    """Return the ids of the frames that meet the conditions on probabilities and were marked; None for all."""
-    found = where(library, definition.where) if definition.where else None
+def _only(library: Library, definition: Definition) -> npt.NDArray[np.int64] | None:
+    """Return the ids of the frames that meet the conditions on probabilities, were marked and picked; None for all."""
+    parts = [where(library, definition.where)] if definition.where else []
     if definition.session is not None:
         yes, _ = SESSIONS.read(library, definition.session).ids(library)
-        marked = library.embedded(np.array(sorted(yes), np.int64))
-        found = marked if found is None else np.intersect1d(found, marked)
-    return found
+        parts.append(library.embedded(np.array(sorted(yes), np.int64)))
+    if definition.picked:
+        ids = _ids_of(library, set(definition.picked)).values()
+        parts.append(library.embedded(np.array(sorted(ids), np.int64)))
+    return reduce(np.intersect1d, parts) if parts else None
 
 
 def _key(library: Library, digest: bytes | None, path: str, number: int) -> str:

@@ -310,7 +310,7 @@ def _described(said: dict[str, str | None]) -> str:
 
 
 def _manifest(cohort: Cohort, options: Options, done: Exported, folder: Path) -> dict[str, Any]:
-    definition = asdict(cohort.definition)
+    definition = cohort.definition.plain()
     if options.deidentify:
         definition = {name: value for name, value in definition.items() if name not in {"under", "path"}}
     return {

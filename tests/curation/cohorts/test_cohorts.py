@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from roco_search.curation.cohorts.cohort import Cohort, Definition, compare, gather, gather_again, members_of
+from roco_search.cli.render.cohorts import given_words
+from roco_search.curation.cohorts.cohort import Cohort, Definition, compare, gather, gather_again, keys_of, members_of
 from roco_search.curation.cohorts.shelf import SHELF
 from roco_search.errors import InputError
 from roco_search.library import Library
@@ -57,6 +58,23 @@ def test_it_says_what_came_and_what_went(filled: Opened, scans: Path) -> None:
     assert after.created == before.created and len(after.members) == 3
     assert names(filled.library, before) == ["moved.png", "2.png", "3.png"]
     assert compare(filled.library, after, after).stayed == 3
+
+
+def test_pictures_that_were_picked_by_hand_stay_picked(filled: Opened, scans: Path) -> None:
+    library = filled.library
+    ids = [library.frames.of_file(str(scans / "a" / f"{number}.png"))[0].id for number in (3, 1, 2)]
+    definition = Definition(picked=keys_of(library, [*ids, ids[0], 10**6]))
+    made = gather(library, "p", definition)
+    assert sorted(names(library, made)) == ["1.png", "2.png", "3.png"] and definition.plain()["picked"] == 3
+    assert given_words(made) == "picked 3"
+    SHELF.keep(library, made)
+    (scans / "a" / "1.png").rename(scans / "b" / "moved.png")
+    (scans / "a" / "2.png").unlink()
+    filled.index(scans)
+    after, changes = gather_again(library, SHELF.read(library, "p"))
+    assert sorted(names(library, after)) == ["3.png", "moved.png"] and changes.gone == 1
+    under = gather(library, "u", Definition(picked=definition.picked, under=(str(scans / "a"),)))
+    assert names(library, under) == ["3.png"], "everything that is given has to hold"
 
 
 def test_a_query_ranks_it_and_limits_end_it(filled: Opened) -> None:
