@@ -226,7 +226,7 @@ def _place(name: str, key: str) -> tuple[str, str]:
 
 
 def spoken_term(attribute: str, term: str) -> str:
-    """Return what a person calls a DICOM term of a modality or a body part.
+    """Return what a person calls a DICOM term of a modality, a body part or a view.
 
     A modality that no concept has keeps the meaning that it has in the standard (CID 33 of PS3.16).
 
@@ -237,6 +237,8 @@ def spoken_term(attribute: str, term: str) -> str:
     """
     if attribute == "modality":
         return _spoken_terms(attribute).get(term) or _meanings().get(term, term)
+    if attribute == "view":
+        return term.lower() if len(term) > 3 else term  # such as axial, and PA
     return _spoken_terms(attribute).get(term) or term.lower()
 
 

@@ -1,10 +1,11 @@
 """Take pictures of the demo: the real app in a real browser, over images that may be shown.
 
-    python scripts/readme/screens.py [DIR]
+    python scripts/readme/screens.py [DIR [STEP ...]]
 
 Without DIR it takes the three of the README and the manual. With it, it writes each part of the demo at 1920, 1280 and
-390 pixels, in light and in dark, there: to be looked at. It needs Chromium (``apt-get install chromium``) and the
-development tools. The viewer is over the test files that come with pydicom's package, all else over the example images.
+390 pixels, in light and in dark, there, or only the parts that are named: to be looked at. It needs Chromium
+(``apt-get install chromium``) and the development tools. The viewer is over the test files that come with pydicom's
+package, all else over the example images.
 """
 
 from __future__ import annotations
@@ -36,17 +37,19 @@ SCREENS: dict[int, dict[str, Any]] = {
 Step = Callable[[Any], str]
 
 
-def main(target: Path | None = None) -> None:
-    """Take the pictures of the README, or all of them to a folder."""
+def main(target: Path | None = None, *only: str) -> None:
+    """Take the pictures of the README, or all of them to a folder, or of these steps only."""
     with tempfile.TemporaryDirectory() as place, sync_playwright() as playwright:
         shutil.copytree(EXAMPLES, f"{place}/examples")
         shutil.copytree(SCANS, f"{place}/scans", ignore=lambda _, names: {n for n in names if not n.endswith(".dcm")})
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=list(ARGUMENTS))
-        for name, steps in (("examples", (start, search, tray, classify, overview)), ("scans", (viewer,))):
+        for name, every in (("examples", (start, search, classify, overview, tray)), ("scans", (viewer,))):
+            steps = [step for step in every if (target or step in README) and (not only or step.__name__ in only)]
+            if not steps:
+                continue
             with running(Path(place), name) as address:
                 if target is None:
-                    shown = [step for step in steps if step in README]
-                    take(browser.new_page(**SCREENS[1280]), address, shown, HERE, "demo-{name}.png")
+                    take(browser.new_page(**SCREENS[1280]), address, steps, HERE, "demo-{name}.png")
                     continue
                 target.mkdir(parents=True, exist_ok=True)
                 for width, screen in SCREENS.items():
@@ -146,4 +149,4 @@ def viewer(page: Any) -> str:
 README = (search, viewer, overview)
 
 if __name__ == "__main__":
-    main(*(Path(name) for name in sys.argv[1:2]))
+    main(*(Path(name) for name in sys.argv[1:2]), *sys.argv[2:])

@@ -42,6 +42,11 @@ def images_are_chosen_by_mouse_and_keys_and_go_on_together(page: Page, demo: Sit
     lines = Path(saved.value.path()).read_text("utf-8").splitlines()
     assert len(lines) == 5 and all(path in line for path, line in zip(paths, lines[1:], strict=True))
 
+    with page.page.expect_download() as saved:
+        tray.get_by_role("button", name="Contact sheet").click()
+    sheet = Path(saved.value.path()).read_text("utf-8")
+    assert sheet.count("<img") == 4 and all(Path(path).name in sheet for path in paths)
+
     tray.get_by_role("button", name="Copy files…").click()
     folder = tmp_path / "chosen"
     tray.get_by_label("Folder on this computer").fill(str(folder))

@@ -180,11 +180,11 @@ def sheet_of(desk: Desk, chosen: Chosen, hidden: bool) -> str:
     frames = frames_of(desk, chosen)
     cards = []
     for number, frame in enumerate(frames, 1):
-        terms = (("modality", frame.modality), ("body_part", frame.body_part))
-        known = [*(spoken_term(kind, term) for kind, term in terms if term), frame.view]
+        terms = {name: getattr(frame, name) for name in ("modality", "body_part", "view")}
+        known = [spoken_term(name, term) for name, term in terms.items() if term]
         known += [f"frame {frame.frame + 1}/{frame.frames}"] if frame.frames > 1 else []
         shown = desk.name(frame.path) if hidden or desk.redact_paths else None
-        cards.append(Card(frame.path, frame.frame, f"{number}.", " · ".join(fact for fact in known if fact), shown))
+        cards.append(Card(frame.path, frame.frame, f"{number}.", " · ".join(known), shown))
     return contact_sheet(cards, "Chosen images", f"{len(cards)} images, in the order in which they were chosen.")
 
 

@@ -213,7 +213,7 @@ def describe(desk: Desk, frame_id: int, handover: Handover) -> dict[str, Any] | 
         "modality": frame.modality and spoken_term("modality", frame.modality),
         "body_part": frame.body_part and spoken_term("body_part", frame.body_part),
         "guessed": desk.guessed(frame),
-        "view": frame.view,
+        "view": frame.view and spoken_term("view", frame.view),
         "laterality": frame.laterality,
         "frame": frame.frame + 1,
         "frames": frame.frames,
