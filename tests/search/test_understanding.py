@@ -132,6 +132,48 @@ def test_a_rare_word_of_radiology_is_not_taken_for_a_frequent_one(word: str) -> 
     assert understand(word).corrected == () and understand(word).wanted == ()
 
 
+@pytest.mark.parametrize(
+    ("typed", "place"),
+    [
+        ("Ultraschall der Brust", "breast"),
+        ("MRT Brust", "breast"),
+        ("ecografía de pecho", "breast"),
+        ("Röntgen Brust", "chest"),
+        ("CT Brust", "chest"),
+    ],
+)
+def test_a_word_for_chest_and_breast_means_what_the_modality_shows(typed: str, place: str) -> None:
+    assert [concept.key for concept in understand(typed).of("body_part")] == [place]
+
+
+def test_a_word_is_corrected_to_one_of_a_language_that_the_query_speaks() -> None:
+    assert understand("MRI knee plica").corrected == (), 'not to "placa", which is an X-ray in Spanish'
+    assert understand("radiografia de torac").corrected == (("torac", "torax"),)
+    assert understand("Lungenentzündng").corrected == (("lungenentzundng", "lungenentzundung"),)
+
+
+def test_words_that_nothing_knows_are_named_and_qualities_are_not() -> None:
+    assert understand("chest x-ray with pneumomediastinum").unread == ("pneumomediastinum",)
+    assert understand("erect chest x-ray of an elderly man").unread == ()
+    assert "erect" in understand("erect chest x-ray").english
+    assert understand("photo of a cat").unread == (), "that is another world"
+
+
+@pytest.mark.parametrize(
+    ("level", "part"), [("L4/5", "lumbar spine"), ("C5-C6", "cervical spine"), ("T10", "thoracic spine")]
+)
+def test_a_level_of_the_spine_is_a_part_of_it(level: str, part: str) -> None:
+    assert [concept.key for concept in understand(f"{level} fracture").of("body_part")] == [part]
+
+
+@pytest.mark.parametrize(
+    ("typed", "read"),
+    [("MR lspine", "MRI lumbar spine"), ("xr c spine", "X-ray cervical spine"), ("petct wholebody", "PET whole body")],
+)
+def test_a_clipped_word_is_written_out_for_the_model(typed: str, read: str) -> None:
+    assert understand(typed).english == read
+
+
 def test_a_phrase_means_what_it_does_in_the_language_of_the_query() -> None:
     assert named(understand("CT for PE")) == {"modality": ["CT"], "finding": ["pulmonary embolism"]}
     assert named(understand("RM do pé")) == {"modality": ["MR"], "body_part": ["foot"]}
