@@ -28,7 +28,7 @@ HERE = Path(__file__).parent
 EXAMPLES = Path(__file__).parents[2] / "roco_search" / "examples"
 SCANS = Path(pydicom.data.__file__).parent / "test_files"
 ARGUMENTS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update")
-LARGEST = 300_000  # bytes of a picture in the README
+LARGEST = 350_000  # bytes of a picture in the README
 SCREENS: dict[int, dict[str, Any]] = {
     1920: {"viewport": {"width": 1920, "height": 1080}},
     1280: {"viewport": {"width": 1280, "height": 860}},
@@ -149,4 +149,4 @@ def viewer(page: Any) -> str:
 README = (search, viewer, overview)
 
 if __name__ == "__main__":
-    main(*(Path(name) for name in sys.argv[1:2]), *sys.argv[2:])
+    main(Path(sys.argv[1]) if sys.argv[1:] else None, *sys.argv[2:])
