@@ -106,5 +106,7 @@ def test_an_absent_finding_is_no_strong_match_and_one_sentence_says_so(tmp_path:
         hits = search(opened.library, opened.encoder, ["pneumothorax"], n=5)
         assert {hit.match for hit in hits} <= {"fair", "weak", "none"} and hits[0].doubts == ("pneumothorax",)
         assert doubt(hits) == "The model is not certain of pneumothorax in any of these."
+        healthy = [replace(hit, match="fair", doubts=("normal",)) for hit in hits]
+        assert doubt(healthy) == "The model is not certain that any of these is normal."
         plain = search(opened.library, opened.encoder, ["chest x-ray"], n=2)
         assert plain[0].match == "strong" and doubt(plain) is None
