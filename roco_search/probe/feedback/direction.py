@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from roco_search.library import Library
 from roco_search.probe.teaching.head import Basis, fit
+from roco_search.system.process import one_blas_thread
 
 Floats = npt.NDArray[np.float64]
 Vector = npt.NDArray[np.float32]
@@ -25,6 +26,7 @@ LEAST_TRUST = 0.3
 _SAMPLE = 4096  # Rows of the library over which spreads are measured.
 
 
+@one_blas_thread()
 def learned(library: Library, query: Vector, yes: Sequence[int], no: Sequence[int]) -> Vector:
     """Return what marks add to the vector that ranks, float32 ``(dim,)``.
 
