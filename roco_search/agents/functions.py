@@ -257,8 +257,8 @@ class Functions(Kept):
 
 
 HIT_FIELDS = (
-    "rank", "score", "match", "relevance", "modality", "body_part", "view", "modality_guessed", "body_part_guessed",
-    "frame", "frames", "slice", "rows", "columns", "series", "study", "more", "folded",
+    "rank", "score", "match", "doubts", "relevance", "modality", "body_part", "view", "modality_guessed",
+    "body_part_guessed", "frame", "frames", "slice", "rows", "columns", "series", "study", "more", "folded",
 )  # fmt: skip
 """What an answer says of a hit. `Hit.evidence` is not among it: it may quote a caption."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,6 +15,10 @@ from roco_search.cli.output import FAILED, USAGE, call_flags, say_error
 from roco_search.cli.usage import Misuse, ParserError, sentence
 from roco_search.errors import RocoError
 from roco_search.system.process import unwritable
+from roco_search.system.progress import show_unasked
+
+if TYPE_CHECKING:
+    from roco_search.cli.progress import ProgressBar
 
 _UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EBADF, errno.EFBIG}
 
@@ -79,9 +83,16 @@ def main() -> None:
         sys.exit(code)
 
 
+def _bar(label: str) -> ProgressBar:
+    from roco_search.cli.progress import ProgressBar
+
+    return ProgressBar(label, figures=())
+
+
 def answer(arguments: list[str]) -> int:
     """Run ``roco`` with arguments; return its exit code. Every error ends in one sentence, never in a traceback."""
     call_flags()
+    show_unasked(_bar)
     try:
         return int(chosen(arguments)(arguments, prog_name="roco", standalone_mode=False) or 0)
     except SystemExit as stop:

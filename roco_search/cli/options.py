@@ -18,6 +18,7 @@ import typer
 from roco_search.cli.usage import refuse
 from roco_search.models import Device
 from roco_search.system.folders import library_place
+from roco_search.system.progress import show_unasked
 
 if TYPE_CHECKING:
     from roco_search.imaging import FrameChoice
@@ -123,7 +124,18 @@ JsonlOption = Annotated[bool, typer.Option("--jsonl", help="Print JSON Lines: on
 CsvOption = Annotated[bool, typer.Option("--csv", help="Print CSV with a header line.")]
 PathsOption = Annotated[bool, typer.Option("--paths", help="Print paths only, one per line.")]
 Print0Option = Annotated[bool, typer.Option("--print0", "-0", help="Print paths only, each followed by a NUL byte.")]
-QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print no progress bar, notes or summary.")]
+
+
+def _obeyed(quiet: bool) -> bool:
+    """Be quiet about work that was not asked for too, such as pulling a shared library."""
+    if quiet:
+        show_unasked(None)
+    return quiet
+
+
+QuietOption = Annotated[
+    bool, typer.Option("--quiet", "-q", callback=_obeyed, help="Print no progress bar, notes or summary.")
+]
 
 LOCAL = "local"
 """Marks an option that needs what only the asker's own process has: its standard input, viewer or terminal. A query

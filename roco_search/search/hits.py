@@ -65,6 +65,8 @@ class Hit:
         What ranks the answers to a text: 0 to 1, from all that is known of the picture. None where the cosine ranks.
     match
         How well it fits, "strong", "fair", "weak" or "none", against what nothing answers; None where `relevance` is.
+    doubts
+        Findings asked for that the picture does not show for certain, in words; with any, it is no strong match.
     evidence
         Why: the pieces, the weightiest first.
     understood
@@ -98,6 +100,7 @@ class Hit:
     understood: dict[str, object] | None = None
     taken_for: dict[str, str] | None = None
     probability: float | None = None
+    doubts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +141,13 @@ def reasons(hit: Hit) -> list[str]:
         elif piece.source == "caption":
             said.append(f"caption: {piece.says}")
     return said
+
+
+def doubt(hits: Sequence[Hit]) -> str | None:
+    """Return one sentence on the findings that no hit shows for certain; None if there is nothing to say."""
+    fitting = [hit for hit in hits if hit.match in {"strong", "fair"}]
+    shared = [name for name in fitting[0].doubts if all(name in hit.doubts for hit in fitting)] if fitting else []
+    return f"The model is not certain of {' or '.join(shared)} in any of these." if shared else None
 
 
 @dataclass(slots=True)

@@ -222,8 +222,10 @@ class _Reading:
         for concept in concepts:
             into[concept] = None
         if not self.denied:
-            found = lexicon().phrases.get(" ".join(words))
+            phrase = " ".join(words)
+            found = lexicon().phrases.get(phrase)
             spoken = found is not None and "en" in found[1] and max(map(len, words)) > SHORT
+            spoken &= phrase not in _lists()["clipped"]
             self.english += words if spoken else [concept.name for concept in concepts]
 
     def _nearest(self, word: str) -> str | None:

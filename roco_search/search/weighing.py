@@ -15,6 +15,7 @@ from roco_search.errors import LibraryEmpty
 from roco_search.library import Library
 from roco_search.library.vectors.facts import Facts, Header
 from roco_search.models.encoder import Encoder, texts_are_done
+from roco_search.search.certainty import Certainty
 from roco_search.search.evidence import LINEAR, SENSED, Evidence, Extra, gather
 from roco_search.search.hits import Hit, Piece
 from roco_search.search.senses import Senses, spoken
@@ -86,12 +87,10 @@ class Weighing:
         """The least sum that is a match."""
         return self.thresholds[-1] - self.evidence.offset
 
-    def match(self, logit: float) -> str:
-        """Return how well a hit with this logit of relevance fits."""
-        for name, least in zip(MATCHES, self.thresholds, strict=True):
-            if logit >= least:
-                return name
-        return "none"
+    @cached_property
+    def certainty(self) -> Certainty:
+        """Of which findings that are asked for the library's pictures leave no doubt."""
+        return Certainty(self.evidence, self.facts)
 
     def explained(self, hits: Sequence[Hit], ids: Sequence[int], query: Vector) -> list[Hit]:
         """Return hits, whose `score` is the sum that ranked them, with their cosine, relevance, match and evidence.
@@ -114,13 +113,15 @@ class Weighing:
         found = []
         for hit, frame_id, row, vector, cosine in zip(hits, ids, rows, vectors, cosines, strict=True):
             logit = hit.score + self.evidence.offset
+            doubts = self.certainty.doubts(int(row), frame_id)
             pieces = [*self._pieces(int(row), vector), *self._extras(frame_id, said)]
             found.append(
                 replace(
                     hit,
                     score=float(cosine),
                     relevance=1 / (1 + math.exp(-max(-60.0, min(60.0, logit)))),
-                    match=self.match(logit),
+                    match=match(logit, self.thresholds, doubted=bool(doubts)),
+                    doubts=doubts,
                     evidence=tuple(sorted(pieces, key=lambda piece: -abs(piece.adds))),
                     understood=understood,
                     taken_for={name: spoken(name, self.facts.senses[:, row]) for name in ("modality", "body_part")},
@@ -150,6 +151,14 @@ class Weighing:
         for name, part in evidence.parts.items():
             value = float(vector @ part)
             yield Piece(name, "model", evidence.named(name), value, evidence.weight(name) * value)
+
+
+def match(logit: float, thresholds: Sequence[float], *, doubted: bool = False) -> str:
+    """Return how well a hit with this logit of relevance fits; one that leaves a doubt is no strong match."""
+    for name, least in zip(MATCHES, thresholds, strict=True):
+        if logit >= least and not (doubted and name == "strong"):
+            return name
+    return "none"
 
 
 def _header_says(name: str, header: Header) -> str | None:

@@ -16,6 +16,8 @@ from roco_search.search.senses import directory_of
 FILE = "relevance.json"
 FORMAT = 1
 LEAST_ROWS = 50  # Of a library whose own chance of a near picture says more than that of all libraries.
+FALSE_ALARM = 0.02
+"""The share of pictures without a finding that reach what makes it certain (`Weights.certain`)."""
 FIXED = {"captions": 10.0, "view": 1.0, "laterality": 1.0}
 """Weights of what no model is asked for, so that one serves all.
 
@@ -41,6 +43,10 @@ class Weights:
         them, each with the classes of "modality" and "body_part" among which it was learned.
     noise
         `Facts.noise` of the pictures that the thresholds were measured on; None if that is not known.
+    certain
+        The log-probability of a finding's head that `FALSE_ALARM` of held-out pictures without the finding reach, by
+        its name. Only of findings that ten times as large a share of the pictures with it reach, since a likelihood
+        ratio of ten is what makes a test's result nearly certain (Jaeschke et al. 1994).
     """
 
     pieces: Mapping[str, float]
@@ -48,6 +54,7 @@ class Weights:
     thresholds: tuple[float, float, float] = (2.0, 1.0, 0.0)
     detectable: Mapping[str, Mapping[str, Sequence[str]]] = field(default_factory=dict)
     noise: float | None = None
+    certain: Mapping[str, float] = field(default_factory=dict)
 
     def of(self, name: str) -> float:
         """Return the weight of a piece; 0 for one that was not fitted."""
@@ -104,4 +111,5 @@ def load(encoder: Encoder) -> Weights:
     if (content.get("format"), content.get("fingerprint")) != (FORMAT, encoder.fingerprint):
         return DEFAULT
     thresholds, noise = tuple(content["thresholds"]), content.get("noise")
-    return Weights(content["pieces"], content["offsets"], thresholds, content["detectable"], noise)
+    certain = content.get("certain", {})
+    return Weights(content["pieces"], content["offsets"], thresholds, content["detectable"], noise, certain)

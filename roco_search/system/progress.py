@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -43,6 +43,25 @@ def following(progress: Progress | None, total: int, done: int = 0) -> Iterator[
         yield progress
     finally:
         progress.stop()
+
+
+LONG = 2_000
+"""Things; with fewer, work that nobody asked for is over before a bar could be read."""
+
+_shows: Callable[[str], Progress] | None = None
+
+
+def show_unasked(shows: Callable[[str], Progress] | None) -> None:
+    """From here on, make the `Progress` of `unasked` by this, from a label; None shows nothing."""
+    global _shows  # noqa: PLW0603 - of the process, as its terminal is
+    _shows = shows
+
+
+@contextmanager
+def unasked(label: str, total: int) -> Iterator[Progress]:
+    """Follow long work that a command has to do before or after its own, such as pulling a shared library."""
+    with following(_shows(label) if _shows and total >= LONG else None, total) as progress:
+        yield progress
 
 
 class Pace:

@@ -23,6 +23,7 @@ from roco_search.classify.guesses import ATTRIBUTES, Guesses
 from roco_search.embedding_map.layout import folder_names
 from roco_search.errors import InputError
 from roco_search.library import Library, StoredFrame
+from roco_search.library.directory import located
 from roco_search.library.reports import LibraryStatus
 from roco_search.library.truth.frames import Attribute
 from roco_search.probe.feedback.direction import learned
@@ -36,7 +37,7 @@ from roco_search.vocabulary.concepts import spoken_term
 from roco_search.web.asking import PAGE, Conditions, Found, Query, Values
 from roco_search.web.brought import Brought
 from roco_search.web.mapping import Maps
-from roco_search.web.sharing import Precedence, SharedEncoder
+from roco_search.web.sharing import Freshness, Precedence, SharedEncoder
 
 if TYPE_CHECKING:
     from roco_search.models import Encoder
@@ -107,6 +108,7 @@ class Desk:
         self.guesses = Guesses(self.encoder)
         self.brought = Brought()
         self.precedence = Precedence()
+        self._fresh = Freshness(located(directory))
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="roco-library")
         try:
             self._library = self._thread.submit(Library.open, directory).result()
@@ -144,6 +146,7 @@ class Desk:
         InputError
             If there is nothing to look for, or a filter names something that the library does not have.
         """
+        self._fresh.ask()
         start = perf_counter()
         vector, text = self._vector(query), query.text.strip()
         if not query.asks:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from roco_search.search.hits import doubt
 from roco_search.system.text import printable
 from roco_search.web import markup
 from roco_search.web.asking import PAGE, Conditions, Query, write_address
@@ -69,7 +70,8 @@ def _sentence(desk: Desk, query: Query, found: Found, shown: int) -> str:
         what += f"; {len(query.plus)} marked as wanted, {len(query.minus)} as unwanted"
     folded = sum(hit.folded for _, hit in found.hits)
     twins = f" Near-duplicates left out: {folded}." if folded else ""
-    return f"{shown} of {found.total:,} {what}, in {found.seconds:.2f} s.{twins}"
+    doubted = doubt([hit for _, hit in found.hits])
+    return f"{shown} of {found.total:,} {what}, in {found.seconds:.2f} s.{twins}{f' {doubted}' if doubted else ''}"
 
 
 def _headings(desk: Desk, query: Query, found: Found) -> list[str]:

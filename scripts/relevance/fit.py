@@ -12,6 +12,7 @@ import argparse
 import itertools
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -86,8 +87,9 @@ def main() -> None:
     fitting = select(dev, 0)
     both = np.concatenate([train.vectors, nothing.vectors])
     heads = fit_heads([*train.rows, *nothing.rows], both, fitting.rows, fitting.vectors)
-    keys, heads[FINDINGS] = fit_findings(train.rows, train.vectors)
-    weights = fit(encoder, heads, keys, fitting, verbose=True)
+    detected = fit_findings(train.rows, train.vectors)
+    heads[FINDINGS] = detected.head
+    weights = replace(fit(encoder, heads, detected.kinds, fitting, verbose=True), certain=detected.certain)
     write(output, encoder, heads, weights)
 
 
@@ -236,10 +238,15 @@ def reached(tops: Sequence[Top], *, answered: bool) -> Floats:
 
 def stated(case: Case, pictures: Pictures) -> Case:
     """Return a case without the pictures of which no column says whether they answer it: slices of an unnamed plane."""
-    if case.asked.rule is None or "p" not in case.asked.rule:
-        return case
-    known = np.array([labels(row)["plane"] is not None for row in pictures.rows]) | case.right
-    return Case(case.asked, case.values[known], case.right[known])
+    told = known(case.asked, pictures)
+    return Case(case.asked, case.values[told], case.right[told])
+
+
+def known(asked: Asked, pictures: Pictures) -> npt.NDArray[np.bool_]:
+    """Return of which pictures the columns say whether they answer a query, bool ``(n,)``."""
+    if asked.rule is None or "p" not in asked.rule:
+        return np.ones(len(pictures.rows), bool)
+    return np.array([labels(row)["plane"] is not None for row in pictures.rows]) | answers(asked, pictures.rows)
 
 
 def without_directions(case: Case) -> Case:

@@ -11,13 +11,14 @@ import re
 import zlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from embedding import findings
 
 from roco_search.search.senses import ATTRIBUTES, NEITHER, Head, classes
+from roco_search.search.weights import FALSE_ALARM
 from roco_search.statistics.classification import auc
 from roco_search.vocabulary.concepts import lexicon
 
@@ -27,6 +28,7 @@ FIRM = 0.3
 FOLDS = 4
 FEW, LEAST = 3, 16  # Pictures of a kind from which it counts, and pictures with a finding from which it has a head.
 DETECTABLE = 0.65  # AUC on cases left out.
+LIKELIER = 10  # The positive likelihood ratio from which on a finding is certain.
 ABSENT = -50.0  # The logit of a class that no picture was there to learn from.
 
 MODALITIES = {"CT": "CT", "MR": "MR", "XR": "XR", "US": "US", "MG": "MG", "OTHER": "XA", "NM": "NM", "PET": "NM"}
@@ -112,8 +114,19 @@ def discriminant(
     return weights, offsets
 
 
-def fit_findings(rows: Sequence[Mapping[str, Any]], vectors: Vectors) -> tuple[dict[str, dict[str, list[str]]], Head]:
-    """Return the findings that can be told from their absence, and a head with one logit for each, at even odds.
+class Detected(NamedTuple):
+    """The findings that can be told from their absence: among what, how, and from where on they are certain.
+
+    `kinds` and `certain` are what `Weights.detectable` and `Weights.certain` say.
+    """
+
+    kinds: dict[str, dict[str, list[str]]]
+    head: Head
+    certain: dict[str, float]
+
+
+def fit_findings(rows: Sequence[Mapping[str, Any]], vectors: Vectors) -> Detected:
+    """Return the findings that can be told from their absence, with a head of one logit for each, at even odds.
 
     Each is learned among pictures of the kinds (modality and body part) that show it, where half of the weight of its
     absence is given to pictures of the same sources, lest the source be learned instead. The logits are calibrated on
@@ -124,7 +137,7 @@ def fit_findings(rows: Sequence[Mapping[str, Any]], vectors: Vectors) -> tuple[d
     sources = np.array([row["source"] for row in rows])
     folds = np.array([zlib.crc32(str(row.get("group", row["file"])).encode()) % FOLDS for row in rows])
     keys: dict[str, dict[str, list[str]]] = {}
-    weights, offsets = [], []
+    weights, offsets, certain = [], [], {}
     for key in sorted(set().union(*named)):
         present = np.array([key in found for found in named])
         counts = Counter(kind for kind, has in zip(kinds, present, strict=True) if has)
@@ -151,7 +164,21 @@ def fit_findings(rows: Sequence[Mapping[str, Any]], vectors: Vectors) -> tuple[d
         }
         weights.append(slope * direction)
         offsets.append(slope * offset + shift)
-    return keys, Head(np.array(weights, np.float32), np.array(offsets, np.float32))
+        least = _least_certain(slope * held + shift, of, share)
+        if key.startswith("finding:") and least is not None:
+            certain[key] = round(-float(np.logaddexp(0, -least)), 3)
+    return Detected(keys, Head(np.array(weights, np.float32), np.array(offsets, np.float32)), certain)
+
+
+def _least_certain(
+    logits: npt.NDArray[np.float64], of: npt.NDArray[np.bool_], share: npt.NDArray[np.float64]
+) -> float | None:
+    """Return the logit that `FALSE_ALARM` of the absences reach; None unless `LIKELIER` times as many presences do."""
+    order = np.argsort(-logits[~of])
+    passed = np.cumsum(share[~of][order]) / share[~of].sum()
+    least = float(logits[~of][order][np.searchsorted(passed, FALSE_ALARM)])
+    reached = share[of][logits[of] > least].sum() / share[of].sum()
+    return least if reached >= LIKELIER * FALSE_ALARM else None
 
 
 def kinds_of(counts: Mapping[tuple[str, str | None], int]) -> list[tuple[str, str | None]]:

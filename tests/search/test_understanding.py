@@ -132,6 +132,28 @@ def test_a_rare_word_of_radiology_is_not_taken_for_a_frequent_one(word: str) -> 
     assert understand(word).corrected == () and understand(word).wanted == ()
 
 
+@pytest.mark.parametrize(
+    ("typed", "place"),
+    [
+        ("Ultraschall der Brust", "breast"),
+        ("MRT Brust", "breast"),
+        ("ecografía de pecho", "breast"),
+        ("Röntgen Brust", "chest"),
+        ("CT Brust", "chest"),
+    ],
+)
+def test_a_word_for_chest_and_breast_means_what_the_modality_shows(typed: str, place: str) -> None:
+    assert [concept.key for concept in understand(typed).of("body_part")] == [place]
+
+
+@pytest.mark.parametrize(
+    ("typed", "read"),
+    [("MR lspine", "MRI lumbar spine"), ("xr c spine", "X-ray cervical spine"), ("petct wholebody", "PET whole body")],
+)
+def test_a_clipped_word_is_written_out_for_the_model(typed: str, read: str) -> None:
+    assert understand(typed).english == read
+
+
 def test_a_phrase_means_what_it_does_in_the_language_of_the_query() -> None:
     assert named(understand("CT for PE")) == {"modality": ["CT"], "finding": ["pulmonary embolism"]}
     assert named(understand("RM do pé")) == {"modality": ["MR"], "body_part": ["foot"]}

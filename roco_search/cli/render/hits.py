@@ -59,8 +59,12 @@ def show(
     elif draw is not None:
         draw(hits)
     elif hits:
+        from roco_search.search.hits import doubt
+
         if all(hit.match in {"weak", "none"} for hit in hits):
             say("Nothing here fits well; the nearest are:")
+        if doubted := doubt(hits):
+            say(doubted)
         _table(hits)
         if explain:
             for hit in hits:

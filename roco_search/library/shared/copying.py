@@ -2,9 +2,8 @@
 
 import logging
 import uuid
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
@@ -19,6 +18,7 @@ from roco_search.library.shared.table import ROWS_IN_COMMIT, Identity, Table
 from roco_search.library.truth.embeddings import EmbeddingSet
 from roco_search.library.truth.store import Store
 from roco_search.models.encoder import EncoderIdentity, RecordedEncoder
+from roco_search.system.progress import unasked
 
 AT_ONCE = 512  # documents in one transaction
 logger = logging.getLogger("roco")
@@ -104,27 +104,38 @@ def synchronise(store: Store, origin: Origin, table: Table, identity: Identity) 
     if origin.table == identity.table and version == origin.version and not busy:
         return origin.note(commits=commits, pulled=_now())
     theirs, base = table.listing(), origin.base()
-    mine = {name: document.digest() for name, document, _ in named(store)} if busy or not base else base
+    mine = _digests(store) if busy or origin.pulling or not base else base
+    if origin.pulling and not busy:
+        base = mine  # It broke off: what is here came from the table, which may hold something newer by now.
     plan = compare(base, mine, theirs)
     if not (plan.send or plan.delete or busy or origin.table is None or plan.take or plan.forget):
-        return origin.note(version=version, commits=commits, pulled=_now())
+        return origin.note(version=version, commits=commits, pulled=_now(), pulling=False)
     left, traces = origin.traces, origin.traces or bool(plan.outdated)
-    origin = origin.note(table=identity.table, version=None, traces=traces)
-    agreed = {name: digest for name, digest in theirs.items() if name not in plan.delete}
-    agreed |= _pull(store, active, table, plan, len(theirs))
-    pushed = _push(store, active, table, plan)
-    agreed |= pushed.digests
+    sends = bool(plan.send or plan.delete)
+    origin = origin.note(table=identity.table, version=None, traces=traces, pending=origin.pending or sends)
+    pushed = _push(store, active, table, plan, mine)
     if traces:
-        table.forget_traces(None if left else pushed.fragments)
+        table.forget_traces(None if left else pushed)
     elif plan.send:
         table.tidy()
+    base = {name: digest for name, digest in base.items() if name not in plan.delete}
+    base |= {name: mine[name] for name in plan.send}
+    origin.keep_base(base)
+    origin = origin.note(pending=False, traces=False, pulling=True)
+    agreed = {name: digest for name, digest in theirs.items() if name not in plan.delete}
+    agreed |= {name: mine[name] for name in plan.send}
+    agreed |= _pull(store, active, table, plan, len(theirs), known=mine)
     origin.keep_base(agreed)
-    if plan.send or plan.delete or traces:
+    if sends or traces:
         commits = origin.newest_commits()
         table.refresh()
         # What others committed meanwhile is for the next pull.
         version = table.version if table.listing() == agreed else None
-    return origin.note(version=version, commits=commits, pulled=_now(), pending=False, traces=False)
+    return origin.note(version=version, commits=commits, pulled=_now(), pulling=False)
+
+
+def _digests(store: Store) -> dict[bytes, bytes]:
+    return {name: document.digest() for name, document, _ in named(store)}
 
 
 def _adopt(store: Store, origin: Origin, identity: Identity) -> EmbeddingSet:
@@ -143,58 +154,65 @@ def _adopt(store: Store, origin: Origin, identity: Identity) -> EmbeddingSet:
     return active
 
 
-def _pull(store: Store, active: EmbeddingSet, table: Table, plan: Differences, total: int) -> dict[bytes, bytes]:
-    """Bring the copy up to date; return the digests of what was stored only in part."""
+def _pull(
+    store: Store, active: EmbeddingSet, table: Table, plan: Differences, total: int, known: Container[bytes]
+) -> dict[bytes, bytes]:
+    """Bring the copy, which holds the documents `known`, up to date; return the digests of what was stored in part."""
     if not plan.take and not plan.forget:
         return {}
     partial: dict[bytes, bytes] = {}
-    with store.transaction():
-        drop(store, plan.forget)
-    for kind in KINDS:
-        documents = table.documents(plan.take, total, kind)
-        while batch := list(islice(documents, AT_ONCE)):
-            with store.transaction():
-                stored = put(store, active, batch)
-            for document in stored:
-                partial[name_of(store.settings["salt"], document.kind, document.path)] = document.digest()
-    with store.transaction():
-        store.captions.forget_traces()
-    # What was dropped or replaced may be in the caches too.
-    discard_caches(store.directory)
+    replaces = bool(plan.forget) or any(name in known for name in plan.take)
+    if plan.forget:
+        with store.transaction():
+            drop(store, plan.forget)
+    with unasked("Pulling the shared library", len(plan.take)) as progress:
+        for kind in KINDS:
+            documents = table.documents(plan.take, total, kind)
+            while batch := list(islice(documents, AT_ONCE)):
+                with store.transaction():
+                    stored = put(store, active, batch)
+                for document in stored:
+                    partial[name_of(store.settings["salt"], document.kind, document.path)] = document.digest()
+                progress.advance(len(batch))
+    if replaces:
+        with store.transaction():
+            store.captions.forget_traces()
+        # What was dropped or replaced may be in the caches too; what is only new is added to them.
+        discard_caches(store.directory)
     store.empty_journal()
     return partial
 
 
-@dataclass(frozen=True, slots=True)
-class _Pushed:
-    fragments: set[int]
-    digests: dict[bytes, bytes] = field(default_factory=dict)
+def _push(store: Store, active: EmbeddingSet, table: Table, plan: Differences, mine: dict[bytes, bytes]) -> set[int]:
+    """Send what has changed in the copy, in commits of whole documents: roots, files, texts, in order.
 
-
-def _push(store: Store, active: EmbeddingSet, table: Table, plan: Differences) -> _Pushed:
-    """Send what has changed in the copy, in commits of whole documents: roots, files, texts, in order."""
-    done = _Pushed(table.fragments(sorted(plan.outdated)))
+    Return the numbers of the files of the table in which is what was deleted or replaced.
+    """
+    traces = table.fragments(sorted(plan.outdated))
     gone = sorted(plan.delete)
     for start in range(0, len(gone), AT_ONCE):
         table.commit([], gone[start : start + AT_ONCE])
-    batch: list[tuple[bytes, Document]] = []
+    batch: list[tuple[bytes, bytes, Document]] = []
     rows = 0
+    if not plan.send:
+        return traces
+    with unasked("Sending to the shared library", len(plan.send)) as progress:
 
-    def flush() -> None:
-        if batch:
-            table.commit(batch, [name for name, _ in batch if name in plan.outdated])
-            done.digests.update((name, document.digest()) for name, document in batch)
-            batch.clear()
+        def flush() -> None:
+            if batch:
+                table.commit(batch, [name for name, *_ in batch if name in plan.outdated])
+                progress.advance(len(batch))
+                batch.clear()
 
-    for name, document, file_id in named(store) if plan.send else ():
-        if name in plan.send:
-            batch.append((name, with_vectors(store, active, document, file_id)))
-            rows += len(document.rows)
-            if rows >= ROWS_IN_COMMIT:
-                flush()
-                rows = 0
-    flush()
-    return done
+        for name, document, file_id in named(store):
+            if name in plan.send:
+                batch.append((name, mine[name], with_vectors(store, active, document, file_id)))
+                rows += len(document.rows)
+                if rows >= ROWS_IN_COMMIT:
+                    flush()
+                    rows = 0
+        flush()
+    return traces
 
 
 def _now() -> str:

@@ -139,7 +139,8 @@ def _put_file(store: Store, active: EmbeddingSet, document: Document, roots: dic
     else:
         file_id = known.id
         store.files.replace(file_id, record)
-    store.files.set_cases([(about["case_key"], file_id)])
+    if known is not None or about["case_key"] is not None:
+        store.files.set_cases([(about["case_key"], file_id)])
     for row in document.rows:
         if row.get("vector") is not None:
             tags = Tags(**{tag: row[name] for tag, name in _TAGS.items()})

@@ -42,6 +42,8 @@ class Origin:
         Something was changed in the copy, and may not have been sent.
     traces
         Something was deleted from the table whose traces may not have been removed.
+    pulling
+        A pull was begun and may have broken off; nothing of the copy was left to send then.
     """
 
     folder: Path
@@ -52,6 +54,7 @@ class Origin:
     pulled: str | None = None
     pending: bool = False
     traces: bool = False
+    pulling: bool = False
 
     @classmethod
     def read(cls, folder: Path) -> Self:

@@ -43,12 +43,14 @@ _TEXTS = (
 _NUMBERS = ("place", "of_rows", "size", "mtime_ns", "number", "count", "rows", "columns", "instance_number")
 _BYTES = ("doc", "digest", "path", "root", "content_hash", "of", "named")
 _FLAGS = ("burned_in", "localizer")
-_OWN = frozenset({"key", "doc", "digest", "kind", "path", "place", "of_rows"})
 _OF_KIND = {
     "root": frozenset({"choice", "asked"}),
     "text": frozenset({"size", "mtime_ns", "of", "study", "named", "text", "affirmed"}),
 }
 _ABOUT_FILE = frozenset({"root", "size", "mtime_ns", "content_hash", "choice", "status", "reason", "case_key"})
+_OF_FRAME = frozenset({*_TEXTS, *_NUMBERS, *_BYTES, *_FLAGS, "series_number"}) - {
+    "doc", "digest", "kind", "path", "place", "of_rows", "asked", "of", "named", "text", "affirmed",
+}  # fmt: skip
 # Seconds and attempts after which a server counts as out of reach; LanceDB's own are minutes.
 _PATIENCE = {
     "connect_timeout": "5s", "timeout": "60s", "client_max_retries": "2", "client_retry_timeout": "10",
@@ -116,8 +118,9 @@ class Table:
     def create(self, identity: Identity) -> Identity:
         """Make the table; return its identity, which is another's if somebody made it at the same time.
 
-        Of two tables made at one moment LanceDB keeps the later one, and says nothing. In a folder a lock prevents
-        that; elsewhere the earlier maker looks again after a moment, and once more before it sends anything.
+        LanceDB looks whether there is a table, then writes one over whatever has come there meanwhile. In a folder a
+        lock prevents that; elsewhere the later maker restores the earlier one's table, which was the version before
+        its own, and the earlier maker goes on after a moment.
         """
         import pyarrow as arrow
 
@@ -139,7 +142,15 @@ class Table:
                 alone.enter_context(locked(Path(self.uri) / f"{NAME}.lock", wait=None))
             if (made := self.identity()) is not None:
                 return made
-            self._database.create_table(NAME, data=head, schema=schema, on_bad_vectors="null")
+            try:
+                created = self._database.create_table(NAME, data=head, schema=schema, on_bad_vectors="null")
+                if created.version > 1:
+                    created.checkout(created.version - 1)
+                    created.restore()
+            except (ValueError, RuntimeError):
+                if (made := self.identity()) is None:
+                    raise
+                return made
             if not self.local:
                 time.sleep(SETTLED)
             made = self.identity()
@@ -194,14 +205,15 @@ class Table:
 
     # Writing.
 
-    def commit(self, documents: Iterable[tuple[bytes, Document]], gone: Sequence[bytes] = ()) -> None:
+    def commit(self, documents: Iterable[tuple[bytes, bytes, Document]], gone: Sequence[bytes] = ()) -> None:
         """Store documents in the place of what is there of them, and delete the `gone`; all in one commit.
+
+        Each comes with what stands for it and with its digest.
 
         Every document of `documents` that is there already is also in `gone`.
         """
         rows: list[dict[str, Any]] = [{"key": _HEAD, "kind": "head", "place": -1}]
-        for name, document in documents:
-            digest = document.digest()
+        for name, digest, document in documents:
             for place, row in enumerate(document.rows):
                 key = name + place.to_bytes(4, "big")
                 own = {"key": key, "doc": name, "digest": digest, "place": place, "of_rows": len(document.rows)}
@@ -273,8 +285,7 @@ def _document(rows: list[dict[str, Any]]) -> Document:
         elif vector is None:
             kept.append({name: row[name] for name in _ABOUT_FILE})
         else:
-            told = {name for texts in _OF_KIND.values() for name in texts} - _ABOUT_FILE - {"study"}
-            kept.append({name: row[name] for name in row if name not in _OWN | told} | {"vector": vector})
+            kept.append({name: row[name] for name in _OF_FRAME} | {"vector": vector})
     return Document(kind, os.fsdecode(rows[0]["path"]), kept)
 
 

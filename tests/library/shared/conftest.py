@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.request import Request, urlopen
 
 import pytest
 
@@ -36,6 +39,45 @@ def s3() -> Iterator[Any]:
     client.create_bucket(Bucket="scans")
     yield client
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def users(s3: Any) -> dict[str, tuple[str, str]]:
+    """Key and secret of people whom the server knows, or does not, and of one who may do everything."""
+    import boto3
+
+    iam = boto3.client(
+        "iam",
+        endpoint_url=s3.meta.endpoint_url,
+        region_name=KEYS["AWS_REGION"],
+        aws_access_key_id=KEYS["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=KEYS["AWS_SECRET_ACCESS_KEY"],
+    )
+    made = {}
+    for name in ("right", "no rights"):
+        iam.create_user(UserName=name.replace(" ", "-"))
+        key = iam.create_access_key(UserName=name.replace(" ", "-"))["AccessKey"]
+        made[name] = (key["AccessKeyId"], key["SecretAccessKey"])
+    allowed = {"Effect": "Allow", "Action": "s3:*", "Resource": "*"}
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [allowed]})
+    iam.put_user_policy(UserName="right", PolicyName="all", PolicyDocument=policy)
+    unknown = ("AKIA" + "X" * 16, "c2VjcmV0" * 5)
+    return {**made, "an unknown key": unknown, "another's secret": (made["right"][0], unknown[1])}
+
+
+@contextmanager
+def checked(s3: Any) -> Iterator[None]:
+    """Let the server look at keys and signatures, which it otherwise takes as they come."""
+    plain = {"Content-Type": "text/plain"}
+
+    def after(requests: str) -> None:
+        urlopen(Request(f"{s3.meta.endpoint_url}/moto-api/reset-auth", data=requests.encode(), headers=plain)).close()
+
+    after("0")
+    try:
+        yield
+    finally:
+        after("inf")
 
 
 @dataclass

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, redirect_stdout
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -27,12 +29,15 @@ from roco_search.errors import (
 )
 from roco_search.library import Library
 from roco_search.library.moving import copy_library
+from roco_search.library.shared import copying
 from roco_search.library.shared.comparing import compare
-from roco_search.library.shared.documents import named
+from roco_search.library.shared.documents import named, put
 from roco_search.library.shared.table import Table
 from roco_search.library.truth.store import Store
+from roco_search.system import progress
 from roco_search.system.folders import library_place
-from tests.library.shared.conftest import Place
+from roco_search.web.backend import Desk
+from tests.library.shared.conftest import Place, checked
 from tests.library.toy import ToyEncoder
 
 EXAMPLES = Path(__file__).parents[3] / "roco_search" / "examples"
@@ -108,6 +113,117 @@ class TestEverybody:
         assert table.count() == 24 + 4  # and the roots
         with Library.open(place.address) as library:
             assert library.verify().problems == []
+
+    def test_keeps_the_table_of_whoever_made_it_first(
+        self, place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        place.index(draw(tmp_path / "scans", 3))
+        first = Table(place.address).identity()
+        assert first is not None
+        later = Table(place.address)
+        answers = iter([None])  # it looks, there is none; by the time that it writes, there is
+        monkeypatch.setattr(later, "identity", lambda: next(answers, Table.identity(later)))
+        monkeypatch.setattr(later, "_database", Overwriting(later._database))
+        assert later.create(replace(first, table="0" * 32)) == first
+        place.person("bert")
+        assert len(place.paths()) == 3
+
+
+class Overwriting:
+    """A database of LanceDB as it is when two make a table at one moment: the later one replaces the earlier."""
+
+    def __init__(self, database: Any) -> None:
+        self.database = database
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.database, name)
+
+    def create_table(self, *what: Any, **how: Any) -> Any:
+        return self.database.create_table(*what, **how, mode="overwrite")
+
+
+class TestPulling:
+    def test_that_broke_off_takes_what_is_newer_and_what_is_gone_by_then(
+        self, place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        scans = draw(tmp_path / "scans", 4)
+        anna = place.person("anna")
+        place.index(scans)
+        bert = place.person("bert")
+        stored: list[str] = []
+        with monkeypatch.context() as broken:
+            broken.setattr(copying, "AT_ONCE", 1)
+            broken.setattr(copying, "put", lambda *what: broken_off(stored, *what))
+            with pytest.raises(KeyboardInterrupt):
+                Library.open(place.address)
+        root, replaced, gone = stored
+        assert root == str(scans)
+        place.person("anna")
+        Image.fromarray(np.zeros((9, 9), np.uint8)).save(replaced)
+        Path(gone).unlink()
+        assert place.index(scans).indexed == 1
+        place.person("bert")
+        assert len(place.paths()) == 3
+        place.person("anna")
+        assert Path(gone).name not in place.paths()
+        assert held(anna) == held(bert)
+
+    def test_adds_what_is_new_to_the_matrix_and_says_how_far_it_is(
+        self, place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        place.index(draw(tmp_path / "scans", 3))
+        bert = place.person("bert")
+        told: list[tuple[str, int]] = []
+        monkeypatch.setattr(progress, "LONG", 1)
+        monkeypatch.setattr(progress, "_shows", lambda label: Told(label, told))
+        place.paths()
+        with Library.open(place.address) as library:
+            library.vectors()
+        assert told == [("Pulling the shared library", 4), ("", 1), ("", 3)]  # the root, and its files
+        [matrix] = bert.glob("*/vectors.matrix")
+        before = matrix.stat().st_ino
+        place.person("anna")
+        place.index(draw(tmp_path / "scans", 1, first=3))
+        place.person("bert")
+        with Library.open(place.address) as library:
+            assert len(library.vectors().ids) == 4
+            assert library.verify().problems == []
+        assert matrix.stat().st_ino == before
+
+    def test_goes_on_while_a_demo_runs(self, place: Place, tmp_path: Path) -> None:
+        place.index(draw(tmp_path / "scans", 2))
+        place.person("bert")
+        with Desk(Path(library_place(place.address)), ToyEncoder(dim=24)) as desk:
+            desk._fresh._every = 0.0
+            place.person("anna")
+            place.index(draw(tmp_path / "scans", 1, first=2))
+            place.person("bert")
+            while desk.status().frames < 3:
+                desk._fresh.ask()
+                time.sleep(0.05)
+
+
+def broken_off(stored: list[str], store: Any, active: Any, documents: list[Any]) -> list[Any]:
+    if len(stored) == 3:
+        raise KeyboardInterrupt
+    stored.extend(document.path for document in documents)
+    return put(store, active, documents)
+
+
+class Told:
+    """A progress that writes down what it is told."""
+
+    def __init__(self, label: str, told: list[tuple[str, int]]) -> None:
+        self.label, self.told = label, told
+
+    def start(self, total: int, done: int = 0) -> None:
+        self.told.append((self.label, total))
+
+    def advance(self, count: int, **_: float) -> None:
+        self.told.append(("", count))
+
+    def stop(self) -> None:
+        pass
 
 
 class TestRemoval:
@@ -272,6 +388,32 @@ class TestBucket:
         place.index(scans)
         place.person("bert")
         assert len(place.paths()) == 3
+
+    @pytest.mark.parametrize("wrong", ["an unknown key", "another's secret", "no rights"])
+    def test_whose_credentials_are_wrong(
+        self, place: Place, tmp_path: Path, s3: Any, users: dict[str, tuple[str, str]], wrong: str
+    ) -> None:
+        scans = draw(tmp_path / "scans", 2)
+        place.index(scans)
+        draw(scans, 1, first=5)
+        with checked(s3):
+            for person in ("anna", "bert"):
+                place.person(person)
+                key, secret = users[wrong]
+                place.setenv("AWS_ACCESS_KEY_ID", key)
+                place.setenv("AWS_SECRET_ACCESS_KEY", secret)
+                for asks in (place.paths, lambda: place.index(scans)):
+                    with pytest.raises(LibraryError) as refused:
+                        asks()
+                    text = str(refused.value)
+                    assert "check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY" in text and secret not in text
+            key, secret = users["right"]
+            place.setenv("AWS_ACCESS_KEY_ID", key)
+            place.setenv("AWS_SECRET_ACCESS_KEY", secret)
+            place.person("anna")
+            assert place.index(scans).indexed == 1
+            place.person("bert")
+            assert len(place.paths()) == 3
 
 
 digests = st.dictionaries(st.sampled_from([b"a", b"b", b"c"]), st.sampled_from([b"1", b"2", b"3"]))

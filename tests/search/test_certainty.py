@@ -1,0 +1,109 @@
+"""A strong match for a finding: the picture shows it, and more pictures do than would by chance."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import poisson
+
+from roco_search.library.vectors.facts import Facts, Header
+from roco_search.models import load_encoder
+from roco_search.search import search
+from roco_search.search.certainty import Certainty, more_than_chance
+from roco_search.search.evidence import Evidence, Extra
+from roco_search.search.hits import doubt
+from roco_search.search.senses import STEP, column, found_column
+from roco_search.search.understanding import understand
+from roco_search.search.weighing import match
+from roco_search.search.weights import FALSE_ALARM, Weights, load
+from tests.library.toy import Opened
+
+CHEST = {"modality": ["XA", "XR"], "body_part": ["chest"]}
+WEIGHTS = Weights(
+    {"text": 1.0},
+    detectable={"finding:pneumonia": CHEST, "finding:pneumothorax": CHEST},
+    certain={"finding:pneumonia": -0.2},  # nothing makes a pneumothorax certain
+)
+SURE, UNSURE = int(0.2 / STEP), int(0.2 / STEP) + 1
+FAR = 255
+
+
+def facts(seen: list[int], *, modality: str = "XR") -> Facts:
+    """Return the facts of chest pictures, with the byte of the head for pneumonia of each."""
+    senses = np.full((found_column(len(WEIGHTS.detectable)), len(seen)), FAR, np.uint8)
+    senses[column("modality", modality)] = senses[column("body_part", "chest")] = 0
+    senses[found_column(0)] = senses[found_column(1)] = seen
+    return Facts([Header(None, None, None, None)], np.zeros(len(seen), np.uint32), senses)
+
+
+def doubts(text: str, known: Facts, row: int = 0, **changed: Any) -> tuple[str, ...]:
+    evidence = Evidence(understand(text), WEIGHTS, {"text": np.zeros(4, np.float32)})
+    return Certainty(replace(evidence, **changed), known).doubts(row, row)
+
+
+def test_a_finding_is_certain_where_its_head_says_so_in_more_pictures_than_by_chance() -> None:
+    some = facts([SURE] * 6 + [UNSURE] * 94)  # 2 of 100 would be chance
+    assert doubts("pneumonia", some) == ()
+    assert doubts("pneumonia", some, row=6) == ("pneumonia",), "the head is less sure of this one"
+    assert doubts("pneumonia", facts([SURE] * 2 + [UNSURE] * 98)) == ("pneumonia",), "as many as chance brings"
+    assert doubts("pneumonia", facts([SURE] * 6 + [UNSURE] * 94, modality="MR")) == ("pneumonia",), "of another kind"
+
+
+def test_a_finding_that_no_head_makes_certain_is_doubted_and_what_is_no_finding_is_not() -> None:
+    sure = facts([SURE] * 50)
+    assert doubts("pneumothorax", sure) == ("pneumothorax",)
+    assert doubts("appendicitis", sure) == ("appendicitis",)
+    assert doubts("pneumonia with pneumothorax", sure) == ("pneumothorax",)
+    assert doubts("chest x-ray", sure) == doubts("chest x-ray without pneumothorax", sure) == ()
+
+
+def test_a_caption_that_affirms_leaves_no_doubt_and_a_model_without_heads_raises_none() -> None:
+    caption = Extra("captions", np.array([0, 1]), np.array([1.0, 0.2], np.float32), "caption", lambda ids: {})
+    nothing = facts([UNSURE] * 3)
+    assert doubts("pneumonia", nothing, row=0, extras=(caption,)) == ()
+    assert doubts("pneumonia", nothing, row=1, extras=(caption,)) == doubts("pneumonia", nothing) == ("pneumonia",)
+    assert doubts("pneumonia", nothing, weights=replace(WEIGHTS, detectable={})) == ()
+
+
+@given(st.integers(0, 400), st.floats(0, 400))
+def test_more_than_chance_is_a_test_at_five_percent(count: int, expected: float) -> None:
+    """Compared with the distribution's tail; where that is near five percent, a normal one may stand in for it."""
+    tail = poisson.sf(count - 1, expected)
+    if count > expected and not 0.03 < tail < 0.07:
+        assert more_than_chance(count, expected) == (tail < 0.05)
+    if count <= expected:
+        assert not more_than_chance(count, expected)
+
+
+@pytest.mark.parametrize("logit", [3.0, 1.5, 0.5, -1.0])
+def test_a_doubted_hit_is_no_strong_match_and_else_what_it_was(logit: float) -> None:
+    of = match(logit, (2.0, 1.0, 0.0))
+    assert match(logit, (2.0, 1.0, 0.0), doubted=True) == ("fair" if of == "strong" else of)
+
+
+def test_the_embedded_model_is_certain_of_findings_that_held_out_pictures_tell_apart() -> None:
+    weights = load(load_encoder("roco-mini", "cpu", "fast"))
+    assert {"finding:pneumonia", "finding:fracture", "finding:tuberculosis"} <= set(weights.certain)
+    assert "finding:pneumothorax" not in weights.certain, "two of a hundred without it reach what one in ten with it do"
+    assert set(weights.certain) <= set(weights.detectable)
+    assert all(value <= 0 for value in weights.certain.values()) and FALSE_ALARM == 0.02
+
+
+def test_an_absent_finding_is_no_strong_match_and_one_sentence_says_so(tmp_path: Path) -> None:
+    for picture in (files("roco_search") / "examples").iterdir():
+        if picture.name.startswith(("chest-xray", "head-ct")):
+            (tmp_path / picture.name).write_bytes(picture.read_bytes())
+    with Opened(tmp_path / "library", cast(Any, load_encoder("roco-mini", "cpu", "fast"))) as opened:
+        opened.index(tmp_path)
+        hits = search(opened.library, opened.encoder, ["pneumothorax"], n=5)
+        assert {hit.match for hit in hits} <= {"fair", "weak", "none"} and hits[0].doubts == ("pneumothorax",)
+        assert doubt(hits) == "The model is not certain of pneumothorax in any of these."
+        plain = search(opened.library, opened.encoder, ["chest x-ray"], n=2)
+        assert plain[0].match == "strong" and doubt(plain) is None
