@@ -3,10 +3,11 @@
     scripts/probes/feedback.py PAIRS --library DIR [--split train --rows 6000 --right 25]
 
 Each query of ``scripts/relevance/queries.yaml`` is asked of a library of ``PAIRS/dev``, or of a random part of the
-training images, among which more is left to be found when twenty are marked (``--right``: at least so many). Of those whose precision among
-the first ten is below 0.6, the ten hits of a page are marked by the query's rule, the next page is ranked with that and
-marked too, and then precision is measured twice: among all pictures, as a person sees a query asked again; and among
-those that nobody marked, against the same pages without learning. The depth is ten, or as many as there are.
+training images, among which more is left to be found when twenty are marked (``--right``: at least so many). Of those
+whose precision among the first ten is below 0.6, the ten hits of a page are marked by the query's rule, the next page
+is ranked with that and marked too, and then precision is measured twice: among all pictures, as a person sees a query
+asked again; and among those that nobody marked, against the same pages without learning. The depth is ten, or as many
+as there are.
 """
 
 from __future__ import annotations
