@@ -35,13 +35,14 @@ class Certainty:
     facts: Facts
 
     def doubts(self, row: int, frame_id: int) -> tuple[str, ...]:
-        """Return the findings asked for that a picture does not show for certain, in words.
+        """Return the findings asked for that a picture does not show for certain, and the words that nothing knows.
 
         Where the model has no heads for findings, nothing is known of its certainty, and no doubt is raised.
         """
         if not self.evidence.weights.detectable or self._affirmed(frame_id):
             return ()
-        return tuple(found.name for found in self._asked if not self._shows(found, row))
+        found = tuple(found.name for found in self._asked if not self._shows(found, row))
+        return found + self.evidence.understood.unread
 
     def _affirmed(self, frame_id: int) -> bool:
         return any(extra.of(frame_id) >= AFFIRMED for extra in self.evidence.extras)

@@ -147,7 +147,11 @@ def doubt(hits: Sequence[Hit]) -> str | None:
     """Return one sentence on the findings that no hit shows for certain; None if there is nothing to say."""
     fitting = [hit for hit in hits if hit.match in {"strong", "fair"}]
     shared = [name for name in fitting[0].doubts if all(name in hit.doubts for hit in fitting)] if fitting else []
-    return f"The model is not certain of {' or '.join(shared)} in any of these." if shared else None
+    states = [name for name in shared if name in {"normal", "abnormal"}]
+    shown = [name for name in shared if name not in states]
+    said = [f"of {' or '.join(shown)} in any of these"] if shown else []
+    said += [f"that any of these is {' or '.join(states)}"] if states else []
+    return f"The model is not certain {', nor '.join(said)}." if said else None
 
 
 @dataclass(slots=True)

@@ -7,7 +7,7 @@ nearest one of the vocabulary, or of the captions that are indexed, and that is 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 
@@ -65,6 +65,12 @@ class Understood:
         everyday = everyday_words() if self.rest else frozenset()
         strange = sum(word in everyday for word in self.rest)
         return strange / max(1, len(self.rest) + len(self.wanted) + len(self.excluded))
+
+    @cached_property
+    def unread(self) -> tuple[str, ...]:
+        """The words of the rest that may well name something: those that are no general English."""
+        everyday = everyday_words() if self.rest else frozenset()
+        return tuple(word for word in self.rest if len(word) > 2 and word.isalpha() and word not in everyday)
 
     @cached_property
     def line(self) -> str:
@@ -129,7 +135,9 @@ class _Reading:
         self.correct = correct
         self.known = known
         self.words = [word for word in fold(text).replace(",", " , ").split() if word]
-        self.language = _language(self.words)
+        votes = _votes(self.words)
+        self.language = _language(votes)
+        self.spoken = frozenset(("en", self.language)) if votes else frozenset(LANGUAGES)
         self.wanted: dict[Concept, None] = {}
         self.excluded: dict[Concept, None] = {}
         self.corrected: dict[str, str] = {}
@@ -160,7 +168,10 @@ class _Reading:
             self._take(concepts, self.words[place : place + length])
             return length
         if listed is not None:
-            self._apply_negation(listed[0], self.words[place : place + listed[1]])
+            own = self.words[place : place + listed[1]]
+            self._apply_negation(listed[0], own)
+            if listed[0] == "qualifier" and not self.denied:
+                self.english += own
             return listed[1]
         word = self.words[place]
         if parts := _compound(word):
@@ -235,16 +246,16 @@ class _Reading:
         if _is_right(word):
             return None
         known = self.known() if callable(self.known) else self.known
-        return None if word in known else _corrected(word, known)
+        return None if word in known else _corrected(word, known, self.spoken)
 
 
-def _corrected(word: str, known: Collection[str]) -> str | None:
+def _corrected(word: str, known: Collection[str], spoken: frozenset[str]) -> str | None:
     from rapidfuzz import process
     from rapidfuzz.distance import OSA
 
     most = 2 if len(word) >= SURE else 1
     best: tuple[int, int, str] | None = None
-    for rank, choices in enumerate((_correctable(), tuple(caption_words()), tuple(known))):
+    for rank, choices in enumerate((_correctable(spoken), tuple(caption_words()), tuple(known))):
         for found, distance, _ in process.extract(word, choices, scorer=OSA.distance, score_cutoff=most, limit=8):
             # The first letter is seldom wrong, unless the first two have changed places.
             if found[0] == word[0] or sorted(found[:2]) == sorted(word[:2]):
@@ -267,9 +278,10 @@ def _known_words() -> frozenset[str]:
 
 
 @cache
-def _correctable() -> tuple[str, ...]:
-    """Return the words that a misspelt one can be meant as."""
-    return tuple(sorted(word for word in _known_words() if len(word) >= LEAST - 1))
+def _correctable(spoken: frozenset[str]) -> tuple[str, ...]:
+    """Return the words of some languages that a misspelt one can be meant as: "plica" beside "MRI" is no "placa"."""
+    phrases = (phrase for phrase, (_, languages) in lexicon().phrases.items() if languages & spoken)
+    return tuple(sorted({word for phrase in phrases for word in phrase.split() if len(word) >= LEAST - 1}))
 
 
 def _compound(word: str) -> tuple[Concept, ...]:
@@ -287,8 +299,8 @@ def _compound(word: str) -> tuple[Concept, ...]:
     return ()
 
 
-def _language(words: Sequence[str]) -> str:
-    """Return the language that most of the words speak; English unless another has more."""
+def _votes(words: Sequence[str]) -> dict[str, float]:
+    """Return how much of a query each language has words for; a phrase of several is shared among them."""
     votes: dict[str, float] = {}
     phrases = lexicon().phrases
     for size in (1, 2, 3):
@@ -298,6 +310,11 @@ def _language(words: Sequence[str]) -> str:
             spoken = [one for one in LANGUAGES if found and (one in found[1] or (phrase, one) in lexicon().elsewhere)]
             for language in spoken:
                 votes[language] = votes.get(language, 0) + 1 / (1 + len(spoken))
+    return votes
+
+
+def _language(votes: Mapping[str, float]) -> str:
+    """Return the language with the most votes; English unless another has more."""
     best = max(votes, key=lambda language: votes[language], default="en")
     return best if votes.get(best, 0) > votes.get("en", 0) else "en"
 

@@ -102,7 +102,6 @@ def lexicon() -> Lexicon:
             concepts[found.kind, found.key] = found
     phrases: dict[str, tuple[tuple[Concept, ...], frozenset[str]]] = {}
     other: dict[tuple[str, str], tuple[Concept, ...]] = {}
-    longest = 1
     # The accents of all phrases are taken off in one pass.
     meanings = [_meant(name, key, entry, concepts) for name, key, entry in entries]
     lines = [
@@ -112,22 +111,22 @@ def lexicon() -> Lexicon:
         if entry.get(language)
     ]
     folded = fold("\n".join(text for _, _, text in lines)).split("\n")
+    alone = {language: frozenset((language,)) for language in LANGUAGES}
     for (meant, language, _), text in zip(lines, folded, strict=True):
-        for written in text.split(","):
-            phrase = written.strip()
-            if not phrase:
+        first = meant, alone[language]
+        for phrase in map(str.strip, text.split(",")):
+            had = phrases.setdefault(phrase, first)
+            if had is first:
                 continue
-            had = phrases.get(phrase)
-            if had is None:
-                phrases[phrase] = (meant, frozenset((language,)))
-                longest = max(longest, phrase.count(" ") + 1)
-            elif had[0] == meant:
-                phrases[phrase] = (meant, had[1] | {language})
+            if had[0] == meant:
+                phrases[phrase] = (meant, had[1] | first[1])
             elif language == "en" and "en" not in had[1]:
-                phrases[phrase] = (meant, frozenset((language,)))
+                phrases[phrase] = first
                 other |= {(phrase, one): had[0] for one in had[1]}
             else:
                 other[phrase, language] = meant
+    phrases.pop("", None)
+    longest = 1 + max(phrase.count(" ") for phrase in phrases)
     return Lexicon(concepts, phrases, other, longest)
 
 

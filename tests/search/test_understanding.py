@@ -146,6 +146,26 @@ def test_a_word_for_chest_and_breast_means_what_the_modality_shows(typed: str, p
     assert [concept.key for concept in understand(typed).of("body_part")] == [place]
 
 
+def test_a_word_is_corrected_to_one_of_a_language_that_the_query_speaks() -> None:
+    assert understand("MRI knee plica").corrected == (), 'not to "placa", which is an X-ray in Spanish'
+    assert understand("radiografia de torac").corrected == (("torac", "torax"),)
+    assert understand("Lungenentzündng").corrected == (("lungenentzundng", "lungenentzundung"),)
+
+
+def test_words_that_nothing_knows_are_named_and_qualities_are_not() -> None:
+    assert understand("chest x-ray with pneumomediastinum").unread == ("pneumomediastinum",)
+    assert understand("erect chest x-ray of an elderly man").unread == ()
+    assert "erect" in understand("erect chest x-ray").english
+    assert understand("photo of a cat").unread == (), "that is another world"
+
+
+@pytest.mark.parametrize(
+    ("level", "part"), [("L4/5", "lumbar spine"), ("C5-C6", "cervical spine"), ("T10", "thoracic spine")]
+)
+def test_a_level_of_the_spine_is_a_part_of_it(level: str, part: str) -> None:
+    assert [concept.key for concept in understand(f"{level} fracture").of("body_part")] == [part]
+
+
 @pytest.mark.parametrize(
     ("typed", "read"),
     [("MR lspine", "MRI lumbar spine"), ("xr c spine", "X-ray cervical spine"), ("petct wholebody", "PET whole body")],
