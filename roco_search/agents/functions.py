@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -261,6 +261,29 @@ HIT_FIELDS = (
     "body_part_guessed", "frame", "frames", "slice", "rows", "columns", "series", "study", "more", "folded",
 )  # fmt: skip
 """What an answer says of a hit. `Hit.evidence` is not among it: it may quote a caption."""
+
+
+def check_text(arguments: Iterable[Any]) -> None:
+    """Refuse halves of characters, which JSON can name and UTF-8 cannot: no answer could quote them.
+
+    Raises
+    ------
+    InputError
+    """
+    for value in arguments:
+        if isinstance(value, str) and not is_whole(value):
+            raise InputError("A text contains half of a character (a lone surrogate); send whole ones.")
+        if isinstance(value, (list, tuple)):
+            check_text(value)
+
+
+def is_whole(text: str) -> bool:
+    """Whether a text can be written in UTF-8."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _frame(library: Library, image_id: int) -> StoredFrame:

@@ -21,7 +21,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from roco_search import __version__
-from roco_search.agents.functions import Functions
+from roco_search.agents.functions import Functions, check_text
 from roco_search.errors import InputError, RocoError
 from roco_search.system.files import locked, set_mode, write_errors, write_file
 from roco_search.system.text import duration
@@ -154,7 +154,9 @@ def _add_question(api: FastAPI, path: str, function: Callable[..., Any]) -> None
     body = create_model(path.rpartition("/")[2].capitalize(), **fields)
 
     def ask(asked: Any) -> dict[str, Any]:
-        answer: dict[str, Any] = function(**{name: getattr(asked, name) for name in fields})
+        given = {name: getattr(asked, name) for name in fields}
+        check_text(given.values())
+        answer: dict[str, Any] = function(**given)
         return answer
 
     ask.__annotations__ = {"asked": body, "return": dict[str, Any]}

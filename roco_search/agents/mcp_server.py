@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from roco_search import __version__
-from roco_search.agents.functions import Functions
+from roco_search.agents.functions import Functions, check_text
 from roco_search.errors import InputError, RocoError
 
 if TYPE_CHECKING:
@@ -80,6 +80,7 @@ def _answering(function: Callable[..., Result], functions: Functions) -> Callabl
     @wraps(function)
     def answer(*arguments: Any, **named: Any) -> Result:
         try:
+            check_text([*arguments, *named.values()])
             return function(*arguments, **named)
         except RocoError as error:
             raise ToolError(functions.sentence(error)) from None

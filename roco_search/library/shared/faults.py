@@ -15,8 +15,8 @@ _UNREACHABLE = (
     "status: 500", "status: 502", "status: 503", "status: 504", "kind: request", "incompletemessage", "kind: body",
 )  # fmt: skip
 _REFUSED = (
-    "accessdenied", "invalidaccesskeyid", "signaturedoesnotmatch", "failed to get aws credentials", "status: 401",
-    "status: 403", "unauthenticated", "permissiondenied", "invalidtoken", "expiredtoken", "forbidden",
+    "accessdenied", "invalidaccesskeyid", "signaturedoesnotmatch", "status: 401", "status: 403",
+    "unauthenticated", "permissiondenied", "invalidtoken", "expiredtoken", "forbidden",
 )  # fmt: skip
 
 
@@ -47,6 +47,11 @@ def _explained(error: Exception, address: str, writing: bool) -> RocoError:
         return LibraryError(
             f"The server of {address} is addressed over http, unencrypted; set AWS_ENDPOINT_URL to its https address, "
             "or AWS_ALLOW_HTTP=true where that is safe."
+        )
+    if "failed to get aws credentials" in text:
+        return LibraryError(
+            f"There are no credentials for the shared library {address}; set AWS_ACCESS_KEY_ID and "
+            "AWS_SECRET_ACCESS_KEY, or AWS_PROFILE."
         )
     if any(word in text for word in _REFUSED) or "os error 13" in text or "os error 30" in text:
         remedy = "change the folder's permissions" if "file://" in address else (

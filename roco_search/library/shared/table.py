@@ -5,6 +5,7 @@ LanceDB compares rows that both change, but would let both insert the same new r
 """
 
 import json
+import os
 import time
 import warnings
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -85,6 +86,9 @@ class Table:
                 "A shared library needs the package lancedb, which is not installed; run pip install "
                 "'roco-search[cluster]'."
             ) from None
+        if not (self.local or _by_amazon()):
+            # Without keys, LanceDB would ask 169.254.169.254 for some, where nobody but Amazon has any to give.
+            os.environ.setdefault("AWS_EC2_METADATA_DISABLED", "true")
         return lancedb.connect(self.uri, storage_options=None if self.local else _PATIENCE)
 
     def identity(self) -> Identity | None:
@@ -272,9 +276,20 @@ class Table:
         return arrow.table(columns, schema=schema)
 
 
-def _document(rows: list[dict[str, Any]]) -> Document:
-    import os
+def _by_amazon() -> bool:
+    """Whether this machine is Amazon's, by what its board says of itself."""
+    said = [_read(f"/sys/class/dmi/id/{name}") for name in ("sys_vendor", "board_vendor")]
+    return any(text.startswith("Amazon") for text in [*said, _read("/sys/hypervisor/uuid").replace("ec2", "Amazon")])
 
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text("utf-8", "replace")
+    except OSError:
+        return ""
+
+
+def _document(rows: list[dict[str, Any]]) -> Document:
     rows.sort(key=lambda row: row["place"])
     kind = rows[0]["kind"]
     kept = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, redirect_stdout
@@ -29,7 +30,7 @@ from roco_search.errors import (
 )
 from roco_search.library import Library
 from roco_search.library.moving import copy_library
-from roco_search.library.shared import copying
+from roco_search.library.shared import copying, table
 from roco_search.library.shared.comparing import compare
 from roco_search.library.shared.documents import named, put
 from roco_search.library.shared.table import Table
@@ -388,6 +389,20 @@ class TestBucket:
         place.index(scans)
         place.person("bert")
         assert len(place.paths()) == 3
+
+    def test_without_credentials_asks_nobody_for_some(
+        self, place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            monkeypatch.delenv(name)
+        monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "")  # to be taken back at the end
+        monkeypatch.delenv("AWS_EC2_METADATA_DISABLED")
+        monkeypatch.setenv("HOME", str(tmp_path))
+        with pytest.raises(LibraryError, match="There are no credentials for"):
+            place.paths()
+        assert os.environ["AWS_EC2_METADATA_DISABLED"] == "true"
+        monkeypatch.setattr("roco_search.library.shared.table._read", lambda _: "Amazon EC2")
+        assert table._by_amazon()  # there, keys may come from the machine
 
     @pytest.mark.parametrize("wrong", ["an unknown key", "another's secret", "no rights"])
     def test_whose_credentials_are_wrong(
