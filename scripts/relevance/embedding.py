@@ -22,7 +22,7 @@ from roco_search.models.encoder import Encoder
 from roco_search.search.senses import DETECTABLE, detectable_key
 from roco_search.search.understanding import understand
 
-CAP = 24
+CAP = 300
 AT_ONCE = 32
 
 Vectors = npt.NDArray[np.float32]
