@@ -2,7 +2,8 @@
 
     scripts/tables [--check]
 
-Writes roco_search/imaging/dicom/terms.json. With --check it writes nothing and fails if that file would change.
+Writes roco_search/imaging/dicom/terms.json and roco_search/vocabulary/modalities.json. With --check it writes nothing
+and fails if one of these files would change.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-TARGET = Path(__file__).parents[1] / "roco_search" / "imaging" / "dicom" / "terms.json"
+PACKAGE = Path(__file__).parents[1] / "roco_search"
 
 
 def tables() -> dict[str, Any]:
@@ -79,14 +80,16 @@ def concepts() -> dict[str, dict[str, dict[str, tuple[str, list[int]]]]]:
 
 
 def main() -> int:
-    text = json.dumps(tables(), indent=1, ensure_ascii=False) + "\n"
-    if "--check" in sys.argv[1:]:
-        if TARGET.read_text("utf-8") == text:
-            return 0
-        print(f"{TARGET.name} is not what pydicom and highdicom publish; run scripts/tables.", file=sys.stderr)
-        return 1
-    TARGET.write_text(text, "utf-8")
-    return 0
+    made = {PACKAGE / "imaging/dicom/terms.json": tables(), PACKAGE / "vocabulary/modalities.json": modalities()}
+    changed = False
+    for target, table in made.items():
+        text = json.dumps(table, indent=1, ensure_ascii=False) + "\n"
+        if "--check" not in sys.argv[1:]:
+            target.write_text(text, "utf-8")
+        elif not target.exists() or target.read_text("utf-8") != text:
+            print(f"{target.name} is not what pydicom and highdicom publish; run scripts/tables.", file=sys.stderr)
+            changed = True
+    return int(changed)
 
 
 if __name__ == "__main__":

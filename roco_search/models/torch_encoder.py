@@ -177,7 +177,8 @@ class TorchEncoder(CheckpointEncoder):
         if self.preprocessing is not None:
             return {"pixel_values": self.preprocessing(images)}
         try:
-            prepared = self._image_processor(list(images), return_tensors="np", input_data_format="channels_last")
+            with np.errstate(divide="raise", over="raise", invalid="raise"):  # an image_std of 0 is damage, too
+                prepared = self._image_processor(list(images), return_tensors="np", input_data_format="channels_last")
         except Exception as error:  # of transformers, at whatever the file holds
             raise UnsupportedModel(
                 f"{self.name} does not say how its images are prepared in a way that transformers understands here; "

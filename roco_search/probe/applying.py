@@ -64,6 +64,29 @@ def apply(library: Library, probe: Probe, ids: Ids | None = None) -> Applied:
         return Applied(index.ids if rows is None else index.ids[rows], found)
 
 
+def by_all(library: Library, ids: Ids) -> dict[str, dict[int, float]]:
+    """Return what every probe of the library's model says of some frames: probabilities by id, for each label.
+
+    A label is named as its probe is, or as PROBE:LABEL where that has several. Probes of another model are passed over.
+
+    Raises
+    ------
+    InputError
+        If the file of a probe is damaged.
+    """
+    found: dict[str, dict[int, float]] = {}
+    with library.snapshot():
+        for probe in shelf.probes(library):
+            if probe.fingerprint != library.active().fingerprint:
+                continue
+            said = apply(library, probe, np.unique(ids))
+            for place, label in enumerate(probe.labels):
+                name = probe.name if len(probe.labels) == 1 else f"{probe.name}:{label}"
+                shares = (round(share, 4) for share in said.probabilities[:, place].tolist())
+                found[name] = dict(zip(said.ids.tolist(), shares, strict=True))
+    return found
+
+
 def _let_go(matrix: Vectors) -> None:
     """Give back the pages of a mapped matrix: what was read once would count as this process's memory until it ends."""
     at: object = matrix

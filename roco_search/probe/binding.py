@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Self, cast
 
 import numpy as np
+import numpy.typing as npt
 
 from roco_search.errors import ModelMismatch
 
@@ -17,6 +19,10 @@ if TYPE_CHECKING:
     from roco_search.library import EmbeddingSet
     from roco_search.models.encoder import Encoder
 
+Ids = npt.NDArray[np.int64]
+
+FORMAT = 1
+_WHOSE = ("model", "fingerprint", "made")
 LARGEST = 8 * 2**20
 """Bytes of a file that can be read: fifty labels of 4,096 dimensions take 0.8 MB."""
 
@@ -28,8 +34,15 @@ class BoundToModel:
     kind = "probe"
     command = "roco probe fit"
     name: str
+    labels: tuple[str, ...]
     model: str
     fingerprint: str
+    made: str
+    learned: Ids
+
+    def shared(self) -> Self:
+        """Return it as it is passed on: without the pictures that it was taught with."""
+        return replace(cast("Any", self), learned=np.empty(0, np.int64))  # type: ignore[no-any-return]
 
     def check_fingerprint(self, fingerprint: str, model: str) -> None:
         """Refuse embeddings of another model.
@@ -53,11 +66,13 @@ class BoundToModel:
         self.check_fingerprint(encoder.fingerprint, encoder.name)
 
 
-def pack(card: Mapping[str, Any], tensors: Mapping[str, Any]) -> bytes:
-    """Return the content of a file."""
+def pack(taught: BoundToModel, card: Mapping[str, Any], tensors: Mapping[str, Any]) -> bytes:
+    """Return the content of a file: whose it is and what it was taught with, and what else a card and tensors hold."""
     from safetensors.numpy import save
 
-    found: bytes = save(dict(tensors), metadata={"roco": json.dumps(card)})
+    whose = {"format": FORMAT} | {name: getattr(taught, name) for name in ("name", "labels", *_WHOSE)}
+    everything = dict(tensors) | ({"learned": taught.learned} if len(taught.learned) else {})
+    found: bytes = save(everything, metadata={"roco": json.dumps(whose | dict(card))})
     return found
 
 
@@ -73,9 +88,21 @@ def unpack(content: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
     return card, tensors
 
 
-def read_learned(tensors: Mapping[str, Any]) -> np.ndarray[Any, np.dtype[np.int64]]:
-    """Return the ids of the frames that something was taught with; none where it came from elsewhere."""
-    learned: np.ndarray[Any, np.dtype[np.int64]] = tensors.get("learned", np.empty(0, np.int64))
+def read_whose(card: Mapping[str, Any], tensors: Mapping[str, Any], name: str | None) -> dict[str, Any]:
+    """Return what `pack` added, as the fields of what was taught, under its own name or another.
+
+    Of a file that came from elsewhere it is not known what it was taught with.
+
+    Raises
+    ------
+    ValueError
+        If the file is of another format; and nearly anything for other content.
+    """
+    labels = tuple(str(label) for label in card["labels"])
+    learned: Ids = tensors.get("learned", np.empty(0, np.int64))
+    if card["format"] != FORMAT or not labels or len(set(labels)) != len(labels):
+        raise ValueError("another format")
     if learned.dtype != np.int64 or learned.ndim != 1:
         raise ValueError("other types")
-    return learned
+    own = {key: str(card[key]) for key in ("name", *_WHOSE)}
+    return own | {"name": name or own["name"], "labels": labels, "learned": learned}

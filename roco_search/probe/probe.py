@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from roco_search.errors import InputError
-from roco_search.probe.binding import BoundToModel, pack, read_learned, unpack
+from roco_search.probe.binding import BoundToModel, pack, read_whose, unpack
 from roco_search.statistics.binary import sigmoid
 
 Vectors = npt.NDArray[np.float32]
 Interval = tuple[float, float, float]
 """A figure and its 95 % interval."""
-
-FORMAT = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,10 +127,6 @@ class Probe(BoundToModel):
         """Return the probability of each label, float32 ``(n, dim)`` to ``(n, labels)``."""
         return np.asarray(sigmoid(vectors @ self.weights.T + self.bias), np.float32)
 
-    def shared(self) -> Probe:
-        """Return it as it is passed on: without the pictures that it was taught with."""
-        return replace(self, learned=np.empty(0, np.int64))
-
     def place(self, label: str | None) -> int:
         """Return the number of a label; of the only one where None is given.
 
@@ -153,17 +147,10 @@ class Probe(BoundToModel):
 def dump(probe: Probe) -> bytes:
     """Return a probe as safetensors with a card, a few kilobytes."""
     card = {
-        "format": FORMAT,
-        "name": probe.name,
-        "labels": probe.labels,
-        "model": probe.model,
-        "fingerprint": probe.fingerprint,
-        "made": probe.made,
         "limits": [asdict(limits) for limits in probe.limits],
         "claims": [asdict(claim) for claim in probe.claims],
     }
-    tensors: dict[str, Any] = {"weights": np.ascontiguousarray(probe.weights), "bias": probe.bias}
-    return pack(card, tensors | ({"learned": probe.learned} if len(probe.learned) else {}))
+    return pack(probe, card, {"weights": np.ascontiguousarray(probe.weights), "bias": probe.bias})
 
 
 def load(content: bytes, name: str | None = None) -> Probe:
@@ -172,20 +159,17 @@ def load(content: bytes, name: str | None = None) -> Probe:
     Nothing of it is trusted; `library.shelf` makes a sentence of what is raised.
     """
     card, tensors = unpack(content)
-    labels = tuple(str(label) for label in card["labels"])
-    weights, bias = tensors["weights"], tensors["bias"]
-    if card["format"] != FORMAT or not labels or len(set(labels)) != len(labels):
-        raise ValueError("another format")
+    whose = read_whose(card, tensors, name)
+    count, weights, bias = len(whose["labels"]), tensors["weights"], tensors["bias"]
     if weights.dtype != np.float32 or bias.dtype != np.float32 or weights.ndim != 2:
         raise ValueError("other types")
-    if weights.shape[0] != len(labels) or bias.shape != (len(labels),):
+    if weights.shape[0] != count or bias.shape != (count,):
         raise ValueError("other shapes")
     limits = tuple(Limits(**{name: float(value) for name, value in entry.items()}) for entry in card["limits"])
     claims = tuple(_claim(entry) for entry in card["claims"])
-    if not len(limits) == len(claims) == len(labels):
+    if not len(limits) == len(claims) == count:
         raise ValueError("other counts")
-    own, model, fingerprint, made = (str(card[key]) for key in ("name", "model", "fingerprint", "made"))
-    return Probe(name or own, labels, weights, bias, limits, claims, model, fingerprint, made, read_learned(tensors))
+    return Probe(weights=weights, bias=bias, limits=limits, claims=claims, **whose)
 
 
 def interval(values: Any) -> Interval | None:

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from roco_search.library import Library
-from roco_search.probe.binding import BoundToModel, pack, read_learned, unpack
+from roco_search.probe.binding import BoundToModel, pack, read_whose, unpack
 from roco_search.probe.probe import Interval, interval
 
 Vectors = npt.NDArray[np.float32]
 Ids = npt.NDArray[np.int64]
 
-FORMAT = 1
 _KIND = "space"
 _ROWS_AT_ONCE = 65_536
 
@@ -89,10 +88,6 @@ class Space(BoundToModel):
     kind = "space"
     command = "roco probe space"
 
-    def shared(self) -> Space:
-        """Return it as it is passed on: without the pictures that it was taught with."""
-        return replace(self, learned=np.empty(0, np.int64))
-
     def mapped(self, vectors: Vectors) -> Vectors:
         """Return embeddings ``(n, dim)`` in this space, float32 ``(n, rank)`` of unit norm."""
         placed = vectors @ self.axes - self.offset
@@ -124,18 +119,8 @@ class Space(BoundToModel):
 
 def dump(space: Space) -> bytes:
     """Return a space as safetensors with a card."""
-    card = {
-        "format": FORMAT,
-        "kind": _KIND,
-        "name": space.name,
-        "labels": space.labels,
-        "model": space.model,
-        "fingerprint": space.fingerprint,
-        "made": space.made,
-        "claim": asdict(space.claim),
-    }
-    tensors: dict[str, Any] = {"axes": np.ascontiguousarray(space.axes), "offset": space.offset}
-    return pack(card, tensors | ({"learned": space.learned} if len(space.learned) else {}))
+    card = {"kind": _KIND, "claim": asdict(space.claim)}
+    return pack(space, card, {"axes": np.ascontiguousarray(space.axes), "offset": space.offset})
 
 
 def is_space(content: bytes) -> bool:
@@ -151,8 +136,8 @@ def load(content: bytes, name: str | None = None) -> Space:
     Nothing of it is trusted; `library.shelf` makes a sentence of what is raised.
     """
     card, tensors = unpack(content)
-    axes, offset = tensors["axes"], tensors["offset"]
-    if card["format"] != FORMAT or card["kind"] != _KIND:
+    whose, axes, offset = read_whose(card, tensors, name), tensors["axes"], tensors["offset"]
+    if card["kind"] != _KIND:
         raise ValueError("another format")
     if axes.dtype != np.float32 or offset.dtype != np.float32 or axes.ndim != 2 or offset.shape != axes.shape[1:]:
         raise ValueError("other types or shapes")
@@ -167,6 +152,4 @@ def load(content: bytes, name: str | None = None) -> Space:
     )
     if None in (claim.before, claim.after, claim.gain):
         raise ValueError("no figure")
-    own, model, fingerprint, made = (str(card[key]) for key in ("name", "model", "fingerprint", "made"))
-    labels = tuple(str(label) for label in card["labels"])
-    return Space(name or own, labels, axes, offset, claim, model, fingerprint, made, read_learned(tensors))
+    return Space(axes=axes, offset=offset, claim=claim, **whose)

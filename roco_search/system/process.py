@@ -187,6 +187,19 @@ def import_numpy_alone() -> bool:
 
 
 @contextmanager
+def one_blas_thread() -> Iterator[None]:
+    """Let numpy's products and solutions run on one thread while the block works on many small matrices.
+
+    A matrix of a hundred rows gives several threads nothing to do but to wait for each other, and OpenBLAS's spin while
+    they wait: beside other busy processes, 2,500 such solutions took 50 s of two processors where one takes 3.
+    """
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(1, user_api="blas"):
+        yield
+
+
+@contextmanager
 def collector_paused() -> Iterator[None]:
     """Pause the garbage collector while the block makes many objects that all stay.
 

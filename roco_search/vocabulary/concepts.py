@@ -18,6 +18,7 @@ from roco_search.vocabulary import DATA, attributes, image_classes
 LANGUAGES = ("en", "de", "es", "fr", "it", "pt")
 KINDS = ("modality", "body_part", "laterality", "plane", "view", "sequence", "contrast", "finding")
 _FILES = ("shorthand", "modality", "body_part", "context", "finding")
+_CAPITALISED = re.compile(r"\b[A-Z][a-z]+")
 _APART = re.compile(r"[^0-9a-z\n,]+")
 
 
@@ -224,12 +225,27 @@ def _place(name: str, key: str) -> tuple[str, str]:
 
 
 def spoken_term(attribute: str, term: str) -> str:
-    """Return what a person calls a DICOM term of a modality or a body part.
+    """Return what a person calls a DICOM term of a modality, a body part or a view.
+
+    A modality that no concept has keeps the meaning that it has in the standard (CID 33 of PS3.16).
 
     >>> spoken_term("modality", "DX"), spoken_term("body_part", "CSPINE"), spoken_term("body_part", "SCROTUM")
     ('X-ray', 'cervical spine', 'scrotum')
+    >>> spoken_term("modality", "OT"), spoken_term("modality", "RTDOSE"), spoken_term("modality", "IVOCT")
+    ('other', 'RT dose', 'intravascular optical coherence tomography')
     """
-    return _spoken_terms(attribute).get(term) or (term if attribute == "modality" else term.lower())
+    if attribute == "modality":
+        return _spoken_terms(attribute).get(term) or _meanings().get(term, term)
+    if attribute == "view":
+        return term.lower() if len(term) > 3 else term  # such as axial, and PA
+    return _spoken_terms(attribute).get(term) or term.lower()
+
+
+@cache
+def _meanings() -> dict[str, str]:
+    """Return the standard's meaning of each modality, in small letters but for abbreviations."""
+    table: dict[str, str] = json.loads((DATA / "modalities.json").read_bytes())
+    return {term: _CAPITALISED.sub(lambda word: word[0].lower(), meaning) for term, meaning in table.items()}
 
 
 @cache

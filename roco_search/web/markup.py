@@ -107,18 +107,18 @@ def start(
 def _card(desk: Desk, frame_id: int, hit: Hit) -> dict[str, object]:
     name = desk.name(hit.path)
     facts = [
-        _kind(hit),
         *([f"frame {hit.frame + 1}/{hit.frames}"] if hit.frames > 1 else []),
         *([f"+{hit.more} in its {_group(hit)}"] if hit.more else []),
     ]
     captions = [piece for piece in hit.evidence if piece.source == "caption"]
     others = replace(hit, evidence=tuple(piece for piece in hit.evidence if piece not in captions))
-    spoken = [*facts, *([f"{hit.match} match"] if hit.match else [])]
+    spoken = [_kind(hit, " (guess)"), *facts, *([f"{hit.match} match"] if hit.match else [])]
     spoken += [] if math.isnan(hit.score) else [f"score {hit.score:.3f}"]
     return {
         "id": frame_id,
         "name": name,
         "score": "" if math.isnan(hit.score) else f"{hit.score:.3f}",
+        "kind": _kind(hit, "?"),
         "facts": " · ".join(facts),
         "match": hit.match,
         "relevance": hit.relevance or 0,
@@ -135,21 +135,16 @@ def kind(hit: Hit) -> str:
     return " · ".join(spoken_term(name, term) for name, term in terms if term)
 
 
-def _kind(hit: Hit) -> str:
-    """Return modality and body part as people say them, marked where the model supplied them."""
-    taken = hit.taken_for or {}
-    said, guessed = [], []
-    for name, term, of_model in (
+def _kind(hit: Hit, mark: str) -> str:
+    """Return modality and body part as people say them, with a mark after what the model supplied."""
+    taken, said = hit.taken_for or {}, []
+    for name, term, guessed in (
         ("modality", hit.modality, hit.modality_guessed),
         ("body_part", hit.body_part, hit.body_part_guessed),
     ):
-        word = spoken_term(name, term) if term else taken.get(name)
-        if word:
-            said.append(word)
-            guessed.append(of_model or not term)
-    if len(said) == 2 and all(guessed):
-        return f"{' · '.join(said)} (both guesses)"
-    return " · ".join(f"{word} (guess)" if guess else word for word, guess in zip(said, guessed, strict=True))
+        if word := spoken_term(name, term) if term else taken.get(name):
+            said.append(f"{word}{mark if guessed or not term else ''}")
+    return " · ".join(said)
 
 
 def _group(hit: Hit) -> str:

@@ -1,11 +1,13 @@
 """What two rounds of marks do to the queries that begin badly: the figures of ``manual/teach.md``.
 
-    scripts/probes/feedback.py PAIRS --library DIR
+    scripts/probes/feedback.py PAIRS --library DIR [--split train --rows 6000 --right 25]
 
-Each query of ``scripts/relevance/queries.yaml`` is asked of a library of ``PAIRS/dev``. Of those whose precision among
-the first ten is below 0.6, the ten hits of a page are marked by the query's rule, the next page is ranked with that and
-marked too, and then precision is measured twice: among all pictures, as a person sees a query asked again; and among
-those that nobody marked, against the same pages without learning. The depth is ten, or as many as there are.
+Each query of ``scripts/relevance/queries.yaml`` is asked of a library of ``PAIRS/dev``, or of a random part of the
+training images, among which more is left to be found when twenty are marked (``--right``: at least so many). Of those
+whose precision among the first ten is below 0.6, the ten hits of a page are marked by the query's rule, the next page
+is ranked with that and marked too, and then precision is measured twice: among all pictures, as a person sees a query
+asked again; and among those that nobody marked, against the same pages without learning. The depth is ten, or as many
+as there are.
 """
 
 from __future__ import annotations
@@ -36,22 +38,26 @@ def main() -> None:
     parser.add_argument("pairs", type=Path)
     parser.add_argument("--library", type=Path, required=True)
     parser.add_argument("--half", choices=("fit", "judge", "all"), default="all")
+    parser.add_argument("--split", choices=("dev", "train"), default="dev")
+    parser.add_argument("--rows", type=int, help="only so many of the images, drawn at random")
+    parser.add_argument("--right", type=int, default=1, help="only queries with at least so many right answers")
     options = parser.parse_args()
-    folder = options.pairs.resolve() / "dev"
+    folder = options.pairs.resolve() / options.split
     if not (options.library / "library.db").exists():
         with Library.create_or_open(options.library) as made:
             made.index([folder], load_encoder("roco-mini"))
     rows = [json.loads(line) for line in (folder / "metadata.jsonl").read_text("utf-8").splitlines()]
     if options.half != "all":
         rows = [row for row in rows if half(row) == (options.half == "judge")]
+    if options.rows:
+        rows = [rows[place] for place in np.random.default_rng(3).permutation(len(rows))[: options.rows]]
     with Library.open(options.library) as library:
         encoder = load_encoder(library.active().model, "cpu", "fast", engine="onnxruntime")
         ids = {str(folder / row["file_name"]): row for row in rows}
         known = [library.frames.of_file(path)[0].id for path in ids]
         among = np.array(sorted(known), np.int64)
-        report(
-            [one for asked in queries() if asked.rule for one in [judged(library, encoder, asked, ids, among)] if one]
-        )
+        found = [judged(library, encoder, asked, ids, among) for asked in queries() if asked.rule]
+        report([one for one in found if one and one["right"] >= options.right])
 
 
 def judged(library: Library, encoder: Any, asked: Any, rows: dict[str, Any], among: Any) -> dict[str, Any] | None:

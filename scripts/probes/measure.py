@@ -31,7 +31,7 @@ import numpy.typing as npt
 from roco_search.library import Library
 from roco_search.models import load_encoder
 from roco_search.probe.examples import Examples, from_labels
-from roco_search.probe.teaching.fitting import learning_curve
+from roco_search.probe.teaching.fitting import Material, learning_curve
 from roco_search.probe.teaching.teach import Coordinates
 from roco_search.probe.teaching.zero_shot import start_from_text
 from roco_search.statistics.binary import cluster_weights
@@ -175,7 +175,7 @@ def figures(material: Measured, column: int, *, from_train: bool) -> tuple[str, 
     among = ~dev if from_train else None
     if from_train and min((positive & ~dev).sum(), (~positive & ~dev).sum()) < SIZES[0]:
         return None
-    curve = learning_curve(coordinates, prior, positive, cases, SIZES, among=among, repeats=DRAWS)
+    curve = learning_curve(Material(coordinates, prior, positive, cases), SIZES, among=among, repeats=DRAWS)
     zero_shot = material.zero_shot[rows, column]
     after: dict[int, Floats] = {}
     before = None

@@ -74,6 +74,7 @@ def drop_the_projection(folder: Path) -> None:
         (lambda f: edit(f / "config.json", model_type="llama"), "'llama' model"),
         (lambda f: edit(f / "config.json", auto_map={"AutoModel": "x.Y"}), "never run"),
         (lambda f: [p.unlink() for p in f.glob("*processor*")], "preprocessor_config.json"),
+        (lambda f: edit(f / "preprocessor_config.json", image_std=[0, 0, 0]), r"copy its preprocessor_config\.json"),
         (
             lambda f: [p.unlink() for p in f.iterdir() if p.name.startswith(("token", "vocab", "merges"))],
             "tokenizer",

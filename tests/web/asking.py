@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
+
+import numpy as np
+from PIL import Image
 
 from roco_search.web.asking import PAGE, Conditions, Query
 from tests.web.conftest import Site
@@ -135,9 +139,15 @@ def it_is_light_or_dark_as_chosen_and_axe_finds_nothing(page: Page, demo: Site) 
         wait(page, as_chosen)
         found = {"search": page.wrong()}
         page.shot(f"7-search-{choice}")
+        page.page.locator(".roco-card").first.press("x")  # the tray stays open from here on
+        page.page.get_by_role("button", name="Copy files…").click()
+        found["tray"] = page.wrong()
+        page.shot(f"7-tray-{choice}")
         page.page.locator(".roco-card").first.click()
         wait(page, "document.querySelector('.roco-viewer h2').textContent !== ''")
+        page.page.keyboard.press("?")
         found["viewer"] = page.wrong()
+        page.page.keyboard.press("?")
         page.page.keyboard.press("Escape")
         wait(page, "location.search === '?q=head+CT'")
         page.tab("Classify")
@@ -145,11 +155,60 @@ def it_is_light_or_dark_as_chosen_and_axe_finds_nothing(page: Page, demo: Site) 
         page.shot(f"7-classify-{choice}")
         page.tab("Library")
         wait(page, "document.querySelectorAll('.roco-legend button').length > 1")
+        wait(page, "document.querySelectorAll('.roco-charts svg').length === 2")
         found["library"] = page.wrong()
+        chart = Image.open(io.BytesIO(page.page.locator(".roco-charts figure").first.screenshot())).convert("L")
+        assert (np.asarray(chart).mean() < 90) == (choice == "dark"), "the charts are as dark as the page"
         page.shot(f"7-library-{choice}")
         page.tab("Search")
+        page.page.locator(".roco-tray").get_by_role("button", name="Clear").click()
         assert {name: wrong for name, wrong in found.items() if wrong} == {}, choice
     page.open(f"{demo.url}/")
     assert page.wrong() == [], "before anything is asked"
     theme.select_option("system")
     wait(page, "!document.body.classList.contains('dark') && localStorage.getItem('roco-theme') === null")
+
+
+ZONE = """['.roco-viewer', '.roco-header', '[role=tab]', '#roco-text', '#roco-search', '#roco-filters',
+    '#roco-understood', '#roco-gallery', '.roco-map'].find(zone => document.activeElement.closest(zone)) || ''"""
+
+
+def tab_to(page: Page, wanted: str, key: str = "Tab") -> list[str]:
+    """Press a key until the focus is in a part of the page; return the parts on the way there, each once."""
+    passed: list[str] = []
+    for _ in range(60):
+        zone = page.page.evaluate(ZONE)
+        passed += [zone] if zone and zone not in passed else []
+        if zone == wanted:
+            return passed
+        page.page.keyboard.press(key)
+    raise AssertionError(f"{wanted} is not reached: {passed}")
+
+
+def the_whole_page_goes_by_keyboard(page: Page, demo: Site) -> None:
+    """From the box to the hits in the order in which they are seen, into the viewer and back, and to the other tabs."""
+    page.open(f"{demo.url}/")
+    before, press = page.status, page.page.keyboard.press
+    page.page.keyboard.type("head CT")
+    press("Enter")
+    page.answered(before)
+    assert tab_to(page, "#roco-gallery") == [
+        "#roco-text", "#roco-search", "#roco-filters", "#roco-understood", "#roco-gallery",
+    ]  # fmt: skip
+    card = page.focused()
+    press("Enter")
+    wait(page, "document.querySelector('.roco-viewer h2').textContent !== ''")
+    for _ in range(4):
+        press("Tab")
+        assert page.page.evaluate(ZONE) == ".roco-viewer", "the page behind is out of reach"
+    press("Escape")
+    wait(page, "!location.search.includes('image')")
+    assert page.focused() == card
+    for _ in range(3):  # choose, wanted, unwanted
+        press("Tab")
+    assert page.page.evaluate("document.activeElement.dataset.sign") == "minus"
+    tab_to(page, "[role=tab]", "Shift+Tab")
+    while page.page.evaluate("document.activeElement.innerText") != "Library":
+        press("ArrowRight")
+    press("Enter")
+    assert tab_to(page, ".roco-map")[0] == "[role=tab]"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from roco_search.curation.cohorts.shelf import SHELF as COHORTS
 from tests.web.conftest import Site
 from tests.web.page import Page, wait
 
@@ -42,7 +43,19 @@ def images_are_chosen_by_mouse_and_keys_and_go_on_together(page: Page, demo: Sit
     lines = Path(saved.value.path()).read_text("utf-8").splitlines()
     assert len(lines) == 5 and all(path in line for path, line in zip(paths, lines[1:], strict=True))
 
+    with page.page.expect_download() as saved:
+        tray.get_by_role("button", name="Contact sheet").click()
+    sheet = Path(saved.value.path()).read_text("utf-8")
+    assert sheet.count("<img") == 4 and all(Path(path).name in sheet for path in paths)
+
+    tray.get_by_role("button", name="Cohort…").click()
+    page.page.keyboard.type("picked here")
+    page.page.keyboard.press("Enter")
+    wait(page, "document.querySelector('.roco-tray [data-part=said]').textContent.startsWith('Kept as the cohort')")
+    assert "picked here" in demo.desk.ask(COHORTS.names)
+
     tray.get_by_role("button", name="Copy files…").click()
+    assert tray.get_by_label("Name of the cohort").is_hidden(), "one form at a time"
     folder = tmp_path / "chosen"
     tray.get_by_label("Folder on this computer").fill(str(folder))
     page.page.keyboard.press("Enter")

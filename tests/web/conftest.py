@@ -118,7 +118,9 @@ class Site:
 
 
 @contextmanager
-def serve(desk: Desk, folder: Path, scans: Path, *, root_path: str | None = None, **rules: Any) -> Iterator[Site]:
+def serve(
+    desk: Desk, folder: Path, scans: Path, *, root_path: str | None = None, viewer: str = "", **rules: Any
+) -> Iterator[Site]:
     """Run the demo in a thread."""
     import socket
 
@@ -126,7 +128,7 @@ def serve(desk: Desk, folder: Path, scans: Path, *, root_path: str | None = None
     from roco_search.web.http.gate import Rules
 
     prepare_gradio(folder)
-    running = server(make_app(desk, folder, Rules(**rules), root_path))
+    running = server(make_app(desk, folder, Rules(**rules), root_path, viewer))
     with socket.create_server(("127.0.0.1", 0)) as listening:
         thread = threading.Thread(target=running.run, kwargs={"sockets": [listening]}, daemon=True)
         thread.start()

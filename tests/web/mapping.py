@@ -12,6 +12,12 @@ from roco_search.figures.contact_sheet import thumbnail
 from tests.web.conftest import Site
 from tests.web.page import Page, wait
 
+LISTEN = """(() => {
+    const { prototype } = CanvasRenderingContext2D, { fillText } = prototype;
+    window.drawn = [];
+    prototype.fillText = function (text, ...place) { drawn.push(text); return fillText.call(this, text, ...place); };
+})()"""
+
 
 def the_map_is_drawn_and_opens_images(page: Page, demo: Site) -> None:
     rounds = demo.desk.maps.rounds
@@ -38,6 +44,11 @@ def the_map_is_drawn_and_opens_images(page: Page, demo: Site) -> None:
     canvas.scroll_into_view_if_needed()
     page.shot("7-map")
     canvas.focus()
+    page.page.evaluate(LISTEN)
+    page.page.keyboard.press("0")
+    regions = [region.name for region in demo.desk.maps.get("pca", guess=True).regions()]
+    drawn = page.page.evaluate("drawn")
+    assert regions[0] in drawn and set(drawn) <= set(regions), "regions have names"
     page.page.keyboard.press("ArrowRight")
     assert page.page.locator(".roco-tip").is_visible()
     page.page.keyboard.press("Enter")
@@ -82,3 +93,17 @@ def a_written_map_zooms_and_shows_pictures(page: Page, demo: Site, tmp_path: Pat
     assert "scale(1)" in written.locator("[id^=group-] g g").first.get_attribute("transform")
     assert told == [(tmp_path / "map.html").as_uri()], "nothing was asked for, and nothing was forbidden"
     written.close()
+
+
+def umap_says_how_far_it_is_and_spreads(page: Page) -> None:
+    page.tab("Library")
+    wait(page, "document.querySelectorAll('.roco-legend button').length > 1")
+    about = "document.querySelector('[data-part=about]')"
+    page.page.evaluate(f"""window.told = []; new MutationObserver(() => told.push({about}.textContent))
+        .observe({about}, {{ childList: true, characterData: true, subtree: true }})""")
+    page.page.get_by_text("UMAP: slower").click()
+    wait(page, f"{about}.textContent.startsWith('UMAP')")
+    told = page.page.evaluate("told")
+    shares = [int(text.split(": ")[1].split(" ")[0]) for text in told if "%" in text]
+    assert shares and shares == sorted(shares) and told[0] == "Drawing the map…"
+    page.shot("7-map-umap")

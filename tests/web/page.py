@@ -109,7 +109,9 @@ class Page:
         return self.ids()
 
     def ids(self) -> list[int]:
-        return [int(card.get_attribute("data-id")) for card in self.page.locator(".roco-card").all()]
+        return list(
+            self.page.evaluate("[...document.querySelectorAll('.roco-card')].map(card => Number(card.dataset.id))")
+        )
 
     def shot(self, name: str) -> None:
         self.page.screenshot(path=self.screens / f"{name}.png")

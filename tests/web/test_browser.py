@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +29,14 @@ from tests.web.asking import (
     it_is_light_or_dark_as_chosen_and_axe_finds_nothing,
     name_of,
     the_page_begins_with_the_library,
+    the_whole_page_goes_by_keyboard,
 )
 from tests.web.conftest import CAPTION, Site, serve
 from tests.web.page import Page, wait
 
 SCANS = SHARED / "scans"
 HEADS = {"HEAD", "BRAIN", "SKULL", "NECK", "HEADNECK"}
+OHIF = "https://ohif.invalid/viewer?StudyInstanceUIDs={study}"
 PHONE = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True, "color_scheme": "dark"}
 
 pytestmark = pytest.mark.slow
@@ -51,7 +54,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory, scans: Path, indexed: Path) -
                 shutil.copy(scans / name, copy)
             library.index([copy], load_encoder("roco-mini", "cpu"), captions=True)
     scratch = tmp_path_factory.mktemp("scratch")
-    with Desk(place, load_encoder("roco-mini", "cpu")) as desk, serve(desk, scratch, scans) as site:
+    with Desk(place, load_encoder("roco-mini", "cpu")) as desk, serve(desk, scratch, scans, viewer=OHIF) as site:
         yield site
 
 
@@ -65,6 +68,7 @@ def test_a_person_finds_opens_compares_classifies_and_looks_at_the_map(
     page = Page(browser, demo, tmp_path)
     the_page_begins_with_the_library(page, demo)
     a_search_shows_the_first_page(page, demo)
+    a_wide_screen_is_used(page)
     choosing.an_image_is_wanted_and_another_is_not(page)
     choosing.marks_are_kept_and_found_again(page, demo)
     page.search("brain MRI")
@@ -79,6 +83,7 @@ def test_a_person_finds_opens_compares_classifies_and_looks_at_the_map(
     viewing.the_model_is_asked_where_it_sees_the_words(page)
     open_now = demo.desk.frame(int(page.viewer("return d.querySelector('[aria-current]').dataset.id")))
     assert open_now is not None
+    viewing.what_is_known_stands_beside_it_and_another_viewer_is_a_link_away(page, open_now, OHIF)
     viewing.the_file_is_opened_in_the_system_s_own_viewer(page, open_now.path, tmp_path, monkeypatch)
     overlays_of_the_file_are_drawn_when_they_are_wanted(page, demo)
     more_like_this_asks_again(page)
@@ -89,8 +94,14 @@ def test_a_person_finds_opens_compares_classifies_and_looks_at_the_map(
     mapping.a_written_map_zooms_and_shows_pictures(page, demo, tmp_path)
     it_is_light_or_dark_as_chosen_and_axe_finds_nothing(page, demo)
     who_writes_before_the_page_is_ready_is_heard(page, demo)
+    the_whole_page_goes_by_keyboard(page, demo)
     nobody_else_was_asked_and_nothing_went_wrong(page, demo)
     a_phone_and_the_dark(Page(browser, demo, tmp_path, **PHONE))
+
+
+@pytest.mark.skipif(find_spec("umap") is None, reason="UMAP is not installed; pip install '.[map]'")
+def test_umap_says_how_far_it_is_and_spreads(browser: Any, demo: Site, tmp_path: Path) -> None:
+    mapping.umap_says_how_far_it_is_and_spreads(Page(browser, demo, tmp_path))
 
 
 def neighbours_of(demo: Site, number: int) -> Neighbours:
@@ -117,6 +128,14 @@ def a_search_shows_the_first_page(page: Page, demo: Site) -> None:
         before = page.status
         page.page.get_by_label("One result per series or case").check()
         page.answered(before)
+
+
+def a_wide_screen_is_used(page: Page) -> None:
+    page.page.set_viewport_size({"width": 1920, "height": 1080})
+    cards = [card.bounding_box() for card in page.page.locator(".roco-card").all()[:12]]
+    assert max(card["x"] + card["width"] for card in cards) > 0.95 * 1920 and len({card["x"] for card in cards}) >= 7
+    page.shot("1-wide")
+    page.page.set_viewport_size({"width": 1280, "height": 900})
 
 
 def chips_say_what_was_understood_and_one_can_be_taken_away(page: Page) -> None:
@@ -234,12 +253,14 @@ def more_like_this_asks_again(page: Page) -> None:
 
 def dropped_files_are_classified_and_explained(page: Page, scans: Path) -> None:
     page.tab("Classify")
+    page.page.get_by_role("button", name="Plane", exact=True).click()
+    wait(page, "document.querySelector('#roco-told').innerText.includes('Drop an image first')")
     names = ["MR_small.dcm", "CT_small.dcm"]
     page.drop("#roco-classify-upload button", *(scans / name for name in (*names, "broken.png")))
     page.page.locator(".roco-bar").first.wait_for()
     values = [float(text.removesuffix(" %")) for text in page.page.locator(".roco-value").all_inner_texts()]
     assert (
-        len(values) == len(SETS["Modality"][1])
+        len(values) == len(SETS["Plane"][1])
         and sum(values) == pytest.approx(100, abs=0.3)
         and values == sorted(values, reverse=True)
     )

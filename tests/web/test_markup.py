@@ -13,6 +13,7 @@ from roco_search.web import markup
 from roco_search.web.asking import Conditions, Query
 from roco_search.web.backend import Desk
 from roco_search.web.brought import Upload
+from roco_search.web.http.routes import ASSETS
 from tests.web.conftest import HARM
 
 
@@ -66,6 +67,11 @@ def test_bars_are_as_long_as_the_probabilities() -> None:
     assert re.findall(r"width:([\d.]+)%", text) == ["75.0", "25.0"]
     assert "75.0 %" in text and "add up" in text
     assert "against its opposite" in markup.bars(Prediction("multi-label", labels, "own", guessed=False))
+
+
+def test_every_script_is_loaded_and_can_be_read_at_one_sitting() -> None:
+    scripts = {path.name: len(path.read_text("utf-8").splitlines()) for path in ASSETS.glob("*.js")}
+    assert scripts.keys() == set(markup.SCRIPTS) and max(scripts.values()) < 300
 
 
 def test_long_tables_are_cut_and_say_so(desk: Desk) -> None:

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import re
 import shutil
-import statistics
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,39 +10,40 @@ import numpy as np
 import pytest
 
 from roco_search.library import Library
+from roco_search.models import load_encoder
+from roco_search.web.backend import Desk
 from tests.library.toy import Builder
-from tests.web.conftest import Site
+from tests.web.conftest import Site, serve
 from tests.web.page import Page
 
 
 @pytest.mark.slow
-def test_ten_thousand_images_answer_at_once(
-    browser: Any, indexed: Path, tmp_path: Path, record_property: Any, capsys: pytest.CaptureFixture[str]
+def test_ten_thousand_images_answer_as_soon_as_fifty(
+    browser: Any, site: Site, indexed: Path, tmp_path: Path, record_property: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """Both are asked in turn, so that whatever else the machine does slows both; the best of each is compared."""
     many(indexed, tmp_path / "library", 10_000)
-    command = [sys.executable, "-m", "roco_search", "demo", "--port", "0", "--library", str(tmp_path / "library")]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=tmp_path) as running:
-        assert running.stderr is not None
-        match = re.search(r"http://127\.0\.0\.1:(\d+)/", running.stderr.readline())
-        assert match is not None
-        try:
-            page = Page(browser, Site(None, tmp_path, int(match[1]), tmp_path), tmp_path)  # type: ignore[arg-type]
+    with (
+        Desk(tmp_path / "library", load_encoder("roco-mini", "cpu")) as desk,
+        serve(desk, tmp_path, site.scans) as large,
+    ):
+        pages = [Page(browser, one, tmp_path) for one in (site, large)]
+        for page in pages:
             page.search("brain MRI")
-            queries = ("chest X-ray", "liver", "hand", "knee", "spine CT", "abdomen", "breast ultrasound")
-            times: list[float] = []
-            while len(times) < 28 and (len(times) < 7 or min(times) >= LIMIT):
-                times.append(page.page.evaluate(MEASURE, queries[len(times) % 7]))
-        finally:
-            running.terminate()
+        queries = ("chest X-ray", "liver", "hand", "knee", "spine CT", "abdomen", "breast ultrasound")
+        few: list[float] = []
+        times: list[float] = []
+        while len(times) < 28 and (len(times) < 7 or min(times) > RATIO * min(few)):
+            for page, taken in zip(pages, (few, times), strict=True):
+                taken.append(page.page.evaluate(MEASURE, queries[len(taken) % 7]))
     record_property("milliseconds", times)
     with capsys.disabled():
-        print(f" {[round(t) for t in times]} ms in the page, median {statistics.median(times):.0f} ms", end=" ")
-    # The best of seven, or of more where others keep the machine busy: what else it does is not ours.
-    assert min(times) < LIMIT, times
+        print(f" {[round(t) for t in times]} ms in the page, with few images {[round(t) for t in few]} ms", end=" ")
+    assert min(times) <= RATIO * min(few), (times, few)
 
 
-# Milliseconds: 150 alone (`pytest tests/web/test_speed.py`); 300 beside another worker, which takes half the machine.
-LIMIT = 300 if "PYTEST_XDIST_WORKER" in os.environ else 150
+RATIO = 1.5
+"""What grows with the library would take many times as long: it has two hundred times as many images."""
 MEASURE = """async (text) => {
     const box = document.querySelector('#roco-text input');
     const first = () => (document.querySelector('.roco-card') || {}).outerHTML;

@@ -5,6 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pydicom
+
+from roco_search.library import StoredFrame
+from roco_search.web.http.routes import CT_WINDOWS
 from tests.web.page import Page, wait
 
 IMAGE = "document.querySelector('.roco-viewer [data-part=image]')"
@@ -60,6 +64,11 @@ def all_of_it_goes_by_keys(page: Page) -> None:
     press("i")
     assert "inverted" in shown(page, "readout") and page.viewer("return d.querySelector('.roco-inverted') !== null")
     press("i")
+    for number, (center, width) in enumerate(CT_WINDOWS.values(), 2):
+        press(str(number))
+        assert shown(page, "readout") == f"W {width:.0f} C {center:.0f} HU"
+    press("1")
+    wait(page, f"!{IMAGE}.src.includes('center=')")
     press("2")
     wait(page, f"{IMAGE}.src.includes('center=40&width=400')")
     press("+")
@@ -67,6 +76,10 @@ def all_of_it_goes_by_keys(page: Page) -> None:
     press("-")
     press("Home")
     wait(page, f"{SLICE} === 1")
+    page.page.locator(".roco-viewer [data-part=slice]").press("ArrowRight")
+    wait(page, f"{SLICE} === 2")
+    assert shown(page, "slice-shown").startswith("2 of")
+    page.page.locator(".roco-viewer [data-do=like]").focus()
     press("PageDown")
     wait(page, f"{SLICE} > 2")
     press("?")
@@ -88,6 +101,24 @@ def the_model_is_asked_where_it_sees_the_words(page: Page) -> None:
     page.shot("4-heat")
     page.page.keyboard.press("h")
     wait(page, f"{IMAGE}.src.includes('size=')")
+
+
+def what_is_known_stands_beside_it_and_another_viewer_is_a_link_away(
+    page: Page, frame: StoredFrame, pattern: str
+) -> None:
+    link = page.page.locator(".roco-viewer [data-part=link]")
+    study = pydicom.dcmread(frame.path, specific_tags=["StudyInstanceUID"]).StudyInstanceUID
+    assert link.get_attribute("href") == pattern.format(study=study)
+    assert link.get_attribute("rel") == "noopener noreferrer"
+    shown_by_a_card = page.ids()[0]
+    page.page.evaluate(f"roco.open({shown_by_a_card}, roco.shown())")
+    wait(page, f"document.querySelector('.roco-viewer [aria-current]')?.dataset.id === '{shown_by_a_card}'")
+    card = page.page.locator(f'.roco-card[data-id="{shown_by_a_card}"]')
+    facts = shown(page, "facts").split("\n")
+    for name, part in (("Match", ".roco-match"), ("Score", ".roco-facts b")):
+        assert facts[facts.index(name) + 1] == card.locator(part).text_content().strip(), "as the card says it"
+    page.page.evaluate(f"roco.open({frame.id}, roco.shown())")
+    wait(page, f"document.querySelector('.roco-viewer [aria-current]')?.dataset.id === '{frame.id}'")
 
 
 def the_file_is_opened_in_the_system_s_own_viewer(page: Page, path: str, tmp_path: Path, monkeypatch: Any) -> None:

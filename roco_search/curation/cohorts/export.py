@@ -23,7 +23,7 @@ from roco_search import __version__
 from roco_search.curation.cohorts.burned_in import why_text_is_likely
 from roco_search.curation.cohorts.cohort import Cohort, Listed, members_of
 from roco_search.curation.cohorts.deidentify import METHOD, Deidentifier
-from roco_search.curation.cohorts.layouts import IMAGES, Layout, Row, checked_layout, write_tables
+from roco_search.curation.cohorts.layouts import IMAGES, PROBABILITY, Layout, Row, checked_layout, write_tables
 from roco_search.curation.cohorts.masking import TextFinder, find_in_dicom, masked, rewrite
 from roco_search.datasets.splits import divide_cases
 from roco_search.errors import ImageError, InputError
@@ -32,6 +32,7 @@ from roco_search.imaging.archives import SEPARATOR, locate
 from roco_search.imaging.walk import is_below
 from roco_search.library import Library
 from roco_search.library.directory import real_path
+from roco_search.probe.applying import by_all
 from roco_search.search.hits import group_key
 from roco_search.system.files import sha256, sweep, sync_folder, temporary_folder, write_errors, write_file
 from roco_search.system.progress import Pace, Progress, following
@@ -133,12 +134,14 @@ def export_cohort(
     captions = {} if chosen.deidentify else library.captions.texts(entry.frame.id for entry in listed)
     cases, splits = _divided(listed, chosen)
     identity = Deidentifier() if chosen.deidentify else None
+    taught = by_all(library, np.array([entry.frame.id for entry in listed], np.int64))
     with write_errors(folder), temporary_folder(folder) as made:
         writer = _Writer(library, made, chosen, identity)
         pace = Pace()
         with following(progress, len(listed)) as bar:
             for entry, case, split in zip(listed, cases, splits, strict=True):
-                writer.add(entry, case, split, captions.get(entry.frame.id, []), chosen.label or cohort.name)
+                said = {f"{PROBABILITY}{name}": shares.get(entry.frame.id) for name, shares in taught.items()}
+                writer.add(entry, case, split, captions.get(entry.frame.id, []), chosen.label or cohort.name, said)
                 bar.advance(1, images_per_second=pace.add(1))
         write_tables(made, chosen.layout, writer.rows)
         done = Exported(
@@ -173,7 +176,9 @@ class _Writer:
         self.finder = TextFinder() if options.find_text or options.mask_text else None
         self.text_found = 0
 
-    def add(self, entry: Listed, case: str, split: str, captions: list[str], label: str) -> None:
+    def add(
+        self, entry: Listed, case: str, split: str, captions: list[str], label: str, taught: dict[str, float | None]
+    ) -> None:
         """Write one image; of a file that is copied whole, only once."""
         frame, number = entry.frame, len(self.rows) + 1
         if frame.path not in self._done:
@@ -196,7 +201,7 @@ class _Writer:
         said = {"modality": frame.modality, "body_part": frame.body_part, "view": frame.view}
         said |= {"laterality": frame.laterality}
         columns: dict[str, Any] = {"label": label, "case": case, **said, "rows": frame.rows, "columns": frame.columns}
-        columns |= {"score": entry.member.score, "match": entry.member.match}
+        columns |= {"score": entry.member.score, "match": entry.member.match} | taught
         self.rows.append(Row(name, split, captions[0] if captions else _described(said), columns))
 
     def _why(self, tags: Tags | None, places: int) -> str | None:

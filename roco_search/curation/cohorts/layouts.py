@@ -22,6 +22,8 @@ IMAGES: dict[Layout, str] = {
     "coco": "{split}",
 }
 """The folder of the images of a split."""
+PROBABILITY = "probability_"
+"""What the name of a column begins with that a probe filled; the name of the probe, or PROBE:LABEL, follows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,7 @@ def write_tables(folder: Path, layout: Layout, rows: Sequence[Row]) -> None:
     """Write what names the images of an export, which are in the folder already.
 
     A column that says nothing of any image is left out, and one that says nothing of some has empty text there:
-    `datasets` wants the same columns, of the same types, in every split.
+    `datasets` wants the same columns, of the same types, in every split. A probability that is not known stays empty.
     """
     empty = {name for name in rows[0].columns if all(row.columns[name] is None for row in rows)}
     rows = [replace(row, columns=_filled(row.columns, empty)) for row in rows]
@@ -70,7 +72,10 @@ def write_tables(folder: Path, layout: Layout, rows: Sequence[Row]) -> None:
 def _filled(columns: dict[str, Any], empty: set[str]) -> dict[str, Any]:
     numbers = {"rows": 0, "columns": 0, "score": 0.0}
     said = {name: value for name, value in columns.items() if name not in empty}
-    return {name: numbers.get(name, "") if value is None else value for name, value in said.items()}
+    return {
+        name: numbers.get(name, "") if value is None and not name.startswith(PROBABILITY) else value
+        for name, value in said.items()
+    }
 
 
 def _write_metadata(file: Path, rows: Sequence[Row]) -> None:
@@ -114,6 +119,7 @@ def _write_data_set(folder: Path, parts: dict[str, list[Row]]) -> None:
 
     kinds: dict[str, Any] = {"rows": Value("int64"), "columns": Value("int64"), "score": Value("float64")}
     names = next(iter(parts.values()))[0].columns
+    kinds |= {name: Value("float64") for name in names if name.startswith(PROBABILITY)}
     cells: dict[str, Any] = {"image": Image(), "text": Value("string")}
     features: Any = Features(cells | {name: kinds.get(name, Value("string")) for name in names})  # type: ignore[no-untyped-call, arg-type]
     scratch = folder / ".tables"

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from roco_search.errors import ImageError
 from roco_search.imaging import open_image
 from roco_search.library import StoredFrame
-from roco_search.probe.teaching.fitting import held_out_logits, probabilities
+from roco_search.probe.teaching.fitting import Material, held_out_logits, probabilities
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -101,7 +101,7 @@ def shortcut(
             seen = np.column_stack([seen, np.stack([found for found in borders if found is not None])])
     deviation = seen.std(axis=0)
     seen = (seen - seen.mean(axis=0)) / np.where(deviation > 0, deviation, 1)
-    none = np.zeros(len(rows))
-    logits = held_out_logits(seen, none, positive[rows], cases[rows], penalties=_PENALTIES)
+    material = Material(seen, np.zeros(len(rows)), positive[rows], cases[rows])
+    logits = held_out_logits(material, penalties=_PENALTIES)
     known = np.isfinite(logits)
     return rows[known], probabilities(logits[known])

@@ -24,6 +24,32 @@ Bools = npt.NDArray[np.bool_]
 Ids = npt.NDArray[np.int64]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Material:
+    """What heads are fitted on: pictures of which one label is known.
+
+    Attributes
+    ----------
+    coordinates, prior, positive
+        As for `fit`: float64 ``(n, rank)`` and ``(n,)``, bool ``(n,)``.
+    cases
+        int64 ``(n,)``; no fold divides one.
+    """
+
+    coordinates: Floats
+    prior: Floats
+    positive: Bools
+    cases: Ids
+
+    def of(self, rows: Bools | Ids) -> Material:
+        """Return some of the pictures."""
+        return Material(self.coordinates[rows], self.prior[rows], self.positive[rows], self.cases[rows])
+
+    def fit(self, penalty: float, start: Fitted | None = None) -> Fitted:
+        """Return the head of one penalty; see `fit`."""
+        return fit(self.coordinates, self.prior, self.positive, penalty, start)
+
+
 @dataclass(frozen=True, slots=True)
 class Calibrated:
     """A head whose logits ``slope · logit + intercept`` are calibrated on held-out pictures."""
@@ -47,42 +73,34 @@ def held_out_rows(positive: Bools, cases: Ids, folds: int = FOLDS, seed: int = 0
 
 
 def fit_calibrated(
-    coordinates: Floats,
-    prior: Floats,
-    positive: Bools,
-    cases: Ids,
-    *,
-    folds: int = FOLDS,
-    penalties: Sequence[float] = PENALTIES,
-    seed: int = 0,
+    material: Material, *, folds: int = FOLDS, penalties: Sequence[float] = PENALTIES, seed: int = 0
 ) -> Calibrated:
     """Fit a head: penalties are weighed by their held-out likelihood, and it is calibrated on the same folds.
 
     Parameters
     ----------
-    coordinates, prior, positive
-        As for `fit`.
-    cases
-        int64 ``(n,)``; no fold divides one.
+    material
+        The pictures; both classes occur.
     folds, penalties, seed
         The division, and the penalties that are tried, the strongest first.
     """
+    positive = material.positive
     held_out = np.zeros((len(penalties), len(positive)))
     judged = np.zeros(len(positive), bool)
-    for out in held_out_rows(positive, cases, folds, seed):
+    for out in held_out_rows(positive, material.cases, folds, seed):
         judged |= out
-        start = None
+        learned, rest, start = material.of(~out), material.of(out), None
         for row, penalty in enumerate(penalties):
-            start = fit(coordinates[~out], prior[~out], positive[~out], penalty, start)
-            held_out[row, out] = start.logits(coordinates[out], prior[out])
+            start = learned.fit(penalty, start)
+            held_out[row, out] = start.logits(rest.coordinates, rest.prior)
     if not judged.any():  # One case on a side: only the prior can be trusted.
-        return Calibrated(fit(coordinates, prior, positive, penalties[0]), 1.0, 0.0)
+        return Calibrated(material.fit(penalties[0]), 1.0, 0.0)
     losses = np.array([log_losses(logits[judged], positive[judged]).sum() for logits in held_out])
     weights = np.exp(losses.min() - losses)
     weights /= weights.sum()
     heads: list[Fitted] = []
     for penalty in penalties:
-        heads.append(fit(coordinates, prior, positive, penalty, heads[-1] if heads else None))
+        heads.append(material.fit(penalty, heads[-1] if heads else None))
     return Calibrated(_mean(heads, weights), *calibrate(weights @ held_out[:, judged], positive[judged]))
 
 
@@ -97,39 +115,21 @@ def _mean(heads: Sequence[Fitted], weights: Floats) -> Fitted:
 
 
 def held_out_logits(
-    coordinates: Floats,
-    prior: Floats,
-    positive: Bools,
-    cases: Ids,
-    *,
-    folds: int = FOLDS,
-    penalties: Sequence[float] = PENALTIES,
-    seed: int = 0,
+    material: Material, *, folds: int = FOLDS, penalties: Sequence[float] = PENALTIES, seed: int = 0
 ) -> Floats:
     """Return the calibrated logit of each picture by a head that has seen nothing of its case; NaN where none could.
 
-    The parameters are those of `fit_calibrated`.
+    The parameters are those of `fit_calibrated`, which is asked once for each fold.
     """
-    found = np.full(len(positive), np.nan)
-    for out in held_out_rows(positive, cases, folds, seed):
-        fitted = fit_calibrated(
-            coordinates[~out],
-            prior[~out],
-            positive[~out],
-            cases[~out],
-            folds=max(2, folds - 2),
-            penalties=penalties,
-            seed=seed + 1,
-        )
-        found[out] = fitted.logits(coordinates[out], prior[out])
+    found = np.full(len(material.positive), np.nan)
+    for out in held_out_rows(material.positive, material.cases, folds, seed):
+        inner = fit_calibrated(material.of(~out), folds=max(2, folds - 2), penalties=penalties, seed=seed + 1)
+        found[out] = inner.logits(material.coordinates[out], material.prior[out])
     return found
 
 
 def learning_curve(
-    coordinates: Floats,
-    prior: Floats,
-    positive: Bools,
-    cases: Ids,
+    material: Material,
     sizes: Sequence[int],
     *,
     among: Bools | None = None,
@@ -142,6 +142,7 @@ def learning_curve(
     logit is NaN where the case was learned from. Sizes that leave fewer than `LEAST_LEFT` of a class to measure are
     left out.
     """
+    positive, cases = material.positive, material.cases
     found: dict[int, list[Floats]] = {}
     random = np.random.default_rng(seed)
     usable = np.arange(len(positive)) if among is None else np.flatnonzero(among)
@@ -152,9 +153,9 @@ def learning_curve(
             rest = ~np.isin(cases, cases[learned])
             if len(learned) < 2 * size or min((rest & positive).sum(), (rest & ~positive).sum()) < LEAST_LEFT:
                 continue
-            fitted = fit_calibrated(coordinates[learned], prior[learned], positive[learned], cases[learned], seed=seed)
+            fitted = fit_calibrated(material.of(learned), seed=seed)
             logits = np.full(len(positive), np.nan)
-            logits[rest] = fitted.logits(coordinates[rest], prior[rest])
+            logits[rest] = fitted.logits(material.coordinates[rest], material.prior[rest])
             found.setdefault(size, []).append(logits)
     return found
 

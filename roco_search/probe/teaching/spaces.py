@@ -25,6 +25,7 @@ from roco_search.probe.space import Space, SpaceClaim
 from roco_search.probe.teaching.head import Basis
 from roco_search.statistics.binary import cluster_weights
 from roco_search.statistics.bootstrap import Estimate
+from roco_search.system.process import one_blas_thread
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -40,6 +41,7 @@ LEAST = 40  # Images: each half needs more than ten to be compared with.
 MOST = 3000  # Images that are measured: each is compared with every other.
 
 
+@one_blas_thread()
 def teach_space(library: Library, name: str, examples: Examples, *, seed: int = 0) -> Space:
     """Teach a space. Nothing is embedded anew, and no model is asked.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -15,12 +15,13 @@ from roco_search.probe.examples import Examples
 from roco_search.probe.probe import Claim, Interval, Limits, Probe
 from roco_search.probe.shelf import SHELF
 from roco_search.probe.teaching.controls import shortcut, shuffled
-from roco_search.probe.teaching.fitting import fit_calibrated, held_out_logits, learning_curve, probabilities
-from roco_search.probe.teaching.head import PENALTIES, Basis
+from roco_search.probe.teaching.fitting import Material, fit_calibrated, held_out_logits, learning_curve, probabilities
+from roco_search.probe.teaching.head import Basis
 from roco_search.probe.teaching.zero_shot import ZeroShotStart, start_from_text
 from roco_search.statistics.binary import measure, reliability, rule_in, rule_out
 from roco_search.statistics.bootstrap import Estimate
 from roco_search.statistics.classification import auc, youden
+from roco_search.system.process import one_blas_thread
 from roco_search.system.progress import Progress, following
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ class Taught:
     notes: tuple[str, ...] = field(default=())
 
 
+@one_blas_thread()
 def teach(
     library: Library,
     encoder: Encoder,
@@ -92,9 +94,8 @@ def teach(
     with following(progress, len(examples.names)) as bar:
         for column in range(len(examples.names)):
             rows, positive = examples.of(column)
-            material = _Material(
-                coordinates[rows], space.prior(vectors[rows], column), positive, examples.cases[rows], seed
-            )
+            prior = space.prior(vectors[rows], column)
+            material = Material(coordinates[rows], prior, positive, examples.cases[rows])
             weight, bias, limit, claim = _head(
                 material,
                 [frames[row] for row in rows],
@@ -102,6 +103,7 @@ def teach(
                 (sensitivity, specificity),
                 controls=controls,
                 pictures=pictures,
+                seed=seed,
             )
             whole, offset = space.whole(weight, column)
             weights.append(whole)
@@ -164,34 +166,20 @@ class Coordinates:
         return vector, float(-trust * self.means[column] - inner @ self.basis.mean)
 
 
-@dataclass(frozen=True, slots=True)
-class _Material:
-    """The pictures of which one label is known."""
-
-    coordinates: Floats
-    prior: Floats
-    positive: Bools
-    cases: Ids
-    seed: int
-
-    def held_out(self, positive: Bools | None = None, penalties: Sequence[float] = PENALTIES) -> Floats:
-        chosen = self.positive if positive is None else positive
-        return held_out_logits(self.coordinates, self.prior, chosen, self.cases, penalties=penalties, seed=self.seed)
-
-
 def _head(
-    material: _Material,
+    material: Material,
     frames: Sequence[StoredFrame],
     zero_shot: Floats,
     asked: tuple[float, float],
     *,
     controls: bool,
     pictures: bool,
+    seed: int,
 ) -> tuple[Floats, float, Limits, Claim]:
     """Return trust and weights ``(1 + rank,)``, bias, thresholds and claim of one label."""
-    positive, cases, seed = material.positive, material.cases, material.seed
-    kept = fit_calibrated(material.coordinates, material.prior, positive, cases, seed=seed)
-    logits = material.held_out()
+    positive, cases = material.positive, material.cases
+    kept = fit_calibrated(material, seed=seed)
+    logits = held_out_logits(material, seed=seed)
     known = np.isfinite(logits)
     held_out, truth = probabilities(logits[known]), positive[known]
     figures = measure(held_out, truth, cases[known], seed=seed)
@@ -209,19 +197,19 @@ def _head(
         claim["zero_shot"] = {name: _interval(found) for name, found in before.items()}
         claim["gain"] = _interval(figures["auc"] - before["auc"])
     if controls:
-        claim |= _controls(material, frames, pictures=pictures)
+        claim |= _controls(material, frames, pictures=pictures, seed=seed)
     limits = _limits(held_out, truth, asked)
     slope = kept.slope
     weights = slope * np.concatenate([[kept.head.trust], kept.head.weights])
     return weights, slope * kept.head.bias + kept.intercept, limits, Claim(**claim)  # type: ignore[arg-type]
 
 
-def _controls(material: _Material, frames: Sequence[StoredFrame], *, pictures: bool) -> dict[str, object]:
-    positive, cases, seed = material.positive, material.cases, material.seed
+def _controls(material: Material, frames: Sequence[StoredFrame], *, pictures: bool, seed: int) -> dict[str, object]:
+    positive, cases = material.positive, material.cases
     found: dict[str, object] = {}
     nonsense = shuffled(positive, cases, seed)
     if nonsense.any() and not nonsense.all():
-        logits = material.held_out(nonsense, _FEW)
+        logits = held_out_logits(replace(material, positive=nonsense), penalties=_FEW, seed=seed)
         known = np.isfinite(logits)
         if known.any() and len(np.unique(nonsense[known])) == 2:
             judged = measure(probabilities(logits[known]), nonsense[known], cases[known], seed=seed)
@@ -229,7 +217,7 @@ def _controls(material: _Material, frames: Sequence[StoredFrame], *, pictures: b
     rows, alone = shortcut(frames, positive, cases, pictures=pictures)
     if len(rows) and len(np.unique(positive[rows])) == 2:
         found["shortcut"] = _interval(measure(alone, positive[rows], cases[rows], seed=seed)["auc"])
-    curve = learning_curve(material.coordinates, material.prior, positive, cases, CURVE, repeats=3, seed=seed)
+    curve = learning_curve(material, CURVE, repeats=3, seed=seed)
     found["curve"] = {str(size): _spread(runs, positive) for size, runs in curve.items()}
     return found
 

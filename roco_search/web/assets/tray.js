@@ -4,6 +4,7 @@
   "use strict";
   const roco = (window.roco = window.roco || {});
   const MOST = 1000;
+  const FORMS = ["copy", "cohort"]; // what asks for a folder or a name first
   const chosen = new Map(); // the names of the chosen images by id, in the order in which they were chosen
   let last = null; // the card from which a range begins
   let tray;
@@ -50,24 +51,29 @@
     tray.innerHTML = `
       <p><b data-part="count" role="status"></b> <span data-part="said" class="roco-quiet" role="status"></span></p>
       <ol data-part="pictures"></ol>
-      <form data-part="form" hidden><label>Folder on this computer <input data-part="folder" placeholder="~/chosen" required></label>
+      <form data-part="copy" hidden><label>Folder on this computer <input name="folder" placeholder="~/chosen" required></label>
         <button>Copy</button></form>
+      <form data-part="cohort" hidden><label>Name of the cohort <input name="name" maxlength="80" required></label>
+        <button>Keep</button></form>
       <div><button type="button" data-do="paths">Copy paths</button>
         <button type="button" data-do="copy" aria-expanded="false">Copy files…</button>
+        <button type="button" data-do="cohort" aria-expanded="false">Cohort…</button>
         <button type="button" data-do="csv">CSV</button>
         <button type="button" data-do="sheet">Contact sheet</button>
         <button type="button" data-do="clear">Clear</button></div>`;
     tray.querySelector('[data-do="paths"]').hidden = !may("paths");
     tray.querySelector('[data-do="copy"]').hidden = !may("files");
+    tray.querySelector('[data-do="cohort"]').hidden = !may("marks");
     document.body.append(tray);
     tray.addEventListener("click", (event) => {
       const button = event.target.closest("[data-do],[data-id]");
       if (button && button.dataset.id) roco.open(Number(button.dataset.id), [...chosen.keys()], button);
       else if (button) act(button.dataset.do);
     });
-    part("form").addEventListener("submit", (event) => {
+    tray.addEventListener("submit", (event) => {
       event.preventDefault();
-      send("copy", { folder: part("folder").value }).then((answer) => answer && say(answer.said));
+      const sent = Object.fromEntries(new FormData(event.target));
+      send(event.target.dataset.part, sent).then((answer) => answer && say(answer.said));
     });
   }
 
@@ -85,14 +91,21 @@
     return null;
   }
 
+  // A form of the tray, one of which is open at a time.
+  function fold(what, closed) {
+    for (const name of FORMS) {
+      part(name).hidden = name !== what || closed;
+      tray.querySelector(`[data-do="${name}"]`).setAttribute("aria-expanded", String(!part(name).hidden));
+    }
+  }
+
   async function act(what) {
     if (what === "clear") {
       chosen.clear();
       show();
-    } else if (what === "copy") {
-      part("form").hidden = !part("form").hidden;
-      tray.querySelector('[data-do="copy"]').setAttribute("aria-expanded", String(!part("form").hidden));
-      if (!part("form").hidden) part("folder").focus();
+    } else if (FORMS.includes(what)) {
+      fold(what, !part(what).hidden);
+      if (!part(what).hidden) part(what).querySelector("input").focus();
     } else if (what === "paths") {
       const answer = await send("paths");
       if (answer) say((await roco.copy(answer.text)) ? "The paths are copied." : "The browser does not allow it.");
@@ -138,7 +151,7 @@
     keep();
     tray.hidden = !chosen.size;
     document.body.classList.toggle("roco-with-tray", chosen.size > 0);
-    if (!chosen.size) part("form").hidden = true;
+    if (!chosen.size) fold("", true);
     part("count").textContent = `${chosen.size} chosen`;
     say("");
     part("pictures").replaceChildren(

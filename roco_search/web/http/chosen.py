@@ -1,4 +1,4 @@
-"""What can be done with chosen images: open one here; paths, a table, a sheet, copies of a tray; marks that are kept.
+"""What can be done with chosen images: open one here; paths, a table, a sheet, copies and cohorts of a tray; marks.
 
 The page names images by id only. The one path that it may name is the folder that copies go to, and only where no
 other machine reaches the demo.
@@ -18,11 +18,14 @@ from typing import TYPE_CHECKING, Any
 
 from fastapi import Request
 
+from roco_search.curation.cohorts.cohort import Definition, gather, keys_of
+from roco_search.curation.cohorts.shelf import SHELF
 from roco_search.curation.delivery import copy_files
 from roco_search.errors import InputError, RocoError
 from roco_search.figures.contact_sheet import Card, contact_sheet
 from roco_search.imaging.walk import is_below
 from roco_search.system.text import printable
+from roco_search.vocabulary.concepts import spoken_term
 from roco_search.web.asking import LONGEST, read_address
 from roco_search.web.http.handover import open_here
 from roco_search.web.marks import keep_marks
@@ -30,7 +33,7 @@ from roco_search.web.marks import keep_marks
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-    from roco_search.library import StoredFrame
+    from roco_search.library import Library, StoredFrame
     from roco_search.web.backend import Desk
     from roco_search.web.http.handover import Handover
 
@@ -53,7 +56,7 @@ Work = Callable[..., Awaitable[Any]]
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """What a page sent: the ids of images; the folder for copies, or the name of a session, if it named one."""
+    """What a page sent: the ids of images; the folder for copies, or the name of a session or cohort, if any."""
 
     ids: list[int]
     folder: str = ""
@@ -132,6 +135,12 @@ def add_tray_routes(app: FastAPI, desk: Desk, handover: Handover, work: Work) ->
             raise HTTPException(403, "Only a demo that no other computer reaches copies files on this one.")
         return {"said": await answer(request, copies_of)}
 
+    @app.post("/roco/chosen/cohort")
+    async def cohort(request: Request) -> dict[str, str]:
+        if not handover.local or "x-forwarded-for" in request.headers:
+            raise HTTPException(403, "Only a demo that no other computer reaches keeps cohorts.")
+        return {"said": await answer(request, cohort_of)}
+
     @app.post("/roco/chosen/session")
     async def session(request: Request) -> dict[str, str]:
         if not handover.local or "x-forwarded-for" in request.headers:
@@ -179,10 +188,11 @@ def sheet_of(desk: Desk, chosen: Chosen, hidden: bool) -> str:
     frames = frames_of(desk, chosen)
     cards = []
     for number, frame in enumerate(frames, 1):
-        known = [frame.modality, frame.body_part and frame.body_part.lower(), frame.view]
+        terms = {name: getattr(frame, name) for name in ("modality", "body_part", "view")}
+        known = [spoken_term(name, term) for name, term in terms.items() if term]
         known += [f"frame {frame.frame + 1}/{frame.frames}"] if frame.frames > 1 else []
         shown = desk.name(frame.path) if hidden or desk.redact_paths else None
-        cards.append(Card(frame.path, frame.frame, f"{number}.", " · ".join(fact for fact in known if fact), shown))
+        cards.append(Card(frame.path, frame.frame, f"{number}.", " · ".join(known), shown))
     return contact_sheet(cards, "Chosen images", f"{len(cards)} images, in the order in which they were chosen.")
 
 
@@ -191,6 +201,21 @@ def session_of(desk: Desk, chosen: Chosen) -> str:
     name = keep_marks(desk, read_address(chosen.address, desk.brought)[0], chosen.name.strip())
     command = f"roco probe fit NAME --from-marks {shlex.quote(name)}"
     return f"Kept as the session {name!r}; `{command}` makes a probe of it."
+
+
+def cohort_of(desk: Desk, chosen: Chosen) -> str:
+    """Keep the chosen images as a cohort under a name, and say what can be done with it."""
+    name = SHELF.check_name(chosen.name.strip())
+
+    def keep(library: Library) -> int:
+        made = gather(library, name, Definition(picked=keys_of(library, chosen.ids)))
+        SHELF.keep(library, made)
+        return len(made.members)
+
+    frames_of(desk, chosen)
+    count = desk.ask(keep)
+    images = "1 image" if count == 1 else f"{count:,} images"
+    return f"Kept as the cohort {name!r}, {images}; `roco cohort export {shlex.quote(name)} FOLDER` writes it."
 
 
 def copies_of(desk: Desk, chosen: Chosen) -> str:

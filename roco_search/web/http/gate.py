@@ -45,7 +45,8 @@ _READ = re.compile(
     re.ASCII,
 )
 _WRITE = re.compile(
-    r"/gradio_api/(queue/join|upload|cancel|reset)|/roco/(open/\d{1,18}|chosen/(names|paths|csv|sheet|copy|session))",
+    r"/gradio_api/(queue/join|upload|cancel|reset)|"
+    r"/roco/(open/\d{1,18}|chosen/(names|paths|csv|sheet|copy|cohort|session))",
     re.ASCII,
 )
 UPLOAD, JOIN = "/gradio_api/upload", "/gradio_api/queue/join"

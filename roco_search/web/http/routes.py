@@ -24,6 +24,7 @@ from roco_search.imaging import Window, has_overlays, read_levels
 from roco_search.imaging.dicom.levels import Levels
 from roco_search.system.process import cores
 from roco_search.system.text import printable
+from roco_search.vocabulary.concepts import spoken_term
 from roco_search.web import markup
 from roco_search.web.asking import read_address
 from roco_search.web.http.chosen import add_tray_routes
@@ -209,10 +210,10 @@ def describe(desk: Desk, frame_id: int, handover: Handover) -> dict[str, Any] | 
     return {
         "id": frame.id,
         "name": desk.name(frame.path),
-        "modality": frame.modality,
-        "body_part": frame.body_part and frame.body_part.lower(),
+        "modality": frame.modality and spoken_term("modality", frame.modality),
+        "body_part": frame.body_part and spoken_term("body_part", frame.body_part),
         "guessed": desk.guessed(frame),
-        "view": frame.view,
+        "view": frame.view and spoken_term("view", frame.view),
         "laterality": frame.laterality,
         "frame": frame.frame + 1,
         "frames": frame.frames,

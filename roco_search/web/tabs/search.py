@@ -225,8 +225,6 @@ def _conditions(choices: tuple[Any, ...]) -> Conditions:
 def _labelled(attribute: str, counts: Mapping[str, int]) -> list[tuple[str, str]]:
     """Return a label for each term as people say it, with the term where two have one name, such as CR and DX."""
     spoken = {term: spoken_term(attribute, term) for term in counts}
-    if attribute == "view":  # such as axial, and PA
-        spoken = {term: term.lower() if len(term) > 3 else term for term in counts}
     several = Counter(spoken.values())
     return [
         (f"{spoken[term]}{f', {term}' if several[spoken[term]] > 1 else ''} ({count:,})", term)

@@ -23,6 +23,10 @@ from roco_search.datasets import open_pairs, open_training
 from roco_search.datasets.splits import divide_cases
 from roco_search.errors import InputError
 from roco_search.imaging import open_image
+from roco_search.library import Library
+from roco_search.probe.probe import Claim, Limits, Probe
+from roco_search.probe.shelf import SHELF as PROBES
+from roco_search.probe.shelf import read_probe
 from tests.imaging.drawing import shipped
 from tests.library.toy import Opened, ToyEncoder
 from tests.planted import canaries
@@ -55,7 +59,19 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Opened, 
     )
     with Opened(folder / "library", ToyEncoder()) as opened:
         opened.index(scans, captions=True)
+        for name, labels in (("sign", ("sign",)), ("kinds", ("round", "a square"))):
+            PROBES.keep(opened.library, drawn_probe(opened.library, name, labels))
         yield opened, planter
+
+
+def drawn_probe(library: Library, name: str, labels: tuple[str, ...]) -> Probe:
+    """Return a probe of random weights, which says something else of each picture."""
+    active, chance = library.active(), np.random.default_rng(len(labels))
+    weights = chance.normal(size=(len(labels), active.dim)).astype(np.float32)
+    claim = Claim(6, 3, 3, {"auc": (0.5, 0.4, 0.6)})
+    limits, bias = Limits(0.5, 0.9, 0.1, 0.95, 0.95), np.zeros(len(labels), np.float32)
+    both = (limits,) * len(labels), (claim,) * len(labels)
+    return Probe(name, labels, weights, bias, *both, active.model, active.fingerprint, "")
 
 
 @pytest.fixture
@@ -98,6 +114,13 @@ def test_each_layout_loads_here_and_in_datasets(
     assert {split: part.num_rows for split, part in found.items()} == done.splits
     cases = {split: set(part["case"]) for split, part in found.items()}
     assert not cases["train"] & (cases["test"] | cases["validation"]) and not cases["test"] & cases["validation"]
+    said = {round(row["probability_sign"], 4) for part in found.values() for row in part}
+    ids = sorted(entry.frame.id for entry in members_of(planted[0].library, cohort))
+    vectors = planted[0].library.embeddings(np.array(ids, np.int64))
+    expected = read_probe(planted[0].library, "sign").probabilities(vectors)[:, 0]
+    assert said == {round(float(share), 4) for share in expected} and len(said) > 6
+    columns = set(found["test"].column_names)
+    assert {"probability_kinds:round", "probability_kinds:a square"} <= columns
     if layout in {"imagefolder", "datasets"}:
         first = found["train"][0]
         pictures = [

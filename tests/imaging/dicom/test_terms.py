@@ -1,5 +1,6 @@
 """The tables are the standard's own, as pydicom and highdicom publish them; what is added by hand is not in them."""
 
+import json
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -22,8 +23,9 @@ def test_the_tables_are_what_pydicom_and_highdicom_publish() -> None:
 @pytest.mark.skipif(find_spec("highdicom") is None, reason="highdicom is not installed; pip install '.[dev]'")
 def test_an_edited_table_is_noticed(tmp_path: Path) -> None:
     """The script is run on a copy of the checkout in which somebody has removed a term by hand."""
-    script, table = tmp_path / "scripts" / "tables.py", tmp_path / "roco_search" / "imaging" / "dicom" / "terms.json"
-    for path in (script, table):
+    script, package = tmp_path / "scripts" / "tables.py", tmp_path / "roco_search"
+    table, names = package / "imaging" / "dicom" / "terms.json", package / "vocabulary" / "modalities.json"
+    for path in (script, table, names):
         path.parent.mkdir(parents=True)
     script.write_bytes(SCRIPT.read_bytes())
     original = Path(terms.__file__).with_name("terms.json").read_bytes()
@@ -32,7 +34,7 @@ def test_an_edited_table_is_noticed(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, script, "--check"], capture_output=True, text=True, check=False)
     assert done.returncode == 1 and "run scripts/tables" in done.stderr
     subprocess.run([sys.executable, script], check=True)
-    assert table.read_bytes() == original
+    assert table.read_bytes() == original and json.loads(names.read_bytes()) == json.loads(original)["modalities"]
 
 
 def test_table_l_1_is_whole() -> None:

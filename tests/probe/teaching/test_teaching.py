@@ -8,23 +8,43 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_info
 
 from roco_search.cli.render.probes import warnings
 from roco_search.errors import InputError, ModelMismatch
 from roco_search.probe.examples import from_labels, from_lists
 from roco_search.probe.report import report
 from roco_search.probe.teaching.controls import shuffled
-from roco_search.probe.teaching.fitting import held_out_logits
+from roco_search.probe.teaching.fitting import Material, held_out_logits
 from roco_search.probe.teaching.teach import teach
 from roco_search.statistics.classification import auc
+from roco_search.system.progress import Silent
 from tests.library.toy import ToyEncoder
 from tests.probe.conftest import Taught
+
+
+class Threads(Silent):
+    """Counts, whenever a head is ready, the threads that numpy's products may use."""
+
+    seen: set[int]
+
+    def start(self, total: int, done: int = 0) -> None:
+        self.seen = set()
+
+    def advance(self, count: int, **figures: float) -> None:
+        self.seen |= self.now()
+
+    def now(self) -> set[int]:
+        return {library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"}
 
 
 def test_a_finding_is_learned_and_a_planted_shortcut_is_found(taught: Taught) -> None:
     examples = from_labels(taught.opened.library, taught.table)
     assert examples.names == ("middle", "corner") and len(set(examples.cases.tolist())) == 36
-    probe = teach(taught.opened.library, taught.opened.encoder, "toy", examples).probe
+    threads = Threads()
+    before = threads.now()
+    probe = teach(taught.opened.library, taught.opened.encoder, "toy", examples, progress=threads).probe
+    assert threads.seen == {1} and threads.now() == before, "waiting threads would spin beside other processes"
     middle, corner = probe.claims
     assert middle.head["auc"][0] > 0.9 and middle.gain is not None and middle.gain[1] > 0
     assert middle.head["brier"][0] < 0.15 and list(middle.curve) == ["5", "10"]
@@ -48,7 +68,9 @@ def test_nonsense_gives_one_half_over_many_draws(taught: Taught) -> None:
         coordinates, positive = chance.normal(size=(60, 30)), (np.arange(60) // 2) % 2 == 0
         nonsense = shuffled(positive, cases, seed)
         assert all(len(set(nonsense[cases == case])) == 1 for case in cases), "what a case shares stays shared"
-        logits = held_out_logits(coordinates, np.zeros(60), nonsense, cases, penalties=(100.0, 10.0), seed=seed)
+        logits = held_out_logits(
+            Material(coordinates, np.zeros(60), nonsense, cases), penalties=(100.0, 10.0), seed=seed
+        )
         areas.append(auc(logits, nonsense))
     assert abs(np.mean(areas) - 0.5) < 2 * np.std(areas) / np.sqrt(len(areas)) + 0.05
 

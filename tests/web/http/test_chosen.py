@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from roco_search.curation.cohorts.cohort import members_of
+from roco_search.curation.cohorts.shelf import SHELF as COHORTS
 from roco_search.errors import InputError
 from roco_search.models import load_encoder
 from roco_search.probe.feedback.sessions import SHELF
@@ -71,6 +73,18 @@ def test_marks_are_kept_as_a_session_that_can_be_gone_on_with(site: Site) -> Non
         site.desk.ask(partial(SHELF.remove, name=own))
 
 
+def test_a_tray_becomes_a_cohort(site: Site) -> None:
+    ids = numbers(site, "MR_small.dcm", "CT_small.dcm")
+    said = send(site, "cohort", {"ids": ids, "name": " two of mine "}).json["said"]
+    assert "2 images" in said and "`roco cohort export 'two of mine' FOLDER`" in said
+    listed = site.desk.ask(lambda library: members_of(library, COHORTS.read(library, "two of mine")))
+    assert {one.frame.id for one in listed} == set(ids)
+    for name in ("two of mine", "", "../x"):  # never over another
+        refused = send(site, "cohort", {"ids": ids[:1], "name": name})
+        assert refused.status == 422 and refused.json["detail"], name
+    site.desk.ask(partial(COHORTS.remove, name="two of mine"))
+
+
 def test_copies_go_to_a_folder_and_never_over_anything(site: Site, scans: Path, tmp_path: Path) -> None:
     ids = numbers(site, "MR_small.dcm", "CT_small.dcm")
     folder = tmp_path / "taken"
@@ -90,10 +104,10 @@ def test_copies_go_to_a_folder_and_never_over_anything(site: Site, scans: Path, 
 def test_nobody_else_has_a_hand_in_it(site: Site, indexed: Path, tmp_path: Path) -> None:
     ids = numbers(site, "CT_small.dcm")
     body = {"ids": ids, "folder": str(tmp_path / "x")}
-    for what in ("names", "paths", "csv", "sheet", "copy", "session"):
+    for what in ("names", "paths", "csv", "sheet", "copy", "cohort", "session"):
         assert send(site, what, body, Origin="https://elsewhere.example").status == 403
         assert site.ask(f"/roco/chosen/{what}").status == 404
-    for what in ("copy", "session"):
+    for what in ("copy", "cohort", "session"):
         assert send(site, what, body, X_Forwarded_For="10.0.0.1").status == 403
     (tmp_path / "run").mkdir()
     with (

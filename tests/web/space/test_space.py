@@ -15,6 +15,7 @@ import zipfile
 from collections.abc import Iterator
 from importlib.metadata import distribution
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -30,6 +31,7 @@ from roco_search.web.space.phantoms import PHANTOMS, draw
 from roco_search.web.space.wheel import build_wheel, requirements
 from tests.hub.hub_server import TOKEN, Hub, serve
 from tests.web.conftest import Site
+from tests.web.page import Page, wait
 
 ROOT = Path(__file__).parents[3]
 
@@ -217,11 +219,12 @@ FRESH = pytest.mark.skipif(
 )
 
 
-@pytest.mark.slow
-@FRESH
-def test_the_space_runs_from_its_own_requirements_and_answers_the_same(exported: ExportedSpace, tmp_path: Path) -> None:
-    python = tmp_path / "venv" / "bin" / "python"
-    venv = [sys.executable, "-m", "venv", "--without-pip", str(tmp_path / "venv")]
+@pytest.fixture(scope="module")
+def space(exported: ExportedSpace, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """The Space as it runs from its own requirements."""
+    place = tmp_path_factory.mktemp("running")
+    python = place / "venv" / "bin" / "python"
+    venv = [sys.executable, "-m", "venv", "--without-pip", str(place / "venv")]
     subprocess.run(venv, check=True, capture_output=True)
     uv = [sys.executable, "-m", "uv", "pip", "install", "--python", str(python), "--quiet", "-r", "requirements.txt"]
     done = subprocess.run(uv, cwd=exported.folder, capture_output=True, text=True, timeout=600, check=False)
@@ -229,27 +232,66 @@ def test_the_space_runs_from_its_own_requirements_and_answers_the_same(exported:
         pytest.skip(f"uv cannot install here: {done.stderr.strip().splitlines()[-1]}")
     # Nothing of this installation and nobody's cache: no PYTHONPATH, another home; and no network by proxy.
     environment = {
-        "PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "PORT": "0", "HTTPS_PROXY": "http://127.0.0.1:9",
-        "TMPDIR": str(tmp_path), "PYTHONUNBUFFERED": "1",
+        "PATH": "/usr/bin:/bin", "HOME": str(place), "PORT": "0", "HTTPS_PROXY": "http://127.0.0.1:9",
+        "TMPDIR": str(place), "PYTHONUNBUFFERED": "1",
     }  # fmt: skip
-    with (tmp_path / "log").open("w+") as log:
+    with (place / "log").open("w+") as log:
         running = subprocess.Popen(
             [str(python), "app.py"], cwd=exported.folder, env=environment, stdout=log, stderr=log
         )
         try:
-            site = _wait(running, tmp_path)
-            found = [site.search(text)[1] for text in ("brain MRI", "chest X-ray")]
+            yield _wait(running, place)
         finally:
             running.terminate()
             running.wait(30)
+    assert not list(place.glob("roco-*")), "nothing is left of it"
+
+
+@pytest.mark.slow
+@FRESH
+def test_the_space_runs_from_its_own_requirements_and_answers_the_same(
+    exported: ExportedSpace, space: Site, tmp_path: Path
+) -> None:
     with example_desk(exported.folder, tmp_path / "here") as desk:
-        for text, gallery in zip(("brain MRI", "chest X-ray"), found, strict=True):
-            expected = desk.find(Query(text), Conditions())
+        for text in ("brain MRI", "chest X-ray"):
+            gallery, expected = space.search(text)[1], desk.find(Query(text), Conditions())
             names = re.findall(r'roco-name">([^<]*)<', gallery)
             assert names == [desk.name(hit.path) for _, hit in expected.hits] and len(names) == PAGE
             scores = [float(score) for score in re.findall(r"<b>(-?[\d.]+)</b>", gallery)]
             assert scores == pytest.approx([hit.score for _, hit in expected.hits], abs=0.002)
-    assert not list(tmp_path.glob("roco-*")), "nothing is left of it"
+
+
+@pytest.mark.slow
+@FRESH
+def test_the_space_does_the_same_in_a_browser(browser: Any, space: Site, tmp_path: Path) -> None:
+    """Its examples are browsed, searched, opened, liked, chosen, classified and mapped."""
+    page = Page(browser, space, tmp_path)
+    shown = page.ids()
+    assert len(shown) >= PAGE and "last indexed" in page.status
+    text, gallery = "brain MRI", space.search("brain MRI")[1]
+    assert page.search(text) == [int(number) for number in re.findall(r'data-id="(\d+)"', gallery)]
+    page.page.locator(".roco-card").first.press("x")
+    page.page.locator(".roco-card").first.press("Enter")
+    wait(page, "document.querySelector('.roco-viewer [data-part=image]').src.includes('size=1280')")
+    page.page.keyboard.press("h")
+    wait(page, "document.querySelector('[data-part=heat-note]').textContent.startsWith('Red')")
+    assert page.wrong() == []
+    page.shot("space-viewer")
+    before = page.status
+    page.page.get_by_role("button", name="More like this").click()
+    assert len(page.answered(before)) == PAGE and "images like" in page.status
+    with page.page.expect_download() as saved:
+        page.page.get_by_role("button", name="Contact sheet").click()
+    assert Path(saved.value.path()).read_text("utf-8").count("<img") == 1
+    page.tab("Classify")
+    page.drop("#roco-classify-upload button", next((ROOT / "roco_search" / "examples").glob("chest-xray*.jpg")))
+    page.page.locator(".roco-bar").first.wait_for()
+    assert page.page.locator(".roco-label").first.inner_text() == "X-ray"
+    page.tab("Library")
+    wait(page, "document.querySelectorAll('.roco-legend button').length > 1")
+    page.shot("space-map")
+    assert [url for url in page.requests if not url.startswith((space.url, "data:", "blob:"))] == []
+    assert page.errors == []
 
 
 def _wait(running: subprocess.Popen[bytes], place: Path) -> Site:
