@@ -348,6 +348,31 @@ class TestOutOfReach:
         place.person("bert")
         assert len(place.paths()) == 4
 
+    def test_sending_that_was_killed_goes_on_with_the_next_run(
+        self, place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        scans = draw(tmp_path / "scans", 4)
+        anna = place.person("anna")
+        commit, sent = Table.commit, []
+
+        def until_killed(table: Table, documents: Any, gone: Any = ()) -> None:
+            if len(sent) == 3:
+                raise KeyboardInterrupt
+            sent.append(commit(table, documents, gone))
+
+        with monkeypatch.context() as killed, Library.create_or_open(place.address) as library:
+            killed.setattr(copying, "ROWS_IN_COMMIT", 1)
+            killed.setattr(Table, "commit", until_killed)
+            with pytest.raises(KeyboardInterrupt):
+                library.index([scans], ToyEncoder())
+        bert = place.person("bert")
+        assert len(place.paths()) == 2  # after the folder
+        place.person("anna")
+        assert place.index(scans).indexed == 0
+        place.person("bert")
+        assert len(place.paths()) == 4
+        assert held(anna) == held(bert)
+
 
 def refuse(address: str) -> None:
     from roco_search.library.shared.faults import unreachable
