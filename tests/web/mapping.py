@@ -83,7 +83,6 @@ def a_written_map_zooms_and_shows_pictures(page: Page, demo: Site, tmp_path: Pat
     assert shown in [data_uri(picture) for picture in pictures if not isinstance(picture, str)], (
         "the picture of that file"
     )
-    written.screenshot(path=page.screens / "7-map-written.png")
     box = written.locator(".map svg").bounding_box()
     written.mouse.move(box["x"] + 200, box["y"] + 200)
     written.mouse.wheel(0, -300)

@@ -114,7 +114,9 @@ class Page:
         )
 
     def shot(self, name: str) -> None:
-        self.page.screenshot(path=self.screens / f"{name}.png")
+        """Keep a picture of the page, for whoever wants to look at it: a second each."""
+        if "ROCO_SCREENS" in os.environ:
+            self.page.screenshot(path=self.screens / f"{name}.png")
 
     def tab(self, name: str) -> None:
         self.page.get_by_role("tab", name=name).click()
