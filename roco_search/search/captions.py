@@ -122,7 +122,8 @@ def caption_scores(library: Library, wanted: Sequence[Asked], excluded: Sequence
 
     What is needed counts by its rarity among the captions, -log of the share that affirms it; what is not, by
     `UNNEEDED`. A caption that affirms something excluded scores 0. What a caption denies ("no effusion") it does not
-    affirm.
+    affirm. A caption that affirms nothing that is needed scores 0, too, unless it affirms everything: that a coronary
+    angiogram is called an X-ray makes it no chest X-ray.
     """
     conditions = _conditions(library, [*wanted, *excluded])
     count = library.captions.frame_count()
@@ -133,9 +134,12 @@ def caption_scores(library: Library, wanted: Sequence[Asked], excluded: Sequence
         parts.append((affirming, weight))
         weights += weight
     ids = np.unique(np.concatenate([_NONE, *(affirming for affirming, _ in parts)]))
-    total = np.zeros(len(ids))
-    for affirming, weight in parts:
-        total[np.searchsorted(ids, affirming)] += weight
+    total, needed = np.zeros(len(ids)), np.zeros(len(ids), bool)
+    for asked, (affirming, weight) in zip(wanted, parts, strict=True):
+        rows = np.searchsorted(ids, affirming)
+        total[rows] += weight
+        needed[rows] |= asked.needed
+    total[~needed & (total < weights - 1e-9)] = 0
     if ruled_out := " OR ".join(filter(None, conditions[len(wanted) :])):
         total[np.isin(ids, library.captions.matching(ruled_out, "affirmed"))] = 0
     return Captioned(ids, (total / weights if weights else total).astype(np.float32))
