@@ -22,6 +22,7 @@ Scores = npt.NDArray[np.float32]
 
 NORMAL = ("finding", "normal")
 SHARPNESS = 1.5  # Exponent by which a caption that affirms half of a query speaks for less than half as much.
+SEEN = 0.35  # What a caption counts for where the picture shows all that is asked: "coronary" is said to be chest, too.
 SNIPPET = 100  # characters
 UNNEEDED = 0.7  # Weight of what the picture and its header say too; a finding has log 2 or more, and 4 if it is rare.
 _ENDINGS = ("", "s", "es")
@@ -60,7 +61,8 @@ def said_by_captions(library: Library, understood: Understood) -> Extra | None:
     def explain(frames: Sequence[int]) -> dict[int, str]:
         return {frame: snippet(texts, wanted) or "" for frame, texts in library.captions.texts(frames).items()}
 
-    return Extra("captions", ids, scores**SHARPNESS, "caption", explain)
+    values = scores**SHARPNESS if any(asked.needed for asked in wanted) else scores * SEEN
+    return Extra("captions", ids, values, "caption", explain)
 
 
 def asked_of(understood: Understood) -> tuple[list[Asked], list[Asked]]:

@@ -21,7 +21,7 @@ from embedding import listed
 from judging import KINDS, answers, half, precision, queries
 
 from roco_search import Library, load_encoder
-from roco_search.search.captions import said_by_captions
+from roco_search.search.captions import SEEN, asked_of, said_by_captions
 from roco_search.search.understanding import understand
 from roco_search.search.weighing import weigh
 
@@ -54,7 +54,9 @@ def main() -> None:
             captions = said_by_captions(library, understood)
             said = np.zeros(len(ids), np.float32)
             if captions is not None:
-                said[np.searchsorted(ids, captions.ids)] = captions.values
+                # The whole of a query that only names what a picture shows counts for less than that of any other.
+                whole = 1 if any(one.needed for one in asked_of(understood)[0]) else SEEN
+                said[np.searchsorted(ids, captions.ids)] = captions.values / whole
             weighing = weigh(library, encoder, understood, () if captions is None else (captions,))
             alone = replace(weighing, evidence=replace(weighing.evidence, extras=()))
             for name, one in (("both", weighing), ("pictures", alone), ("captions", weighing.by_extras_alone())):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from roco_search.errors import InputError
 from roco_search.search import Filters, search
-from roco_search.search.captions import UNNEEDED, Asked, asked_of, caption_scores, said_by_captions, snippet
+from roco_search.search.captions import SEEN, UNNEEDED, Asked, asked_of, caption_scores, said_by_captions, snippet
 from roco_search.search.understanding import understand
 from tests.library.toy import Opened, ToyEncoder, draw
 
@@ -76,6 +76,13 @@ def test_rare_words_count_for_more(
         )
         assert found.get(number, 0) == pytest.approx(0 if ruled_out else share, abs=1e-6)
     assert set(found) <= set(range(count)), "an image without a text is not judged by its text"
+
+
+def test_a_caption_outweighs_the_picture_only_where_the_picture_does_not_show_what_is_asked(said: Opened) -> None:
+    plain = said_by_captions(said.library, understand("chest x-ray"))
+    finding = said_by_captions(said.library, understand("pleural effusion"))
+    assert plain is not None and finding is not None
+    assert plain.values.max() == pytest.approx(SEEN) and finding.values.max() == pytest.approx(1)
 
 
 def test_what_the_picture_says_too_counts_for_little(said: Opened) -> None:
