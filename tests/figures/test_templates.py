@@ -69,7 +69,7 @@ def values(text: str) -> dict[str, dict[str, Any]]:
         "web/templates/cards.html": {
             "cards": [
                 {
-                    "id": text, "name": text, "label": text, "score": text, "facts": text, "match": text,
+                    "id": text, "name": text, "label": text, "score": text, "kind": text, "facts": text, "match": text,
                     "relevance": 0.5, "why": text, "said": text, "heading": text,
                 }
             ],

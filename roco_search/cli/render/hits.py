@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, is_dataclass
 from typing import TYPE_CHECKING
 
 from roco_search.cli.output import (
@@ -80,8 +80,10 @@ def _cells(hit: Hit) -> list[object]:
 def _as_text(value: object) -> str:
     import json
 
-    plain = [asdict(piece) for piece in value] if isinstance(value, tuple) else value
-    return json.dumps(plain, ensure_ascii=False)
+    def plain(item: object) -> object:
+        return asdict(item) if is_dataclass(item) and not isinstance(item, type) else item
+
+    return json.dumps([plain(item) for item in value] if isinstance(value, tuple) else value, ensure_ascii=False)
 
 
 def _table(hits: Sequence[Hit]) -> None:

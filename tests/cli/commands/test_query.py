@@ -34,7 +34,7 @@ from tests.library.toy import draw_pages
 KEYS = [
     "rank", "score", "path", "frame", "frames", "modality", "body_part", "view", "series", "rows", "columns",
     "study", "modality_guessed", "body_part_guessed", "more", "folded", "slice",
-    "relevance", "match", "evidence", "understood", "taken_for", "probability",
+    "relevance", "match", "evidence", "understood", "taken_for", "probability", "doubts",
 ]  # fmt: skip
 Query = Callable[..., Result]
 
@@ -90,6 +90,8 @@ def test_keys_come_in_their_order_in_every_format(query: Query, place: Path) -> 
     assert names == KEYS and [int(row[0]) for row in rows] == [hit["rank"] for hit in hits]
     assert [row[2] for row in rows] == [hit["path"] for hit in hits], "odd bytes, quotes and line feeds included"
     assert [row[5] for row in rows] == [hit["modality"] or "" for hit in hits]
+    doubted = csv.DictReader(io.StringIO(query("pneumothorax", "-n", 2, "--csv").out))
+    assert [json.loads(row["doubts"]) for row in doubted] == [["pneumothorax"]] * 2
 
 
 def test_series_is_one_row_and_twins_are_folded(query: Query) -> None:
