@@ -353,7 +353,8 @@ class TestOutOfReach:
     ) -> None:
         scans = draw(tmp_path / "scans", 4)
         anna = place.person("anna")
-        commit, sent = Table.commit, []
+        commit = Table.commit
+        sent: list[object] = []
 
         def until_killed(table: Table, documents: Any, gone: Any = ()) -> None:
             if len(sent) == 3:
