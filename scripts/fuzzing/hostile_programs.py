@@ -38,8 +38,9 @@ from roco_search.library import Library
 from roco_search.models import load_encoder
 from roco_search.probe import shelf
 from roco_search.probe.applying import apply
-from roco_search.probe.probe import Claim, Limits, Probe, dump
+from roco_search.probe.probe import Probe, dump
 from tests.library.toy import draw
+from tests.probe.drawing import drawn
 
 Tried = tuple[Counter[str], list[str]]
 MOST_MEMORY = 500_000_000  # bytes
@@ -104,18 +105,6 @@ def prepare(folder: Path) -> Path:
         library.index([folder / "scans"], load_encoder("roco-mini", "cpu"))
         shelf.SHELF.keep(library, drawn(library))
     return folder / "library"
-
-
-def drawn(library: Library) -> Probe:
-    """A probe with two labels, whose figures nobody measured."""
-    model = library.active()
-    weights = np.random.default_rng(0).normal(size=(2, model.dim)).astype(np.float32)
-    claim = Claim(9, 4, 5, {"auc": (0.9, 0.8, 0.95)}, {"auc": (0.6, 0.5, 0.7)})
-    limits = Limits(0.5, 0.6, 0.4, 0.95, 0.95)
-    return Probe(
-        "told", ("one", "two"), weights, np.zeros(2, np.float32), (limits, limits), (claim, claim),
-        model.model, model.fingerprint, "2026-01-01T00:00:00+00:00",
-    )  # fmt: skip
 
 
 def to_the_shelf(library: Library, folder: Path, seed: int, first: int, last: int) -> Tried:

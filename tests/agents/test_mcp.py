@@ -12,7 +12,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from PIL import Image
 
@@ -22,12 +21,12 @@ from roco_search.curation.cohorts.shelf import SHELF
 from roco_search.library import Library
 from roco_search.models import load_encoder
 from roco_search.probe.applying import apply
-from roco_search.probe.probe import Claim, Limits, Probe
 from roco_search.probe.shelf import SHELF as PROBES
 from roco_search.search import read
 from roco_search.web.backend import Desk
 from tests.imaging.drawing import shipped
 from tests.planted import canaries
+from tests.probe.drawing import drawn
 
 pytestmark = pytest.mark.skipif(find_spec("mcp") is None, reason="the package mcp is not installed")
 
@@ -75,18 +74,6 @@ def asked(functions: Functions, *calls: tuple[str, dict[str, Any]]) -> tuple[lis
             return tools, [await client.call_tool(name, arguments) for name, arguments in calls]
 
     return asyncio.run(ask())
-
-
-def drawn(library: Library) -> Probe:
-    """A probe with two labels, whose figures nobody measured."""
-    model = library.active()
-    weights = np.random.default_rng(0).normal(size=(2, model.dim)).astype(np.float32)
-    claim = Claim(9, 4, 5, {"auc": (0.9, 0.8, 0.95)}, {"auc": (0.6, 0.5, 0.7)})
-    limits = Limits(0.5, 0.6, 0.4, 0.95, 0.95)
-    return Probe(
-        "told", ("one", "two"), weights, np.zeros(2, np.float32), (limits, limits), (claim, claim),
-        model.model, model.fingerprint, "2026-01-01T00:00:00+00:00",
-    )  # fmt: skip
 
 
 def read_with_captions(desk: Desk) -> str:
