@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -42,6 +42,10 @@ class Concept:
         Of a finding, the key of the body part where it is found; None if that can be anywhere.
     shown_on
         Of a finding, keys of the modalities that commonly show it, the most usual first; none if any may.
+    usually
+        Of a general finding, the key of the kind that is meant where the query names no other place: see `meant_at`.
+    opposite
+        The key of the same kind that a denial means: what is not normal is abnormal.
     """
 
     kind: str
@@ -52,6 +56,8 @@ class Concept:
     parts: tuple[str, ...] = ()
     place: str | None = None
     shown_on: tuple[str, ...] = ()
+    usually: str | None = None
+    opposite: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +137,41 @@ def lexicon() -> Lexicon:
     return Lexicon(concepts, phrases, other, longest)
 
 
+def meant_at(finding: Concept, places: Sequence[Concept]) -> Concept:
+    """Return the kind of a general finding that is meant at some body parts.
+
+    An effusion is pleural, unless the query names a place: of the knee it is one of a joint, and of the abdomen none of
+    the kinds that have a word.
+
+    >>> effusion, knee = lexicon().concept("finding", "effusion"), lexicon().concept("body_part", "knee")
+    >>> meant_at(effusion, ()).key, meant_at(effusion, (knee,)).key
+    ('pleural effusion', 'joint effusion')
+    """
+    if finding.usually is None:
+        return finding
+    usual = lexicon().concept("finding", finding.usually)
+    if not places:
+        return usual
+    concepts = lexicon().concepts.values()
+    kinds = (usual, *(one for one in concepts if one.kind == "finding" and finding.key in one.within and one != usual))
+    near = [(min(_distance(kind.place, place.key) for place in places), kind) for kind in kinds if kind.place]
+    least = min((distance for distance, _ in near), default=APART)
+    return finding if least == APART else next(kind for distance, kind in near if distance == least)
+
+
+APART = 3
+
+
+def _distance(found: str, named: str) -> int:
+    """Return 0 for the same body part, 1 for a part of where something is found, 2 for the whole of it, else `APART`."""
+    place, other = lexicon().concept("body_part", found), lexicon().concept("body_part", named)
+    if found == named:
+        return 0
+    if found in other.within or named in place.parts:
+        return 1
+    return 2 if named in place.within or found in other.parts else APART
+
+
 @cache
 def word_lists() -> Mapping[str, tuple[str, ...]]:
     """Return the words around concepts, folded: "negation", "filler", and what else ``lexicon/words.json`` names."""
@@ -206,6 +247,8 @@ def _concept(name: str, key: str, entry: Mapping[str, str]) -> Concept:
         parts=split(entry.get("parts", "")),
         place=entry.get("in"),
         shown_on=split(entry.get("on", "")),
+        usually=entry.get("usually"),
+        opposite=entry.get("opposite"),
     )
 
 
