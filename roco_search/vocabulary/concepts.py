@@ -5,13 +5,14 @@ Reading it costs a query a few milliseconds, so it is JSON, and all phrases are 
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from roco_search.vocabulary import DATA, attributes, image_classes
 
@@ -22,8 +23,7 @@ _CAPITALISED = re.compile(r"\b[A-Z][a-z]+")
 _APART = re.compile(r"[^0-9a-z\n,]+")
 
 
-@dataclass(frozen=True, slots=True)
-class Concept:
+class Concept(NamedTuple):
     """One thing that a query can ask for.
 
     Attributes
@@ -121,11 +121,11 @@ def lexicon() -> Lexicon:
     alone = {language: frozenset((language,)) for language in LANGUAGES}
     for (meant, language, _), text in zip(lines, folded, strict=True):
         first = meant, alone[language]
-        for phrase in map(str.strip, text.split(",")):
-            had = phrases.setdefault(phrase, first)
-            if had is first:
-                continue
-            if had[0] == meant:
+        for phrase in text.split(", "):
+            had = phrases.get(phrase)
+            if had is None:
+                phrases[phrase] = first
+            elif had[0] is meant or had[0] == meant:
                 phrases[phrase] = (meant, had[1] | first[1])
             elif language == "en" and "en" not in had[1]:
                 phrases[phrase] = first
@@ -133,7 +133,7 @@ def lexicon() -> Lexicon:
             else:
                 other[phrase, language] = meant
     phrases.pop("", None)
-    longest = 1 + max(phrase.count(" ") for phrase in phrases)
+    longest = 1 + max(map(str.count, phrases, itertools.repeat(" ")))
     return Lexicon(concepts, phrases, other, longest)
 
 
@@ -227,7 +227,7 @@ def _word_file(name: str) -> frozenset[str]:
 
 def split(text: str) -> tuple[str, ...]:
     """Return what stands between the commas of a value of the data."""
-    return tuple(part.strip() for part in text.split(",") if part.strip())
+    return tuple(part for part in map(str.strip, text.split(",")) if part) if text else ()
 
 
 def _read(name: str) -> dict[str, Any]:

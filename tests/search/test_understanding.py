@@ -120,7 +120,14 @@ def test_what_is_denied_may_mean_its_opposite_and_what_shows_a_finding_is_not_no
 
 
 def test_words_around_what_is_asked_for_ask_for_nothing() -> None:
-    for typed in ("s/p THR", "h/o pneumonia", "TB vs sarcoid", "Z.n. Fraktur", "can you show me a CXR", "12 week fetus"):
+    for typed in (
+        "s/p THR",
+        "h/o pneumonia",
+        "TB vs sarcoid",
+        "Z.n. Fraktur",
+        "can you show me a CXR",
+        "12 week fetus",
+    ):
         assert understand(typed).unread == () and understand(typed).elsewhere == 0, typed
     assert understand("TB without cavitation").rest == (), "what is denied is not looked for"
     assert understand("intra articular").english == "intra articular", "a prefix is a word, too, where it stands alone"
