@@ -44,6 +44,8 @@ class Concept(NamedTuple):
         Of a finding, keys of the modalities that commonly show it, the most usual first; none if any may.
     usually
         Of a general finding, the key of the kind that is meant where the query names no other place: see `meant_at`.
+    shown_with
+        Of a body part, keys of others whose pictures all show it: those of the head show the brain.
     opposite
         The key of the same kind that a denial means: what is not normal is abnormal.
     """
@@ -58,6 +60,7 @@ class Concept(NamedTuple):
     shown_on: tuple[str, ...] = ()
     usually: str | None = None
     opposite: str | None = None
+    shown_with: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +166,7 @@ APART = 3
 
 
 def _distance(found: str, named: str) -> int:
-    """Return 0 for the same body part, 1 for a part of where something is found, 2 for the whole of it, else `APART`."""
+    """Return 0 for the same body part, 1 for a part of where a thing is found, 2 for the whole of it, else `APART`."""
     place, other = lexicon().concept("body_part", found), lexicon().concept("body_part", named)
     if found == named:
         return 0
@@ -249,6 +252,7 @@ def _concept(name: str, key: str, entry: Mapping[str, str]) -> Concept:
         shown_on=split(entry.get("on", "")),
         usually=entry.get("usually"),
         opposite=entry.get("opposite"),
+        shown_with=split(entry.get("shown_with", "")),
     )
 
 
