@@ -67,7 +67,7 @@ def test_a_finding_that_no_head_makes_certain_is_doubted_and_what_is_no_finding_
 
 KINDS = replace(
     WEIGHTS,
-    certain=WEIGHTS.certain | {"view:pa": -0.2},
+    certain={**WEIGHTS.certain, "view:pa": -0.2},
     detectable={**WEIGHTS.detectable, "view:pa": CHEST},
     certain_classes={
         "modality:CT": (-0.7, 0.001),
