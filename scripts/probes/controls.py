@@ -108,7 +108,7 @@ def planted(library: Library, encoder: Encoder, pairs: Path, seeds: int) -> None
 
 def _by_chance(cases: npt.NDArray[np.int64], seed: int) -> npt.NDArray[np.bool_]:
     known, of_case = np.unique(cases, return_inverse=True)
-    return (np.random.default_rng(seed).permutation(len(known)) % 2 == 0)[of_case]
+    return np.asarray((np.random.default_rng(seed).permutation(len(known)) % 2 == 0)[of_case])
 
 
 def _taught(
