@@ -100,6 +100,11 @@ def _below() -> dict[Concept, set[Concept]]:
     return dict(found)
 
 
+@cache
+def _general() -> tuple[Concept, ...]:
+    return tuple(concept for concept in lexicon().concepts.values() if concept.usually is not None)
+
+
 def _phrases(concepts: Sequence[Concept]) -> dict[Concept, tuple[str, ...]]:
     """Return all that each concept, its parts and its kinds, and theirs, are called, in every language."""
     whole: defaultdict[Concept, set[Concept]] = defaultdict(set)
@@ -110,6 +115,8 @@ def _phrases(concepts: Sequence[Concept]) -> dict[Concept, tuple[str, ...]]:
             new = below.get(waiting.pop(), set()) - reached
             reached |= new
             waiting += new
+        # A caption of a chest film says "effusion" and means a pleural one.
+        reached |= {other for other in _general() if other.usually == concept.key and concept.kind == other.kind}
         for other in reached:
             whole[other].add(concept)
     found: dict[Concept, list[str]] = {concept: [] for concept in concepts}

@@ -1,9 +1,10 @@
-"""Whether pictures show a finding for certain: by what the model sees in each, and by how many such a library has.
+"""Whether pictures are for certain what a query names: by their headers, or by what the model sees in each.
 
-The best hit for a finding is a picture of the right kind even where no picture shows the finding, and among a thousand
-pictures without it, twenty reach what one in fifty does. So a finding is certain in a picture if two things hold: its
-head gives the picture a value that few of those without the finding have, and more pictures of the library reach that
-value than would if none showed it.
+The best hit is a picture of a like kind even where none is of the right one: a cardiac CT for "chest CT", and any chest
+film for a finding. And among a thousand pictures without a finding, twenty reach what one in fifty does. So the model
+is certain of something in a picture if two things hold: its head gives the picture a value that few of those without it
+have, and more pictures of the library reach that value than would if none showed it. A class of pictures, such as
+those of the chest, is told from the nearest other one; a finding, from its absence in pictures of the same kinds.
 """
 
 from __future__ import annotations
@@ -18,67 +19,143 @@ import numpy.typing as npt
 
 from roco_search.library.vectors.facts import Facts
 from roco_search.search.evidence import Evidence
-from roco_search.search.senses import STEP, classes, column, detectable_key, found_column
+from roco_search.search.senses import (
+    ATTRIBUTES,
+    DETECTABLE,
+    NEITHER,
+    STEP,
+    classes,
+    column,
+    detectable_key,
+    found_column,
+)
 from roco_search.search.weights import FALSE_ALARM
-from roco_search.vocabulary.concepts import Concept
+from roco_search.vocabulary.concepts import Concept, lexicon
 
 UNUSUAL = 0.05  # The chance from which on the number of pictures is no more than chance brings.
 EVEN = int(math.log(2) / STEP)
-AFFIRMED = 0.5  # The share of a query from which on a caption speaks for the finding, too.
+AFFIRMED = 0.5  # The share of a query from which on a caption speaks for what is asked, too.
+AGREEING = -0.5  # A header that names a part or the whole of what is asked for agrees.
+
+Flags = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
 class Certainty:
-    """What is certain of the pictures of one library, of the findings that one query asks for."""
+    """What is certain of the pictures of one library, of what one query asks for."""
 
     evidence: Evidence
     facts: Facts
 
     def doubts(self, row: int, frame_id: int) -> tuple[str, ...]:
-        """Return the findings asked for that a picture does not show for certain, and the words that nothing knows.
+        """Return what is asked for that a picture does not show for certain, and the words that nothing knows.
 
         Where the model has no heads for findings, nothing is known of its certainty, and no doubt is raised.
         """
         if not self.evidence.weights.detectable or self._affirmed(frame_id):
             return ()
-        found = tuple(found.name for found in self._asked if not self._shows(found, row))
-        return found + self.evidence.understood.unread
+        named = [one.name for name in ATTRIBUTES if not self._is_of(name, row) for one in self._asked(name)]
+        seen = [one.name for kind in self._detected for one in self._asked(kind) if not self._shows(one, row)]
+        return (*named, *seen, *self.evidence.understood.unread)
 
     def _affirmed(self, frame_id: int) -> bool:
         return any(extra.of(frame_id) >= AFFIRMED for extra in self.evidence.extras)
 
     @cached_property
-    def _asked(self) -> tuple[Concept, ...]:
-        """The findings that are asked for, each once; one that only says what another is a kind of says no more."""
-        asked = self.evidence.understood.of("finding")
-        wider = {kind for found in asked for kind in found.within}
+    def _detected(self) -> tuple[str, ...]:
+        """The kinds of concepts of which the model may be certain or not."""
+        known = {key.partition(":")[0] for key in self.evidence.weights.certain} | {"finding"}
+        return tuple(kind for kind in ("view", "sequence", "contrast", "finding") if kind in known & DETECTABLE)
+
+    def _asked(self, kind: str) -> tuple[Concept, ...]:
+        """Return what is asked for of a kind, each once; what only says what another is a kind of says no more."""
+        asked = self.evidence.understood.of(kind)
+        wider = {key for found in asked for key in found.within}
         return tuple(found for found in asked if found.key not in wider)
 
-    def _shows(self, finding: Concept, row: int) -> bool:
-        reached = self._reached.get(finding.key)
+    def _is_of(self, attribute: str, row: int) -> bool:
+        """Whether a picture is of the modality, body part or plane that is asked for, or of one of several."""
+        if not self._asked(attribute) or not any(name.startswith(attribute) for name in self._limits):
+            return True
+        said = self.evidence.stated(attribute, self.facts.headers[int(self.facts.codes[row])])
+        return bool(self._reached_class(attribute)[row]) if said is None else said >= AGREEING
+
+    @cached_property
+    def _limits(self) -> Mapping[str, Sequence[float]]:
+        return self.evidence.weights.certain_classes
+
+    @cached_property
+    def _classes_reached(self) -> dict[str, Flags]:
+        return {}
+
+    def _reached_class(self, attribute: str) -> Flags:
+        """Return which pictures the model is certain of, bool ``(n,)``; only if they are more than by chance."""
+        if attribute not in self._classes_reached:
+            asked = self.evidence.understood.of(attribute)
+            shown = {key for one in asked for key in (one.key, *one.shown_with)}
+            names = [name for name, keys in classes(attribute).items() if shown.intersection(keys[:1])]
+            reached, expected = np.zeros(self.facts.senses.shape[1], bool), 0.0
+            for modality, among in self._by_modality(attribute).items():
+                for name in names:
+                    limit = self._limits.get(f"{attribute}:{name}@{modality}", self._limits.get(f"{attribute}:{name}"))
+                    if limit:
+                        reached |= among & (self.facts.senses[column(attribute, name)] <= _byte(limit[0]))
+                        expected += limit[1] * int(among.sum())
+            if not more_than_chance(int(reached.sum()), expected):
+                reached[:] = False
+            self._classes_reached[attribute] = reached
+        return self._classes_reached[attribute]
+
+    def _by_modality(self, attribute: str) -> dict[str, Flags]:
+        """Return which pictures are of each modality that is asked for, as headers or else the model say."""
+        names = [name for name in classes("modality") if name != NEITHER["modality"]]
+        columns = [column("modality", name) for name in names]
+        if attribute == "modality":
+            return {"": np.ones(self.facts.senses.shape[1], bool)}
+        taken = self.facts.senses[columns].argmin(axis=0)
+        of_term = {
+            term: at
+            for at, name in enumerate(names)
+            for key in classes("modality")[name]
+            for term in lexicon().concept("modality", key).terms
+        }
+        asked = {name for one in self._asked("modality") for name in names if one.key in classes("modality")[name]}
+        said = np.array([of_term.get(header.modality or "", -1) for header in self.facts.headers])[self.facts.codes]
+        taken = np.where(said >= 0, said, taken)
+        return {name: taken == at for at, name in enumerate(names) if name in (asked or names)}
+
+    def _shows(self, concept: Concept, row: int) -> bool:
+        if concept.kind == "view":
+            said = self.facts.headers[int(self.facts.codes[row])].view
+            if said and concept.terms:
+                return said in concept.terms
+        reached = self._reached.get(detectable_key(concept))
         return reached is not None and bool(reached[row])
 
     @cached_property
-    def _reached(self) -> Mapping[str, npt.NDArray[np.bool_]]:
-        """Which pictures reach what makes a finding certain, bool ``(n,)``; only if they are more than by chance."""
+    def _reached(self) -> Mapping[str, Flags]:
+        """Which pictures reach what makes a thing certain, bool ``(n,)``; only if they are more than by chance."""
         weights, found = self.evidence.weights, {}
         keys = list(weights.detectable)
-        for finding in self._asked:
-            key = detectable_key(finding)
+        for key in (detectable_key(one) for kind in self._detected for one in self._asked(kind)):
             if key not in weights.certain:
                 continue
             kinds = weights.detectable[key]
             among = self._of_kind("modality", kinds["modality"]) & self._of_kind("body_part", kinds["body_part"])
-            least = int(-weights.certain[key] / STEP)  # cautiously: bytes count downwards from certainty
-            reached = among & (self.facts.senses[found_column(keys.index(key))] <= least)
+            reached = among & (self.facts.senses[found_column(keys.index(key))] <= _byte(weights.certain[key]))
             if more_than_chance(int(reached.sum()), FALSE_ALARM * int(among.sum())):
-                found[finding.key] = reached
+                found[key] = reached
         return found
 
-    def _of_kind(self, attribute: str, names: Sequence[str]) -> npt.NDArray[np.bool_]:
+    def _of_kind(self, attribute: str, names: Sequence[str]) -> Flags:
         """Return which pictures are likelier of some classes of an attribute than not, bool ``(n,)``."""
         own = [column(attribute, name) for name in classes(attribute) if name in names]
         return np.asarray((self.facts.senses[own] <= EVEN).any(axis=0))
+
+
+def _byte(limit: float) -> int:
+    """Return the highest byte that reaches a log-probability; they count downwards from certainty, to even odds."""
+    return min(int(-limit / STEP), EVEN)
 
 
 def more_than_chance(count: int, expected: float) -> bool:

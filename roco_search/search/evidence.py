@@ -178,6 +178,11 @@ class Evidence:
         places = dict.fromkeys(found.place for found in self.understood.of("finding") if found.place)
         return tuple(lexicon().concept("body_part", place) for place in places)
 
+    def stated(self, attribute: str, header: Header) -> float | None:
+        """Return what a header says of what is asked for of an attribute, as `sensed` has it; None if it is silent."""
+        said = self._said(attribute, header)
+        return None if np.isnan(said) else said
+
     def _said(self, name: str, header: Header) -> float:
         """Return what a header says of one of `SENSED`, as a log-probability; not a number where it is silent."""
         if name in {"seen", "unseen", "usual"}:

@@ -66,7 +66,8 @@ class Hit:
     match
         How well it fits, "strong", "fair", "weak" or "none", against what nothing answers; None where `relevance` is.
     doubts
-        Findings asked for that the picture does not show for certain, in words; with any, it is no strong match.
+        What is asked for and the picture does not show for certain, in words: modality, body part, plane, view and
+        findings. With any, it is no strong match.
     evidence
         Why: the pieces, the weightiest first.
     understood
@@ -144,14 +145,24 @@ def reasons(hit: Hit) -> list[str]:
 
 
 def doubt(hits: Sequence[Hit]) -> str | None:
-    """Return one sentence on the findings that no hit shows for certain; None if there is nothing to say."""
+    """Return one sentence on what is asked for and no hit shows for certain; None if there is nothing to say."""
     fitting = [hit for hit in hits if hit.match in {"strong", "fair"}]
     shared = [name for name in fitting[0].doubts if all(name in hit.doubts for hit in fitting)] if fitting else []
     states = [name for name in shared if name in {"normal", "abnormal"}]
-    shown = [name for name in shared if name not in states]
+    shown = [_in_a_sentence(name, fitting[0].understood or {}) for name in shared if name not in states]
     said = [f"of {' or '.join(shown)} in any of these"] if shown else []
     said += [f"that any of these is {' or '.join(states)}"] if states else []
     return f"The model is not certain {', nor '.join(said)}." if said else None
+
+
+def _in_a_sentence(name: str, understood: Mapping[str, object]) -> str:
+    """Return the name of what is asked for as a sentence has it: "the chest", "the axial plane" and "MRI"."""
+    kinds = [kind for kind, names in understood.items() if isinstance(names, list) and name in names]
+    if "body_part" in kinds:
+        return f"the {name}"
+    if "plane" in kinds:
+        return f"the {name} plane"
+    return f'"{name}"' if {"view", "sequence", "contrast"}.intersection(kinds) else name
 
 
 @dataclass(slots=True)

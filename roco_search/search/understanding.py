@@ -19,14 +19,14 @@ from roco_search.vocabulary.concepts import (
     everyday_words,
     fold,
     lexicon,
+    meant_at,
     word_lists,
 )
 
 LEAST = 5  # Letters from which a word is corrected; nearly every shorter one is one letter from another.
 SHORT = 4  # Letters up to which an English word may be an abbreviation, which is written out for the model.
 SURE = 10  # Letters from which two may be wrong, not one.
-
-Span = tuple[int, int]
+AROUND = ("negation", "not_negation", "negated_behind", "end_of_negation", "qualifier", "filler")
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,7 @@ class _Reading:
         self.excluded: dict[Concept, None] = {}
         self.corrected: dict[str, str] = {}
         self.rest: list[str] = []
-        self.english: list[str] = []
+        self.english: list[str | Concept] = []
         self.denied = self.fresh = False  # Whether what follows is denied, and whether that was said just before.
         self.last: tuple[Concept, ...] = ()
 
@@ -150,14 +150,19 @@ class _Reading:
         place = 0
         while place < len(self.words):
             place += self._step(place)
-        wanted = tuple(concept for concept in self.wanted if concept not in self.excluded)
+        places = tuple(concept for concept in self.wanted if concept.kind == "body_part")
+        excluded = tuple(dict.fromkeys(meant_at(concept, places) for concept in self.excluded))
+        wanted = dict.fromkeys(meant_at(concept, places) for concept in self.wanted)
+        english = (word if isinstance(word, str) else meant_at(word, places).name for word in self.english)
+        if any(concept.kind == "finding" and concept.opposite is None for concept in wanted):
+            wanted.pop(lexicon().concept("finding", "normal"), None)  # A picture that shows a finding is not normal.
         return Understood(
             self.text,
-            wanted,
-            tuple(self.excluded),
+            tuple(concept for concept in wanted if concept not in excluded),
+            excluded,
             tuple(self.corrected.items()),
             tuple(self.rest),
-            " ".join(self.english),
+            " ".join(english),
         )
 
     def _step(self, place: int) -> int:
@@ -180,10 +185,9 @@ class _Reading:
             self.corrected[word] = read
             self.words[place : place + 1] = read.split()
             return 0
-        elif word != ",":
+        elif word != "," and not self.denied:  # "no cavitation" asks for none.
             self.rest.append(word)
-            if not self.denied:
-                self.english.append(word)
+            self.english.append(word)
         return 1
 
     def _phrase(self, place: int) -> tuple[int, tuple[Concept, ...]]:
@@ -204,7 +208,8 @@ class _Reading:
     def _list(self, place: int) -> tuple[str, int] | None:
         """Return the list of words that a phrase here is on, and its length."""
         best: tuple[str, int] | None = None
-        for name, phrases in _lists().items():
+        for name in AROUND:
+            phrases = _lists()[name]
             for length in range(min(3, len(self.words) - place), 0, -1):
                 if " ".join(self.words[place : place + length]) in phrases:
                     if best is None or length > best[1]:
@@ -229,15 +234,20 @@ class _Reading:
         if self.denied and concepts[0].kind != "finding" and not (self.fresh and len(concepts) == 1):
             self.denied = False  # "no effusion chest film": what is denied ends where the picture is named.
         self.fresh = False
+        if self.denied and all(concept.opposite for concept in concepts):
+            concepts = tuple(lexicon().concept(concept.kind, str(concept.opposite)) for concept in concepts)
+            self.wanted |= dict.fromkeys(concepts)
+            self.english += [concept for concept in concepts if concept not in self.english]
+            return
         into = self.excluded if self.denied else self.wanted
         for concept in concepts:
             into[concept] = None
         if not self.denied:
             phrase = " ".join(words)
             found = lexicon().phrases.get(phrase)
-            spoken = found is not None and "en" in found[1] and max(map(len, words)) > SHORT
-            spoken &= phrase not in _lists()["clipped"]
-            self.english += words if spoken else [concept.name for concept in concepts]
+            whole = max(map(len, words)) > SHORT or phrase in _lists()["whole"]
+            spoken = found is not None and "en" in found[1] and whole and phrase not in _lists()["clipped"]
+            self.english += words if spoken else [concept for concept in concepts if concept not in self.english]
 
     def _nearest(self, word: str) -> str | None:
         """Return what a word is a misspelling of; None if it is known, too short, or like nothing."""

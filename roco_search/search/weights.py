@@ -47,6 +47,10 @@ class Weights:
         The log-probability of a finding's head that `FALSE_ALARM` of held-out pictures without the finding reach, by
         its name. Only of findings that ten times as large a share of the pictures with it reach, since a likelihood
         ratio of ten is what makes a test's result nearly certain (Jaeschke et al. 1994).
+    certain_classes
+        The log-probability of a class of `senses` that `FALSE_ALARM` of the held-out pictures of its nearest other
+        class reach, with the share of pictures of all others that do, by names such as "body_part:chest@CT", for
+        CTs alone. Empty if too few of the class reach it; a name without "@" holds for other modalities.
     """
 
     pieces: Mapping[str, float]
@@ -55,6 +59,7 @@ class Weights:
     detectable: Mapping[str, Mapping[str, Sequence[str]]] = field(default_factory=dict)
     noise: float | None = None
     certain: Mapping[str, float] = field(default_factory=dict)
+    certain_classes: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
     def of(self, name: str) -> float:
         """Return the weight of a piece; 0 for one that was not fitted."""
@@ -111,5 +116,5 @@ def load(encoder: Encoder) -> Weights:
     if (content.get("format"), content.get("fingerprint")) != (FORMAT, encoder.fingerprint):
         return DEFAULT
     thresholds, noise = tuple(content["thresholds"]), content.get("noise")
-    certain = content.get("certain", {})
-    return Weights(content["pieces"], content["offsets"], thresholds, content["detectable"], noise, certain)
+    certain, classes = content.get("certain", {}), content.get("certain_classes", {})
+    return Weights(content["pieces"], content["offsets"], thresholds, content["detectable"], noise, certain, classes)

@@ -5,13 +5,14 @@ Reading it costs a query a few milliseconds, so it is JSON, and all phrases are 
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from roco_search.vocabulary import DATA, attributes, image_classes
 
@@ -22,8 +23,7 @@ _CAPITALISED = re.compile(r"\b[A-Z][a-z]+")
 _APART = re.compile(r"[^0-9a-z\n,]+")
 
 
-@dataclass(frozen=True, slots=True)
-class Concept:
+class Concept(NamedTuple):
     """One thing that a query can ask for.
 
     Attributes
@@ -42,6 +42,12 @@ class Concept:
         Of a finding, the key of the body part where it is found; None if that can be anywhere.
     shown_on
         Of a finding, keys of the modalities that commonly show it, the most usual first; none if any may.
+    usually
+        Of a general finding, the key of the kind that is meant where the query names no other place: see `meant_at`.
+    shown_with
+        Of a body part, keys of others whose pictures all show it: those of the head show the brain.
+    opposite
+        The key of the same kind that a denial means: what is not normal is abnormal.
     """
 
     kind: str
@@ -52,6 +58,9 @@ class Concept:
     parts: tuple[str, ...] = ()
     place: str | None = None
     shown_on: tuple[str, ...] = ()
+    usually: str | None = None
+    opposite: str | None = None
+    shown_with: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,11 +124,11 @@ def lexicon() -> Lexicon:
     alone = {language: frozenset((language,)) for language in LANGUAGES}
     for (meant, language, _), text in zip(lines, folded, strict=True):
         first = meant, alone[language]
-        for phrase in map(str.strip, text.split(",")):
-            had = phrases.setdefault(phrase, first)
-            if had is first:
-                continue
-            if had[0] == meant:
+        for phrase in text.split(", "):
+            had = phrases.get(phrase)
+            if had is None:
+                phrases[phrase] = first
+            elif had[0] is meant or had[0] == meant:
                 phrases[phrase] = (meant, had[1] | first[1])
             elif language == "en" and "en" not in had[1]:
                 phrases[phrase] = first
@@ -127,8 +136,43 @@ def lexicon() -> Lexicon:
             else:
                 other[phrase, language] = meant
     phrases.pop("", None)
-    longest = 1 + max(phrase.count(" ") for phrase in phrases)
+    longest = 1 + max(map(str.count, phrases, itertools.repeat(" ")))
     return Lexicon(concepts, phrases, other, longest)
+
+
+def meant_at(finding: Concept, places: Sequence[Concept]) -> Concept:
+    """Return the kind of a general finding that is meant at some body parts.
+
+    An effusion is pleural, unless the query names a place: of the knee it is one of a joint, and of the abdomen none of
+    the kinds that have a word.
+
+    >>> effusion, knee = lexicon().concept("finding", "effusion"), lexicon().concept("body_part", "knee")
+    >>> meant_at(effusion, ()).key, meant_at(effusion, (knee,)).key
+    ('pleural effusion', 'joint effusion')
+    """
+    if finding.usually is None:
+        return finding
+    usual = lexicon().concept("finding", finding.usually)
+    if not places:
+        return usual
+    concepts = lexicon().concepts.values()
+    kinds = (usual, *(one for one in concepts if one.kind == "finding" and finding.key in one.within and one != usual))
+    near = [(min(_distance(kind.place, place.key) for place in places), kind) for kind in kinds if kind.place]
+    least = min((distance for distance, _ in near), default=APART)
+    return finding if least == APART else next(kind for distance, kind in near if distance == least)
+
+
+APART = 3
+
+
+def _distance(found: str, named: str) -> int:
+    """Return 0 for the same body part, 1 for a part of where a thing is found, 2 for the whole of it, else `APART`."""
+    place, other = lexicon().concept("body_part", found), lexicon().concept("body_part", named)
+    if found == named:
+        return 0
+    if found in other.within or named in place.parts:
+        return 1
+    return 2 if named in place.within or found in other.parts else APART
 
 
 @cache
@@ -186,7 +230,7 @@ def _word_file(name: str) -> frozenset[str]:
 
 def split(text: str) -> tuple[str, ...]:
     """Return what stands between the commas of a value of the data."""
-    return tuple(part.strip() for part in text.split(",") if part.strip())
+    return tuple(part for part in map(str.strip, text.split(",")) if part) if text else ()
 
 
 def _read(name: str) -> dict[str, Any]:
@@ -206,6 +250,9 @@ def _concept(name: str, key: str, entry: Mapping[str, str]) -> Concept:
         parts=split(entry.get("parts", "")),
         place=entry.get("in"),
         shown_on=split(entry.get("on", "")),
+        usually=entry.get("usually"),
+        opposite=entry.get("opposite"),
+        shown_with=split(entry.get("shown_with", "")),
     )
 
 

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from certain import certain_classes
 from embedding import Pictures, drawn, embedded
 from heads import fit_findings, fit_heads, labels
 from judging import KINDS, Asked, answers, half, precision, queries
@@ -87,10 +88,11 @@ def main() -> None:
     fitting = select(dev, 0)
     both = np.concatenate([train.vectors, nothing.vectors])
     heads = fit_heads([*train.rows, *nothing.rows], both, fitting.rows, fitting.vectors)
+    sure = certain_classes([*train.rows, *nothing.rows], both, heads)
     detected = fit_findings(train.rows, train.vectors)
     heads[FINDINGS] = detected.head
-    weights = replace(fit(encoder, heads, detected.kinds, fitting, verbose=True), certain=detected.certain)
-    write(output, encoder, heads, weights)
+    weights = fit(encoder, heads, detected.kinds, fitting, verbose=True)
+    write(output, encoder, heads, replace(weights, certain=detected.certain, certain_classes=sure))
 
 
 def load(pairs: Path, encoder: Encoder, cache: Path) -> tuple[Pictures, Pictures, Pictures]:

@@ -77,9 +77,9 @@ def fit_heads(
     heads = {}
     for attribute in ATTRIBUTES:
         names = list(classes(attribute))
-        of, known = _numbers(rows, attribute, names)
+        of, known = class_numbers(rows, attribute, names)
         weights, offsets = discriminant(vectors[known], of[known], len(names))
-        of, known = _numbers(held, attribute, names)
+        of, known = class_numbers(held, attribute, names)
         logits = held_vectors[known] @ weights.T + offsets
         losses = [_loss(temperature * logits, of[known]) for temperature in TEMPERATURES]
         temperature = TEMPERATURES[int(np.argmin(losses))]
@@ -88,9 +88,10 @@ def fit_heads(
     return heads
 
 
-def _numbers(
+def class_numbers(
     rows: Sequence[Mapping[str, Any]], attribute: str, names: list[str]
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+    """Return the number of the class of each picture, int64 ``(n,)``, and of which that is known, bool ``(n,)``."""
     found = [labels(row)[attribute] for row in rows]
     known = np.array([name is not None for name in found])
     return np.array([0 if name is None else names.index(name) for name in found]), known
@@ -165,7 +166,7 @@ def fit_findings(rows: Sequence[Mapping[str, Any]], vectors: Vectors) -> Detecte
         weights.append(slope * direction)
         offsets.append(slope * offset + shift)
         least = _least_certain(slope * held + shift, of, share)
-        if key.startswith("finding:") and least is not None:
+        if least is not None:
             certain[key] = round(-float(np.logaddexp(0, -least)), 3)
     return Detected(keys, Head(np.array(weights, np.float32), np.array(offsets, np.float32)), certain)
 

@@ -1,4 +1,4 @@
-"""A strong match for a finding: the picture shows it, and more pictures do than would by chance."""
+"""A strong match: the picture is and shows what is asked for, and more pictures do than would by chance."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from roco_search.models import load_encoder
 from roco_search.search import search
 from roco_search.search.certainty import Certainty, more_than_chance
 from roco_search.search.evidence import Evidence, Extra
-from roco_search.search.hits import doubt
+from roco_search.search.hits import Hit, doubt
 from roco_search.search.senses import STEP, column, found_column
 from roco_search.search.understanding import understand
 from roco_search.search.weighing import match
@@ -63,6 +63,72 @@ def test_a_finding_that_no_head_makes_certain_is_doubted_and_what_is_no_finding_
     assert doubts("chest x-ray with pneumomediastinum", sure) == ("pneumomediastinum",), "a word that nothing knows"
     assert doubts("pneumonia with pneumothorax", sure) == ("pneumothorax",)
     assert doubts("chest x-ray", sure) == doubts("chest x-ray without pneumothorax", sure) == ()
+
+
+KINDS = replace(
+    WEIGHTS,
+    certain={**WEIGHTS.certain, "view:pa": -0.2},
+    detectable={**WEIGHTS.detectable, "view:pa": CHEST},
+    certain_classes={
+        "modality:CT": (-0.7, 0.001),
+        "body_part:chest@CT": (-0.1, 0.001),
+        "body_part:chest": (-0.6, 0.001),
+        "body_part:heart@CT": (),  # too few cardiac CTs reach what other CTs do
+        "body_part:heart": (-0.6, 0.001),
+        "plane:axial@CT": (-0.1, 0.1),
+    },
+)
+
+
+def scans(chest: list[float], *, modality: str = "CT", axial: float = 0.0, header: Header | None = None) -> Facts:
+    """Return the facts of pictures of a modality, with the log-probability of the chest, and of the axial plane."""
+    senses = np.full((found_column(len(KINDS.detectable)), len(chest)), FAR, np.uint8)
+    senses[column("modality", modality)] = 0
+    senses[column("body_part", "chest")] = senses[column("body_part", "heart")] = np.array(chest) / -STEP
+    senses[column("plane", "axial")] = axial / -STEP
+    return Facts([header or Header(None, None, None, None)], np.zeros(len(chest), np.uint32), senses)
+
+
+@pytest.mark.parametrize(
+    ("text", "known", "doubted"),
+    [
+        ("chest CT", scans([-0.05] * 3), ()),
+        ("lung CT", scans([-0.05] * 3), ()),  # every picture of the chest shows the lung
+        ("chest CT", scans([-0.4] * 3), ("chest",)),  # as likely as cardiac CTs are
+        ("chest", scans([-0.4] * 3, modality="MR"), ()),  # which is far from any other MRI
+        ("chest CT", scans([-0.05] * 3, modality="MR"), ("CT", "chest")),
+        ("cardiac CT", scans([-0.05] * 3), ("heart",)),
+        ("CT of the esophagus and liver", scans([-0.05] * 3), ()),  # one of both is enough
+        ("CT of the liver", scans([-0.05] * 3), ("liver",)),  # the model has no word for it
+        ("CT of the ribs", scans([-0.05] * 3), ("ribs",)),
+        ("axial CT", scans([-0.05] * 3), ()),
+        ("axial CT", scans([-0.05] * 3, axial=-0.3), ("axial",)),
+        ("axial CT", scans([-0.05]), ("axial",)),  # one in ten is taken for it, so one alone may be chance
+        ("chest CT", scans([-0.4] * 3, header=Header("CT", "CHEST", None, None)), ()),
+        ("chest CT", scans([-0.05] * 3, header=Header("CT", "HEART", None, None)), ()),  # a part of it
+        ("chest CT", scans([-0.05] * 3, header=Header("CT", "KNEE", None, None)), ("chest",)),
+        ("PA chest", scans([-0.05] * 3, header=Header(None, "CHEST", "PA", None)), ()),
+        ("PA chest", scans([-0.05] * 3, header=Header(None, "CHEST", "LATERAL", None)), ("PA view",)),
+        ("PA chest", scans([-0.05] * 3), ("PA view",)),
+    ],
+)
+def test_a_header_or_the_model_is_certain_of_the_kind_of_picture(
+    text: str, known: Facts, doubted: tuple[str, ...]
+) -> None:
+    assert doubts(text, known, weights=KINDS) == doubted
+
+
+def test_what_no_limit_was_measured_for_is_not_doubted() -> None:
+    assert doubts("axial chest CT of a PA view", scans([-5.0] * 3)) == ()
+
+
+def test_one_sentence_says_what_is_doubted_in_every_hit() -> None:
+    hit = Hit(1, 0.3, "a.png", 0, 1, None, None, None, None, None, None, match="fair")
+    named: dict[str, object] = {"modality": ["CT"], "body_part": ["chest"], "plane": ["axial"], "view": ["PA view"]}
+    hit = replace(hit, doubts=("CT", "chest", "axial", "PA view"), understood=named)
+    assert doubt([hit]) == (
+        'The model is not certain of CT or the chest or the axial plane or "PA view" in any of these.'
+    )
 
 
 def test_a_caption_that_affirms_leaves_no_doubt_and_a_model_without_heads_raises_none() -> None:

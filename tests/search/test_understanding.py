@@ -62,6 +62,80 @@ def test_a_german_compound_is_taken_apart() -> None:
 
 
 @pytest.mark.parametrize(
+    ("typed", "read"),
+    [
+        ("liver lesion", {"body_part": ["liver"], "finding": ["lesion"]}),
+        ("Leberläsion", {"body_part": ["liver"], "finding": ["lesion"]}),
+        ("foreign body", {"finding": ["foreign body"]}),
+        ("lung mass", {"finding": ["lung mass"]}),
+        ("adnexal mass", {"body_part": ["uterus"], "finding": ["mass"]}),
+        ("white matter lesions", {"finding": ["white matter lesions"]}),
+        ("hepatosplenomegaly", {"finding": ["hepatomegaly", "splenomegaly"]}),
+        ("myocarditis", {"finding": ["myocarditis"]}),
+        ("cervical cancer", {"finding": ["cervical cancer"]}),
+        ("CT AP", {"modality": ["CT"], "body_part": ["abdomen", "pelvis"]}),
+        ("pelvic ultrasound", {"body_part": ["pelvis"], "modality": ["US"]}),
+        ("turbo spin echo", {"sequence": ["se"], "modality": ["MR"]}),
+        ("bone window", {"modality": ["CT"]}),
+        ("filling defect", {"finding": ["filling defect"]}),
+        ("mass effect", {"finding": ["mass effect"]}),
+        ("boxer's fracture", {"body_part": ["hand"], "finding": ["fracture"]}),
+    ],
+)
+def test_a_word_is_not_read_as_a_kind_or_a_neighbour_of_what_it_means(typed: str, read: dict[str, list[str]]) -> None:
+    assert named(understand(typed)) == read
+
+
+@pytest.mark.parametrize(
+    ("typed", "finding"),
+    [
+        ("effusion", "pleural effusion"),
+        ("CXR effusion", "pleural effusion"),
+        ("knee x-ray with effusion", "joint effusion"),
+        ("Erguss im Knie", "joint effusion"),
+        ("effusion around the heart", "pericardial effusion"),
+        ("effusion in the abdomen", "effusion"),
+        ("stones", "kidney stone"),
+        ("gallbladder stones", "gallstones"),
+        ("infarct", "stroke"),
+        ("cardiac infarct", "myocardial infarction"),
+        ("renal infarct", "infarct"),
+        ("liver fibrosis", "fibrosis"),
+        ("carotid dissection", "dissection"),
+        ("implant on mammogram", "breast implant"),
+        ("bladder outlet obstruction", "obstruction"),
+    ],
+)
+def test_a_general_word_means_its_usual_kind_unless_another_place_is_named(typed: str, finding: str) -> None:
+    assert named(understand(typed))["finding"] == [finding]
+    assert named(understand(f"without {finding}"))["excluded"] == [named(understand(finding))["finding"][0]]
+
+
+def test_what_is_denied_may_mean_its_opposite_and_what_shows_a_finding_is_not_normal() -> None:
+    assert named(understand("CT head w/o contrast"))["contrast"] == ["without"]
+    assert named(understand("MRI with and without contrast"))["contrast"] == ["with", "without"]
+    assert named(understand("not normal")) == {"finding": ["abnormal"]}
+    assert named(understand("normal heart, pleural effusion"))["finding"] == ["pleural effusion"]
+    assert named(understand("normal chest"))["finding"] == ["normal"]
+
+
+def test_words_around_what_is_asked_for_ask_for_nothing() -> None:
+    for typed in (
+        "s/p THR",
+        "h/o pneumonia",
+        "TB vs sarcoid",
+        "Z.n. Fraktur",
+        "can you show me a CXR",
+        "12 week fetus",
+    ):
+        assert understand(typed).unread == () and understand(typed).elsewhere == 0, typed
+    assert understand("TB without cavitation").rest == (), "what is denied is not looked for"
+    assert understand("intra articular").english == "intra articular", "a prefix is a word, too, where it stands alone"
+    assert understand("fracture of a bone").english == "fracture bone", "that is no abbreviation"
+    assert understand("TOF MRA").english == "MR angiography MRI", "and what two words mean is written once"
+
+
+@pytest.mark.parametrize(
     ("text", "wanted", "excluded"),
     [
         ("chest x-ray without pneumonia", [], ["pneumonia"]),
@@ -199,6 +273,8 @@ def test_the_lexicon_is_sound() -> None:
         for key in (*concept.within, *concept.parts):
             assert (concept.kind, key) in concepts or key in {"upper limb", "lower limb"}, (concept.key, key)
         assert concept.place is None or ("body_part", concept.place) in concepts
+        assert concept.opposite is None or (concept.kind, concept.opposite) in concepts
+        assert concept.usually is None or concept.key in concepts["finding", concept.usually].within, concept.key
         assert fold(concept.name) == fold(fold(concept.name))
     assert parts("a, b,c ") == ("a", "b", "c")
     assert all(phrase == fold(phrase) for phrase in lexicon().phrases)
