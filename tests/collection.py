@@ -84,10 +84,11 @@ class Expected:
             self.passing[filters] = [
                 number for number, row in enumerate(self.rows) if self._passes(number, row, filters, guessed or {})
             ]
+        path = own and os.path.realpath(own)
         pool = [
             number
             for number in self.passing[filters]
-            if (min_score is None or scores[number] >= min_score) and not (own and self._is(self.rows[number], own))
+            if (min_score is None or scores[number] >= min_score) and not (path and self.rows[number]["path"] == path)
         ]
         pool.sort(key=lambda number: (-scores[number], self.rows[number]["id"]))
         groups: dict[Any, list[int]] = {}
@@ -121,10 +122,6 @@ class Expected:
         if below and not any(row["path"] == folder or row["path"].startswith(folder + "/") for folder in below):
             return False
         return not filters.path or any(fnmatch.fnmatchcase(row["path"], pattern) for pattern in filters.path)
-
-    @staticmethod
-    def _is(row: dict[str, Any], own: Path) -> bool:
-        return bool(row["path"] == os.path.realpath(own))
 
     @staticmethod
     def _group(row: dict[str, Any], group_by: str) -> Any:

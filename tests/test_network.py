@@ -89,6 +89,6 @@ def test_no_telemetry_session_is_kept(tmp_path: Path) -> None:
 def test_native_code_stays_on_this_machine_too(tmp_path: Path) -> None:
     """Native code asks the system itself, past every audit hook."""
     trace = tmp_path / "trace"
-    indexed_and_queried(tmp_path, "strace", "-f", "-A", "-e", "trace=connect,sendto", "-o", str(trace))
+    indexed_and_queried(tmp_path, "strace", "-f", "--seccomp-bpf", "-A", "-e", "trace=connect,sendto", "-o", str(trace))
     lines = trace.read_text().splitlines()
     assert [line for line in lines if "AF_INET" in line and "= -1 EAFNOSUPPORT" not in line] == []

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from roco_search.datasets.licences import Licence, check_codes, parse_codes, parse_licence
-from roco_search.datasets.pair import DataSet, LeftOut, Pair, PairSet, Row, fold_text, weigh_captions
+from roco_search.datasets.pair import DataSet, LeftOut, Pair, PairSet, Row, SharedCaptions, fold_text, weigh_captions
 from roco_search.errors import InputError, RocoError
 
 MISSING = "the image is missing"
@@ -88,7 +88,7 @@ def _share_captions(pairs: list[Pair]) -> None:
             for place in same:
                 own = pairs[place].captions
                 if len(own) < len(every):
-                    pairs[place] = replace(pairs[place], captions={**own, **{k: 0.0 for k in every if k not in own}})
+                    pairs[place] = replace(pairs[place], captions=SharedCaptions(own, every))
 
 
 def refuse_empty(split: Split, data: DataSet, name: str, kind: type[RocoError]) -> None:

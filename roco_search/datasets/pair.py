@@ -10,8 +10,9 @@ from __future__ import annotations
 import math
 import os
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain, filterfalse
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
@@ -111,6 +112,37 @@ class Row:
     licence: str | None = None
     fault: str = ""
     image: str = ""
+
+
+class SharedCaptions(Mapping[str, float]):
+    """The captions of a row, then those of the other rows of its image, with the weight 0.
+
+    All rows of an image hold the others in one mapping: ten thousand copies of one image would need gigabytes.
+
+    Parameters
+    ----------
+    own
+        The captions of the row, with their weights.
+    every
+        The captions of all rows of the image, these among them, with the weight 0.
+    """
+
+    __slots__ = ("every", "own")
+
+    def __init__(self, own: Mapping[str, float], every: Mapping[str, float]) -> None:
+        self.own, self.every = own, every
+
+    def __getitem__(self, caption: str) -> float:
+        return self.own[caption] if caption in self.own else self.every[caption]
+
+    def __iter__(self) -> Iterator[str]:
+        return chain(self.own, filterfalse(self.own.__contains__, self.every))
+
+    def __len__(self) -> int:
+        return len(self.every)
+
+    def __repr__(self) -> str:
+        return repr(dict(self))
 
 
 @dataclass(frozen=True, slots=True)

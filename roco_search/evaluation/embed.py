@@ -13,7 +13,7 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
-from roco_search.datasets.pair import Pair, PairSet
+from roco_search.datasets.pair import Pair, PairSet, SharedCaptions
 from roco_search.errors import ImageError, InputError
 from roco_search.imaging import CtWindows
 from roco_search.imaging.ahead import MAX_BYTES, in_batches, read_ahead
@@ -118,7 +118,8 @@ class Embedded:
 
 def own_captions(pair: Pair) -> list[str]:
     """Return the captions that a pair's own row of the data set has."""
-    return [caption for caption, weight in pair.captions.items() if weight > 0]
+    captions = pair.captions.own if isinstance(pair.captions, SharedCaptions) else pair.captions
+    return [caption for caption, weight in captions.items() if weight > 0]
 
 
 def embed(

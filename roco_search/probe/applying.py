@@ -117,7 +117,7 @@ def write(library: Library, probe: Probe, said: Applied, target: Path) -> None:
             if target.suffix.lower() == ".csv":
                 writer = csv.writer(text, lineterminator="\n")
                 writer.writerow(["path", "frame", *probe.labels])
-                writer.writerows((path, frame, *(f"{share:.4f}" for share in shares)) for path, frame, shares in rows)
+                writer.writerows([path, frame, *[f"{share:.4f}" for share in shares]] for path, frame, shares in rows)
                 return
             for path, frame, shares in rows:
                 shown = dict(zip(probe.labels, (round(share, 4) for share in shares), strict=True))
@@ -125,12 +125,20 @@ def write(library: Library, probe: Probe, said: Applied, target: Path) -> None:
 
 
 def _rows(library: Library, said: Applied) -> Iterator[tuple[str, int, list[float]]]:
-    wanted = 0
+    listed = _listed(said)
+    wanted = next(listed, None)
     for frame_id, path, number in library.frames.places(library.active()):
-        while wanted < len(said.ids) and said.ids[wanted] < frame_id:
-            wanted += 1
-        if wanted < len(said.ids) and said.ids[wanted] == frame_id:
-            yield path, number, said.probabilities[wanted].tolist()
+        while wanted is not None and wanted[0] < frame_id:
+            wanted = next(listed, None)
+        if wanted is not None and wanted[0] == frame_id:
+            yield path, number, wanted[1]
+
+
+def _listed(said: Applied) -> Iterator[tuple[int, list[float]]]:
+    """Yield each id with its probabilities of what was applied; lists are read several times as fast as arrays."""
+    for start in range(0, len(said.ids), ROWS_AT_ONCE):
+        part = slice(start, start + ROWS_AT_ONCE)
+        yield from zip(said.ids[part].tolist(), said.probabilities[part].tolist(), strict=True)
 
 
 def where(library: Library, conditions: Iterable[str]) -> Ids:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -59,6 +60,11 @@ class Claim:
     def worse(self) -> bool:
         """Whether the head orders these pictures no better than the model did before it was taught."""
         return self.gain is not None and self.gain[0] < 0
+
+    @property
+    def surely_worse(self) -> bool:
+        """Whether that is more than chance: all of the interval of the gain is below 0."""
+        return self.gain is not None and self.gain[2] < 0
 
     @property
     def suspect(self) -> bool:
@@ -142,6 +148,33 @@ class Probe(BoundToModel):
         if found is None:
             raise InputError(f"The probe {self.name} has no label {label!r}; it has {names}.")
         return found
+
+    def caveats(self) -> Iterator[str]:
+        """Yield what has to be known before the figures are believed, as sentences."""
+        worse = [pair for pair in zip(self.labels, self.claims, strict=True) if pair[1].worse]
+        for words, sure in (("worse than", True), ("no better than", False)):
+            if some := [(label, claim) for label, claim in worse if claim.surely_worse is sure]:
+                said = ", ".join(
+                    f"{label!r} (AUC {claim.head['auc'][0]:.3f}, untaught {claim.zero_shot['auc'][0]:.3f})"
+                    for label, claim in some
+                )
+                yield f"The head orders images {words} the model untaught, which `roco classify` asks: {said}."
+        for label, claim in zip(self.labels, self.claims, strict=True):
+            if not claim.worse and claim.head["auc"][1] <= 0.5:
+                yield (
+                    f"{label!r}: the interval of the AUC reaches 0.5, so nothing is shown to be learned yet; label "
+                    "more images."
+                )
+            if claim.suspect and claim.shortcut is not None:
+                yield (
+                    f"{label!r} can be told by headers, image size, corners and borders alone (AUC "
+                    f"{claim.shortcut[0]:.3f}); the head may have learned that instead of the finding."
+                )
+            if claim.shuffled is not None and claim.shuffled[1] > 0.5:
+                yield (
+                    f"{label!r}: shuffled labels give more than 0.5, so one case may be in several folds; name what "
+                    "belongs together as `case`."
+                )
 
 
 def dump(probe: Probe) -> bytes:

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 KIND = "probe report"
 NAMES = {"auc": "AUC", "average_precision": "average precision", "accuracy": "accuracy", "brier": "Brier score"}
 
+SIZE = (4.2, 3.2)  # inches of a plot: two are side by side, or one below the other on a phone
+LEAST_SPAN = 0.1  # of the axis of an AUC
+
 
 def check_place(path: Path) -> None:
     """Refuse, before anything is measured, to write where it will not be possible; raises `InputError`."""
@@ -48,7 +51,7 @@ def report(probe: Probe) -> str:
             **{key: f"{getattr(limits, key):.3f}" for key in ("best", "rule_in", "rule_out")},
             "shuffled": _shown(claim.shuffled),
             "shortcut": _shown(claim.shortcut),
-            "plot": _plot(claim),
+            "plots": [_reliability(claim), _curve(claim)],
         }
         for label, claim, limits in zip(probe.labels, probe.claims, probe.limits, strict=True)
     ]
@@ -67,25 +70,37 @@ def _shown(figure: Interval | None) -> str:
     return "–" if figure is None else f"{figure[0]:.3f} ({figure[1]:.3f}–{figure[2]:.3f})"
 
 
-def _plot(claim: Claim) -> Markup:
+def _reliability(claim: Claim) -> Markup:
     with style() as figure:
-        made = figure(figsize=(8, 3.2))
-        left, right = made.subplots(1, 2)
-        left.plot([0, 1], [0, 1], color="#999999", linestyle=":", linewidth=1)
+        made = figure(figsize=SIZE)
+        axes = made.subplots()
+        axes.plot([0, 1], [0, 1], color="#999999", linestyle=":", linewidth=1)
         means, shares = [point[0] for point in claim.reliability], [point[1] for point in claim.reliability]
-        left.plot(means, shares, marker="o")
-        left.set(title="Reliability", xlabel="mean probability", ylabel="share of positives", xlim=(0, 1), ylim=(0, 1))
+        axes.plot(means, shares, marker="o")
+        axes.set(title="Reliability", xlabel="mean probability", ylabel="share of positives", xlim=(0, 1), ylim=(0, 1))
+        return svg(made)
+
+
+def _curve(claim: Claim) -> Markup:
+    with style() as figure:
+        made = figure(figsize=SIZE)
+        axes = made.subplots()
+        values = list(claim.curve.values())
+        reached = [bound for value in values for bound in value]
         if claim.curve:
             sizes = [int(size) for size in claim.curve]
-            values = list(claim.curve.values())
-            right.plot(sizes, [value[0] for value in values], marker="o", label="head, three draws")
-            right.fill_between(sizes, [v[1] for v in values], [v[2] for v in values], alpha=0.2)
-            right.set_xscale("log")
-            right.set_xticks(sizes, [str(size) for size in sizes])
-            right.minorticks_off()
+            axes.plot(sizes, [value[0] for value in values], marker="o", label="head, three draws")
+            axes.fill_between(sizes, [v[1] for v in values], [v[2] for v in values], alpha=0.2)
+            axes.set_xscale("log")
+            axes.set_xticks(sizes, [str(size) for size in sizes])
+            axes.minorticks_off()
         if "auc" in claim.zero_shot:
-            right.axhline(claim.zero_shot["auc"][0], color="#D55E00", linestyle="--", label="zero-shot")
-        right.set(title="AUC on all other cases", xlabel="examples of each class", ylabel="AUC")
-        if right.get_legend_handles_labels()[0]:
-            right.legend()
+            reached.append(claim.zero_shot["auc"][0])
+            axes.axhline(reached[-1], color="#D55E00", linestyle="--", label="zero-shot")
+        if reached:  # Thousandths would look like a fall.
+            top = min(1.005, max(reached) + 0.02)
+            axes.set_ylim(min(min(reached) - 0.02, top - LEAST_SPAN), top)
+        axes.set(title="AUC on all other cases", xlabel="examples of each class", ylabel="AUC")
+        if axes.get_legend_handles_labels()[0]:
+            axes.legend()
         return svg(made)

@@ -6,6 +6,11 @@
 - `tabs`: what is seen, one file for each tab; `markup` and ``templates``: their HTML.
 - `http`: the gate in front of every route, our own routes, pictures and uploads.
 - `space`: the export to a Space, and what runs there.
+- `stubs`: what makes the import of gradio a third shorter.
 
 ``roco --help`` imports nothing of this; only `app` and `tabs` import gradio.
 """
+
+from roco_search.web.stubs import leave_stubs
+
+leave_stubs()

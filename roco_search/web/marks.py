@@ -1,18 +1,23 @@
-"""Marks of yes and no that are kept: an address becomes a session, as `roco query --mark` makes one, and comes back."""
+"""Marks of yes and no: an address becomes a session, as `roco query --mark` makes one, and comes back; or a probe."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from roco_search.errors import InputError
+from roco_search.probe.examples import from_marks
 from roco_search.probe.feedback.sessions import SHELF, Session, fresh_name
+from roco_search.probe.shelf import SHELF as PROBES
+from roco_search.probe.teaching.teach import teach
 from roco_search.search.terms import read_term
 from roco_search.system.text import printable
 from roco_search.web.asking import Conditions, Query, write_address
 
 if TYPE_CHECKING:
     from roco_search.library import Library
+    from roco_search.library.shelf import Shelf
+    from roco_search.probe.probe import Probe
     from roco_search.web.backend import Desk
 
 MOST_SHOWN = 8  # sessions on the first page: those that were begun last
@@ -49,6 +54,32 @@ def keep_marks(desk: Desk, query: Query, name: str) -> str:
         return chosen
 
     return desk.ask(keep)
+
+
+def teach_marks(desk: Desk, query: Query, name: str) -> Probe:
+    """Teach the library a probe from what was marked on a query, and keep it under a new name; return it.
+
+    Raises
+    ------
+    InputError
+        If it cannot have this name, or too little is marked to learn from.
+    StorageFull
+    """
+
+    def taught(library: Library) -> Probe:
+        check_new(PROBES, library, name)
+        examples = from_marks(library, name, query.plus, query.minus)
+        probe = teach(library, desk.encoder, name, examples).probe
+        PROBES.keep(library, probe)
+        return probe
+
+    return desk.ask(taught)
+
+
+def check_new(shelf: Shelf[Any], library: Library, name: str) -> None:
+    """Raise `InputError` unless a name can be that of something new: the page replaces nothing."""
+    if shelf.place(library, name).exists():
+        raise InputError(f"There is a {shelf.kind} {name!r} already; choose another name.")
 
 
 def kept_marks(desk: Desk) -> list[tuple[str, str]]:

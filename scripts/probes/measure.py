@@ -112,6 +112,14 @@ class Measured:
     space: Coordinates
 
 
+def of_pairs(place: Path, pairs: Path) -> Library:
+    """Open the library of the pairs' images; make it if it is not there."""
+    if not (place / "library.db").exists():
+        with Library.create_or_open(place) as made:
+            made.index([pairs], load_encoder("roco-mini"))
+    return Library.open(place)
+
+
 def read(library: Library, encoder: Any, pairs: Path, task: Task) -> Measured:
     rows = [row for split in ("dev", "train") for row in rows_of(pairs, split, task)]
     with tempfile.TemporaryDirectory() as folder:
@@ -200,10 +208,7 @@ def main() -> None:
     parser.add_argument("--library", type=Path, required=True)
     options = parser.parse_args()
     pairs = options.pairs.resolve()
-    if not (options.library / "library.db").exists():
-        with Library.create_or_open(options.library) as made:
-            made.index([pairs], load_encoder("roco-mini"))
-    with Library.open(options.library) as library:
+    with of_pairs(options.library, pairs) as library:
         encoder = load_encoder(library.active().model)
         measured = [(task, read(library, encoder, pairs, task)) for task in TASKS]
         table("Labels of unseen images", measured, from_train=False)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import pytest
 from roco_search.datasets import PictureFile
 from roco_search.datasets.assembly import assemble, check_choices, refuse_empty
 from roco_search.errors import InputError, TrainingError
+from roco_search.evaluation.embed import own_captions
 from tests.datasets.drawing import data_set, row
 
 
@@ -47,6 +50,24 @@ def test_what_is_no_pair_is_counted_with_its_reason() -> None:
         "no licence is stated": ["6"],
     }
     assert split.left_out.counts["the caption is empty"] == 2
+
+
+def test_a_thousand_copies_of_one_image_hold_their_captions_once() -> None:
+    rows = [replace(row(f"{number}.png", f"caption {number}"), image="one") for number in range(1000)]
+    tracemalloc.start()
+    pairs = assemble(rows).pairs
+    used = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert used < 10e6, "a mapping of its own for each would take 37 MB, and 2.4 GB for eight thousand"
+    captions = pairs[400].captions
+    every = [f"caption {number}" for number in range(1000)]
+    assert list(captions) == ["caption 400", *every[:400], *every[401:]] and len(captions) == 1000
+    assert list(captions.values()) == [1.0] + [0.0] * 999 and captions == {
+        **dict.fromkeys(every, 0.0),
+        "caption 400": 1,
+    }
+    assert pickle.loads(pickle.dumps(captions)) == captions and "another" not in captions
+    assert own_captions(pairs[400]) == ["caption 400"]
 
 
 def test_at_most_three_examples_are_kept() -> None:

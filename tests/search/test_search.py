@@ -313,9 +313,9 @@ def test_real_scans_are_found_as_exhaustive_computation_finds_them(tmp_path: Pat
             image, (n, offset) = choice.pop("image"), choice.pop("page")
             shape = {"group_by": choice.pop("group_by"), "fold": choice.pop("fold"), "n": n, "offset": offset}
             asked: dict[str, Any] = {"filters": Filters(**choice), **shape}
+            path = os.path.realpath(image)
             [row] = {
-                number for number, row in enumerate(expected.rows)
-                if row["path"] == os.path.realpath(image) and row["frame"] in {0, 1}
+                number for number, row in enumerate(expected.rows) if row["path"] == path and row["frame"] in {0, 1}
             }  # fmt: skip
             hits = found(search(opened.library, opened.encoder, [image], **asked))
             right = expected.hits(unit(expected.matrix[row]), own=image, **asked)

@@ -86,14 +86,19 @@ def an_image_is_wanted_and_another_is_not(page: Page) -> None:
 
 
 def marks_are_kept_and_found_again(page: Page, demo: Site) -> None:
-    """They are what `roco session list` lists; the first page offers them."""
+    """As a cohort, and as what `roco session list` lists; the first page offers that."""
     before = page.status
     page.page.locator(".roco-card").nth(1).hover()
     page.page.locator('.roco-feed[data-sign="plus"]').nth(1).click()
     found = page.answered(before)
-    page.page.get_by_label("Keep these marks as").fill("mine")
-    page.page.keyboard.press("Enter")
-    wait(page, "document.querySelector('.roco-fed [role=status]').textContent.startsWith('Kept as')")
+    form, name = page.page.locator(".roco-fed"), page.page.get_by_label("Keep these marks as")
+    said = "document.querySelector('.roco-fed [role=status]').textContent.includes('{}')"
+    name.fill("mine")
+    assert form.get_by_role("button", name="Probe").is_visible(), "which is pressed in http/test_chosen"
+    form.get_by_role("button", name="Cohort").click()
+    wait(page, said.format("Kept as the cohort"))
+    name.press("Enter")
+    wait(page, said.format("Kept as the session"))
     page.shot("1-marks")
     asked = page.address
     page.open(f"{demo.url}/")

@@ -51,7 +51,9 @@ MEASURE = """async (text) => {
     const first = () => (document.querySelector('.roco-card') || {}).outerHTML;
     Object.getOwnPropertyDescriptor(HTMLInputElement.prototype, 'value').set.call(box, text);
     box.dispatchEvent(new Event('input', {bubbles: true}));
-    await new Promise(resolve => setTimeout(resolve, 600));
+    const come = image => image.complete || image.getBoundingClientRect().top > innerHeight;
+    while (![...document.querySelectorAll('.roco-card img')].every(come)) await new Promise(requestAnimationFrame);
+    await new Promise(resolve => setTimeout(resolve, 100));
     const before = first();
     const start = performance.now();
     box.dispatchEvent(new KeyboardEvent('keypress', {key: 'Enter', bubbles: true}));

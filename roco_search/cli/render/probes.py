@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from roco_search.cli.output import print_facts, print_line, print_rows, say
+from roco_search.cli.output import print_facts, print_line, print_rows, say, with_flags
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from roco_search.cli.tables import Cell
     from roco_search.probe.probe import Claim, Interval, Probe
@@ -57,8 +57,8 @@ def _plain_probe(probe: Probe) -> dict[str, Any]:
 
 def show_claims(probe: Probe) -> None:
     """Print what a probe may claim."""
-    for warning in warnings(probe):
-        say(f"Warning: {warning}")
+    for caveat in probe.caveats():
+        say(f"Warning: {with_flags(caveat)}")
     images, cases = max(claim.images for claim in probe.claims), max(claim.cases for claim in probe.claims)
     print_line(
         f"{probe.name}: measured on {images:,} images of {cases:,} cases that the head had not seen; 95 % intervals by "
@@ -114,26 +114,6 @@ def _mean(claim: Claim, size: int) -> str:
     return "–" if found is None else f"{found[0]:.3f}"
 
 
-def warnings(probe: Probe) -> Iterator[str]:
-    """Yield what has to be known before the figures are believed."""
-    for label, claim in zip(probe.labels, probe.claims, strict=True):
-        head = claim.head["auc"]
-        if claim.worse:
-            yield (
-                f"{label!r} is told worse by the head (AUC {head[0]:.3f}) than by the model untaught "
-                f"({claim.zero_shot['auc'][0]:.3f}); it is kept, but `roco classify` without it does better."
-            )
-        elif head[1] <= 0.5:
-            yield f"{label!r}: the interval of the AUC reaches 0.5, so nothing is shown to be learned yet; label more."
-        if claim.suspect and claim.shortcut is not None:
-            yield (
-                f"{label!r} can be told by headers, image size, corners and borders alone (AUC "
-                f"{claim.shortcut[0]:.3f}); the head may have learned that instead of the finding."
-            )
-        if claim.shuffled is not None and claim.shuffled[1] > 0.5:
-            yield f"{label!r}: shuffled labels give more than 0.5; one case may be in several folds. See --case."
-
-
 def show_list(kept: Sequence[Probe | Space], fingerprint: str | None) -> None:
     """Print the probes and spaces of a library."""
     probes: list[Probe] = [taught for taught in kept if taught.kind == "probe"]  # type: ignore[misc]
@@ -182,7 +162,7 @@ def _remark(probe: Probe, claim: Claim, fingerprint: str | None) -> str:
     if other := _of_another(probe, fingerprint):
         return other
     if claim.worse:
-        return "worse than zero-shot"
+        return "worse than zero-shot" if claim.surely_worse else "no better than zero-shot"
     return "shortcut suspected" if claim.suspect else ""
 
 

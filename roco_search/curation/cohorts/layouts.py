@@ -24,6 +24,8 @@ IMAGES: dict[Layout, str] = {
 """The folder of the images of a split."""
 PROBABILITY = "probability_"
 """What the name of a column begins with that a probe filled; the name of the probe, or PROBE:LABEL, follows."""
+UNKNOWN = "unknown"
+"""What CSV has for a term that no header says: `datasets` would take a split without any for a column of numbers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +91,8 @@ def _write_csv(file: Path, rows: Sequence[Row]) -> None:
     with file.open("w", encoding="utf-8", newline="") as opened:
         writer = csv.writer(opened, lineterminator="\n")
         writer.writerow(["file_name", "text", *rows[0].columns])
-        writer.writerows([row.name, row.text, *row.columns.values()] for row in rows)
+        for row in rows:
+            writer.writerow([row.name, row.text, *(UNKNOWN if cell == "" else cell for cell in row.columns.values())])
 
 
 def _write_coco(file: Path, rows: Sequence[Row]) -> None:

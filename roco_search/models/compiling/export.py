@@ -6,6 +6,8 @@ torch, onnx and onnxscript are imported here and nowhere on the way to an answer
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -70,6 +72,7 @@ def export_tower(
     import onnx
     import torch
 
+    _list_operations_once()
     wrapped = _tower(model, tower)
     batch = torch.export.Dim("batch", min=1, max=4096)
     dynamic: dict[str, dict[int, Any]] = {
@@ -97,6 +100,16 @@ def export_tower(
     strip(proto)
     onnx.save(proto, str(target), save_as_external_data=True, location=f"{target.name}.data", size_threshold=_SMALL)
     return referred
+
+
+def _list_operations_once() -> None:
+    """Keep onnxscript's list of its operations: each export would parse the source of all five hundred anew."""
+    with suppress(ImportError, AttributeError, KeyError):  # private to torch and onnxscript, so it may be elsewhere
+        from torch.onnx._internal import _lazy_import
+
+        apis = vars(_lazy_import)["onnxscript_apis"]
+        if not hasattr(apis.get_torchlib_ops, "cache_info"):
+            vars(apis)["get_torchlib_ops"] = cache(apis.get_torchlib_ops)
 
 
 def refer(proto: onnx.ModelProto, tensors: Mapping[str, Tensor], state: Mapping[str, np.ndarray]) -> dict[str, str]:

@@ -50,22 +50,32 @@
     }
   };
 
-  // The name under which the marks are kept, where this demo keeps any.
+  // What the marks become under a name, where this demo keeps anything: Enter keeps them as they are.
+  const BECOME = [
+    ["session", "Keep", "Keep these marks, to go on with them"],
+    ["probe", "Probe", "Teach a probe with these marks: it ranks the whole library"],
+    ["cohort", "Cohort", "Keep the images that are marked yes as a cohort"],
+  ];
+
   function keeping() {
     const hands = document.querySelector('meta[name="roco-hands"]');
     if (!hands || !hands.content.split(" ").includes("marks")) return [];
     const item = document.createElement("li");
+    const buttons = BECOME.map(([what, name, title]) => `<button class="roco-plain" name="what" value="${what}" title="${title}">${name}</button>`);
     item.innerHTML = `<form><label>Keep these marks as <input name="name" maxlength="60" placeholder="a name"></label>
-      <button class="roco-plain">Keep</button> <span class="roco-quiet" role="status"></span></form>`;
+      ${buttons.join(" ")} <span class="roco-quiet" role="status"></span></form>`;
     item.firstChild.addEventListener("submit", async (event) => {
       event.preventDefault();
-      const form = event.target, now = asked();
-      const ids = Object.keys(SIGNS).flatMap((sign) => now.getAll(sign).map(Number));
+      const form = event.target, now = asked(), what = event.submitter ? event.submitter.value : "session";
+      const signs = what === "cohort" ? ["plus"] : Object.keys(SIGNS);
+      const ids = signs.flatMap((sign) => now.getAll(sign).map(Number));
+      const said = form.querySelector("span");
+      said.textContent = "One moment…";
       const body = JSON.stringify({ ids, name: form.elements.name.value, address: now.toString() });
       const headers = { "Content-Type": "application/json" };
-      const answer = await fetch("roco/chosen/session", { method: "POST", headers, body }).catch(() => null);
+      const answer = await fetch(`roco/chosen/${what}`, { method: "POST", headers, body }).catch(() => null);
       const told = answer && (await answer.json().catch(() => null));
-      form.querySelector("span").textContent = (told && (told.said || told.detail)) || "roco does not answer.";
+      said.textContent = (told && (told.said || told.detail)) || "roco does not answer.";
     });
     return [item];
   }

@@ -28,7 +28,7 @@ from roco_search.system.text import printable
 from roco_search.vocabulary.concepts import spoken_term
 from roco_search.web.asking import LONGEST, read_address
 from roco_search.web.http.handover import open_here
-from roco_search.web.marks import keep_marks
+from roco_search.web.marks import check_new, keep_marks, teach_marks
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -56,7 +56,7 @@ Work = Callable[..., Awaitable[Any]]
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """What a page sent: the ids of images; the folder for copies, or the name of a session or cohort, if any."""
+    """What a page sent: the ids of images; the folder for copies, or the name of what is to be kept, if any."""
 
     ids: list[int]
     folder: str = ""
@@ -135,17 +135,16 @@ def add_tray_routes(app: FastAPI, desk: Desk, handover: Handover, work: Work) ->
             raise HTTPException(403, "Only a demo that no other computer reaches copies files on this one.")
         return {"said": await answer(request, copies_of)}
 
-    @app.post("/roco/chosen/cohort")
-    async def cohort(request: Request) -> dict[str, str]:
-        if not handover.local or "x-forwarded-for" in request.headers:
-            raise HTTPException(403, "Only a demo that no other computer reaches keeps cohorts.")
-        return {"said": await answer(request, cohort_of)}
+    def keeps(what: str, task: Callable[..., str], done: str) -> None:
+        @app.post(f"/roco/chosen/{what}")
+        async def kept(request: Request) -> dict[str, str]:
+            if not handover.local or "x-forwarded-for" in request.headers:
+                raise HTTPException(403, f"Only a demo that no other computer reaches {done}.")
+            return {"said": await answer(request, task)}
 
-    @app.post("/roco/chosen/session")
-    async def session(request: Request) -> dict[str, str]:
-        if not handover.local or "x-forwarded-for" in request.headers:
-            raise HTTPException(403, "Only a demo that no other computer reaches keeps marks.")
-        return {"said": await answer(request, session_of)}
+    keeps("cohort", cohort_of, "keeps cohorts")
+    keeps("session", session_of, "keeps marks")
+    keeps("probe", probe_of, "teaches probes")
 
 
 def frames_of(desk: Desk, chosen: Chosen) -> list[StoredFrame]:
@@ -203,11 +202,22 @@ def session_of(desk: Desk, chosen: Chosen) -> str:
     return f"Kept as the session {name!r}; `{command}` makes a probe of it."
 
 
+def probe_of(desk: Desk, chosen: Chosen) -> str:
+    """Teach a probe from the marks of an address, and say what it may claim and what can be done with it."""
+    name = chosen.name.strip()
+    probe = teach_marks(desk, read_address(chosen.address, desk.brought)[0], name)
+    value, low, high = probe.claims[0].head["auc"]
+    said = f"The probe {name!r} is taught: AUC {value:.2f} ({low:.2f} to {high:.2f}) on marks that it had not seen; "
+    said += f"`roco query --probe {shlex.quote(name)}` ranks by it."
+    return " ".join([said, *probe.caveats()])
+
+
 def cohort_of(desk: Desk, chosen: Chosen) -> str:
     """Keep the chosen images as a cohort under a name, and say what can be done with it."""
     name = SHELF.check_name(chosen.name.strip())
 
     def keep(library: Library) -> int:
+        check_new(SHELF, library, name)
         made = gather(library, name, Definition(picked=keys_of(library, chosen.ids)))
         SHELF.keep(library, made)
         return len(made.members)

@@ -46,7 +46,7 @@ _READ = re.compile(
 )
 _WRITE = re.compile(
     r"/gradio_api/(queue/join|upload|cancel|reset)|"
-    r"/roco/(open/\d{1,18}|chosen/(names|paths|csv|sheet|copy|cohort|session))",
+    r"/roco/(open/\d{1,18}|chosen/(names|paths|csv|sheet|copy|cohort|session|probe))",
     re.ASCII,
 )
 UPLOAD, JOIN = "/gradio_api/upload", "/gradio_api/queue/join"

@@ -18,7 +18,7 @@ from PIL import Image
 
 from roco_search.curation.cohorts.cohort import Cohort, Definition, gather, members_of
 from roco_search.curation.cohorts.export import MANIFEST, Options, export_cohort
-from roco_search.curation.cohorts.layouts import Layout
+from roco_search.curation.cohorts.layouts import UNKNOWN, Layout, Row, write_tables
 from roco_search.datasets import open_pairs, open_training
 from roco_search.datasets.splits import divide_cases
 from roco_search.errors import InputError
@@ -131,6 +131,22 @@ def test_each_layout_loads_here_and_in_datasets(
         assert any(shown.shape == picture.shape and (shown == picture).all() for picture in pictures)
         assert first["label"] == "all"
     assert not list((tmp_path / "out").rglob(".*")), "nothing of the making is left"
+
+
+@needs_datasets
+def test_a_split_may_say_nothing_of_a_column(tmp_path: Path) -> None:
+    """As where no image of the validation split has a laterality: pandas would take empty cells for numbers."""
+    import datasets
+
+    said = [("validation", None), ("train", "R"), ("train", None)]
+    rows = [Row(f"images/{n}.png", split, "x", {"laterality": side, "rows": 9}) for n, (split, side) in enumerate(said)]
+    write_tables(tmp_path, "csv", rows)
+    files = {split: str(tmp_path / f"{split}.csv") for split in ("validation", "train")}
+    found: Any = datasets.load_dataset("csv", data_files=files, cache_dir=str(tmp_path / "c"))
+    assert {split: part["laterality"][:] for split, part in found.items()} == {
+        "validation": [UNKNOWN],
+        "train": ["R", UNKNOWN],
+    }
 
 
 @needs_table

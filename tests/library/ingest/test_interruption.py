@@ -7,6 +7,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -14,8 +16,8 @@ import pytest
 from roco_search.errors import Busy
 from tests.library.toy import Opened, ToyEncoder, assert_same_library, draw, draw_pages, spoil
 
-RUN = """
-import sys, time
+SERVE = """
+import os, sys, time
 sys.path.insert(0, sys.argv[1])
 from pathlib import Path
 from tests.library.toy import Opened, ToyEncoder
@@ -25,19 +27,45 @@ class Slow(ToyEncoder):
         time.sleep(0.03)
         return super().encode_images(images)
 
-with Opened(Path(sys.argv[2]), Slow()) as opened:
-    print("ready", flush=True)
-    opened.index(Path(sys.argv[3]), batch_size=4, frames="all")
+for line in sys.stdin:
+    child = os.fork()
+    if not child:
+        directory, scans = map(Path, line.rstrip().split("|"))
+        with Opened(directory, Slow()) as opened:
+            print(os.getpid(), flush=True)
+            opened.index(scans, batch_size=4, frames="all")
+        os._exit(0)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
 REPOSITORY = str(Path(__file__).parents[3])
 
 
-def start(directory: Path, scans: Path) -> subprocess.Popen[bytes]:
-    process = subprocess.Popen(
-        [sys.executable, "-c", RUN, REPOSITORY, str(directory), str(scans)], stdout=subprocess.PIPE
-    )
-    assert process.stdout is not None and process.stdout.readline() == b"ready\n"
-    return process
+class Runs:
+    """Runs in processes of their own, forked from one that has imported everything, so that each starts at once."""
+
+    def __init__(self, server: subprocess.Popen[str]) -> None:
+        assert server.stdin is not None and server.stdout is not None
+        self._asked, self._told = server.stdin, server.stdout
+
+    def start(self, directory: Path, scans: Path) -> int:
+        """Return the number of a process that has opened the library, and begins to index."""
+        self._asked.write(f"{directory}|{scans}\n")
+        self._asked.flush()
+        return int(self._told.readline())
+
+    def kill(self, process: int) -> int:
+        """Kill it, wherever it is; return what it ended with."""
+        with suppress(ProcessLookupError):
+            os.kill(process, signal.SIGKILL)
+        return int(self._told.readline())
+
+
+@pytest.fixture(scope="module")
+def runs() -> Iterator[Runs]:
+    with subprocess.Popen(
+        [sys.executable, "-c", SERVE, REPOSITORY], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as server:
+        yield Runs(server)
 
 
 def fill(scans: Path, count: int) -> None:
@@ -62,23 +90,20 @@ def change(scans: Path) -> None:
         draw(scans / f"new{number:02}.png", 600 + number)
 
 
-def kill_until_done(directory: Path, scans: Path, kills: int, within: float, chance: random.Random) -> int:
+def kill_until_done(runs: Runs, directory: Path, scans: Path, kills: int, within: float, chance: random.Random) -> int:
     """Kill runs at random moments; return how many were killed before they had ended by themselves."""
     killed = 0
     for _ in range(kills):
-        process = start(directory, scans)
+        process = runs.start(directory, scans)
         time.sleep(chance.uniform(0, within))
-        process.kill()
-        killed += process.wait() == -signal.SIGKILL
-        assert process.stdout is not None
-        process.stdout.close()
+        killed += runs.kill(process) == -signal.SIGKILL
     return killed
 
 
 @pytest.mark.parametrize(
     ("kills", "count"), [(4, 60), pytest.param(20, 150, marks=pytest.mark.slow)], ids=["few", "twenty"]
 )
-def test_killed_and_resumed_equals_uninterrupted(tmp_path: Path, kills: int, count: int) -> None:
+def test_killed_and_resumed_equals_uninterrupted(runs: Runs, tmp_path: Path, kills: int, count: int) -> None:
     chance = random.Random(kills)
     scans = tmp_path / "scans"
     scans.mkdir()
@@ -89,7 +114,7 @@ def test_killed_and_resumed_equals_uninterrupted(tmp_path: Path, kills: int, cou
             change(scans)
         with Opened(whole, ToyEncoder()) as opened:
             opened.index(scans, batch_size=4, frames="all")
-        assert kill_until_done(broken, scans, half, 0.35 if kills < 10 else 0.2, chance) > 0
+        assert kill_until_done(runs, broken, scans, half, 0.35 if kills < 10 else 0.2, chance) > 0
         with Opened(broken, ToyEncoder()) as opened:
             opened.index(scans, batch_size=4, frames="all")
             assert opened.library.verify().problems == []
@@ -97,19 +122,16 @@ def test_killed_and_resumed_equals_uninterrupted(tmp_path: Path, kills: int, cou
         assert_same_library(whole, broken)
 
 
-def test_second_writer_is_refused_and_readers_are_not(tmp_path: Path) -> None:
+def test_second_writer_is_refused_and_readers_are_not(runs: Runs, tmp_path: Path) -> None:
     scans = tmp_path / "scans"
     fill(scans, 40)
-    process = start(tmp_path / "library", scans)
+    process = runs.start(tmp_path / "library", scans)
     try:
-        with pytest.raises(Busy, match=f"process {process.pid}"):
+        with pytest.raises(Busy, match=f"process {process}"):
             for _ in range(200):
                 Opened(tmp_path / "library", ToyEncoder()).library.close()
                 time.sleep(0.01)
     finally:
-        process.kill()
-        process.wait()
-        assert process.stdout is not None
-        process.stdout.close()
+        runs.kill(process)
     with Opened(tmp_path / "library", ToyEncoder()) as opened:
         assert opened.index(scans, frames="all").indexed > 0

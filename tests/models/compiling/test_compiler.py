@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from roco_search.models import load_encoder
+from roco_search.models.cache import private_folder
 from roco_search.models.catalogue.registry import find
 from roco_search.models.compiling.compiler import FAITHFUL, PROBES, prepare, small_image
 from roco_search.models.compiling.towers import Compiled, folder_of
@@ -29,6 +30,19 @@ def apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A cache of the test's own."""
     monkeypatch.setenv("ROCO_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"
+
+
+@pytest.fixture
+def compiled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache of the test's own, with a copy of the embedded model as all tests have it compiled; its folder there."""
+    fingerprint = find("roco-mini").fingerprint
+    kept = Compiled.find(fingerprint, "text", "int8")
+    assert kept is not None and kept.check()
+    monkeypatch.setenv("ROCO_CACHE", str(tmp_path / "cache"))
+    folder = private_folder(folder_of(fingerprint))
+    for name in ("text-int8.json", *kept.hashes):
+        shutil.copy2(kept.folder / name, folder)
+    return folder
 
 
 def cosines(found: np.ndarray, expected: np.ndarray) -> np.ndarray:
@@ -122,32 +136,28 @@ def of_a_newer_format(path: Path) -> None:
 @pytest.mark.parametrize(
     "harm", [truncate, flip, of_other_weights, without_its_manifest, of_a_newer_format, Path.unlink]
 )
-def test_what_does_not_fit_is_not_run(harm: object, apart: Path, exact: np.ndarray) -> None:
-    assert prepare(find("roco-mini"))
-    data = folder_of(find("roco-mini").fingerprint) / "text-int8.onnx.data"
-    harm(data)  # type: ignore[operator]
+def test_what_does_not_fit_is_not_run(harm: object, compiled: Path, exact: np.ndarray) -> None:
+    harm(compiled / "text-int8.onnx.data")  # type: ignore[operator]
     found = load_encoder("roco-mini", "cpu", "fast").encode_texts(PROBES)
     np.testing.assert_allclose(found, exact, atol=1e-5)
 
 
 def test_a_graph_that_cannot_be_run_falls_back_with_one_line(
-    apart: Path, exact: np.ndarray, caplog: pytest.LogCaptureFixture
+    compiled: Path, exact: np.ndarray, caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert prepare(find("roco-mini"))
-    compiled = Compiled.find(find("roco-mini").fingerprint, "text", "int8")
-    assert compiled is not None
-    graph = compiled.folder / "text-int8.onnx"
+    found = Compiled.find(find("roco-mini").fingerprint, "text", "int8")
+    assert found is not None and found.folder == compiled
+    graph = compiled / "text-int8.onnx"
     content = graph.read_bytes()
     graph.write_bytes(content.replace(b"MatMulNBits", b"NotAnOperat"))
-    replace(compiled, seals={**compiled.seals, graph.name: Seal.put_on(graph)}).write()
+    replace(found, seals={**found.seals, graph.name: Seal.put_on(graph)}).write()
     np.testing.assert_allclose(load_encoder("roco-mini", "cpu", "fast").encode_texts(PROBES), exact, atol=1e-5)
     assert [record.levelname for record in caplog.records] == ["WARNING"]
     assert "slowly" in caplog.records[0].message
 
 
-def test_a_flipped_bit_is_found_and_the_tower_made_again(apart: Path, caplog: pytest.LogCaptureFixture) -> None:
-    assert prepare(find("roco-mini"))
-    data = folder_of(find("roco-mini").fingerprint) / "text-int8.onnx.data"
+def test_a_flipped_bit_is_found_and_the_tower_made_again(compiled: Path, caplog: pytest.LogCaptureFixture) -> None:
+    data = compiled / "text-int8.onnx.data"
     sound = data.read_bytes()
     content = bytearray(sound)
     content[len(content) // 2] ^= 1

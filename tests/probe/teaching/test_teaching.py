@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_info
 
-from roco_search.cli.render.probes import warnings
 from roco_search.errors import InputError, ModelMismatch
 from roco_search.probe.examples import from_labels, from_lists
 from roco_search.probe.report import report
@@ -49,7 +48,7 @@ def test_a_finding_is_learned_and_a_planted_shortcut_is_found(taught: Taught) ->
     assert middle.head["auc"][0] > 0.9 and middle.gain is not None and middle.gain[1] > 0
     assert middle.head["brier"][0] < 0.15 and list(middle.curve) == ["5", "10"]
     assert not middle.suspect and corner.suspect and corner.shortcut is not None and corner.shortcut[0] > 0.95
-    assert any("'corner' can be told by headers, image size, corners" in warning for warning in warnings(probe))
+    assert any("'corner' can be told by headers, image size, corners" in warning for warning in probe.caveats())
     for claim in probe.claims:
         assert claim.shuffled is not None and claim.shuffled[1] <= 0.5 <= claim.shuffled[2] + 0.1
     # What is kept is one linear map of the stored vectors.
@@ -57,7 +56,7 @@ def test_a_finding_is_learned_and_a_planted_shortcut_is_found(taught: Taught) ->
     logits = vectors @ probe.weights[0] + probe.bias[0]
     assert auc(logits.astype(float), examples.truth[:, 0] == 1) > 0.95
     page = report(probe)
-    assert page.count("<svg") == 2 and "corners and borders alone" in page and "films" not in page
+    assert page.count("<svg") == 4 and "corners and borders alone" in page and "films" not in page
 
 
 def test_nonsense_gives_one_half_over_many_draws(taught: Taught) -> None:

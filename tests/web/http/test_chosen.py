@@ -9,13 +9,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from roco_search.curation.cohorts.cohort import members_of
 from roco_search.curation.cohorts.shelf import SHELF as COHORTS
 from roco_search.errors import InputError
 from roco_search.models import load_encoder
+from roco_search.probe.applying import apply
 from roco_search.probe.feedback.sessions import SHELF
+from roco_search.probe.shelf import SHELF as PROBES
+from roco_search.probe.shelf import read_probe
 from roco_search.web.backend import Desk
 from roco_search.web.http.chosen import Chosen
 from roco_search.web.marks import kept_marks
@@ -73,6 +77,30 @@ def test_marks_are_kept_as_a_session_that_can_be_gone_on_with(site: Site) -> Non
         site.desk.ask(partial(SHELF.remove, name=own))
 
 
+def test_marks_become_a_probe_that_ranks_the_library(site: Site) -> None:
+    yes, no = numbers(site, "0.png", "2.png", "3.png"), numbers(site, "MR_small.dcm", "CT_small.dcm", "693_J2KI.dcm")
+    address = "&".join(["q=drawn", *(f"plus={one}" for one in yes), *(f"minus={one}" for one in no)])
+    body = {"ids": yes, "name": "drawn things", "address": address}
+    said = send(site, "probe", body).json["said"]
+    assert "AUC " in said and "`roco query --probe 'drawn things'`" in said
+    probe = site.desk.ask(lambda library: read_probe(library, "drawn things"))
+    assert sorted(probe.learned.tolist()) == sorted([*yes, *no]) and probe.claims[0].positives == 3
+    assert all(caveat in said for caveat in probe.caveats())
+    shares = site.desk.ask(lambda library: apply(library, probe, probe.learned))
+    ranked = shares.ids[np.argsort(-shares.probabilities[:, 0])]
+    assert set(ranked[:3].tolist()) == set(yes)
+    few = {"ids": yes, "name": "few", "address": f"q=drawn&plus={yes[0]}&minus={no[0]}"}
+    for wrong, words in (
+        (body, "choose another name"),
+        (few, "label more images"),
+        ({**body, "name": ""}, "name of a"),
+    ):
+        refused = send(site, "probe", wrong)
+        assert refused.status == 422 and words in refused.json["detail"]
+    assert site.desk.ask(PROBES.names) == ["drawn things"]
+    site.desk.ask(partial(PROBES.remove, name="drawn things"))
+
+
 def test_a_tray_becomes_a_cohort(site: Site) -> None:
     ids = numbers(site, "MR_small.dcm", "CT_small.dcm")
     said = send(site, "cohort", {"ids": ids, "name": " two of mine "}).json["said"]
@@ -81,7 +109,7 @@ def test_a_tray_becomes_a_cohort(site: Site) -> None:
     assert {one.frame.id for one in listed} == set(ids)
     for name in ("two of mine", "", "../x"):  # never over another
         refused = send(site, "cohort", {"ids": ids[:1], "name": name})
-        assert refused.status == 422 and refused.json["detail"], name
+        assert refused.status == 422 and "`overwrite" not in refused.json["detail"], name
     site.desk.ask(partial(COHORTS.remove, name="two of mine"))
 
 
@@ -104,10 +132,10 @@ def test_copies_go_to_a_folder_and_never_over_anything(site: Site, scans: Path, 
 def test_nobody_else_has_a_hand_in_it(site: Site, indexed: Path, tmp_path: Path) -> None:
     ids = numbers(site, "CT_small.dcm")
     body = {"ids": ids, "folder": str(tmp_path / "x")}
-    for what in ("names", "paths", "csv", "sheet", "copy", "cohort", "session"):
+    for what in ("names", "paths", "csv", "sheet", "copy", "cohort", "session", "probe"):
         assert send(site, what, body, Origin="https://elsewhere.example").status == 403
         assert site.ask(f"/roco/chosen/{what}").status == 404
-    for what in ("copy", "cohort", "session"):
+    for what in ("copy", "cohort", "session", "probe"):
         assert send(site, what, body, X_Forwarded_For="10.0.0.1").status == 403
     (tmp_path / "run").mkdir()
     with (

@@ -15,8 +15,7 @@ from roco_search.cli.commands.probe.sources import (
     MarksOption,
     NegativeOption,
     PositiveOption,
-    check_sources,
-    read_examples,
+    Sources,
     refuse_taken,
 )
 from roco_search.cli.options import DeviceOption, JsonOption, LibraryOption, QuietOption, checked_device
@@ -62,7 +61,7 @@ def fit(
     Example: `roco probe fit sign --labels labels.csv`
     """
     checked = checked_device(device)
-    check_sources(labels, positive, negative, from_marks)
+    sources = Sources(labels, label, label_column, positive, negative, from_marks, case)
     from roco_search.cli.render.probes import plain, show_claims
     from roco_search.library import Library, default_library_path
     from roco_search.models import load_encoder
@@ -76,7 +75,7 @@ def fit(
             from roco_search.probe.report import check_place
 
             check_place(report)
-        examples = read_examples(opened, name, labels, label, label_column, positive, negative, from_marks, case)
+        examples = sources.read(opened, name)
         encoder = load_encoder(opened.active().model, checked)
         taught = teach(
             opened,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -55,18 +56,42 @@ CaseOption = Annotated[
 ]
 
 
-def check_sources(
-    labels: Path | None, positive: Sequence[Path] | None, negative: Sequence[Path] | None, marks: str | None
-) -> None:
-    """Refuse none and several sources of labels, and name the flags of what `read_examples` may refuse."""
-    given = [flag for flag, value in (("--labels", labels), ("--positive", positive), ("--from-marks", marks)) if value]
-    if not given:
-        refuse("Nothing to learn from is given; name a table with --labels.")
-    if len(given) > 1:
-        refuse(f"{' and '.join(given)} are two sources of labels; choose one of them.")
-    if bool(positive) != bool(negative):
-        refuse("--positive needs --negative, and the reverse: a head learns the difference.")
-    call_flags(column="--label-column", labels="--label")
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """What the options above say, in their order."""
+
+    labels: Path | None
+    label: Sequence[str] | None
+    column: str | None
+    positive: Sequence[Path] | None
+    negative: Sequence[Path] | None
+    marks: str | None
+    case: str | None
+
+    def __post_init__(self) -> None:
+        """Refuse none and several sources of labels, and name the flags of what `read` may refuse."""
+        ways = (("--labels", self.labels), ("--positive", self.positive), ("--from-marks", self.marks))
+        given = [flag for flag, value in ways if value]
+        if not given:
+            refuse("Nothing to learn from is given; name a table with --labels.")
+        if len(given) > 1:
+            refuse(f"{' and '.join(given)} are two sources of labels; choose one of them.")
+        if bool(self.positive) != bool(self.negative):
+            refuse("--positive needs --negative, and the reverse: a head learns the difference.")
+        call_flags(column="--label-column", labels="--label")
+
+    def read(self, opened: Library, name: str) -> Examples:
+        """Return the examples of the one source that is given. Raises `InputError`."""
+        from roco_search.probe.examples import from_labels, from_lists, from_marks
+
+        if self.marks is not None:
+            from roco_search.probe.feedback.sessions import SHELF
+
+            yes, no = SHELF.read(opened, self.marks).ids(opened)
+            return from_marks(opened, name, yes, no, case=self.case)
+        if self.labels is not None:
+            return from_labels(opened, self.labels, labels=tuple(self.label or ()), column=self.column, case=self.case)
+        return from_lists(opened, name, self.positive or [], self.negative or [], case=self.case)
 
 
 def refuse_taken(opened: Library, name: str) -> None:
@@ -75,27 +100,3 @@ def refuse_taken(opened: Library, name: str) -> None:
 
     if SHELF.place(opened, name).exists():
         refuse(f"There is a probe or space {name!r} already; use --overwrite to replace it, or choose another name.")
-
-
-def read_examples(
-    opened: Library,
-    name: str,
-    labels: Path | None,
-    label: Sequence[str] | None,
-    column: str | None,
-    positive: Sequence[Path] | None,
-    negative: Sequence[Path] | None,
-    marks: str | None,
-    case: str | None,
-) -> Examples:
-    """Return the examples of the one source that is given. Raises `InputError`."""
-    from roco_search.probe.examples import from_labels, from_lists, from_marks
-
-    if marks is not None:
-        from roco_search.probe.feedback.sessions import SHELF
-
-        yes, no = SHELF.read(opened, marks).ids(opened)
-        return from_marks(opened, name, yes, no, case=case)
-    if labels is not None:
-        return from_labels(opened, labels, labels=tuple(label or ()), column=column, case=case)
-    return from_lists(opened, name, positive or [], negative or [], case=case)

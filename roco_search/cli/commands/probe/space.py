@@ -14,8 +14,7 @@ from roco_search.cli.commands.probe.sources import (
     MarksOption,
     NegativeOption,
     PositiveOption,
-    check_sources,
-    read_examples,
+    Sources,
     refuse_taken,
 )
 from roco_search.cli.options import JsonOption, LibraryOption, QuietOption
@@ -46,7 +45,7 @@ def space(
 
     Example: `roco probe space alike --labels kinds.csv`
     """
-    check_sources(labels, positive, negative, from_marks)
+    sources = Sources(labels, label, label_column, positive, negative, from_marks, case)
     from roco_search.cli.render.probes import plain, show_space
     from roco_search.library import Library, default_library_path
     from roco_search.probe.shelf import SHELF
@@ -55,7 +54,7 @@ def space(
     with Waiting("Teaching the space", quiet=quiet), Library.open(library or default_library_path()) as opened:
         if not overwrite:
             refuse_taken(opened, name)
-        examples = read_examples(opened, name, labels, label, label_column, positive, negative, from_marks, case)
+        examples = sources.read(opened, name)
         taught = teach_space(opened, name, examples, seed=seed)
         if taught.claim.better:
             SHELF.keep(opened, taught, overwrite=overwrite)
