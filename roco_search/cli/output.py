@@ -112,6 +112,15 @@ def _as_flag(parameter: re.Match[str]) -> str:
     return f'{flag} "{text}"' if re.search(r"[^\w./:,=%-]", text) else f"{flag} {text}"
 
 
+def moment(made: str) -> str:
+    """Return a time that we wrote as ISO 8601 in UTC as people write it; any other text as it is.
+
+    >>> moment("2026-11-26T23:53:38+00:00")
+    '2026-11-26 23:53 UTC'
+    """
+    return f"{made[:16].replace('T', ' ')} UTC" if made.endswith("+00:00") else made
+
+
 def print_json(value: Any) -> None:
     """Print dataclasses, lists and dicts as JSON."""
     clear()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from roco_search.cli.output import print_facts, print_line, print_rows, say, with_flags
+from roco_search.cli.output import moment, print_facts, print_line, print_rows, say, with_flags
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -168,7 +168,7 @@ def _remark(probe: Probe, claim: Claim, fingerprint: str | None) -> str:
 
 def show_card(taught: Probe | Space) -> None:
     """Print a card, and what it may claim."""
-    print_facts([("model", f"{taught.model} ({taught.fingerprint[:12]})"), ("made", taught.made)])
+    print_facts([("model", f"{taught.model} ({taught.fingerprint[:12]})"), ("made", moment(taught.made))])
     print_line()
     if taught.kind == "space":
         show_space(taught)  # type: ignore[arg-type]

@@ -19,7 +19,7 @@ from roco_search.cli.options import (
     one_of,
     views,
 )
-from roco_search.cli.output import print_facts, print_json, print_rows, say, short_path
+from roco_search.cli.output import moment, print_facts, print_json, print_line, print_rows, say, short_path
 from roco_search.cli.progress import ProgressBar
 from roco_search.cli.render.cohorts import as_text, entry_of, facts_of, given, given_words, show_changes, table
 from roco_search.cli.terminal import Waiting
@@ -202,8 +202,10 @@ def show(name: Name, library: LibraryOption = None, json: JsonOption = False) ->
     if found.understood:
         facts.append(("understood", found.understood))
     facts += [(key.replace("_", " "), as_text(value)) for key, value in given(found).items()]
-    facts += [("model", Path(found.model).name), ("saved", found.created), ("up to date as of", found.refreshed)]
+    facts += [("model", Path(found.model).name), ("saved", moment(found.created))]
+    facts.append(("up to date as of", moment(found.refreshed)))
     print_facts(facts)
+    print_line()
     table(listed)
     if gone := len(found.members) - len(listed):
         say(f"Note: {gone:,} of its images are no longer in the library; `roco cohort refresh {name}` drops them.")

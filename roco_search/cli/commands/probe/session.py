@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from roco_search.cli.options import JsonOption, LibraryOption
-from roco_search.cli.output import path_cell, print_facts, print_json, print_line, print_rows, say
+from roco_search.cli.output import moment, path_cell, print_facts, print_json, print_line, print_rows, say
 
 if TYPE_CHECKING:
     from roco_search.cli.tables import Cell
@@ -38,7 +38,7 @@ def list_(library: LibraryOption = None, json: JsonOption = False) -> None:
         print_json(entries)
     elif entries:
         rows: list[list[Cell]] = [
-            [session.name, str(len(yes)), str(len(no)), session.made[:16].replace("T", " "), " ".join(session.query)]
+            [session.name, str(len(yes)), str(len(no)), moment(session.made), " ".join(session.query)]
             for session, (yes, no) in zip(found, counts, strict=True)
         ]
         print_rows(("session", "yes", "no", "begun", "query"), rows, right=("yes", "no"))
@@ -62,13 +62,13 @@ def show(name: Name, library: LibraryOption = None, json: JsonOption = False) ->
         shown = [{"path": frame.path if frame else None, **asdict(mark)} for mark, frame in marks]
         print_json({"name": name, "query": session.query, "made": session.made, "marks": shown})
         return
-    print_facts([("query", " ".join(session.query)), ("begun", session.made)])
+    print_facts([("query", " ".join(session.query)), ("begun", moment(session.made))])
     print_line()
     rows: list[list[Cell]] = [
         [
             str(mark.round),
             "yes" if mark.yes else "no",
-            str(mark.frame + 1),
+            str(mark.frame + 1) if frame is None or frame.frames > 1 else "",
             path_cell(frame.path) if frame else "(no longer in the library)",
         ]
         for mark, frame in marks
