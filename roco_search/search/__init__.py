@@ -196,11 +196,13 @@ def unread(encoder: Encoder, terms: Sequence[str | Path | Term]) -> str | None:
 
 def _captions_alone(library: Library, evidence: "Weighing | None", among: Ids | None) -> tuple["Weighing", Ids]:
     """Return the evidence of captions, and the frames for which they speak."""
-    if evidence is None or not library.captions.any():
+    if not library.captions.any():
         raise InputError(
-            "Captions are searched by one text, in a library that has some; add them with `roco index --captions`, or "
-            "leave out `captions_only=True`."
+            "This library has no captions to search; add them with `roco index --captions`, or leave out "
+            "`captions_only=True`."
         )
+    if evidence is None:
+        raise InputError("Captions are searched by one text; give one, or leave out `captions_only=True`.")
     spoken = [extra.ids[extra.values > 0] for extra in evidence.evidence.extras]
     ids = library.embedded(spoken[0] if spoken else np.empty(0, np.int64))
     return evidence.by_extras_alone(), ids if among is None else np.intersect1d(ids, among)

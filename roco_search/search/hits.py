@@ -137,6 +137,8 @@ def reasons(hit: Hit) -> list[str]:
     for piece in hit.evidence:
         if piece.source == "model" and piece.about in {"text", "finding", "excluded"}:
             said.append(f"{'not ' if piece.about == 'excluded' else ''}{piece.says} {piece.value:.2f}")
+        elif piece.about in {"seen", "unseen"}:
+            said.append(f"{'no ' if piece.about == 'unseen' else ''}{piece.says}: {piece.value:.0%}")
         elif piece.source == "model":
             said.append(f"looks like {piece.says} ({piece.value:.0%} as asked)")
         elif piece.source == "caption":

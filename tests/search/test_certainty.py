@@ -18,7 +18,7 @@ from roco_search.models import load_encoder
 from roco_search.search import search
 from roco_search.search.certainty import Certainty, more_than_chance
 from roco_search.search.evidence import Evidence, Extra
-from roco_search.search.hits import Hit, doubt
+from roco_search.search.hits import Hit, Piece, doubt, reasons
 from roco_search.search.senses import STEP, column, found_column
 from roco_search.search.understanding import understand
 from roco_search.search.weighing import match
@@ -129,6 +129,16 @@ def test_one_sentence_says_what_is_doubted_in_every_hit() -> None:
     assert doubt([hit]) == (
         'The model is not certain of CT or the chest or the axial plane or "PA view" in any of these.'
     )
+
+
+def test_a_reason_says_what_the_model_sees_and_what_it_does_not() -> None:
+    pieces = (
+        Piece("seen", "model", "osteoarthritis", 0.9, 1.0),
+        Piece("unseen", "model", "fracture", 0.8, 0.5),
+        Piece("body_part", "model", "knee", 1.0, 0.1),
+    )
+    hit = Hit(1, 0.3, "a.png", 0, 1, None, None, None, None, None, None, evidence=pieces)
+    assert reasons(hit) == ["osteoarthritis: 90%", "no fracture: 80%", "looks like knee (100% as asked)"]
 
 
 def test_a_caption_that_affirms_leaves_no_doubt_and_a_model_without_heads_raises_none() -> None:

@@ -79,6 +79,10 @@ def test_a_german_compound_is_taken_apart() -> None:
         ("bone window", {"modality": ["CT"]}),
         ("filling defect", {"finding": ["filling defect"]}),
         ("mass effect", {"finding": ["mass effect"]}),
+        ("subcutaneous emphysema", {"finding": ["subcutaneous emphysema"]}),
+        ("Kerley B lines", {"finding": ["pulmonary edema"]}),
+        ("cavitary lesion", {"finding": ["cavitation"]}),
+        ("scanner abdomino-pelvien", {"modality": ["CT"], "body_part": ["abdomen", "pelvis"]}),
         ("boxer's fracture", {"body_part": ["hand"], "finding": ["fracture"]}),
     ],
 )

@@ -7,11 +7,19 @@ from pathlib import Path
 import pytest
 
 from roco_search.cli.terminal import cells
+from roco_search.models import load_encoder
+from tests.cli.commands.test_eval import Remembering
 from tests.cli.commands.test_train import imagefolder
 from tests.cli.conftest import Roco
 from tests.training.data import draw
 
 WIDTHS = (60, 80, 100, 120, 200)
+
+
+@pytest.fixture(scope="module")
+def encoder() -> Remembering:
+    """The pictures are the same in every width, so they are embedded once."""
+    return Remembering(load_encoder("roco-mini", "cpu"))
 
 
 @pytest.mark.parametrize(
@@ -34,7 +42,7 @@ WIDTHS = (60, 80, 100, 120, 200)
     ids=" ".join,
 )
 def test_every_word_is_whole(
-    roco: Roco, scans: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
+    roco: Roco, scans: Path, encoder: Remembering, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
 ) -> None:
     folder = scans / "a-folder-with-a-long-name_and-more-of-it" / "1.2.840.113619.2.55.3.604688119.969.1268071029.320"
     folder.mkdir(parents=True)
@@ -45,6 +53,8 @@ def test_every_word_is_whole(
         (scans.parent / "pairs").mkdir()
         imagefolder(scans.parent / "pairs", [pair.caption for pair in draw(scans.parent / "pairs", 12)])
     roco("index", scans)
+    if arguments[0] in {"classify", "eval"}:
+        monkeypatch.setattr("roco_search.models.load_encoder", lambda *_: encoder)
 
     def printed(width: int | None) -> str:
         monkeypatch.setattr("roco_search.cli.output.terminal_width", lambda *_: width)
