@@ -26,6 +26,7 @@ from roco_search.vocabulary.concepts import (
 LEAST = 5  # Letters from which a word is corrected; nearly every shorter one is one letter from another.
 SHORT = 4  # Letters up to which an English word may be an abbreviation, which is written out for the model.
 SURE = 10  # Letters from which two may be wrong, not one.
+OR = frozenset({"or", "nor", "oder", "noch", "ou", "ni", "o"})
 AROUND = ("negation", "not_negation", "negated_behind", "end_of_negation", "qualifier", "filler")
 
 
@@ -140,6 +141,7 @@ class _Reading:
         self.spoken = frozenset(("en", self.language)) if votes else frozenset(LANGUAGES)
         self.wanted: dict[Concept, None] = {}
         self.excluded: dict[Concept, None] = {}
+        self.spared: dict[Concept, None] = {}  # Where a denied finding would be, such as the hip in "no hip fracture".
         self.corrected: dict[str, str] = {}
         self.rest: list[str] = []
         self.english: list[str | Concept] = []
@@ -150,6 +152,9 @@ class _Reading:
         place = 0
         while place < len(self.words):
             place += self._step(place)
+        if not any(concept.kind == "body_part" for concept in self.wanted):
+            self.wanted |= self.spared
+            self.english += self.spared
         places = tuple(concept for concept in self.wanted if concept.kind == "body_part")
         excluded = tuple(dict.fromkeys(meant_at(concept, places) for concept in self.excluded))
         wanted = dict.fromkeys(meant_at(concept, places) for concept in self.wanted)
@@ -177,6 +182,7 @@ class _Reading:
             self._apply_negation(listed[0], own)
             if listed[0] == "qualifier" and not self.denied:
                 self.english += own
+            self.fresh |= self.denied and own[0] in OR  # "no fracture or hip dislocation"
             return listed[1]
         word = self.words[place]
         if parts := _compound(word):
@@ -230,8 +236,15 @@ class _Reading:
             self.denied = False
 
     def _take(self, concepts: tuple[Concept, ...], words: Sequence[str]) -> None:
-        self.last = concepts
-        if self.denied and concepts[0].kind != "finding" and not (self.fresh and len(concepts) == 1):
+        before, self.last = self.last, concepts
+        findings = tuple(concept for concept in concepts if concept.kind == "finding")
+        if self.denied and findings:
+            for place in (*before, *concepts):
+                if place.kind == "body_part" and (place in self.excluded or place in concepts):
+                    self.excluded.pop(place, None)
+                    self.spared[place] = None
+            concepts = findings
+        elif self.denied and not (self.fresh and len(concepts) == 1):
             self.denied = False  # "no effusion chest film": what is denied ends where the picture is named.
         self.fresh = False
         if self.denied and all(concept.opposite for concept in concepts):

@@ -140,6 +140,27 @@ def test_words_around_what_is_asked_for_ask_for_nothing() -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "places", "excluded"),
+    [
+        ("no hip fracture", ["hip"], ["fracture"]),
+        ("CT abdomen, no liver lesion", ["abdomen"], ["lesion"]),
+        ("no fracture or hip dislocation", ["hip"], ["fracture", "dislocation"]),
+        ("no Colles fracture", ["wrist"], ["fracture"]),
+        ("keine Lungenmetastasen", ["lung"], ["metastases"]),
+        ("no acute intracranial abnormality", ["brain"], []),
+        ("no acute cardiopulmonary process", ["chest"], []),
+        ("ultrasound without kidney", [], ["kidney"]),
+    ],
+)
+def test_a_denied_finding_does_not_deny_the_place_where_it_would_be(
+    text: str, places: list[str], excluded: list[str]
+) -> None:
+    found = named(understand(text))
+    assert (found.get("body_part", []), found.get("excluded", [])) == (places, excluded)
+    assert found.get("finding", []) == ([] if excluded else ["normal"])
+
+
+@pytest.mark.parametrize(
     ("text", "wanted", "excluded"),
     [
         ("chest x-ray without pneumonia", [], ["pneumonia"]),
