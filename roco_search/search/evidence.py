@@ -160,6 +160,8 @@ class Evidence:
                 kinds = dict.fromkeys(
                     k for key in self._detected("seen") for k in self.weights.detectable[key]["modality"]
                 )
+            if not kinds:
+                kinds = dict.fromkeys(implied.key for implied in self.understood.suggested("modality"))
             columns = (columns_of(lexicon().concept("modality", kind)) for kind in kinds)
             return tuple(dict.fromkeys(place for places in columns for place in places))
         return _united(self.understood.of(name))
@@ -174,9 +176,10 @@ class Evidence:
 
     @cached_property
     def _places(self) -> tuple[Concept, ...]:
-        """Where the findings that are asked for are seen."""
+        """Where the findings that are asked for are seen, and what other words are said of."""
         places = dict.fromkeys(found.place for found in self.understood.of("finding") if found.place)
-        return tuple(lexicon().concept("body_part", place) for place in places)
+        found = (lexicon().concept("body_part", place) for place in places)
+        return tuple(dict.fromkeys((*found, *self.understood.suggested("body_part"))))
 
     def stated(self, attribute: str, header: Header) -> float | None:
         """Return what a header says of what is asked for of an attribute, as `sensed` has it; None if it is silent."""
@@ -198,11 +201,7 @@ class Evidence:
             return _agreement((header.modality,), self.understood.of("modality"))
         if header.body_part is None:
             return UNSAID
-        wanted = self.understood.of("body_part")
-        if name == "place":
-            wanted = tuple(
-                lexicon().concept("body_part", found.place) for found in self.understood.of("finding") if found.place
-            )
+        wanted = self._places if name == "place" else self.understood.of("body_part")
         return _place_agreement(header.body_part, wanted)
 
     def beyond(self, header: Header) -> Iterator[tuple[str, str, float]]:

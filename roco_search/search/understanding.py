@@ -11,21 +11,20 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 
+from roco_search.search.spelling import corrected
 from roco_search.vocabulary.concepts import (
     LANGUAGES,
     Concept,
-    caption_words,
     english_words,
     everyday_words,
     fold,
+    implied_by_words,
     lexicon,
     meant_at,
     word_lists,
 )
 
-LEAST = 5  # Letters from which a word is corrected; nearly every shorter one is one letter from another.
 SHORT = 4  # Letters up to which an English word may be an abbreviation, which is written out for the model.
-SURE = 10  # Letters from which two may be wrong, not one.
 OR = frozenset({"or", "nor", "oder", "noch", "ou", "ni", "o"})
 AROUND = ("negation", "not_negation", "negated_behind", "end_of_negation", "qualifier", "filler")
 
@@ -64,14 +63,26 @@ class Understood:
     def elsewhere(self) -> float:
         """Return the share of what was typed that radiology has no word for: 0 to 1 of its concepts and other words."""
         everyday = everyday_words() if self.rest else frozenset()
-        strange = sum(word in everyday for word in self.rest)
+        strange = sum(word in everyday and word not in implied_by_words() for word in self.rest)
         return strange / max(1, len(self.rest) + len(self.wanted) + len(self.excluded))
 
     @cached_property
     def unread(self) -> tuple[str, ...]:
         """The words of the rest that may well name something: those that are no general English."""
-        everyday = everyday_words() if self.rest else frozenset()
-        return tuple(word for word in self.rest if len(word) > 2 and word.isalpha() and word not in everyday)
+        general = everyday_words() - implied_by_words().keys() if self.rest else frozenset()
+        return tuple(word for word in self.rest if len(word) > 2 and word.isalpha() and word not in general)
+
+    @cached_property
+    def implied(self) -> Mapping[str, tuple[Concept, ...]]:
+        """Return what words of the rest imply beyond what is asked: "duodenal" is said of images of the abdomen."""
+        known, asked = implied_by_words() if self.rest else {}, {concept.kind for concept in self.wanted}
+        found = {word: tuple(one for one in known.get(word, ()) if one.kind not in asked) for word in self.rest}
+        return {word: implied for word, implied in found.items() if implied}
+
+    def suggested(self, kind: str) -> tuple[Concept, ...]:
+        """Return the concepts of a kind that words imply, each once."""
+        concepts = (concept for implied in self.implied.values() for concept in implied)
+        return tuple(dict.fromkeys(concept for concept in concepts if concept.kind == kind))
 
     @cached_property
     def line(self) -> str:
@@ -79,6 +90,7 @@ class Understood:
         parts = [concept.name for concept in self.wanted]
         parts += [f"not {concept.name}" for concept in self.excluded]
         parts += [f'"{typed}" read as "{read}"' for typed, read in self.corrected]
+        parts += [f'"{word}" suggests {_names(implied)}' for word, implied in self.implied.items()]
         return " · ".join(parts)
 
     def as_json(self) -> dict[str, object]:
@@ -94,7 +106,13 @@ class Understood:
             found["corrected"] = dict(self.corrected)
         if self.rest:
             found["rest"] = " ".join(self.rest)
+        if self.implied:
+            found["implied"] = {word: [concept.name for concept in implied] for word, implied in self.implied.items()}
         return found
+
+
+def _names(concepts: Sequence[Concept]) -> str:
+    return ", ".join(concept.name for concept in concepts)
 
 
 def as_typed(text: str) -> Understood:
@@ -263,48 +281,7 @@ class _Reading:
             self.english += words if spoken else [concept for concept in concepts if concept not in self.english]
 
     def _nearest(self, word: str) -> str | None:
-        """Return what a word is a misspelling of; None if it is known, too short, or like nothing."""
-        if not self.correct or len(word) < LEAST or not word.isalpha() or word in english_words():
-            return None
-        if _is_right(word):
-            return None
-        known = self.known() if callable(self.known) else self.known
-        return None if word in known else _corrected(word, known, self.spoken)
-
-
-def _corrected(word: str, known: Collection[str], spoken: frozenset[str]) -> str | None:
-    from rapidfuzz import process
-    from rapidfuzz.distance import OSA
-
-    most = 2 if len(word) >= SURE else 1
-    best: tuple[int, int, str] | None = None
-    for rank, choices in enumerate((_correctable(spoken), tuple(caption_words()), tuple(known))):
-        for found, distance, _ in process.extract(word, choices, scorer=OSA.distance, score_cutoff=most, limit=8):
-            # The first letter is seldom wrong, unless the first two have changed places.
-            if found[0] == word[0] or sorted(found[:2]) == sorted(word[:2]):
-                best = min(best or (99, 0, ""), (int(distance), rank, str(found)))
-    return best[2] if best else None
-
-
-def _is_right(word: str) -> bool:
-    """Whether a word is part of a phrase, such as "circumference", or a known word with a prefix: "avascular"."""
-    if word in _known_words():
-        return True
-    stems = (word.removeprefix(prefix) for prefix in word_lists()["prefix"] if word.startswith(prefix))
-    return any(len(stem) >= LEAST - 1 and (stem in _known_words() or stem in english_words()) for stem in stems)
-
-
-@cache
-def _known_words() -> frozenset[str]:
-    """Return every word of the vocabulary, of phrases too."""
-    return frozenset(word for phrase in lexicon().phrases for word in phrase.split())
-
-
-@cache
-def _correctable(spoken: frozenset[str]) -> tuple[str, ...]:
-    """Return the words of some languages that a misspelt one can be meant as: "plica" beside "MRI" is no "placa"."""
-    phrases = (phrase for phrase, (_, languages) in lexicon().phrases.items() if languages & spoken)
-    return tuple(sorted({word for phrase in phrases for word in phrase.split() if len(word) >= LEAST - 1}))
+        return corrected(word, self.known, self.spoken) if self.correct else None
 
 
 def _compound(word: str) -> tuple[Concept, ...]:

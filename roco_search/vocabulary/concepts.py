@@ -225,6 +225,17 @@ def english_words() -> frozenset[str]:
 
 
 @cache
+def implied_by_words() -> Mapping[str, tuple[Concept, ...]]:
+    """Return what words imply that name no concept: the body parts and modalities whose images they are said of."""
+    found: dict[str, tuple[Concept, ...]] = {}
+    for kind, entries in _read("implied").items():
+        for key, words in entries.items():
+            for word in words.split():
+                found[word] = (*found.get(word, ()), lexicon().concept(kind, key))
+    return found
+
+
+@cache
 def caption_words() -> frozenset[str]:
     """Return the English words of radiology that name no concept."""
     return _word_file("captions.txt")

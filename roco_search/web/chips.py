@@ -29,11 +29,13 @@ class Chip(NamedTuple):
 
 def chips_of(understood: Understood) -> list[Chip]:
     """Return the chips of a query, in the order of its text; none where nothing was understood."""
-    if not (understood.wanted or understood.excluded or understood.corrected):
+    if not (understood.wanted or understood.excluded or understood.corrected or understood.implied):
         return []
     parts = [(concept.name, "wanted", spoken(concept)) for concept in understood.wanted]
     parts += [(f"not {concept.name}", "excluded", f"without {spoken(concept)}") for concept in understood.excluded]
-    parts += [(" ".join(understood.rest), "words", " ".join(understood.rest))] if understood.rest else []
+    if understood.rest:
+        label = " ".join(_with_implied(word, understood) for word in understood.rest)
+        parts += [(label, "words", " ".join(understood.rest))]
     # What is excluded comes last: a negation reaches to the end.
     said = sorted((kind == "excluded", number) for number, (_, kind, _) in enumerate(parts))
     chips = []
@@ -42,6 +44,11 @@ def chips_of(understood: Understood) -> list[Chip]:
         chips.append(Chip(label, kind, " ".join(others)))
     read = [Chip(f"“{typed}” read as “{meant}”", "read", understood.text) for typed, meant in understood.corrected]
     return [*chips, *read]
+
+
+def _with_implied(word: str, understood: Understood) -> str:
+    names = ", ".join(concept.name for concept in understood.implied.get(word, ()))
+    return f"{word} ({names})" if names else word
 
 
 def spoken(concept: Concept) -> str:

@@ -125,6 +125,20 @@ def test_the_score_stays_the_cosine_of_the_words_as_typed(opened: Opened) -> Non
         assert hit.score == pytest.approx(float(opened.library.embedding(frame_id) @ query), abs=1e-5)
 
 
+@pytest.mark.parametrize(("text", "suggested"), [("putaminal", True), ("putaminal chest", False), ("appendage", False)])
+def test_a_word_that_is_said_of_a_body_part_prefers_its_images(opened: Opened, text: str, suggested: bool) -> None:
+    """Where the query itself names a body part, that counts and nothing else."""
+    facts = opened.library.facts(Senses(opened.encoder))
+    values = gather(understand(text), opened.encoder, DEFAULT).sensed("place", facts)
+    assert (values is not None) == suggested
+    if values is not None:
+        found = values(slice(None))
+        parts = [facts.headers[code].body_part for code in facts.codes]
+        heads = [value for value, part in zip(found, parts, strict=True) if part == "HEAD"]
+        others = [value for value, part in zip(found, parts, strict=True) if part in {"KNEE", "ABDOMEN", "CHEST"}]
+        assert heads and others and min(heads) > max(others)
+
+
 def test_headers_that_agree_come_first_and_say_so(opened: Opened) -> None:
     hits = search(opened.library, opened.encoder, ["head CT"], n=5, **EVERY)
     assert all(hit.modality in {"CT", None} and hit.body_part in {"HEAD", None} for hit in hits)

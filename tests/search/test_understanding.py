@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from roco_search.search.understanding import Understood, understand
-from roco_search.vocabulary.concepts import KINDS, english_words, fold, lexicon
+from roco_search.vocabulary.concepts import KINDS, fold, implied_by_words, lexicon
 from roco_search.vocabulary.concepts import split as parts
 
 
@@ -189,49 +189,6 @@ def test_what_is_denied_is_excluded_and_ruling_out_denies_nothing(
 
 
 @pytest.mark.parametrize(
-    ("typed", "read"),
-    [("pnuemonia", "pneumonia"), ("tuberclosis", "tuberculosis"), ("mamogram", "mammogram"), ("scolosis", "scoliosis")],
-)
-def test_a_misspelt_word_is_corrected_and_that_is_said(typed: str, read: str) -> None:
-    found = understand(f"x-ray {typed}")
-    assert found.corrected == ((typed, read),) and f'"{typed}" read as "{read}"' in found.line
-    assert found.as_json()["corrected"] == {typed: read}
-    assert found.wanted == understand(f"x-ray {read}").wanted
-
-
-def test_a_word_of_the_captions_is_known_and_others_are_corrected_to_it() -> None:
-    assert understand("splenosis").corrected == ()
-    assert understand("osteopetrosys", {"osteopetrosis"}).corrected == (("osteopetrosys", "osteopetrosis"),)
-    assert understand("osteopetrosys", {"osteopetrosys"}).corrected == ()
-    assert understand("brain MRI", lambda: pytest.fail("captions are read for an unknown word alone")).corrected == ()
-
-
-PHRASES = frozenset(lexicon().phrases)
-WORDS = frozenset(word for phrase in PHRASES for word in phrase.split())
-
-
-@given(some.lists(some.sampled_from(sorted(english_words() | PHRASES | WORDS)), min_size=1, max_size=4))
-def test_a_known_word_is_never_corrected(words: list[str]) -> None:
-    assert understand(" ".join(words)).corrected == ()
-
-
-def test_a_word_that_has_a_meaning_only_in_a_phrase_is_left_as_it_is() -> None:
-    """It was corrected to itself, for ever."""
-    assert understand("fetal head circumference").rest == ("circumference",)
-    assert understand("fetal head circumferense").corrected == (("circumferense", "circumference"),)
-
-
-@pytest.mark.parametrize("word", ["avascular", "hypotension", "intravertebral", "perigastric", "infrahepatic"])
-def test_a_known_word_with_a_prefix_is_another_word(word: str) -> None:
-    assert understand(word).corrected == ()
-
-
-@pytest.mark.parametrize("word", ["neuroblastoma", "gastrostomy", "fecal", "branchial", "arteritis", "sinogram"])
-def test_a_rare_word_of_radiology_is_not_taken_for_a_frequent_one(word: str) -> None:
-    assert understand(word).corrected == () and understand(word).wanted == ()
-
-
-@pytest.mark.parametrize(
     ("typed", "place"),
     [
         ("Ultraschall der Brust", "breast"),
@@ -245,10 +202,30 @@ def test_a_word_for_chest_and_breast_means_what_the_modality_shows(typed: str, p
     assert [concept.key for concept in understand(typed).of("body_part")] == [place]
 
 
-def test_a_word_is_corrected_to_one_of_a_language_that_the_query_speaks() -> None:
-    assert understand("MRI knee plica").corrected == (), 'not to "placa", which is an X-ray in Spanish'
-    assert understand("radiografia de torac").corrected == (("torac", "torax"),)
-    assert understand("Lungenentzündng").corrected == (("lungenentzundng", "lungenentzundung"),)
+@pytest.mark.parametrize(
+    ("typed", "suggested"),
+    [
+        ("duodenal ulcer", {"body_part": ["abdomen"]}),
+        ("tricuspid regurgitation", {"body_part": ["heart"]}),
+        ("transesophageal view", {"body_part": ["heart"], "modality": ["US"]}),
+        ("capitate", {"body_part": ["hand"]}),
+        ("hypoechoic nodule of the breast", {"modality": ["US"]}),
+        ("placenta previa", {}),
+        ("no cholangitis", {}),
+        ("photo of a cat", {}),
+    ],
+)
+def test_a_word_that_names_nothing_suggests_where_it_is_said_of(typed: str, suggested: dict[str, list[str]]) -> None:
+    found = understand(typed)
+    keys = {kind: [concept.key for concept in found.suggested(kind)] for kind in ("body_part", "modality")}
+    assert {kind: names for kind, names in keys.items() if names} == suggested
+    for word in found.implied:
+        assert f'"{word}" suggests' in found.line and word in found.as_json()["implied"]  # type: ignore[operator]
+        assert word in found.unread, "where a thing is found is known, not what it looks like"
+
+
+def test_no_word_that_names_a_concept_is_listed_among_those_that_imply_one() -> None:
+    assert [word for word in implied_by_words() if understand(word, correct=False).wanted] == []
 
 
 def test_words_that_nothing_knows_are_named_and_qualities_are_not() -> None:
