@@ -52,14 +52,14 @@ def values(text: str) -> dict[str, dict[str, Any]]:
             },
         },
         "probe/report.html": {
-            "probe": {"name": text, "fingerprint": text, "made": text}, "model": text, "resamples": text,
-            "version": text,
+            "probe": {"name": text, "fingerprint": text, "made": text, "caveats": lambda: [text]},
+            "model": text, "resamples": text, "version": text,
             "labels": [
                 {
                     "name": text, "rows": [(text, text, text)], "gain": text, "shuffled": text, "shortcut": text,
-                    "best": text, "rule_out": text, "rule_in": text, "plot": text,
+                    "best": text, "rule_out": text, "rule_in": text, "plots": [text],
                     "limits": {"sensitivity": text, "specificity": text},
-                    "claim": {"positives": text, "images": text, "cases": text, "worse": True, "suspect": True},
+                    "claim": {"positives": text, "images": text, "cases": text},
                 }
             ],
         },
