@@ -152,19 +152,24 @@ def doubt(hits: Sequence[Hit]) -> str | None:
     shared = [name for name in fitting[0].doubts if all(name in hit.doubts for hit in fitting)] if fitting else []
     states = [name for name in shared if name in {"normal", "abnormal"}]
     shown = [_in_a_sentence(name, fitting[0].understood or {}) for name in shared if name not in states]
-    said = [f"of {' or '.join(shown)} in any of these"] if shown else []
-    said += [f"that any of these is {' or '.join(states)}"] if states else []
+    said = [f"of {_either(shown)} in any of these"] if shown else []
+    said += [f"that any of these is {_either(states)}"] if states else []
     return f"The model is not certain {', nor '.join(said)}." if said else None
 
 
+def _either(names: Sequence[str]) -> str:
+    return " or ".join([*([", ".join(names[:-1])] if names[1:] else []), names[-1]])
+
+
 def _in_a_sentence(name: str, understood: Mapping[str, object]) -> str:
-    """Return the name of what is asked for as a sentence has it: "the chest", "the axial plane" and "MRI"."""
+    """Return what is asked for as a sentence has it: "the chest", "the axial plane", "MRI"; unknown words quoted."""
     kinds = [kind for kind, names in understood.items() if isinstance(names, list) and name in names]
     if "body_part" in kinds:
         return f"the {name}"
     if "plane" in kinds:
         return f"the {name} plane"
-    return f'"{name}"' if {"view", "sequence", "contrast"}.intersection(kinds) else name
+    unread = name in str(understood.get("rest", "")).split()
+    return f'"{name}"' if unread or {"view", "sequence", "contrast"}.intersection(kinds) else name
 
 
 @dataclass(slots=True)

@@ -126,9 +126,9 @@ def test_one_sentence_says_what_is_doubted_in_every_hit() -> None:
     hit = Hit(1, 0.3, "a.png", 0, 1, None, None, None, None, None, None, match="fair")
     named: dict[str, object] = {"modality": ["CT"], "body_part": ["chest"], "plane": ["axial"], "view": ["PA view"]}
     hit = replace(hit, doubts=("CT", "chest", "axial", "PA view"), understood=named)
-    assert doubt([hit]) == (
-        'The model is not certain of CT or the chest or the axial plane or "PA view" in any of these.'
-    )
+    assert doubt([hit]) == 'The model is not certain of CT, the chest, the axial plane or "PA view" in any of these.'
+    typed = replace(hit, doubts=("pneumonia", "duodenal"), understood={"findings": ["pneumonia"], "rest": "duodenal"})
+    assert doubt([typed]) == 'The model is not certain of pneumonia or "duodenal" in any of these.'
 
 
 def test_a_reason_says_what_the_model_sees_and_what_it_does_not() -> None:
