@@ -158,6 +158,11 @@ def print_bytes(data: bytes) -> None:
     sys.stdout.buffer.flush()
 
 
+def table_width() -> int | None:
+    """Return the columns that a table may take; None where each row is printed whole."""
+    return terminal_width()
+
+
 def print_rows(columns: Sequence[str], rows: Sequence[Sequence[Cell]], right: Sequence[str] = ()) -> None:
     """Print a table, fitted into a terminal; a pipe gets each row whole. ``right`` names number columns."""
     from roco_search.cli.tables import draw_table

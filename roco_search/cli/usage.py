@@ -101,6 +101,8 @@ def sentence(error: Any) -> str | None:
             return f"{_name(error.param)} is missing; {remedy}."
         case "BadParameter":
             message = re.sub(r"a valid (integer|int|float)( range)?\b", "a number", error.message.rstrip("."))
+            message = re.sub(r"is not in the range x>=(\S+)$", r"is less than \1, the least that it can be", message)
+            message = re.sub(r"is not in the range (\S+)<=x<=(\S+)$", r"is not between \1 and \2", message)
             return f"{_name(error.param)}: {message}." if error.param else f"{message}."
     if unknown := re.match(r"No such command '(.*?)'", error.message):
         return _no_such_command(unknown[1], error.message, command)

@@ -159,5 +159,5 @@ class Shelf(Generic[Thing]):
         place = self.place(library, name)
         if not place.exists():
             there = ", ".join(self.names(library)) or "none"
-            raise InputError(f"There is no {self.kind} {name!r} (there is {there}); {self.first}.")
+            raise InputError(f"There is no {self.kind} {name!r} (the library has {there}); {self.first}.")
         return place

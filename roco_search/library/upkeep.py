@@ -79,7 +79,7 @@ def verify(store: Store) -> LibraryHealth:
             problems += _set_problems(store, active)
         if not problems and not store.is_well_formed():
             problems.append(_damaged(store))
-        files, frames, vectors = store.files.count(), store.frames.count(), store.embeddings.count()
+        files, frames, vectors = store.files.count("indexed"), store.frames.count(), store.embeddings.count()
     for state, names in ((matrix, MATRICES), (graph, GRAPHS)):
         if state == "damaged":
             path = store.directory / names[0]

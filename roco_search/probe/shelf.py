@@ -33,12 +33,14 @@ def read_probe(library: Library, name: str) -> Probe:
     """Return a probe of a library. Raises `InputError` if there is none of this name, or it is damaged, or a space."""
     found = SHELF.read(library, name)
     if isinstance(found, Space):
-        raise InputError(f"{name!r} is a space, which tells no label; use it with `roco similar`, as `space`.")
+        raise InputError(f"{name!r} is a space, which gives no label; use it with `roco similar`, as `space`.")
     return found
 
 
 def read_space(library: Library, name: str) -> Space:
     """Return a space of a library. Raises `InputError` if there is none of this name, or it is damaged, or a probe."""
+    if name not in SHELF.names(library):
+        raise InputError(f"There is no space {name!r}; teach one with `roco probe space`.")
     found = SHELF.read(library, name)
     if isinstance(found, Probe):
         raise InputError(f"{name!r} is a probe and no space; make one of its labels with `roco probe space`.")

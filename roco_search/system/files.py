@@ -26,8 +26,9 @@ FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 PRIVATE = 0o600
 _TEMPORARY = re.compile(r"\.(.+)\.tmp-[0-9a-f]{8}-(\d{1,10})", re.DOTALL)  # the target's name, the owner's number
 _LONGEST_NAME = 200  # bytes of the target's name in that of its temporary; file systems allow 255 in all
-_POLL_S = 0.005
-_OLD_S = 3600
+_POLL_S, _OLD_S = 0.005, 3600
+_REMEDY, _ELSEWHERE = "check its permissions, or name another place", "name another place"
+_REMEDIES = {errno.ENOENT: f"create its folder, or {_ELSEWHERE}", errno.EEXIST: _ELSEWHERE, errno.ENOTDIR: _ELSEWHERE}
 _CHANGES_ARE_TIMED = sys.platform != "win32"
 
 
@@ -341,7 +342,7 @@ def write_error(error: OSError, place: Path | str) -> StorageFull | InputError:
     if error.errno in FULL:
         return storage_full(place)
     reason = error.strerror or type(error).__name__
-    return InputError(f"{place} cannot be written ({reason}); check its permissions, or name another place.")
+    return InputError(f"{place} cannot be written ({reason}); {_REMEDIES.get(error.errno or 0, _REMEDY)}.")
 
 
 def storage_full(place: Path | str, kept: str = "", remedy: str | None = None) -> StorageFull:

@@ -158,3 +158,17 @@ def complete(line: str) -> list[str]:
 )
 def test_values_are_completed(line: str, offered: set[str]) -> None:
     assert offered <= {value.split("\t")[0] for value in complete(line)}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("-n", 0), "--top: 0 is less than 1, the least that it can be."),
+        (("--min-score", 5), "--min-score: 5.0 is not between -1 and 1."),
+    ],
+)
+def test_a_number_that_is_out_of_range_is_refused_in_words(
+    roco: Roco, arguments: tuple[object, ...], said: str
+) -> None:
+    result = roco("query", "CT", *arguments)
+    assert (result.code, result.err) == (2, f"Error: {said}\n")

@@ -321,6 +321,11 @@ def test_real_refusals(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(InputError, match="Not a directory"), write_errors(tmp_path / "file" / "a"):
         write_file(tmp_path / "file" / "a", "a")
+    with (
+        pytest.raises(InputError, match="create its folder, or name another place"),
+        write_errors(tmp_path / "no" / "a"),
+    ):
+        write_file(tmp_path / "no" / "a", "a")
     with files_up_to(10), pytest.raises(StorageFull, match="is full, or a quota"), write_errors(tmp_path / "file"):
         write_file(tmp_path / "file", "longer than ten bytes")
     assert (tmp_path / "file").read_text() == "x" and listed(tmp_path) == ["file"]

@@ -253,10 +253,11 @@ def chosen_labels(texts: Sequence[str], file: Path | None, images: Sequence[Path
 def nothing_to_show(results: Results, images: Sequence[Path]) -> NoReturn:
     """Refuse to print an empty list."""
     if results.unreadable:
-        raise InputError(
-            f"None of the {len(results.unreadable)} images could be read, for the reasons above; name others, or mend "
-            "these."
+        count = len(results.unreadable)
+        none = (
+            "The image could not be read, for the reason" if count == 1 else f"None of the {count} images could be read"
         )
+        raise InputError(f"{none}{'' if count == 1 else ', for the reasons'} above; mend it, or name another.")
     raise InputError(f"There is no image in {', '.join(map(short_path, images))}; name a folder that contains some.")
 
 

@@ -110,7 +110,7 @@ def check_device() -> Check:
         return Check("device", f"cuda ({torch.cuda.get_device_name()})")
     if torch.backends.mps.is_available():
         return Check("device", "mps")
-    return Check("device", f"cpu ({torch.get_num_threads()} threads)")
+    return Check("device", f"cpu ({torch.get_num_threads()} thread{'' if torch.get_num_threads() == 1 else 's'})")
 
 
 def check_model(name: str) -> Check:

@@ -62,8 +62,8 @@ def table(listed: Sequence[Listed]) -> None:
         say(f"and {len(listed) - SHOWN:,} more; --json prints all.")
 
 
-def show_changes(changes: Changes, *, json: bool, came: str, went: str) -> None:
-    """Print what is different; `came` and `went` say where."""
+def show_changes(changes: Changes, *, json: bool, came: str, went: str, stayed: str = "in both") -> None:
+    """Print what is different; `came`, `went` and `stayed` say what became of images, or where they are."""
     if json:
         print_json(
             {
@@ -79,4 +79,4 @@ def show_changes(changes: Changes, *, json: bool, came: str, went: str) -> None:
             print_line(f"{title}: {len(listed):,}")
             table(listed)
     lost = f", {changes.gone:,} no longer in the library" if changes.gone else ""
-    say(f"{len(changes.came):,} {came}, {len(changes.went):,} {went}{lost}, {changes.stayed:,} in both.")
+    say(f"{len(changes.came):,} {came}, {len(changes.went):,} {went}{lost}, {changes.stayed:,} {stayed}.")

@@ -14,6 +14,7 @@ from roco_search.cli.output import (
     print_paths,
     print_rows,
     say,
+    table_width,
 )
 
 if TYPE_CHECKING:
@@ -87,22 +88,40 @@ def _as_text(value: object) -> str:
 
 
 def _table(hits: Sequence[Hit]) -> None:
+    shown = _columns(hits, " (guess)")
+    if narrow := not _fits(shown):
+        shown = _columns(hits, "?")
+    rows = [list(row) for row in zip(*(column for _, column in shown), strict=True)]
+    print_rows([name for name, _ in shown], rows, right=("#", "score", "probability", "frame", "group"))
+    if narrow and any(str(cell).endswith("?") for row in rows for cell in row):
+        say("A question mark is a guess of the model: the header says nothing.")
+    if folded := sum(hit.folded for hit in hits):
+        say(f"Not shown: near-duplicates of these ({folded}); --no-fold shows them.")
+
+
+def _columns(hits: Sequence[Hit], mark: str) -> list[tuple[str, list[Cell]]]:
+    """Return the columns that say anything, with their heads; `mark` follows what the model guesses."""
     cells: list[tuple[str, list[Cell]]] = [
         ("#", [str(hit.rank) for hit in hits]),
         ("score", [f"{hit.score:.3f}" for hit in hits]),
         ("probability", ["" if hit.probability is None else f"{hit.probability:.3f}" for hit in hits]),
         ("match", [hit.match or "" for hit in hits]),
-        ("modality", [modality(hit) for hit in hits]),
-        ("body part", [body_part(hit) for hit in hits]),
+        ("modality", [modality(hit, mark) for hit in hits]),
+        ("body part", [body_part(hit, mark) for hit in hits]),
         ("frame", [frame(hit) for hit in hits]),
         ("group", [group(hit) for hit in hits]),
         ("image", [path_cell(hit.path) for hit in hits]),
     ]
-    shown = [(name, column) for name, column in cells if any(cell not in {"", "–"} for cell in column)]
-    rows = [list(row) for row in zip(*(column for _, column in shown), strict=True)]
-    print_rows([name for name, _ in shown], rows, right=("#", "score", "probability", "frame", "group"))
-    if folded := sum(hit.folded for hit in hits):
-        say(f"Not shown: near-duplicates of these ({folded}); --no-fold shows them.")
+    return [(name, column) for name, column in cells if any(cell not in {"", "–"} for cell in column)]
+
+
+def _fits(shown: Sequence[tuple[str, Sequence[Cell]]]) -> bool:
+    """Whether the terminal has room for every column but the last as it is, and for a shortened path in that."""
+    from roco_search.cli.tables import GAP, LEAST_PATH
+
+    width = table_width()
+    wide = sum(GAP + max(len(name), *(len(str(cell)) for cell in column)) for name, column in shown[:-1])
+    return width is None or wide + LEAST_PATH <= width
 
 
 def why(hit: Hit) -> str:
@@ -112,16 +131,17 @@ def why(hit: Hit) -> str:
     return "; ".join(reasons(hit)) or f"cosine {hit.score:.3f}"
 
 
-def modality(hit: Hit) -> str:
+def modality(hit: Hit, mark: str = " (guess)") -> str:
     """Return the modality for a person, marked where it is a guess."""
     taken = None if hit.modality else (hit.taken_for or {}).get("modality")
-    return _known(hit.modality or taken, guessed=hit.modality_guessed or taken is not None)
+    return _known(hit.modality or taken, mark if hit.modality_guessed or taken else "")
 
 
-def body_part(hit: Hit) -> str:
+def body_part(hit: Hit, mark: str = " (guess)") -> str:
     """Return the body part for a person, marked where it is a guess."""
     taken = None if hit.body_part else (hit.taken_for or {}).get("body_part")
-    return _known((hit.body_part or taken or "").lower() or None, guessed=hit.body_part_guessed or taken is not None)
+    taken = None if taken == "no body part" else taken
+    return _known((hit.body_part or taken or "").lower() or None, mark if hit.body_part_guessed or taken else "")
 
 
 def frame(hit: Hit) -> str:
@@ -136,7 +156,5 @@ def group(hit: Hit) -> str:
     return f"+{hit.more} more" if hit.more else ""
 
 
-def _known(value: str | None, *, guessed: bool) -> str:
-    if value is None:
-        return "–"
-    return f"{value} (guess)" if guessed else value
+def _known(value: str | None, mark: str) -> str:
+    return "–" if value is None else f"{value}{mark}"

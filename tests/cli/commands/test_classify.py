@@ -85,6 +85,8 @@ def test_a_file_that_cannot_be_read_is_named(roco: Roco, scans: Path, concepts: 
     assert named.code == 1
     assert "reportsi.dcm: " in named.err and "notes.txt: " in named.err
     assert named.err.splitlines()[-1].startswith("Error: None of the 2 images could be read")
+    named = roco("classify", scans / "notes.txt", "--labels", "CT,MRI")
+    assert named.err.splitlines()[-1].startswith("Error: The image could not be read, for the reason above")
     assert "Doe" not in found.err + named.err
 
 

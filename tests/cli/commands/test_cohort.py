@@ -24,7 +24,7 @@ def test_a_cohort_from_the_first_word_to_the_export(roco: Roco, scans: Path, tmp
     changes = roco("cohort", "diff", "drawn", "--json").json
     assert [Path(found["path"]).name for found in changes["came"]] == ["new.png"] and changes["stayed"] == 1
     shown = roco("cohort", "diff", "drawn")
-    assert "only now: 1" in shown.out and "new.png" in shown.out
+    assert "would be added: 1" in shown.out and "new.png" in shown.out
     assert roco("cohort", "refresh", "drawn", "--json").json == changes
     assert roco("cohort", "diff", "drawn", "--json").json["came"] == []
 
@@ -34,7 +34,7 @@ def test_a_cohort_from_the_first_word_to_the_export(roco: Roco, scans: Path, tmp
     assert again.code == 1 and "nothing is overwritten" in again.err
     assert roco("cohort", "remove", "drawn").code == 0
     missing = roco("cohort", "show", "drawn")
-    assert missing.code == 1 and "(there is heads)" in missing.err
+    assert missing.code == 1 and "(the library has heads)" in missing.err
 
 
 def test_what_cannot_be_is_refused_with_a_flag(roco: Roco, scans: Path, tmp_path: Path) -> None:

@@ -91,6 +91,8 @@ def test_a_probe_from_its_labels_to_its_use(roco: Roco, films: Path) -> None:
     assert unknown.code == 1 and "no column 'x'" in unknown.err and "truth" not in unknown.err
     few = roco("probe", "space", "x", "--labels", "labels.csv")
     assert few.code == 1 and "label 40 or more" in few.err
+    unknown = roco("similar", "films/0.png", "--space", "x")
+    assert unknown.code == 1 and "no space 'x'; teach one with `roco probe space`" in unknown.err
 
     # A cohort of what the probe gives, which follows the probe.
     saved = roco("cohort", "save", "signed", "--where", f"sign>{limit}", "--json").json

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from roco_search.cli.render.hits import show
 from roco_search.cli.terminal import cells
 from roco_search.models import load_encoder
+from roco_search.search import Hit
 from tests.cli.commands.test_eval import Remembering
 from tests.cli.commands.test_train import imagefolder
 from tests.cli.conftest import Roco
@@ -65,4 +68,20 @@ def test_every_word_is_whole(
     for width in WIDTHS:
         narrow = printed(width)
         assert all(cells(line) <= width for line in narrow.splitlines()), width
-        assert words <= set(narrow.split()), (width, words - set(narrow.split()))
+        written = narrow.replace("?", " (guess)") if "(guess)" in words else narrow
+        assert words <= set(written.split()), (width, words - set(written.split()))
+
+
+def test_a_hit_takes_one_line_of_a_hundred_columns_with_all_that_is_known_of_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    taken = {"modality": "fluoroscopy", "body_part": "bones and joints"}
+    hit = Hit(1, 0.5, "/a/folder/" + "long" * 20 + ".dcm", 0, 1, None, None, None, "s", 9, 9, more=3)
+    hits = [replace(hit, probability=0.5, relevance=0.5, match="strong", taken_for=taken)]
+    monkeypatch.setattr("roco_search.cli.output.terminal_width", lambda *_: 100)
+    show(hits)
+    head, line = (shown := capsys.readouterr()).out.splitlines()
+    assert "fluoroscopy?  bones and joints?" in line and "probability" in head and "a guess of the model" in shown.err
+    show([replace(hits[0], probability=None, more=0, taken_for={"modality": "CT", "body_part": "no body part"})])
+    shown = capsys.readouterr()
+    assert "CT (guess)" in shown.out and "no body part" not in shown.out and not shown.err

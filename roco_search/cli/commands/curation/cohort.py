@@ -150,7 +150,7 @@ def refresh(name: Name, device: DeviceOption = "auto", library: LibraryOption = 
         SHELF.keep(opened, now, overwrite=True)
     if before.fingerprint != now.fingerprint:
         say("Note: the library has another model than when the cohort was saved; scores do not compare.")
-    show_changes(changes, json=json, came="came", went="went")
+    show_changes(changes, json=json, came="added", went="removed", stayed="unchanged")
 
 
 @app.command()
@@ -178,8 +178,10 @@ def diff(
             changes = compare(opened, one, SHELF.read(opened, other))
         else:
             _, changes = gather_again(opened, one, _encoder(opened, one.definition.needs_model, device))
-    second = other or "now"
-    show_changes(changes, json=json, came=f"only {second}", went=f"only {name}")
+    if other is None:
+        show_changes(changes, json=json, came="would be added", went="would be removed", stayed="would stay")
+    else:
+        show_changes(changes, json=json, came=f"only {other}", went=f"only {name}")
 
 
 @app.command()

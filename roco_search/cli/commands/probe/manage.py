@@ -65,7 +65,7 @@ def rename(
 
     with Library.open(library or default_library_path()) as opened:
         SHELF.rename(opened, name, new)
-    say(f"{name} is called {new} now.")
+    say(f"{name} is now called {new}.")
 
 
 def remove(name: Name, library: LibraryOption = None) -> None:
@@ -119,4 +119,5 @@ def import_(
 
     with Library.open(library or default_library_path()) as opened:
         probe = shelf.receive(opened, file, name, overwrite=overwrite)
-    say(f"{probe.name} is here, with {', '.join(probe.labels)}; its figures are those of its maker's images.")
+    labels = ", ".join(probe.labels)
+    say(f"{probe.name} is imported, with {labels}; its figures were measured on the images of whoever made it.")

@@ -91,7 +91,7 @@ def rename(
 
     with Library.open(library or default_library_path()) as opened:
         sessions.SHELF.rename(opened, name, new)
-    say(f"The session {name} is called {new} now.")
+    say(f"The session {name} is now called {new}.")
 
 
 @app.command()

@@ -63,7 +63,7 @@ def space(
     else:
         show_space(taught)
     if not taught.claim.better:
-        say(f"{name} is not kept: no more of the ten nearest images have the label than chance explains. Label more.")
+        say(f"{name} is not kept: the gain is no more than chance may bring. More labels may help.")
         raise typer.Exit(FAILED)
     if not quiet:
         say(f"The space {name} is kept; use it with `roco similar IMAGE --space {name}`.")
