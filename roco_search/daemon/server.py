@@ -108,6 +108,11 @@ def _listening(path: Path) -> Iterator[socket.socket]:
         before = os.umask(0o177)
         try:
             listener.bind(str(path))
+        except OSError as error:
+            raise LibraryError(
+                f"No socket can be made in {path.parent} ({error.strerror or error}); give a folder of your own with a "
+                "short path with XDG_RUNTIME_DIR."
+            ) from None
         finally:
             os.umask(before)
         held.callback(path.unlink, missing_ok=True)

@@ -182,6 +182,14 @@ def test_a_second_one_is_refused(home: Path, roco: Run, served: subprocess.Popen
     assert again.returncode == 1 and "already being served" in again.stderr
 
 
+def test_a_socket_whose_path_is_too_long_is_refused_and_queries_are_answered_without_it(home: Path, roco: Run) -> None:
+    """A socket's path has room for a hundred bytes: a home or a cache folder may be deeper."""
+    deep = str(home / ("d" * 120))
+    done = roco("serve", XDG_RUNTIME_DIR=deep)
+    assert done.returncode == 1 and "give a folder of your own with a short path with XDG_RUNTIME_DIR" in done.stderr
+    assert roco("query", "ramp", XDG_RUNTIME_DIR=deep).returncode == 0
+
+
 def test_what_a_killed_one_left_does_not_matter(home: Path, roco: Run, served: subprocess.Popen[str]) -> None:
     served.kill()
     served.wait()
