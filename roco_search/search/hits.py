@@ -164,7 +164,8 @@ def _in_a_sentence(name: str, understood: Mapping[str, object]) -> str:
         return f"the {name}"
     if "plane" in kinds:
         return f"the {name} plane"
-    return f'"{name}"' if {"view", "sequence", "contrast"}.intersection(kinds) else name
+    words = str(understood.get("rest", "")).split()  # "hyperdense" is no name of anything
+    return f'"{name}"' if {"view", "sequence", "contrast"}.intersection(kinds) or name in words else name
 
 
 @dataclass(slots=True)

@@ -129,6 +129,8 @@ def test_one_sentence_says_what_is_doubted_in_every_hit() -> None:
     assert doubt([hit]) == (
         'The model is not certain of CT or the chest or the axial plane or "PA view" in any of these.'
     )
+    hit = replace(hit, doubts=("hyperdense",), understood={"rest": "hyperdense sign"})
+    assert doubt([hit]) == 'The model is not certain of "hyperdense" in any of these.'
 
 
 def test_a_reason_says_what_the_model_sees_and_what_it_does_not() -> None:
