@@ -21,6 +21,13 @@ if TYPE_CHECKING:
     from roco_search.cli.progress import ProgressBar
 
 _UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EBADF, errno.EFBIG}
+_REFUSED = {
+    **dict.fromkeys((errno.EACCES, errno.EPERM), "check its permissions, and those of the folders above it"),
+    errno.EROFS: "its disk can only be read; name another place",
+    **dict.fromkeys((errno.EIO, errno.ESTALE), "check its disk, and the connection to it"),
+    **dict.fromkeys((errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG), "check the path"),
+}
+"""What to do where the system does not let roco look at a path at all, wherever that comes to light."""
 
 
 def application() -> typer.Typer:
@@ -117,6 +124,9 @@ def answer(arguments: list[str]) -> int:
             return FAILED
         if os.environ.get("ROCO_DEBUG"):
             raise
+        if isinstance(error, OSError) and isinstance(error.filename, str | bytes) and error.errno in _REFUSED:
+            say_error(f"{os.fsdecode(error.filename)} cannot be used ({error.strerror}); {_REFUSED[error.errno]}.")
+            return FAILED
         say_error(
             f"roco met an unexpected {type(error).__name__}; nothing in the library is lost. "
             "Run 'roco doctor', or set ROCO_DEBUG=1 to see where it happened and report that."

@@ -168,8 +168,8 @@ def _in_a_sentence(name: str, understood: Mapping[str, object]) -> str:
         return f"the {name}"
     if "plane" in kinds:
         return f"the {name} plane"
-    unread = name in str(understood.get("rest", "")).split()
-    return f'"{name}"' if unread or {"view", "sequence", "contrast"}.intersection(kinds) else name
+    words = str(understood.get("rest", "")).split()  # "hyperdense" is no name of anything
+    return f'"{name}"' if {"view", "sequence", "contrast"}.intersection(kinds) or name in words else name
 
 
 @dataclass(slots=True)

@@ -207,6 +207,30 @@ def test_version_and_completion(roco: Roco) -> None:
     assert completed.stdout.split() == ["query"]
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("status", "--library", "LONG"),
+        ("query", "CT", "--library", "LONG"),
+        ("classify", "LONG", "--labels", "CT,MRI"),
+        ("library", "verify", "--library", "LONG"),
+        ("library", "merge", "LONG", "--library", "merged"),
+        ("library", "copy", "LONG", "copied"),
+        ("model", "import", "LONG"),
+        ("probe", "list", "--library", "LONG"),
+    ],
+)
+def test_a_path_that_the_system_refuses_is_named_with_the_reason(
+    roco: Roco, tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    """Any look at it may fail: the test of a file as well, where a folder above it may not be entered."""
+    long = str(tmp_path / ("x" * 300))
+    result = roco(*(long if part == "LONG" else part for part in arguments))
+    assert result.code in {1, 2}
+    assert "File name too long" in result.err and "unexpected" not in result.err
+    assert str(tmp_path) in result.err.replace("\n", "")
+
+
 def test_an_unexpected_error_is_one_sentence_too(roco: Roco, scans: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A bug must not print the traceback, whose values may come from a header."""
     roco("index", scans)
