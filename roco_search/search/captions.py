@@ -43,10 +43,14 @@ class Asked(NamedTuple):
 
 
 class Captioned(NamedTuple):
-    """Frames, int64, ascending, and how much of the query the caption of each affirms, 0 to 1."""
+    """Frames, int64, ascending, how much of the query the caption of each affirms, 0 to 1, and which affirm each part.
+
+    `affirming` has the frames, int64, ascending, of each of those that are wanted.
+    """
 
     ids: Ids
     scores: Scores
+    affirming: tuple[Ids, ...]
 
 
 def said_by_captions(library: Library, understood: Understood) -> Extra | None:
@@ -54,7 +58,7 @@ def said_by_captions(library: Library, understood: Understood) -> Extra | None:
     if not library.captions.any():  # Then the words need not be looked up either: most libraries have none.
         return None
     wanted, excluded = asked_of(understood)
-    ids, scores = caption_scores(library, wanted, excluded)
+    ids, scores, affirming = caption_scores(library, wanted, excluded)
     if not scores.any():
         return None
 
@@ -62,7 +66,8 @@ def said_by_captions(library: Library, understood: Understood) -> Extra | None:
         return {frame: snippet(texts, wanted) or "" for frame, texts in library.captions.texts(frames).items()}
 
     values = scores**SHARPNESS if any(asked.needed for asked in wanted) else scores * SEEN
-    return Extra("captions", ids, values, "caption", explain)
+    names = (*(concept.key for concept in understood.wanted), *understood.rest)
+    return Extra("captions", ids, values, "caption", explain, dict(zip(names, affirming, strict=True)))
 
 
 def asked_of(understood: Understood) -> tuple[list[Asked], list[Asked]]:
@@ -151,7 +156,8 @@ def caption_scores(library: Library, wanted: Sequence[Asked], excluded: Sequence
     total[~needed & (total < weights - 1e-9)] = 0
     if ruled_out := " OR ".join(filter(None, conditions[len(wanted) :])):
         total[np.isin(ids, library.captions.matching(ruled_out, "affirmed"))] = 0
-    return Captioned(ids, (total / weights if weights else total).astype(np.float32))
+    scores = (total / weights if weights else total).astype(np.float32)
+    return Captioned(ids, scores, tuple(affirming for affirming, _ in parts))
 
 
 def affirmed_by_captions(library: Library, concepts: Sequence[Concept]) -> dict[Concept, int]:

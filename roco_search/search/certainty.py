@@ -34,7 +34,6 @@ from roco_search.vocabulary.concepts import Concept, lexicon
 
 UNUSUAL = 0.05  # The chance from which on the number of pictures is no more than chance brings.
 EVEN = int(math.log(2) / STEP)
-AFFIRMED = 0.5  # The share of a query from which on a caption speaks for what is asked, too.
 AGREEING = -0.5  # A header that names a part or the whole of what is asked for agrees.
 
 Flags = npt.NDArray[np.bool_]
@@ -50,16 +49,28 @@ class Certainty:
     def doubts(self, row: int, frame_id: int) -> tuple[str, ...]:
         """Return what is asked for that a picture does not show for certain, and the words that nothing knows.
 
-        Where the model has no heads for findings, nothing is known of its certainty, and no doubt is raised.
+        A caption leaves no doubt of what it affirms. Where the model has no heads for findings, nothing is known of its
+        certainty, and no doubt is raised.
         """
-        if not self.evidence.weights.detectable or self._affirmed(frame_id):
+        if not self.evidence.weights.detectable:
             return ()
-        named = [one.name for name in ATTRIBUTES if not self._is_of(name, row) for one in self._asked(name)]
-        seen = [one.name for kind in self._detected for one in self._asked(kind) if not self._shows(one, row)]
-        return (*named, *seen, *self.evidence.understood.unread)
+        words = [word for word in self.evidence.understood.unread if not self._is_said(word, frame_id)]
+        named = [
+            one.name
+            for name in ATTRIBUTES
+            if not self._is_of(name, row) and not any(self._is_said(one.key, frame_id) for one in self._asked(name))
+            for one in self._asked(name)
+        ]
+        seen = [
+            one.name
+            for kind in self._detected
+            for one in self._asked(kind)
+            if not self._shows(one, row) and not self._is_said(one.key, frame_id)
+        ]
+        return (*named, *seen, *words)
 
-    def _affirmed(self, frame_id: int) -> bool:
-        return any(extra.of(frame_id) >= AFFIRMED for extra in self.evidence.extras)
+    def _is_said(self, name: str, frame_id: int) -> bool:
+        return any(extra.says(name, frame_id) for extra in self.evidence.extras)
 
     @cached_property
     def _detected(self) -> tuple[str, ...]:

@@ -30,6 +30,7 @@ SENSED = ("modality", "body_part", "place", "plane", "picture", "seen", "unseen"
 UNUSUAL = 2.0  # A finding that was learned on radiographs may be visible elsewhere, too.
 AGREES, APART = 0.0, -FLOOR
 UNSAID = np.nan
+NOBODY = np.empty(0, np.int64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,9 @@ class Extra:
         Who says so, for `Piece`.
     explain
         Returns in words what each of some frames affirms.
+    affirming
+        The frames, int64 ascending, of which each thing that is asked for is affirmed: by the keys of concepts, and by
+        words that name none.
     """
 
     name: str
@@ -53,6 +57,13 @@ class Extra:
     values: Vector
     source: str
     explain: Callable[[Sequence[int]], Mapping[int, str]]
+    affirming: Mapping[str, Ids] = field(default_factory=dict)
+
+    def says(self, name: str, frame_id: int) -> bool:
+        """Return whether one thing that is asked for is affirmed of a frame."""
+        ids = self.affirming.get(name, NOBODY)
+        place = int(np.searchsorted(ids, frame_id))
+        return place < len(ids) and int(ids[place]) == frame_id
 
     def of(self, frame_id: int) -> float:
         """Return how much a frame affirms."""

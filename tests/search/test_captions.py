@@ -61,7 +61,9 @@ EFFUSION, CHEST, XRAY, CT = Asked(("pleural effusion",)), Asked(("chest", "thora
 def test_rare_words_count_for_more(
     said: Opened, wanted: list[Asked], affirming: list[set[int]], excluded: list[tuple[set[int], Asked]]
 ) -> None:
-    found = by_name(said, *caption_scores(said.library, wanted, [asked for _, asked in excluded]))
+    ids, scores, named = caption_scores(said.library, wanted, [asked for _, asked in excluded])
+    found = by_name(said, ids, scores)
+    assert [set(by_name(said, some, np.ones(len(some), np.float32))) for some in named] == affirming
     count = len([text for text in TEXTS if text])
     weights = [
         math.log((count + 1) / (len(numbers) + 0.5)) if asked.needed else UNNEEDED
@@ -88,7 +90,7 @@ def test_a_caption_outweighs_the_picture_only_where_the_picture_does_not_show_wh
 def test_what_the_picture_says_too_counts_for_little(said: Opened) -> None:
     rare = Asked(("angiogram",))
     needed, unneeded = (
-        by_name(said, *caption_scores(said.library, [EFFUSION, rare._replace(needed=needed)]))[0]
+        by_name(said, *caption_scores(said.library, [EFFUSION, rare._replace(needed=needed)])[:2])[0]
         for needed in (True, False)
     )
     assert needed < 0.5 < unneeded < 1

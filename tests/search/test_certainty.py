@@ -141,11 +141,16 @@ def test_a_reason_says_what_the_model_sees_and_what_it_does_not() -> None:
     assert reasons(hit) == ["osteoarthritis: 90%", "no fracture: 80%", "looks like knee (100% as asked)"]
 
 
-def test_a_caption_that_affirms_leaves_no_doubt_and_a_model_without_heads_raises_none() -> None:
-    caption = Extra("captions", np.array([0, 1]), np.array([1.0, 0.2], np.float32), "caption", lambda ids: {})
+def test_a_caption_leaves_no_doubt_of_what_it_affirms_and_a_model_without_heads_raises_none() -> None:
+    """A picture of which "fracture-dislocation" is said is no strong match for "tib fib fracture"."""
+    ids, values = np.array([0, 1]), np.array([1.0, 0.6], np.float32)
+    affirming = {"pneumonia": ids[:1], "cavitation": ids}
+    caption = Extra("captions", ids, values, "caption", lambda ids: {}, affirming)
     nothing = facts([UNSURE] * 3)
-    assert doubts("pneumonia", nothing, row=0, extras=(caption,)) == ()
-    assert doubts("pneumonia", nothing, row=1, extras=(caption,)) == doubts("pneumonia", nothing) == ("pneumonia",)
+    text = "pneumonia with cavitation"
+    assert doubts(text, nothing, row=0, extras=(caption,)) == ()
+    assert doubts(text, nothing, row=1, extras=(caption,)) == ("pneumonia",)
+    assert doubts(text, nothing, row=2, extras=(caption,)) == doubts(text, nothing) == ("pneumonia", "cavitation")
     assert doubts("pneumonia", nothing, weights=replace(WEIGHTS, detectable={})) == ()
 
 
