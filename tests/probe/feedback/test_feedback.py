@@ -128,5 +128,5 @@ def test_a_damaged_session_is_refused(own: Opened) -> None:
         place.write_text(damaged)
         with pytest.raises(InputError, match="is damaged"):
             sessions.SHELF.read(own.library, "x")
-    with pytest.raises(InputError, match="there is x"):
+    with pytest.raises(InputError, match="the library has x"):
         sessions.SHELF.read(own.library, "y")
