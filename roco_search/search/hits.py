@@ -140,7 +140,8 @@ def reasons(hit: Hit) -> list[str]:
         elif piece.about in {"seen", "unseen"}:
             said.append(f"{'no ' if piece.about == 'unseen' else ''}{piece.says}: {piece.value:.0%}")
         elif piece.source == "model":
-            said.append(f"looks like {piece.says} ({piece.value:.0%} as asked)")
+            asked = f"{piece.value:.0%}"
+            said.append(f"looks like {piece.says} ({asked if piece.value >= 0.5 else f'what is asked: {asked}'})")
         elif piece.source == "caption":
             said.append(f"caption: {piece.says}")
     return said

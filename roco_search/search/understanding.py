@@ -286,7 +286,7 @@ class _Reading:
 
 def _compound(word: str) -> tuple[Concept, ...]:
     """Return what a German compound of two known words means, such as "Kniegelenksarthrose"."""
-    if len(word) < 8 or word in english_words():
+    if len(word) < 8 or word in english_words() or word in implied_by_words():
         return ()
     phrases = lexicon().phrases
     for cut in range(len(word) - 3, 3, -1):

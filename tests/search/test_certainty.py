@@ -136,9 +136,15 @@ def test_a_reason_says_what_the_model_sees_and_what_it_does_not() -> None:
         Piece("seen", "model", "osteoarthritis", 0.9, 1.0),
         Piece("unseen", "model", "fracture", 0.8, 0.5),
         Piece("body_part", "model", "knee", 1.0, 0.1),
+        Piece("place", "model", "fetus", 0.02, -1.0),
     )
     hit = Hit(1, 0.3, "a.png", 0, 1, None, None, None, None, None, None, evidence=pieces)
-    assert reasons(hit) == ["osteoarthritis: 90%", "no fracture: 80%", "looks like knee (100% as asked)"]
+    assert reasons(hit) == [
+        "osteoarthritis: 90%",
+        "no fracture: 80%",
+        "looks like knee (100%)",
+        "looks like fetus (what is asked: 2%)",
+    ]
 
 
 def test_a_caption_leaves_no_doubt_of_what_it_affirms_and_a_model_without_heads_raises_none() -> None:
