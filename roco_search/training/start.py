@@ -124,7 +124,8 @@ def _base(output: Path) -> tuple[int, Path] | None:
 def _has_achieved_nothing(output: Path, facts: Mapping[str, Any]) -> bool:
     """Whether a folder is empty, or has only what a run leaves that was broken off before its first checkpoint."""
     names = [entry.name for entry in output.iterdir()]
-    return not names or (
+    # A kill while the log is made, the first file of all, leaves what was to become it.
+    return all(map(is_temporary, names)) or (
         LOG in names
         and facts.get("step", 0) == 0
         and all(name in _OWN or belongs_to_a_model(name) or is_temporary(name) for name in names)

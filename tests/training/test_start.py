@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 
 from roco_search.errors import InputError, StorageFull, TrainingError
 from roco_search.models.catalogue.archive import export_model
+from roco_search.system.files import temporary_name
 from roco_search.training import checkpoint
 from roco_search.training.session import Session
 from roco_search.training.settings import Settings
@@ -120,6 +121,10 @@ def test_a_fresh_folder_is_asked_for(tmp_path: Path) -> None:
     (tmp_path / "log.jsonl").write_text("")
     with pytest.raises(InputError, match="is not empty"):
         choose_start(tmp_path, resume=False)
+    killed = tmp_path / "killed"
+    killed.mkdir()
+    temporary_name(killed / "log.jsonl").touch()
+    assert choose_start(killed, resume=False) == Start(), "a run was killed while it made its first file"
     path = checkpoint.save(tmp_path / "run", 3, {})
     with pytest.raises(InputError, match="continue it with `resume=True`"):
         choose_start(tmp_path / "run", resume=False)
